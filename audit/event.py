@@ -1,0 +1,75 @@
+"""One immutable record as a typed value, and the exact bytes of it that get hashed."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+
+def uuid7(now_ms: int | None = None) -> UUID:
+    """Time-ordered id (RFC 9562 section 5.7): 48 bits of Unix milliseconds, the rest random."""
+    ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    tail = secrets.randbits(74)
+    return UUID(int=ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & (1 << 62) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Who, what, when, why and with which outcome. Actors are text: evidence outlives what it describes.
+
+    `kind` is `<subject>.<past event>`, e.g. call.intent, call.outcome, call.refused, tools.listed,
+    governance.changed, offboarding.completed. `decided_epoch` is the epoch of the snapshot that decided.
+    """
+
+    kind: str
+    at: datetime
+    actor: str
+    id: UUID = field(default_factory=uuid7)
+    call_id: UUID | None = None
+    agent: str = ""
+    person: str = ""
+    connector: str = ""
+    tool: str = ""
+    decision: str = ""
+    outcome: str = ""
+    process_id: UUID | None = None
+    decided_epoch: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+    payload_commitment: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is None:
+            raise ValueError("evidence needs a time with its zone")
+
+    def header(self) -> bytes:
+        """The bytes a leaf commits to: JSON with sorted keys, RFC 3339 times, hex for bytes."""
+        return orjson.dumps(
+            {
+                "actor": self.actor,
+                "agent": self.agent,
+                "at": self.at,
+                "call_id": self.call_id,
+                "connector": self.connector,
+                "decided_epoch": self.decided_epoch,
+                "decision": self.decision,
+                "details": self.details,
+                "id": self.id,
+                "kind": self.kind,
+                "outcome": self.outcome,
+                "payload_commitment": self.payload_commitment.hex(),
+                "person": self.person,
+                "process_id": self.process_id,
+                "tool": self.tool,
+            },
+            option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z,
+        )
+
+
+def leaf_entry(epoch: int, header: bytes) -> bytes:
+    """What a leaf hashes: the epoch of the commit (8 bytes, big-endian) before the header."""
+    return epoch.to_bytes(8, "big", signed=True) + header

@@ -1,0 +1,111 @@
+"""What happened, as rows nobody changes. Triggers refuse it; `verify` finds it.
+
+No foreign key leads out of or between these tables: evidence outlives what it describes, and a key to a
+governed row deadlocks with its deletion.
+"""
+
+from django.db import models
+
+
+class EventRow(models.Model):
+    """One event: `header` is the truth that gets hashed, the other columns repeat it for screens and queries.
+
+    Two secondary indexes only, as every call pays for each: the timelines of an agent and of a tool. There is
+    none on kind, person or time: ids are time-ordered, so a range of the primary key is a range of time.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    kind = models.TextField()
+    at = models.DateTimeField()
+    call_id = models.UUIDField(null=True)
+    actor = models.TextField(db_default="")
+    agent = models.TextField(db_default="")
+    person = models.TextField(db_default="")
+    connector = models.TextField(db_default="")
+    tool = models.TextField(db_default="")
+    decision = models.TextField(db_default="")
+    outcome = models.TextField(db_default="")
+    process_id = models.UUIDField(null=True)
+    epoch = models.BigIntegerField(db_default=0)
+    decided_epoch = models.BigIntegerField(db_default=0)
+    header = models.BinaryField()
+
+    class Meta:
+        db_table = "audit_event"
+        verbose_name = "event"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("call_id", "kind"),
+                condition=models.Q(call_id__isnull=False),
+                name="audit_event_once_per_call",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("agent", "id"), name="audit_event_by_agent"),
+            models.Index(fields=("tool", "id"), name="audit_event_by_tool"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class Payload(models.Model):
+    """The sealed body of an event, beside it so that it can be read, kept and erased apart."""
+
+    event_id = models.UUIDField(primary_key=True)
+    key_id = models.TextField()
+    sealed = models.BinaryField()
+
+    class Meta:
+        db_table = "audit_payload"
+
+    def __str__(self) -> str:
+        return f"payload of {self.event_id}"
+
+
+class Pending(models.Model):
+    """The queue in front of the leaves: committed events the sequencer has not yet placed."""
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField(unique=True)
+
+    class Meta:
+        db_table = "audit_pending"
+        verbose_name_plural = "pending"
+
+    def __str__(self) -> str:
+        return f"pending {self.event_id}"
+
+
+class Leaf(models.Model):
+    """An event's place in the Merkle log; indexes have no gaps, so they are the export cursor as well."""
+
+    index = models.BigIntegerField(primary_key=True)
+    event_id = models.UUIDField(unique=True)
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        db_table = "audit_leaf"
+        verbose_name_plural = "leaves"
+        constraints = (
+            models.CheckConstraint(condition=models.Q(index__gte=0), name="audit_leaf_index_not_negative"),
+        )
+
+    def __str__(self) -> str:
+        return f"leaf {self.index}"
+
+
+class Checkpoint(models.Model):
+    """A signed statement of the log's size and root; from `frontier` the next sequencer goes on."""
+
+    size = models.BigIntegerField(primary_key=True)
+    root = models.BinaryField(max_length=32)
+    frontier = models.BinaryField()
+    at = models.DateTimeField()
+    note = models.TextField()
+
+    class Meta:
+        db_table = "audit_checkpoint"
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.size} leaves"

@@ -1,0 +1,213 @@
+"""Gives every committed event its place: pending rows become leaves without gaps, under signed checkpoints.
+
+Any number of sequencers may run. Each pass is one transaction under a lock (PostgreSQL: an advisory lock;
+SQLite: the one writer), and the leaves' primary key fences whoever got round it. A pass either happened or
+did not, so a crash costs nothing; what a sequencer remembers between passes is checked against the database.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from audit.checkpoint import BadNote, Signer, installation_signer
+from audit.event import AuditEvent, leaf_entry
+from audit.merkle import Frontier, leaf_hash
+from audit.models import Checkpoint, EventRow, Leaf, Pending
+from audit.record import record
+
+BATCH = 500
+SIGN_EVERY = timedelta(seconds=1)
+HEARTBEAT_EVERY = timedelta(hours=1)
+BUSY_SECONDS, IDLE_SECONDS, RETRY_SECONDS = 0.1, 0.2, 1.0
+LEADER_LOCK = int.from_bytes(b"gh:audit", "big")
+
+logger = logging.getLogger(__name__)
+
+
+class LogDamaged(Exception):
+    """The stored log is not the one that was signed. Nothing more is signed until a human has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A committed event that waits for its leaf."""
+
+    pending_id: int
+    event_id: UUID
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The last checkpoint, as far as it decides when the next is due."""
+
+    size: int
+    at: datetime
+
+    def is_older_than(self, age: timedelta, now: datetime) -> bool:
+        """A clock that was set back must not silence the log, so distance counts in both directions."""
+        return abs(now - self.at) >= age
+
+
+class Sequencer:
+    """Extends the log with one signer's name. Not thread-safe; one per process is enough."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self._tree: Frontier | None = None
+        self._signed: Signed | None = None
+
+    def advance(self, now: datetime, *, sign_every: timedelta = SIGN_EVERY) -> int:
+        """One pass, as the leader; the number of new leaves (0 as well while another one leads).
+
+        LogDamaged if what is stored contradicts what was signed. DatabaseError: all of it happened, or none.
+        """
+        with transaction.atomic():
+            if not _lead():
+                return 0
+            tree, signed = self._catch_up()
+            if signed is None or signed.is_older_than(HEARTBEAT_EVERY, now):
+                self._record_heartbeat(now)
+            batch = _next_batch()
+            _place(batch, tree.size)
+            tree = tree.extend(queued.hash for queued in batch)
+            if signed is None or (tree.size > signed.size and signed.is_older_than(sign_every, now)):
+                signed = self._sign(tree, now)
+        self._tree, self._signed = tree, signed
+        return len(batch)
+
+    def has_work(self, now: datetime) -> bool:
+        """Is a pass worth the write lock? One cheap read."""
+        if self._tree is None or self._signed is None or Pending.objects.exists():
+            return True
+        unsigned = self._tree.size > self._signed.size and self._signed.is_older_than(SIGN_EVERY, now)
+        return unsigned or self._signed.is_older_than(HEARTBEAT_EVERY, now)
+
+    def forget(self) -> None:
+        """After a failed pass: believe the database only."""
+        self._tree = self._signed = None
+
+    def _catch_up(self) -> tuple[Frontier, Signed | None]:
+        """The tree as stored, grown from what we knew or from the last checkpoint."""
+        last = Checkpoint.objects.order_by("-size").first()
+        tree = self._tree or self._tree_of(last)
+        stored = _log_size()
+        if stored < max(tree.size, last.size if last else 0):
+            raise LogDamaged(f"the log shrank: {stored} leaves where there were {tree.size}")
+        if stored > tree.size:
+            tree = tree.extend(_hashes_from(tree.size))
+        if tree.size != stored:
+            raise LogDamaged(f"leaf {tree.size} is missing")
+        return tree, Signed(last.size, last.at) if last else None
+
+    def _tree_of(self, last: Checkpoint | None) -> Frontier:
+        """The stored frontier counts only as far as our own signature vouches for it."""
+        if last is None:
+            return Frontier()
+        try:
+            tree = Frontier.from_bytes(last.size, bytes(last.frontier))
+            head = self._signer.verifier.open(last.note)
+        except (ValueError, BadNote) as error:
+            raise LogDamaged(f"checkpoint {last.size} cannot be continued with this key: {error}") from error
+        if (head.size, head.root) != (tree.size, tree.root()):
+            raise LogDamaged(f"checkpoint {last.size} is not the one that was signed")
+        return tree
+
+    def _sign(self, tree: Frontier, now: datetime) -> Signed:
+        root = tree.root()
+        note = self._signer.sign(size=tree.size, root=root)
+        Checkpoint.objects.create(size=tree.size, root=root, frontier=tree.to_bytes(), at=now, note=note)
+        return Signed(tree.size, now)
+
+    def _record_heartbeat(self, now: datetime) -> None:
+        """An hour of silence is an event, so that it can be told from deletion; it also names the key."""
+        key = str(self._signer.verifier)
+        record(
+            AuditEvent(
+                kind="audit.heartbeat", at=now, actor="system:sequencer", details={"verifier_key": key}
+            )
+        )
+
+
+def run(stop: Event) -> None:
+    """Until `stop` is set; then seals and signs what is left. LogDamaged ends it, for a human to look."""
+    sequencer = Sequencer(installation_signer())
+    while not stop.is_set():
+        stop.wait(_step(sequencer))
+    _finish(sequencer)
+
+
+def _step(sequencer: Sequencer) -> float:
+    """One pass if there is work; how many seconds to rest."""
+    try:
+        now = timezone.now()
+        if not sequencer.has_work(now):
+            return IDLE_SECONDS
+        return 0 if sequencer.advance(now) == BATCH else BUSY_SECONDS
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("sequencer: %s, trying again: %s", type(error).__name__, _first_line(error))
+        sequencer.forget()
+        connection.close()
+        return RETRY_SECONDS
+
+
+def _finish(sequencer: Sequencer) -> None:
+    try:
+        while sequencer.advance(timezone.now(), sign_every=timedelta(0)) == BATCH:
+            pass
+    except (DatabaseError, InterfaceError) as error:
+        logger.warning("sequencer: stopped with events unsealed, they keep: %s", _first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    """The rest of a database's message may quote the row."""
+    return str(error).partition("\n")[0]
+
+
+def _lead() -> bool:
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LEADER_LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _log_size() -> int:
+    last = Leaf.objects.aggregate(last=Max("index"))["last"]
+    return 0 if last is None else last + 1
+
+
+def _hashes_from(index: int) -> Iterator[bytes]:
+    """Hashes of the leaves from `index` on; stops short at a gap."""
+    leaves = Leaf.objects.filter(index__gte=index).order_by("index").values_list("index", "hash")
+    for expected, (found, stored) in enumerate(leaves.iterator(), start=index):
+        if found != expected:
+            return
+        yield bytes(stored)
+
+
+def _next_batch() -> list[Queued]:
+    """The oldest waiting events. A row whose event is gone stays in the queue, where `verify` names it."""
+    waiting = list(Pending.objects.order_by("id").values_list("id", "event_id")[:BATCH])
+    events = EventRow.objects.filter(id__in=[event_id for _, event_id in waiting])
+    hashes = {
+        event_id: leaf_hash(leaf_entry(epoch, bytes(header)))
+        for event_id, epoch, header in events.values_list("id", "epoch", "header")
+    }
+    return [Queued(row, event_id, hashes[event_id]) for row, event_id in waiting if event_id in hashes]
+
+
+def _place(batch: list[Queued], first: int) -> None:
+    leaves = (
+        Leaf(index=index, event_id=queued.event_id, hash=queued.hash)
+        for index, queued in enumerate(batch, start=first)
+    )
+    Leaf.objects.bulk_create(leaves)
+    Pending.objects.filter(id__in=[queued.pending_id for queued in batch]).delete()

@@ -1,0 +1,64 @@
+"""System checks: values that can be read one by one and are still wrong together, or on this machine."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from config.keys import AUDIT_SIGNING_KEY_FILE, KEK_FILE, SECRET_KEY_FILE
+
+READABLE_BY_OTHERS = 0o077
+
+
+@register(Tags.files)
+def data_dir_is_ours(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    folder = Path(settings.DATA_DIR)
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return [Error(f"DATA_DIR: {folder} is not a folder we can write to.", id="gatehouse.E001")]
+    return list(_open_keys(folder))
+
+
+def _open_keys(folder: Path) -> Iterator[CheckMessage]:
+    for name in (SECRET_KEY_FILE, KEK_FILE, AUDIT_SIGNING_KEY_FILE):
+        path = folder / name
+        if path.exists() and path.stat().st_mode & READABLE_BY_OTHERS:
+            yield Error(f"{path} can be read by others.", hint=f"chmod 600 {path}", id="gatehouse.E002")
+
+
+@register(Tags.security)
+def addresses_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.HTTPS and not settings.TRUSTED_PROXIES:
+        return [
+            Warning(
+                "PUBLIC_URL is https, but no proxy is trusted to say that a request came by https.",
+                hint="Set TRUSTED_PROXIES to the network of the proxy that ends TLS.",
+                id="gatehouse.W001",
+            )
+        ]
+    return []
+
+
+@register(Tags.compatibility)
+def processes_hear_each_other(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.GATEWAY_PROCESSES > 1 and not settings.REDIS_URL:
+        return [
+            Warning(
+                "GATEWAY_PROCESSES is above 1 without REDIS_URL: live screens hear only their own process.",
+                hint="Set REDIS_URL.",
+                id="gatehouse.W002",
+            )
+        ]
+    return []
+
+
+@register(Tags.security)
+def old_kek_is_old(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.KEK in settings.KEK_PREVIOUS:
+        return [
+            Error("GATEHOUSE_KEK_PREVIOUS holds the current key; it lists only earlier ones.", id="gatehouse.E003")
+        ]
+    return []

@@ -1,0 +1,73 @@
+"""An upstream that is only pretended: for dry runs, demonstrations and tests. It never touches the
+network."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from connectors.base import Discovery, RawResult, UpstreamAuth, UpstreamFailure, UpstreamSpec
+from connectors.egress import Egress
+
+Script = Callable[[dict[str, Any]], dict[str, Any] | UpstreamFailure]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCall:
+    """One call as the pretended upstream saw it."""
+
+    connector: str
+    tool: str
+    arguments: bytes
+    auth: UpstreamAuth
+    meta: Mapping[str, str]
+
+
+def echo(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The default script: says what it was given."""
+    return {"content": [{"type": "text", "text": orjson.dumps(arguments).decode()}], "isError": False}
+
+
+class FakeConnector:
+    """Tools by name with a script each; `received` holds every call in order."""
+
+    def __init__(self, egress: Egress | None = None) -> None:
+        self.received: list[ReceivedCall] = []
+        self._tools: dict[str, dict[str, Any]] = {}
+        self._scripts: dict[str, Script] = {}
+        self.offer("echo")
+
+    def offer(self, name: str, script: Script = echo, **definition: Any) -> None:
+        """Adds or replaces a tool; `definition` are further fields of its tool object."""
+        self._tools[name] = {"name": name, "inputSchema": {"type": "object"}, **definition}
+        self._scripts[name] = script
+
+    def withdraw(self, name: str) -> None:
+        del self._tools[name], self._scripts[name]
+
+    async def discover(self, spec: UpstreamSpec, auth: UpstreamAuth) -> Discovery:
+        return Discovery(
+            tools=tuple(self._tools.values()),
+            server={"serverInfo": {"name": "fake"}, "capabilities": {"tools": {}}},
+            protocol_version="2026-07-28",
+        )
+
+    async def call_tool(
+        self, spec: UpstreamSpec, auth: UpstreamAuth, *, name: str, arguments: bytes, meta: Mapping[str, str]
+    ) -> RawResult:
+        self.received.append(ReceivedCall(spec.name, name, arguments, auth, meta))
+        script = self._scripts.get(name)
+        if script is None:
+            error = {"code": -32602, "message": f"Unknown tool: {name}"}
+            return RawResult(result=None, error=error, upstream_ms=0.0, size_bytes=0)
+        outcome = script(orjson.loads(arguments))
+        if isinstance(outcome, UpstreamFailure):
+            raise outcome
+        return RawResult(result=outcome, error=None, upstream_ms=0.0, size_bytes=len(orjson.dumps(outcome)))
+
+    async def forget(self, connector_ids: Sequence[str]) -> None:
+        return
+
+    async def close(self) -> None:
+        return

@@ -1,0 +1,194 @@
+"""What humans do, across rooms: each act is one transaction with its evidence, whichever door it comes through."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+from django.db.utils import OperationalError
+
+from audit.models import EventRow
+from governance import agent_keys, freezes, offboarding
+from governance.agent_keys import IssuedKey
+from governance.facts import Fact, Recorder
+from governance.fence.actor import governed_change
+from governance.freezes import FreezeTarget
+from governance.models import Agent, AgentCredential, Epoch, Freeze, User
+from governance.vault import keyring, rewrap_all
+
+from .models import GatewayProcess
+from .recorder import recorder
+from .recovery import DEAD_AFTER, first_id_at, recover
+
+ATTEMPTS = 3
+ENFORCE_SECONDS = 15.0
+CALLS_SECONDS = 10.0
+RECENT = timedelta(minutes=15)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class CutCall:
+    """A call that was running when permission was withdrawn, and what became of it."""
+
+    call_id: UUID
+    agent: str
+    tool: str
+    fate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """`is_complete` only when every live gateway process confirmed the epoch and no call is left open."""
+
+    epoch: int
+    processes: int
+    confirmed: int
+    milliseconds: int
+    calls: tuple[CutCall, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        return self.confirmed == self.processes and all(call.fate != "open" for call in self.calls)
+
+    def as_json(self) -> dict[str, Any]:
+        calls = [{"call_id": str(c.call_id), "agent": c.agent, "tool": c.tool, "fate": c.fate} for c in self.calls]
+        return {
+            "epoch": self.epoch,
+            "gateways": {"live": self.processes, "confirmed": self.confirmed},
+            "milliseconds": self.milliseconds,
+            "calls": calls,
+            "complete": self.is_complete,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    person: str
+    by: str
+    at: datetime
+    successor: str
+    items: list[offboarding.Item]
+    enforcement: Enforcement
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "person": self.person,
+            "by": self.by,
+            "at": self.at.isoformat(),
+            "successor": self.successor or None,
+            "items": [item.as_json() for item in self.items],
+            "enforcement": self.enforcement.as_json(),
+        }
+
+
+def act(work: Callable[[Recorder, datetime], Result], *, by: str) -> Result:
+    """Runs `work` as one governed transaction; once more, whole, when the fence or the write lock was busy."""
+    for attempt in range(ATTEMPTS):
+        now = datetime.now(UTC)
+        try:
+            with governed_change(by=by):
+                return work(recorder(by=by, now=now), now)
+        except OperationalError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def issue_key(agent: Agent, *, by: str, expires_in: timedelta | None) -> IssuedKey:
+    """Raises NotIssuable."""
+    return act(
+        lambda record, now: agent_keys.issue_key(
+            agent, by=by, record=record, now=now, expires_at=now + expires_in if expires_in else None
+        ),
+        by=by,
+    )
+
+
+def revoke_key(credential: AgentCredential, *, by: str) -> bool:
+    """When this returns, no process can start a call with the key. False if it was revoked before."""
+    return act(lambda record, now: agent_keys.revoke_key(credential, by=by, record=record, now=now), by=by)
+
+
+def retire_agent(agent: Agent, *, by: str) -> int:
+    return act(lambda record, now: agent_keys.retire_agent(agent, by=by, record=record, now=now), by=by)
+
+
+def freeze(target: FreezeTarget, *, by: str, lasting: timedelta | None, reason: str) -> Freeze:
+    """Raises NoSuchTarget."""
+    return act(
+        lambda record, now: freezes.freeze(
+            target, by=by, record=record, now=now, ends_at=now + lasting if lasting else None, reason=reason
+        ),
+        by=by,
+    )
+
+
+def unfreeze(target: FreezeTarget, *, by: str) -> int:
+    """Raises NoSuchTarget."""
+    return act(lambda record, now: freezes.lift(target, by=by, record=record, now=now), by=by)
+
+
+def rewrap_vault(*, by: str) -> int:
+    """Brings every sealed value under the current key-encryption key, while the gateway serves."""
+    now = datetime.now(UTC)
+    return rewrap_all(keyring=keyring(), record=recorder(by=by, now=now))
+
+
+def offboard(person: User, *, successor: User | None, by: str) -> Receipt:
+    """Ends a person and waits until every live gateway has confirmed it. Raises CannotOffboard."""
+    agents = list(Agent.objects.filter(owner=person).values_list("name", flat=True))
+    at = datetime.now(UTC)
+    items = act(
+        lambda record, now: offboarding.offboard(person, successor=successor, by=by, record=record, now=now), by=by
+    )
+    enforcement = await_enforcement(agents)
+    receipt = Receipt(person.email, by, at, successor.email if successor else "", items, enforcement)
+    act(lambda record, now: record(_completed(receipt)), by=by)
+    return receipt
+
+
+def await_enforcement(agents: list[str]) -> Enforcement:
+    """The fence enforces at once; this waits for every live process to say so, and for running calls to end."""
+    started = time.monotonic()
+    epoch = Epoch.objects.values_list("number", flat=True).get(id=1)
+    running = _open_calls(agents)
+    while True:
+        recover()
+        live = list(_live_processes().values_list("applied_epoch", flat=True))
+        confirmed = sum(applied >= epoch for applied in live)
+        waited = time.monotonic() - started
+        is_settled = confirmed == len(live) and (not _still_open(running) or waited > CALLS_SECONDS)
+        if is_settled or waited > ENFORCE_SECONDS:
+            break
+        time.sleep(0.02)
+    calls = tuple(CutCall(c.call_id, c.agent, c.tool, _fate(c.call_id)) for c in running)
+    return Enforcement(epoch, len(live), confirmed, int(waited * 1000), calls)
+
+
+def _completed(receipt: Receipt) -> Fact:
+    return Fact("offboarding.completed", f"person:{receipt.person}", receipt.as_json())
+
+
+def _live_processes() -> Any:
+    return GatewayProcess.objects.filter(ended_at=None, beat_at__gte=Now() - DEAD_AFTER)
+
+
+def _open_calls(agents: list[str]) -> list[EventRow]:
+    outcome = EventRow.objects.filter(call_id=OuterRef("call_id"), kind="call.outcome")
+    recent = EventRow.objects.filter(agent__in=agents, id__gte=first_id_at(datetime.now(UTC) - RECENT))
+    return list(recent.filter(~Exists(outcome), kind="call.intent"))
+
+
+def _still_open(calls: list[EventRow]) -> bool:
+    return any(_fate(call.call_id) == "open" for call in calls)
+
+
+def _fate(call_id: Any) -> str:
+    outcomes = EventRow.objects.filter(call_id=call_id, kind="call.outcome")
+    return outcomes.values_list("outcome", flat=True).first() or "open"

@@ -1,0 +1,134 @@
+"""The group commit on SQLite: BEGIN IMMEDIATE makes the writer alone, so a plain read of the epoch is the fence."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from audit.record import PayloadRow, encode, insert_many
+from governance.fence.lockfile import WriteLock, WriteLockTimeout
+
+from .entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from .group import BOOT_CLOCK
+
+TOUCHED = """
+    SELECT DISTINCT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END
+    FROM governance_advance a JOIN governance_change c ON c.txid = a.txid WHERE a.epoch > ?
+"""
+
+
+class SqliteBackend:
+    """One connection on one thread of its own, so that the event loop never waits for the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="group-commit")
+        self._connection: sqlite3.Connection | None = None
+        self._lock = WriteLock(f"{path}.lock")
+
+    async def commit(self, group: list[Entry]) -> list[Committed]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, group)
+
+    async def intents_among(self, call_ids: list[UUID]) -> set[UUID]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._open_intents, call_ids)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _commit(self, group: list[Entry]) -> list[Committed]:
+        encoded = [encode(entry.event) for entry in group]
+        with self._transaction() as connection:
+            epoch, trimmed = connection.execute("SELECT number, trimmed_to FROM governance_epoch").fetchone()
+            verdicts = self._verdicts(connection, group, epoch, trimmed)
+            fresh = [i for i, verdict in enumerate(verdicts) if verdict is Verdict.COMMITTED]
+            payloads = [
+                PayloadRow(group[i].event.id, payload.key_id, payload.sealed)
+                for i in fresh
+                if (payload := group[i].payload) is not None
+            ]
+            insert_many(connection, [encoded[i] for i in fresh], epoch=epoch, payloads=payloads)
+        returned = time.clock_gettime_ns(BOOT_CLOCK)
+        return [Committed(verdict, epoch, returned) for verdict in verdicts]
+
+    def _verdicts(
+        self, connection: sqlite3.Connection, group: list[Entry], epoch: int, trimmed: int
+    ) -> list[Verdict]:
+        fenced = [entry.event.decided_epoch for entry in group if entry.read_set is not None]
+        oldest = min(fenced, default=epoch)
+        touched = {row[0] for row in connection.execute(TOUCHED, [oldest])} if oldest < epoch else set()
+        now = datetime.now(UTC)
+        return [
+            Verdict.STALE
+            if _is_stale(entry, epoch, trimmed, touched, now)
+            else Verdict.DUPLICATE
+            if _is_recorded(connection, entry)
+            else Verdict.COMMITTED
+            for entry in group
+        ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._lock.acquire()
+        except (WriteLockTimeout, OSError) as error:
+            raise EvidenceUnavailable(str(error)) from error
+        try:
+            connection = self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
+            raise RecordRefused(type(error).__name__) from error
+        except sqlite3.Error as error:
+            raise EvidenceUnavailable(type(error).__name__) from error
+        finally:
+            self._lock.release()
+
+    def _open_intents(self, call_ids: list[UUID]) -> set[UUID]:
+        marks = ", ".join("?" * len(call_ids))
+        query = f"""
+            SELECT i.call_id FROM audit_event i WHERE i.kind = 'call.intent' AND i.call_id IN ({marks})
+            AND NOT EXISTS (SELECT 1 FROM audit_event o WHERE o.kind = 'call.outcome' AND o.call_id = i.call_id)
+        """
+        try:
+            return {UUID(row[0]) for row in self._connect().execute(query, [i.hex for i in call_ids])}
+        except sqlite3.Error as error:
+            raise EvidenceUnavailable(type(error).__name__) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=2, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._lock.close()
+
+
+def _is_stale(entry: Entry, epoch: int, trimmed: int, touched: set[str], now: datetime) -> bool:
+    if entry.read_set is None:
+        return False
+    decided = entry.event.decided_epoch
+    is_overtaken = decided > epoch or decided < trimmed or "*" in touched or not touched.isdisjoint(entry.read_set)
+    return is_overtaken or (entry.valid_until is not None and entry.valid_until <= now)
+
+
+def _is_recorded(connection: sqlite3.Connection, entry: Entry) -> bool:
+    if entry.event.call_id is None:
+        return False
+    query = "SELECT 1 FROM audit_event WHERE call_id = ? AND kind = ?"
+    return connection.execute(query, [entry.event.call_id.hex, entry.event.kind]).fetchone() is not None

@@ -1,0 +1,145 @@
+"""The records of a call: what each says, built from what the stages know."""
+
+from typing import Any
+
+from audit.event import AuditEvent, uuid7
+from connectors.base import UpstreamFailure
+from governance import canonical
+
+from .call import Frame, Intent, SafeResult, Screened
+from .commit.entry import Entry
+from .ports import Ports
+from .refusals import Refusal
+
+REFUSED_NAMES = 200
+
+
+def intent_entry(screened: Screened, ports: Ports) -> Entry:
+    """What is about to be sent. Passes the fence."""
+    call, decision = screened.permitted.call, screened.permitted.decision
+    agent = call.caller.agent
+    event_id = uuid7()
+    payload, commitment = None, b""
+    if decision.records_payload:
+        payload, commitment = ports.seal_payload(event_id, call.canonical_arguments)
+    event = AuditEvent(
+        kind="call.intent",
+        id=event_id,
+        at=ports.now(),
+        actor=f"agent:{agent.name}",
+        call_id=call.id,
+        agent=agent.name,
+        person=agent.owner.email,
+        connector=call.tool.connector.name,
+        tool=call.tool.name,
+        decision=decision.effect.value,
+        process_id=ports.process_id,
+        decided_epoch=decision.epoch,
+        payload_commitment=commitment,
+        details={
+            "code": decision.code,
+            "bundle": f"{decision.bundle} v{decision.bundle_version}",
+            "rules": [rule.as_json() for rule in decision.rules],
+            "arguments_digest": call.arguments_digest,
+            "definition": call.tool.definition_digest,
+            "credential": call.caller.credential.id,
+            "secret_version": call.tool.connector.secret.version_id if call.tool.connector.secret else None,
+            **_where(call.frame),
+        },
+    )
+    return Entry(event, payload, read_set=decision.read_set, valid_until=decision.valid_until)
+
+
+def outcome_entry(
+    intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports, *, is_fenced: bool = True
+) -> Entry:
+    """What came back, as the agent is about to see it."""
+    if isinstance(outcome, UpstreamFailure):
+        details = {"code": outcome.code, "reached": outcome.reached}
+        return _closing(intent, ports, "failed", details, is_fenced=is_fenced)
+    content = outcome.result if outcome.result is not None else outcome.error
+    details = {
+        "upstream_ms": round(outcome.raw.upstream_ms, 3),
+        "bytes": outcome.raw.size_bytes,
+        "masked": list(outcome.masked),
+    }
+    return _closing(
+        intent, ports, outcome.outcome, details, body=canonical.encode(content), is_fenced=is_fenced
+    )
+
+
+def withheld_entry(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Entry:
+    """The upstream answered, but the caller may no longer hear it."""
+    details = {"code": "withheld", "upstream": outcome.outcome if isinstance(outcome, SafeResult) else outcome.code}
+    return _closing(intent, ports, "withheld", details, is_fenced=False)
+
+
+def not_sent_entry(intent: Intent, ports: Ports) -> Entry:
+    return _closing(intent, ports, "not_sent", {"code": "held_up_before_sending"}, is_fenced=False)
+
+
+def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
+    """A "no" to somebody we know."""
+    facts = dict(refusal.facts)
+    agent, person = facts.pop("agent"), facts.pop("person", "")
+    event = AuditEvent(
+        kind="call.refused",
+        at=ports.now(),
+        actor=f"agent:{agent}",
+        agent=agent,
+        person=person,
+        connector=facts.pop("connector", ""),
+        tool=facts.pop("tool", ""),
+        decision=facts.pop("decision", "deny"),
+        outcome="refused",
+        process_id=ports.process_id,
+        decided_epoch=facts.pop("epoch", 0),
+        details={"reason": refusal.reason.code, "asked_for": frame.name[:REFUSED_NAMES], **facts, **_where(frame)},
+    )
+    return Entry(event)
+
+
+def _closing(
+    intent: Intent,
+    ports: Ports,
+    outcome: str,
+    details: dict[str, Any],
+    *,
+    body: bytes | None = None,
+    is_fenced: bool,
+) -> Entry:
+    call, decision = intent.call, intent.decision
+    event_id = uuid7()
+    payload, commitment = None, b""
+    if body is not None and decision.records_payload:
+        payload, commitment = ports.seal_payload(event_id, body)
+    event = AuditEvent(
+        kind="call.outcome",
+        id=event_id,
+        at=ports.now(),
+        actor=f"agent:{call.caller.agent.name}",
+        call_id=call.id,
+        agent=call.caller.agent.name,
+        person=call.caller.agent.owner.email,
+        connector=intent.connector.name,
+        tool=call.tool.name,
+        decision=decision.effect.value,
+        outcome=outcome,
+        process_id=ports.process_id,
+        decided_epoch=intent.epoch,
+        payload_commitment=commitment,
+        details=details,
+    )
+    return Entry(event, payload, read_set=decision.read_set if is_fenced else None)
+
+
+def _where(frame: Frame) -> dict[str, Any]:
+    """Whence and in which run; what a client says of itself is only noted, never trusted."""
+    where: dict[str, Any] = {"revision": frame.revision, "source_ip": frame.source_ip}
+    if frame.session_id:
+        where["session"] = frame.session_id
+    if frame.client:
+        where["client"] = frame.client
+    if frame.trace:
+        where["trace"] = dict(frame.trace)
+    return where

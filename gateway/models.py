@@ -1,0 +1,41 @@
+"""What the gateway itself keeps in the database."""
+
+import uuid
+
+from django.apps import AppConfig
+from django.db import connections, models
+from django.db.models.signals import post_migrate
+from django.dispatch import receiver
+
+from governance.fence import triggers
+
+
+class GatewayProcess(models.Model):
+    """A running gateway process: its heartbeat, the epoch it applies, and a bound on what it may have in flight.
+
+    `oldest_in_flight` is an event id (time-ordered): no open intent of this process is older.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField(db_index=True)
+    ended_at = models.DateTimeField(null=True)
+    applied_epoch = models.BigIntegerField(default=0)
+    calls_in_flight = models.IntegerField(default=0)
+    oldest_in_flight = models.UUIDField(null=True)
+
+    class Meta:
+        ordering = ("-started_at",)
+        verbose_name_plural = "gateway processes"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+@receiver(post_migrate)
+def install_triggers(app_config: AppConfig, using: str, **_: object) -> None:
+    """After our own migrations, which come last: the tables and functions the triggers need are there then."""
+    if app_config.label == "gateway":
+        triggers.install(connections[using])

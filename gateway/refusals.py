@@ -1,0 +1,77 @@
+"""Every reason for which we say no: its text for the agent, its remedy, and whether it may exist at all."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Shape(Enum):
+    """How a refusal reaches the agent."""
+
+    UNAUTHENTICATED = "401 with WWW-Authenticate"
+    UNKNOWN_TOOL = "JSON-RPC error, the same for what does not exist and what may not be seen"
+    BAD_REQUEST = "JSON-RPC invalid params"
+    RESULT = "tool result with isError"
+    UNAVAILABLE = "503 with Retry-After"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    code: str
+    shape: Shape
+    text: str
+    remedy: str = ""
+
+
+NO_TOKEN = Reason("no_token", Shape.UNAUTHENTICATED, "Send your agent key as 'Authorization: Bearer <key>'.")
+BAD_TOKEN = Reason("bad_token", Shape.UNAUTHENTICATED, "This key is unknown, expired or revoked.")
+UNKNOWN_TOOL = Reason("unknown_tool", Shape.UNKNOWN_TOOL, "Unknown tool")
+BAD_ARGUMENTS = Reason("bad_arguments", Shape.BAD_REQUEST, "The arguments cannot be accepted.")
+DENIED = Reason(
+    "denied_by_rule", Shape.RESULT, "Denied", "Do not retry with changed arguments; tell the person you work for."
+)
+APPROVAL = Reason(
+    "approval_required", Shape.RESULT, "Denied", "Approval is not available yet; tell the person you work for."
+)
+FROZEN = Reason("frozen", Shape.RESULT, "Denied", "Wait until an administrator lifts the freeze.")
+CREDENTIAL_IN_ARGUMENTS = Reason(
+    "credential_in_arguments",
+    Shape.RESULT,
+    "Denied: the arguments contain a credential.",
+    "Never put keys or tokens into tool arguments; the gateway adds the upstream's secret itself.",
+)
+CONNECTOR_DISABLED = Reason(
+    "connector_disabled", Shape.RESULT, "Denied: this system is switched off.", "Ask an administrator."
+)
+SECRET_MISSING = Reason(
+    "secret_missing",
+    Shape.RESULT,
+    "Denied: the gateway has no secret for this system yet.",
+    "Ask an administrator to store it in the vault.",
+)
+EVIDENCE_UNAVAILABLE = Reason(
+    "evidence_unavailable", Shape.UNAVAILABLE, "The call cannot be recorded now, so it was not made.", "Retry later."
+)
+BUSY = Reason("busy", Shape.UNAVAILABLE, "Permissions are changing too fast to decide.", "Retry.")
+
+BY_DECISION_CODE = {"denied_by_rule": DENIED, "approval_required": APPROVAL, "frozen": FROZEN}
+
+
+@dataclass(slots=True)
+class Refusal(Exception):
+    """We said no before anything was sent. `reason_text` replaces the reason's own text, e.g. with a rule's.
+
+    `is_final` is False for what a change of a moment ago could make right: the snapshot is confirmed first.
+    """
+
+    reason: Reason
+    reason_text: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    is_final: bool = True
+
+    def __str__(self) -> str:
+        return self.reason.code
+
+    @property
+    def text(self) -> str:
+        return self.reason_text or self.reason.text

@@ -1,0 +1,204 @@
+"""The life of one gateway process: start, heartbeat, drain, end."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import close_old_connections, connection
+from django.db.models.functions import Now
+from django.db.utils import Error as DatabaseError
+
+from audit.event import AuditEvent, uuid7
+from connectors.egress import Egress
+from connectors.kinds import KINDS
+from governance.fence import triggers
+from governance.fence.log import trim_change_log
+from governance.payload_keys import PayloadSealer, current_sealer
+from governance.vault import keyring
+
+from .commit.entry import Backend, Entry, EvidenceUnavailable, RecordRefused
+from .commit.group import GroupCommitter
+from .commit.postgresql import PostgresqlBackend
+from .commit.sqlite import SqliteBackend
+from .models import GatewayProcess
+from .recovery import close_open_calls, recover
+from .wiring import GatewayPorts
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+RECOVER_EVERY_BEATS = 5
+STRANGERS_EVERY_BEATS = 10
+UNCERTAIN_SECONDS = 12.0
+DRAIN_SECONDS = 25.0
+TRIM_EVERY_BEATS = 600
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    applied_epoch: int
+    calls_in_flight: int
+    oldest_in_flight: UUID
+
+
+class GatewayRuntime:
+    """Owns what a process needs to serve; `ports` is what its endpoint calls."""
+
+    def __init__(self) -> None:
+        self.process_id = uuid7()
+        self.committer = GroupCommitter(make_backend(self.process_id))
+        egress = Egress(allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS)
+        self._egress = egress
+        self._kinds = {name: kind(egress) for name, kind in KINDS.items()}
+        self.ports = GatewayPorts(
+            process_id=self.process_id, committer=self.committer, kinds=self._kinds, keyring=keyring()
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="heartbeat")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._beats = 0
+        self._beaten_epoch = 0
+
+    async def start(self) -> None:
+        """Raises ImproperlyConfigured or django.db.Error: a gateway that cannot be sure does not serve."""
+        self.ports.sealer = await self._in_thread(self._prepare)
+        await self.ports.keeper.start()
+        await self._in_thread(self._register)
+        self._tasks = [
+            asyncio.create_task(self.ports.keeper.watch(connection_parameters()), name="watch"),
+            asyncio.create_task(self._beat_forever(), name="heartbeat"),
+        ]
+
+    async def stop(self) -> None:
+        """Lets running calls end, says goodbye, closes everything."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self.ports.open_intents:
+                    await asyncio.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for kind in self._kinds.values():
+            await kind.close()
+        self._egress.close()
+        await self.committer.close()
+        with suppress(DatabaseError):
+            await self._in_thread(self._deregister)
+        await self.ports.keeper.close()
+        self._thread.shutdown()
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await self._sleep_until_beat()
+            self._beats += 1
+            try:
+                await self._beat()
+            except (DatabaseError, EvidenceUnavailable, RecordRefused) as error:
+                logger.warning("heartbeat not recorded: %s", type(error).__name__)
+
+    async def _sleep_until_beat(self) -> None:
+        """A new snapshot is told at once: somebody may be waiting to hear that it is enforced here."""
+        for _ in range(int(BEAT_SECONDS / 0.02)):
+            if self.ports.snapshot().epoch != self._beaten_epoch:
+                return
+            await asyncio.sleep(0.02)
+
+    async def _beat(self) -> None:
+        pulse = self._pulse()
+        if not await self._in_thread(lambda: self._write_pulse(pulse)):
+            logger.critical("this process was declared dead by another; stopping")
+            os.kill(os.getpid(), signal.SIGTERM)
+        self._beaten_epoch = pulse.applied_epoch
+        if self._beats % RECOVER_EVERY_BEATS == 0:
+            await self._in_thread(recover)
+            await self._close_uncertain()
+            await self.ports.retry_lost_outcomes()
+        if self._beats % STRANGERS_EVERY_BEATS == 0 and (strangers := self.ports.take_strangers()):
+            await self.committer.commit(strangers)
+        if self._beats % TRIM_EVERY_BEATS == 0:
+            await self._in_thread(trim_change_log)
+
+    def _pulse(self) -> Pulse:
+        """The bound is taken before the epoch is read: it may be too old, never too young."""
+        oldest = min(self.ports.open_intents.values(), default=uuid7())
+        return Pulse(self.ports.snapshot().epoch, len(self.ports.open_intents), oldest)
+
+    async def _close_uncertain(self) -> None:
+        for call_id in await self.committer.resolve_uncertain(older_than_seconds=UNCERTAIN_SECONDS):
+            event = AuditEvent(
+                kind="call.outcome",
+                at=self.ports.now(),
+                actor="system:gateway",
+                call_id=call_id,
+                outcome="not_sent",
+                process_id=self.process_id,
+                details={"code": "commit_uncertain"},
+            )
+            await self.committer.commit(Entry(event))
+
+    def _prepare(self) -> PayloadSealer:
+        if absent := triggers.missing(connection):
+            raise ImproperlyConfigured(f"Run `manage.py migrate`: the fence lacks {', '.join(absent[:3])}.")
+        return current_sealer(keyring())
+
+    def _register(self) -> None:
+        pulse = self._pulse()
+        GatewayProcess.objects.create(
+            id=self.process_id,
+            host=socket.gethostname()[:255],
+            pid=os.getpid(),
+            started_at=self.ports.now(),
+            beat_at=Now(),
+            applied_epoch=pulse.applied_epoch,
+            oldest_in_flight=pulse.oldest_in_flight,
+        )
+
+    def _write_pulse(self, pulse: Pulse) -> int:
+        return GatewayProcess.objects.filter(id=self.process_id, ended_at=None).update(
+            beat_at=Now(),
+            applied_epoch=pulse.applied_epoch,
+            calls_in_flight=pulse.calls_in_flight,
+            oldest_in_flight=pulse.oldest_in_flight,
+        )
+
+    def _deregister(self) -> None:
+        row = GatewayProcess.objects.get(id=self.process_id)
+        GatewayProcess.objects.filter(id=row.id).update(ended_at=Now(), calls_in_flight=0)
+        close_open_calls(row)
+        connection.close()
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_live_connection, work)
+
+
+def _with_live_connection(work: Callable[[], Result]) -> Result:
+    close_old_connections()
+    return work()
+
+
+def make_backend(process_id: UUID) -> Backend:
+    if connection.vendor == "postgresql":
+        return PostgresqlBackend(psycopg.conninfo.make_conninfo(**connection_parameters()), process_id)
+    return SqliteBackend(Path(connection.settings_dict["NAME"]))
+
+
+def connection_parameters() -> dict[str, Any]:
+    """The database's address for a plain psycopg connection; empty on SQLite."""
+    if connection.vendor != "postgresql":
+        return {}
+    ours = ("cursor_factory", "context", "prepare_threshold", "options", "connect_timeout")
+    parameters = connection.get_connection_params()
+    return {key: value for key, value in parameters.items() if key not in ours and value is not None}

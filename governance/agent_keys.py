@@ -1,0 +1,92 @@
+"""Agent keys: how they look, how they are issued and ended."""
+
+import hashlib
+import secrets
+import zlib
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .facts import Fact, Recorder
+from .models import Agent, AgentCredential
+
+PREFIX = "gate_ak_"
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+RANDOM_CHARS = 43
+"""43 characters of 62 hold 256 bits."""
+CHECKSUM_CHARS = 6
+HINT_CHARS = len(PREFIX) + 4
+
+
+class NotIssuable(Exception):
+    """The agent may not get a key; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """The only moment at which the key itself exists."""
+
+    credential: AgentCredential
+    key: str = field(repr=False)
+
+
+def new_key() -> str:
+    """Visible prefix, 256 random bits, checksum: scanners and our own masking recognise it."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARS))
+    return PREFIX + body + _checksum(body)
+
+
+def looks_like_key(text: str) -> bool:
+    """Right prefix, length and checksum; says nothing of whether it was ever issued."""
+    body, checksum = text[len(PREFIX) : -CHECKSUM_CHARS], text[-CHECKSUM_CHARS:]
+    return text.startswith(PREFIX) and len(body) == RANDOM_CHARS and checksum == _checksum(body)
+
+
+def key_digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def issue_key(agent: Agent, *, by: str, record: Recorder, now: datetime, expires_at: datetime | None) -> IssuedKey:
+    """Raises NotIssuable for an agent that is not live."""
+    if agent.status != Agent.Status.LIVE or not agent.owner.is_active:
+        raise NotIssuable(f"Agent {agent.name} is not live ({agent.status}, owner {agent.owner.email}).")
+    if expires_at is not None and expires_at <= now:
+        raise NotIssuable("The key would expire before it starts.")
+    key = new_key()
+    credential = AgentCredential.objects.create(
+        agent=agent, digest=key_digest(key), hint=key[:HINT_CHARS], created_by=by, expires_at=expires_at
+    )
+    record(Fact("key.issued", f"agent:{agent.name}", {"key_id": str(credential.id), "expires_at": expires_at}))
+    return IssuedKey(credential, key)
+
+
+def revoke_key(credential: AgentCredential, *, by: str, record: Recorder, now: datetime) -> bool:
+    """False if it was revoked before."""
+    live = AgentCredential.objects.filter(id=credential.id, revoked_at=None)
+    if not live.update(revoked_at=now, revoked_by=by):
+        return False
+    record(Fact("key.revoked", f"agent:{credential.agent.name}", {"key_id": str(credential.id)}))
+    return True
+
+
+def revoke_all_keys(agent: Agent, *, by: str, record: Recorder, now: datetime) -> int:
+    live = agent.credentials.filter(revoked_at=None)
+    key_ids = [str(key_id) for key_id in live.values_list("id", flat=True)]
+    if key_ids:
+        live.update(revoked_at=now, revoked_by=by)
+        record(Fact("keys.revoked", f"agent:{agent.name}", {"key_ids": key_ids}))
+    return len(key_ids)
+
+
+def retire_agent(agent: Agent, *, by: str, record: Recorder, now: datetime) -> int:
+    """Ends an agent for good; returns how many keys ended with it."""
+    Agent.objects.filter(id=agent.id).update(status=Agent.Status.RETIRED)
+    record(Fact("agent.retired", f"agent:{agent.name}", {"by": by}))
+    return revoke_all_keys(agent, by=by, record=record, now=now)
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), []
+    for _ in range(CHECKSUM_CHARS):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))

@@ -1,0 +1,87 @@
+"""Which tables are governed, and whom a changed row touches."""
+
+from dataclasses import dataclass
+
+from django.db import models
+
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Bundle,
+    BundleTool,
+    BundleVersion,
+    Connector,
+    Freeze,
+    Organization,
+    Policy,
+    PolicyVersion,
+    Role,
+    Rule,
+    Secret,
+    SecretVersion,
+    Team,
+    Tool,
+    ToolDefinition,
+    User,
+)
+from governance.models.base import Governed
+
+EVERYBODY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A change of a row touches the calls whose read set holds `kind:<value of column>`."""
+
+    model: type[models.Model]
+    kind: str
+    column: str = "id"
+
+    @property
+    def table(self) -> str:
+        return self.model._meta.db_table
+
+    @property
+    def sealed(self) -> frozenset[str]:
+        return self.model.SEALED_COLUMNS if issubclass(self.model, Governed) else frozenset()
+
+    @property
+    def quiet(self) -> frozenset[str]:
+        return self.model.QUIET_COLUMNS if issubclass(self.model, Governed) else frozenset()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(field.column for field in self.model._meta.local_concrete_fields)
+
+
+WATCHED = (
+    Watched(Organization, "organization", EVERYBODY),
+    Watched(Organization.policies.through, "organization", EVERYBODY),
+    Watched(Freeze, "freeze", EVERYBODY),
+    Watched(User, "person"),
+    Watched(User.teams.through, "person", "user_id"),
+    Watched(Team, "team"),
+    Watched(Team.policies.through, "team", "team_id"),
+    Watched(Agent, "agent"),
+    Watched(AgentCredential, "credential"),
+    Watched(Connector, "connector"),
+    Watched(Tool, "tool"),
+    Watched(ToolDefinition, "tool", "tool_id"),
+    Watched(Secret, "secret"),
+    Watched(SecretVersion, "secret", "secret_id"),
+    Watched(Bundle, "bundle"),
+    Watched(BundleVersion, "bundle", "bundle_id"),
+    Watched(BundleVersion.parents.through, "bundle_version", "bundleversion_id"),
+    Watched(BundleVersion.policies.through, "bundle_version", "bundleversion_id"),
+    Watched(BundleTool, "bundle_version", "version_id"),
+    Watched(Policy, "policy"),
+    Watched(PolicyVersion, "policy", "policy_id"),
+    Watched(Rule, "policy_version", "version_id"),
+    Watched(Role, "role"),
+    Watched(Role.bundles.through, "role", "role_id"),
+    Watched(Role.agents.through, "agent", "agent_id"),
+    Watched(Role.teams.through, "role", "role_id"),
+    Watched(Role.people.through, "role", "role_id"),
+)
+"""Rows that only appear in a decision through their container are logged under it: a new role membership of an
+agent touches the agent, a new rule touches its policy version."""

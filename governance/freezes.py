@@ -1,0 +1,57 @@
+"""The emergency switch: freeze and lift."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .facts import Fact, Recorder
+from .models import Agent, Connector, Freeze, Tool
+
+
+class NoSuchTarget(Exception):
+    """The freeze names nothing we know; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeTarget:
+    """One of the three, or none for everything. `tool` is `connector/tool`."""
+
+    agent: str = ""
+    connector: str = ""
+    tool: str = ""
+
+    def rows(self) -> dict[str, Agent | Connector | Tool]:
+        """Raises NoSuchTarget."""
+        try:
+            if self.agent:
+                return {"agent": Agent.objects.get(name=self.agent)}
+            if self.connector:
+                return {"connector": Connector.objects.get(name=self.connector)}
+            if self.tool:
+                connector, _, name = self.tool.partition("/")
+                return {"tool": Tool.objects.get(connector__name=connector, name=name)}
+        except (Agent.DoesNotExist, Connector.DoesNotExist, Tool.DoesNotExist):
+            raise NoSuchTarget(f"There is no such target: {self}.") from None
+        return {}
+
+    def __str__(self) -> str:
+        named = {"agent": self.agent, "connector": self.connector, "tool": self.tool}
+        return next((f"{kind} {name}" for kind, name in named.items() if name), "everything")
+
+
+def freeze(
+    target: FreezeTarget, *, by: str, record: Recorder, now: datetime, ends_at: datetime | None, reason: str
+) -> Freeze:
+    """Raises NoSuchTarget."""
+    row = Freeze.objects.create(**target.rows(), created_by=by, ends_at=ends_at, reason=reason)
+    record(Fact("freeze.set", str(target), {"freeze": str(row.id), "ends_at": ends_at, "reason": reason}))
+    return row
+
+
+def lift(target: FreezeTarget, *, by: str, record: Recorder, now: datetime) -> int:
+    """Lifts every freeze of exactly this target; returns how many there were. Raises NoSuchTarget."""
+    rows = target.rows()
+    wanted = {field: rows.get(field) for field in ("agent", "connector", "tool")}
+    lifted = Freeze.objects.filter(**wanted, lifted_at=None).update(lifted_at=now, lifted_by=by)
+    if lifted:
+        record(Fact("freeze.lifted", str(target), {"count": lifted}))
+    return lifted

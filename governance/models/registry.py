@@ -1,0 +1,97 @@
+"""Upstreams, their tools, and the definitions we pinned."""
+
+from typing import ClassVar
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from .base import Governed, NameField
+from .secrets import Secret
+
+
+class Connector(Governed):
+    """One upstream and how to reach it."""
+
+    class NewTools(models.TextChoices):
+        REVIEW = "review", "Wait for review"
+        ALLOW = "allow", "Pin at once"
+
+    QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"last_error", "last_seen_at", "protocol_version"})
+
+    name = NameField()
+    title = models.CharField(max_length=200, blank=True)
+    kind = models.CharField(max_length=16, default="mcp")
+    urls = models.JSONField(default=list, help_text="One address, or several replicas of the same upstream.")
+    secret = models.ForeignKey(Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="connectors")
+    new_tools = models.CharField(max_length=8, choices=NewTools, default=NewTools.REVIEW)
+    timeout_seconds = models.FloatField(default=30, validators=[MinValueValidator(0.1), MaxValueValidator(600)])
+    is_enabled = models.BooleanField("enabled", default=True)
+    last_error = models.TextField(blank=True, editable=False)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    protocol_version = models.CharField(max_length=16, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(timeout_seconds__gt=0, timeout_seconds__lte=600), name="connector_timeout_bounded"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+
+class Tool(Governed):
+    """A callable of one upstream. Risk, data classes and read-only are the admin's word, never the upstream's."""
+
+    class Risk(models.TextChoices):
+        LOW = "low", "Low"
+        MEDIUM = "medium", "Medium"
+        HIGH = "high", "High"
+
+    connector = models.ForeignKey(Connector, on_delete=models.CASCADE, related_name="tools")
+    name = models.CharField(max_length=128)
+    risk = models.CharField(max_length=8, choices=Risk, default=Risk.MEDIUM)
+    is_read_only = models.BooleanField("only reads", default=False)
+    data_classes = models.JSONField(default=list, blank=True)
+    quarantined_at = models.DateTimeField(null=True, blank=True)
+    quarantine_reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ("connector__name", "name")
+        constraints = (models.UniqueConstraint(fields=("connector", "name"), name="tool_name_unique_in_connector"),)
+
+    def __str__(self) -> str:
+        return f"{self.connector.name}/{self.name}"
+
+
+class ToolDefinition(Governed):
+    """What an upstream said a tool is, as canonical JSON, unknown fields included. Only a pinned one is served."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "Waiting for review"
+        PINNED = "pinned", "Pinned"
+        SUPERSEDED = "superseded", "Superseded"
+        REJECTED = "rejected", "Rejected"
+
+    SEALED_COLUMNS: ClassVar[frozenset[str]] = frozenset({"body"})
+
+    tool = models.ForeignKey(Tool, on_delete=models.CASCADE, related_name="definitions")
+    digest = models.CharField(max_length=64)
+    body = models.BinaryField()
+    status = models.CharField(max_length=12, choices=Status, default=Status.WAITING)
+    seen_at = models.DateTimeField(auto_now_add=True)
+    decided_by = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ("-seen_at",)
+        constraints = (
+            models.UniqueConstraint(fields=("tool", "digest"), name="definition_once_per_tool"),
+            models.UniqueConstraint(
+                fields=("tool",), condition=models.Q(status="pinned"), name="one_pinned_definition_per_tool"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.digest[:8]} ({self.status})"

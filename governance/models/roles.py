@@ -1,0 +1,36 @@
+"""Roles: who gets which bundles, and when."""
+
+from django.db import models
+
+from .agents import Agent
+from .base import Governed, NameField
+from .bundles import Bundle
+from .people import Team, User
+
+
+class Role(Governed):
+    """`schedule` is empty or {"days": ["mon", ...], "from": "08:00", "to": "19:00"} in the organisation's time zone."""
+
+    name = NameField()
+    title = models.CharField(max_length=200, blank=True)
+    bundles = models.ManyToManyField(Bundle, blank=True, related_name="roles")
+    agents = models.ManyToManyField(Agent, blank=True, related_name="roles")
+    teams = models.ManyToManyField(Team, blank=True, related_name="roles")
+    people = models.ManyToManyField(User, blank=True, related_name="roles")
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    schedule = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(starts_at=None)
+                | models.Q(ends_at=None)
+                | models.Q(ends_at__gt=models.F("starts_at")),
+                name="role_ends_after_start",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.title or self.name

@@ -1,0 +1,57 @@
+"""Sealing the bodies of evidence: AES-256-GCM under a payload key, bound to the event it belongs to."""
+
+import secrets
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.db import transaction
+
+from .models import PayloadKey
+from .vault import Envelope, Keyring, SealBroken, open_envelope, seal
+
+NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadSealer:
+    """One payload key, open in memory."""
+
+    key_id: str
+    _cipher: AESGCM = field(repr=False)
+
+    def seal(self, plaintext: bytes, *, event_id: UUID) -> bytes:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, plaintext, event_id.bytes)
+
+    def open(self, sealed: bytes, *, event_id: UUID) -> bytes:
+        """Raises SealBroken for a payload that was altered or belongs to another event."""
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], event_id.bytes)
+        except InvalidTag:
+            raise SealBroken("The payload does not belong to this event or was altered.") from None
+
+
+def current_sealer(keyring: Keyring) -> PayloadSealer:
+    """The newest payload key; the first caller of an installation makes it."""
+    with transaction.atomic():
+        newest = PayloadKey.objects.last()
+        return open_sealer(newest or _create(keyring), keyring)
+
+
+def open_sealer(row: PayloadKey, keyring: Keyring) -> PayloadSealer:
+    envelope = Envelope(row.key_id, bytes(row.wrapped_key), bytes(row.ciphertext))
+    return PayloadSealer(str(row.id), AESGCM(open_envelope(envelope, context=_context(row), keyring=keyring)))
+
+
+def _create(keyring: Keyring) -> PayloadKey:
+    row = PayloadKey()
+    envelope = seal(AESGCM.generate_key(bit_length=256), context=_context(row), keyring=keyring)
+    row.key_id, row.wrapped_key, row.ciphertext = envelope.key_id, envelope.wrapped_key, envelope.ciphertext
+    row.save(force_insert=True)
+    return row
+
+
+def _context(row: PayloadKey) -> str:
+    return f"payload_key:{row.pk}:key"

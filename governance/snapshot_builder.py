@@ -1,0 +1,334 @@
+"""Compiles the governed rows into a Snapshot, in one read transaction, epoch first."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from django.db import connection, transaction
+
+from . import models
+from .conditions import compile_condition
+from .snapshot import (
+    Agent,
+    Bundle,
+    Connector,
+    Credential,
+    Freeze,
+    Person,
+    Role,
+    Rule,
+    SealedSecret,
+    Snapshot,
+    Tool,
+    ToolSelector,
+)
+
+NAME_LIMIT = 64
+PREFIX = "__"
+
+
+def build_snapshot() -> Snapshot:
+    """Raises django.db.Error when the database is away."""
+    with consistent_read():
+        return _Builder().build()
+
+
+def read_epoch() -> int:
+    return models.Epoch.objects.values_list("number", flat=True).get(id=1)
+
+
+@contextmanager
+def consistent_read() -> Iterator[None]:
+    """All reads inside see one committed state and hold up nobody."""
+    if connection.vendor == "postgresql":
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
+    else:
+        with connection.reading(), transaction.atomic():
+            yield
+
+
+def _key(value: Any) -> str:
+    return value.hex if value is not None else ""
+
+
+class _Builder:
+    """Each method compiles one kind; later ones read what earlier ones left on `self`."""
+
+    def build(self) -> Snapshot:
+        epoch = read_epoch()
+        organization = models.Organization.objects.first() or models.Organization()
+        self.rules = self._rules()
+        self.secrets = self._secrets()
+        self.connectors = self._connectors()
+        self.tools = self._tools()
+        self.team_paths, team_rules = self._teams()
+        self.people = self._people()
+        self.roles = self._roles()
+        agents = self._agents()
+        self.organization_rules = self._policy_rules(
+            organization.policies.all() if organization.pk and not organization._state.adding else (), "organization"
+        )
+        bundles = self._bundles()
+        credentials = {credential.digest: credential for credential in self._credentials()}
+        return Snapshot(
+            epoch=epoch,
+            timezone=ZoneInfo(organization.timezone),
+            organization=organization.name,
+            credentials=credentials,
+            credential_ends={c.id: c.expires_at for c in credentials.values() if c.expires_at is not None},
+            agents=agents,
+            people=self.people,
+            tools=self.tools,
+            connectors=self.connectors,
+            secrets=tuple(self.secrets.values()),
+            bundles=bundles,
+            bundle_ids={bundle.name: bundle.id for bundle in bundles.values()},
+            team_rules=team_rules,
+            freezes=tuple(self._freezes()),
+        )
+
+    def _rules(self) -> dict[str, tuple[Rule, ...]]:
+        """Policy id -> rules of its version in force."""
+        found: dict[str, list[Rule]] = defaultdict(list)
+        rows = models.Rule.objects.filter(version__state="published").select_related("version__policy")
+        for row in rows.order_by("version_id", "position"):
+            found[_key(row.version.policy_id)].append(_compile_rule(row))
+        return {policy: tuple(rules) for policy, rules in found.items()}
+
+    def _policy_rules(self, policies: Iterable[models.Policy], origin: str) -> tuple[Rule, ...]:
+        ordered = sorted(policies, key=lambda policy: policy.name)
+        return tuple(replace(rule, origin=origin) for policy in ordered for rule in self.rules.get(_key(policy.id), ()))
+
+    def _secrets(self) -> dict[str, SealedSecret]:
+        rows = models.SecretVersion.objects.filter(retired_at=None).select_related("secret")
+        return {
+            _key(row.secret_id): SealedSecret(
+                id=_key(row.secret_id),
+                version_id=str(row.id),
+                name=row.secret.name,
+                kind=row.secret.kind,
+                header_name=row.secret.header_name,
+                key_id=row.key_id,
+                wrapped_key=bytes(row.wrapped_key),
+                ciphertext=bytes(row.ciphertext),
+            )
+            for row in rows
+        }
+
+    def _connectors(self) -> dict[str, Connector]:
+        return {_key(row.id): self._connector(row) for row in models.Connector.objects.all()}
+
+    def _connector(self, row: models.Connector) -> Connector:
+        secret = self.secrets.get(_key(row.secret_id))
+        return Connector(
+            id=_key(row.id),
+            name=row.name,
+            kind=row.kind,
+            urls=tuple(row.urls),
+            timeout_seconds=row.timeout_seconds,
+            is_enabled=row.is_enabled,
+            secret=secret,
+            secret_missing=row.secret_id is not None and secret is None,
+            revision=hashlib.sha256(orjson.dumps([row.kind, row.urls, row.timeout_seconds])).hexdigest()[:16],
+        )
+
+    def _tools(self) -> dict[str, Tool]:
+        rows = models.ToolDefinition.objects.filter(status="pinned", tool__quarantined_at=None).select_related("tool")
+        return {_key(row.tool_id): self._tool(row) for row in rows}
+
+    def _tool(self, row: models.ToolDefinition) -> Tool:
+        connector = self.connectors[_key(row.tool.connector_id)]
+        return Tool(
+            id=_key(row.tool_id),
+            name=row.tool.name,
+            connector=connector,
+            definition_digest=row.digest,
+            definition=orjson.loads(bytes(row.body)),
+            variables={
+                "name": row.tool.name,
+                "connector": connector.name,
+                "risk": row.tool.risk,
+                "read_only": row.tool.is_read_only,
+                "data_classes": row.tool.data_classes,
+            },
+        )
+
+    def _teams(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[Rule, ...]]]:
+        """Team id -> path of ids from the root; team id -> its own rules."""
+        rows = {_key(team.id): team for team in models.Team.objects.prefetch_related("policies")}
+        rules = {i: self._policy_rules(team.policies.all(), f"team {team.name}") for i, team in rows.items()}
+        return {i: _path_from_root(i, rows) for i in rows}, rules
+
+    def _people(self) -> dict[str, Person]:
+        teams: dict[str, list[str]] = defaultdict(list)
+        for user, team in models.User.teams.through.objects.order_by("team_id").values_list("user_id", "team_id"):
+            teams[_key(user)].append(_key(team))
+        names = {_key(i): name for i, name in models.Team.objects.values_list("id", "name")}
+        fields = models.User.objects.values_list("id", "email", "name", "is_active", "is_staff")
+        return {_key(row[0]): self._person(row, teams[_key(row[0])], names) for row in fields}
+
+    def _person(self, row: tuple[Any, ...], teams: list[str], names: Mapping[str, str]) -> Person:
+        _, email, name, is_active, is_staff = row
+        path = tuple(dict.fromkeys(step for team in teams for step in self.team_paths[team]))
+        return Person(
+            id=_key(row[0]),
+            email=email,
+            name=name,
+            is_active=is_active,
+            is_staff=is_staff,
+            team_ids=path,
+            variables={
+                "email": email,
+                "name": name,
+                "staff": is_staff,
+                "teams": sorted(names[team] for team in path),
+            },
+        )
+
+    def _roles(self) -> dict[str, Role]:
+        bundles: dict[str, set[str]] = defaultdict(set)
+        for role, bundle in models.Role.bundles.through.objects.values_list("role_id", "bundle_id"):
+            bundles[_key(role)].add(_key(bundle))
+        return {
+            _key(row.id): Role(
+                _key(row.id), row.name, frozenset(bundles[_key(row.id)]), row.starts_at, row.ends_at, row.schedule
+            )
+            for row in models.Role.objects.all()
+        }
+
+    def _agents(self) -> dict[str, Agent]:
+        roles: dict[str, list[Role]] = defaultdict(list)
+        for role, agent in models.Role.agents.through.objects.order_by("role_id").values_list("role_id", "agent_id"):
+            roles[_key(agent)].append(self.roles[_key(role)])
+        return {_key(row.id): self._agent(row, tuple(roles[_key(row.id)])) for row in models.Agent.objects.all()}
+
+    def _agent(self, row: models.Agent, roles: tuple[Role, ...]) -> Agent:
+        owner = self.people[_key(row.owner_id)]
+        variables = {"name": row.name, "title": row.title, "purpose": row.purpose, "owner": owner.email}
+        return Agent(_key(row.id), row.name, row.status, owner, roles, variables)
+
+    def _bundles(self) -> dict[str, Bundle]:
+        rows = models.BundleVersion.objects.filter(state="published").select_related("bundle")
+        versions = {
+            _key(row.bundle_id): row
+            for row in rows.prefetch_related("parents", "policies", "tools__connector").order_by("bundle__name")
+        }
+        return {i: self._bundle(row, versions) for i, row in versions.items()}
+
+    def _bundle(self, row: models.BundleVersion, versions: Mapping[str, models.BundleVersion]) -> Bundle:
+        lineage = _lineage(_key(row.bundle_id), versions)
+        rules = list(self.organization_rules)
+        ancestry = set()
+        for member in lineage:
+            version = versions[member]
+            policies = version.policies.all()
+            rules += self._policy_rules(policies, f"bundle {version.bundle.name} v{version.number}")
+            ancestry.update((f"bundle:{member}", f"bundle_version:{_key(version.id)}"))
+            ancestry.update(f"policy:{_key(policy.id)}" for policy in policies)
+        ancestry.update(f"policy:{rule.policy_id}" for rule in rules)
+        ancestry.update(f"policy_version:{rule.version_id}" for rule in rules)
+        tools, by_union_name = self._exposed(row)
+        return Bundle(
+            id=_key(row.bundle_id),
+            name=row.bundle.name,
+            title=row.bundle.title,
+            version_id=_key(row.id),
+            number=row.number,
+            records_payload=row.recording == "full",
+            tools=tools,
+            by_union_name=by_union_name,
+            rules=tuple(rules),
+            ancestry=frozenset(ancestry),
+        )
+
+    def _exposed(self, row: models.BundleVersion) -> tuple[dict[str, Tool], dict[str, Tool]]:
+        selectors = [
+            ToolSelector(_key(entry.connector_id), tuple(entry.allow), tuple(entry.deny)) for entry in row.tools.all()
+        ]
+        tools = [tool for tool in self.tools.values() if any(selector.selects(tool) for selector in selectors)]
+        is_plain = row.names == "plain" or not row.names and len(selectors) <= 1
+        return expose(tools, prefixed=not is_plain), expose(tools, prefixed=True)
+
+    def _freezes(self) -> Iterator[Freeze]:
+        for row in models.Freeze.objects.filter(lifted_at=None).order_by("created_at"):
+            targets = [_key(i) or None for i in (row.agent_id, row.connector_id, row.tool_id)]
+            yield Freeze(*targets, reason=row.reason, ends_at=row.ends_at)
+
+    def _credentials(self) -> Iterator[Credential]:
+        rows = models.AgentCredential.objects.filter(revoked_at=None)
+        for digest, i, agent, start, end in rows.values_list("digest", "id", "agent_id", "not_before", "expires_at"):
+            yield Credential(_key(i), _key(agent), bytes(digest), start, end)
+
+
+def _compile_rule(row: models.Rule) -> Rule:
+    return Rule(
+        policy_id=_key(row.version.policy_id),
+        policy=row.version.policy.name,
+        version_id=_key(row.version_id),
+        version=row.version.number,
+        position=row.position,
+        effect=row.effect,
+        tools=tuple(row.tools),
+        condition=compile_condition(row.condition) if row.condition else None,
+        reads_arguments=_mentions(row.condition, "args"),
+        reads_time=_mentions(row.condition, "time"),
+        reads_content=bool(row.findings) or row.on == models.Rule.Side.RESULT,
+        reason=row.reason,
+    )
+
+
+def _mentions(condition: str, variable: str) -> bool:
+    """Errs towards yes: a mention inside a string literal counts too."""
+    return re.search(rf"\b{variable}\b", condition) is not None
+
+
+def _path_from_root(team_id: str, teams: Mapping[str, models.Team]) -> tuple[str, ...]:
+    path: list[str] = []
+    step: str = team_id
+    while step and step not in path:
+        path.append(step)
+        step = _key(teams[step].parent_id)
+    return tuple(reversed(path))
+
+
+def _lineage(bundle_id: str, versions: Mapping[str, models.BundleVersion]) -> list[str]:
+    """Published ancestors before the bundle itself, each once; a cycle ends where it began."""
+    order: list[str] = []
+    visiting: set[str] = set()
+
+    def visit(current: str) -> None:
+        if current in visiting or current not in versions:
+            return
+        visiting.add(current)
+        for parent in sorted(versions[current].parents.all(), key=lambda bundle: bundle.name):
+            visit(_key(parent.id))
+        order.append(current)
+
+    visit(bundle_id)
+    return order
+
+
+def expose(tools: Iterable[Tool], *, prefixed: bool) -> dict[str, Tool]:
+    """Exposed name -> tool. Too long, illegal or colliding names are cut and given six hex digits of a hash."""
+    ordered = sorted(tools, key=lambda tool: (tool.connector.name, tool.name))
+    wanted = [f"{tool.connector.name}{PREFIX}{tool.name}" if prefixed else tool.name for tool in ordered]
+    exposed: dict[str, Tool] = {}
+    for name, tool in zip(wanted, ordered, strict=True):
+        legal = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
+        is_usable = legal == name and len(name) <= NAME_LIMIT and wanted.count(name) == 1
+        exposed[name if is_usable else _hashed_name(legal, tool)] = tool
+    return exposed
+
+
+def _hashed_name(legal: str, tool: Tool) -> str:
+    digest = hashlib.sha256(f"{tool.connector.name}/{tool.name}".encode()).hexdigest()[:6]
+    return f"{legal[: NAME_LIMIT - 7]}_{digest}"

@@ -1,0 +1,20 @@
+#!/usr/bin/env python
+"""Django's command line. `up` is the one command that makes missing keys instead of refusing to start."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+from config.keys import data_dir, ensure_keys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    if sys.argv[1:2] == ["up"]:
+        ensure_keys(data_dir())
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Offers the real services to the tests, and counts the tests that went without."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+
+import pytest
+
+from tests import services
+
+REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
+MISSING = "missing service: "
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server on which databases may be created; see also the `database` marker."""
+    yield from _offer(services.postgres())
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    yield from _offer(services.redis())
+
+
+def _offer(service: AbstractContextManager[str]) -> Iterator[str]:
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(service)
+        except services.Unavailable as missing:
+            if REQUIRED:
+                pytest.fail(f"{MISSING}{missing}")
+            pytest.skip(f"{MISSING}{missing}")
+        yield url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [report for report in terminalreporter.getreports("skipped") if MISSING in str(report.longrepr)]
+    terminalreporter.write_line(f"skipped for missing services: {len(skipped)}")

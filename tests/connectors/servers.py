@@ -1,0 +1,199 @@
+"""Real servers for the connector tests: ASGI applications under uvicorn, and a scripted one on a bare
+socket."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import uvicorn
+
+MODERN_VERSIONS = {
+    "supportedVersions": ["2026-07-28"],
+    "capabilities": {"tools": {}},
+    "resultType": "complete",
+}
+
+
+@contextlib.asynccontextmanager
+async def asgi_server(app: Any, *, lifespan: str = "on") -> AsyncIterator[str]:
+    """Serves the application on a free loopback port; yields its origin."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="error", lifespan=lifespan, ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+@dataclass
+class Seen:
+    """One request as the scripted server read it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+    @property
+    def message(self) -> dict[str, Any]:
+        return orjson.loads(self.body) if self.body else {}
+
+
+@dataclass
+class Turn:
+    """A request and the means to answer it, well or badly."""
+
+    seen: Seen
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def raw(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def respond(
+        self, body: bytes, *, status: str = "200 OK", kind: str = "application/json", extra: str = ""
+    ) -> None:
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
+        await self.raw(head.encode() + body)
+
+    async def result(self, result: dict[str, Any], **options: Any) -> None:
+        await self.respond(
+            orjson.dumps({"jsonrpc": "2.0", "id": self.seen.message["id"], "result": result}), **options
+        )
+
+    async def error(self, code: int, *, status: str = "400 Bad Request", **data: Any) -> None:
+        error = {"code": code, "message": "no", **({"data": data} if data else {})}
+        await self.respond(
+            orjson.dumps({"jsonrpc": "2.0", "id": self.seen.message.get("id"), "error": error}), status=status
+        )
+
+    async def stream_head(self) -> None:
+        await self.raw(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+
+    async def event(self, message: dict[str, Any]) -> None:
+        event = b"data: " + orjson.dumps(message) + b"\n\n"
+        await self.raw(b"%x\r\n%s\r\n" % (len(event), event))
+
+    async def stream_end(self) -> None:
+        await self.raw(b"0\r\n\r\n")
+
+    def reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.writer.transport.abort()
+
+
+Script = Callable[[Turn], Awaitable[None]]
+
+
+@dataclass
+class ScriptedServer:
+    """Answers with the script registered for a JSON-RPC method; speaks 2026-07-28 unless told otherwise."""
+
+    scripts: dict[str, Script] = field(default_factory=dict)
+    requests: list[Seen] = field(default_factory=list)
+    cut_connections: int = 0
+    connections: int = 0
+    url: str = ""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def methods(self) -> list[str]:
+        return [seen.message.get("method", "response") for seen in self.requests]
+
+    def sent(self, method: str) -> list[Seen]:
+        return [seen for seen in self.requests if seen.message.get("method") == method]
+
+    def be_modern(self, *, tools: list[dict[str, Any]] | None = None) -> None:
+        async def discover(turn: Turn) -> None:
+            await turn.result(MODERN_VERSIONS)
+
+        async def list_tools(turn: Turn) -> None:
+            await turn.result({"tools": tools or [{"name": "act"}], "resultType": "complete"})
+
+        self.scripts |= {"server/discover": discover, "tools/list": list_tools}
+
+    def be_legacy(self, *, version: str = "2025-06-18", session_id: str | None = None) -> None:
+        async def refuse(turn: Turn) -> None:
+            await turn.respond(b"Bad Request: no session", status="400 Bad Request", kind="text/plain")
+
+        async def initialize(turn: Turn) -> None:
+            extra = f"Mcp-Session-Id: {session_id}\r\n" if session_id else ""
+            about = {"capabilities": {"tools": {}}, "serverInfo": {"name": "old", "version": "1"}}
+            await turn.result({"protocolVersion": version, **about}, extra=extra)
+
+        async def list_tools(turn: Turn) -> None:
+            await turn.result({"tools": [{"name": "act"}]})
+
+        self.scripts |= {"server/discover": refuse, "initialize": initialize, "tools/list": list_tools}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        number = self.connections
+        try:
+            while True:
+                turn = Turn(await self._read(reader, number), reader, writer)
+                self.requests.append(turn.seen)
+                await self._answer(turn)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.cut_connections += 1
+        finally:
+            writer.close()
+
+    async def _answer(self, turn: Turn) -> None:
+        method = turn.seen.message.get("method", "response")
+        if method in self.scripts:
+            await self.scripts[method](turn)
+        else:
+            await turn.raw(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+    async def _read(self, reader: asyncio.StreamReader, number: int) -> Seen:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        request_line, *fields = head.strip().split("\r\n")
+        method, path, _ = request_line.split(" ")
+        headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in fields)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        return Seen(method, path, headers, body, number)
+
+
+@contextlib.asynccontextmanager
+async def scripted_server() -> AsyncIterator[ScriptedServer]:
+    scripted = ScriptedServer()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        scripted._tasks.add(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            await scripted.serve(reader, writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+    try:
+        yield scripted
+    finally:
+        server.close()
+        for task in scripted._tasks:
+            task.cancel()
+        await asyncio.gather(*scripted._tasks, return_exceptions=True)
+
+
+async def eventually(condition: Callable[[], bool], *, within_seconds: float = 3.0) -> None:
+    """Waits until the condition holds; fails the test when it never does."""
+    async with asyncio.timeout(within_seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
