@@ -162,7 +162,9 @@ class LogWalk:
 
     def _take(self, leaf: Row | Unreadable, events: Mapping[UUID, Row | Unreadable]) -> None:
         index = leaf.key if isinstance(leaf, Unreadable) else leaf[0]
-        if index != self._next:
+        if index < self._next:
+            self._break_off("is there twice", leaf=index)
+        elif index > self._next:
             self._break_off(f"missing; the next one is {index}", leaf=self._next)
         self.leaves, self._next = self.leaves + 1, index + 1
         if isinstance(leaf, Unreadable):

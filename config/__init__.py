@@ -1,4 +1,4 @@
-"""Wiring. The Celery application is loaded here, so that a task sent by any process finds the right broker."""
+"""Wiring. Loads the Celery application, so that a task sent by any process finds the right broker."""
 
 from config.celery import app as celery_app
 

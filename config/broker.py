@@ -1,7 +1,7 @@
 """A Celery broker in one SQLite file, for the installation that has no Redis.
 
-Kombu's own SQLAlchemy transport keeps every delivered message for ever, and its filesystem transport may read a
-message that is still being written. A message here only wakes a worker: what must not be lost waits in our tables.
+Kombu's own SQLAlchemy transport keeps every delivered message for ever, and its filesystem transport may read
+a message that is still being written. A message only wakes a worker: what must not be lost is in our tables.
 """
 
 import json
@@ -13,7 +13,9 @@ from typing import Any
 from kombu.transport import virtual
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS message (id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, payload TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, payload TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS message_queue ON message (queue, id);
 """
 TAKE = """

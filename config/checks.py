@@ -7,7 +7,8 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 
 from config.keys import AUDIT_SIGNING_KEY_FILE, KEK_FILE, SECRET_KEY_FILE
 
@@ -33,7 +34,7 @@ def _open_keys(folder: Path) -> Iterator[CheckMessage]:
 def addresses_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.HTTPS and not settings.TRUSTED_PROXIES:
         return [
-            Warning(
+            checks.Warning(
                 "PUBLIC_URL is https, but no proxy is trusted to say that a request came by https.",
                 hint="Set TRUSTED_PROXIES to the network of the proxy that ends TLS.",
                 id="gatehouse.W001",
@@ -46,7 +47,7 @@ def addresses_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
 def processes_hear_each_other(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.GATEWAY_PROCESSES > 1 and not settings.REDIS_URL:
         return [
-            Warning(
+            checks.Warning(
                 "GATEWAY_PROCESSES is above 1 without REDIS_URL: live screens hear only their own process.",
                 hint="Set REDIS_URL.",
                 id="gatehouse.W002",
@@ -59,6 +60,9 @@ def processes_hear_each_other(app_configs: Sequence[AppConfig] | None, **_: Any)
 def old_kek_is_old(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.KEK in settings.KEK_PREVIOUS:
         return [
-            Error("GATEHOUSE_KEK_PREVIOUS holds the current key; it lists only earlier ones.", id="gatehouse.E003")
+            Error(
+                "GATEHOUSE_KEK_PREVIOUS holds the current key; it lists only earlier ones.",
+                id="gatehouse.E003",
+            )
         ]
     return []

@@ -7,7 +7,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from config.env import HiddenText, wrong
 
 IDLE_SECONDS = 10
-SERVER_OPTIONS = f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s -c client_connection_check_interval=500ms"
+SERVER_OPTIONS = (
+    f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s -c client_connection_check_interval=500ms"
+)
 DEAD_PEER_OPTIONS = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -33,7 +35,7 @@ def _sqlite(file: Path) -> dict[str, Any]:
 
 
 def _postgresql(url: str) -> dict[str, Any]:
-    """Connections end with their request: under ASGI each request has its own thread, so one kept open would leak."""
+    """Connections end with their request: under ASGI each has its own thread, so one kept open would leak."""
     parts = urlsplit(url)
     name = unquote(parts.path.lstrip("/"))
     if not name:
@@ -48,5 +50,9 @@ def _postgresql(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or query.pop("port", "")),
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {**DEAD_PEER_OPTIONS, **query, "options": f"{query.pop('options', '')} {SERVER_OPTIONS}".strip()},
+        "OPTIONS": {
+            **DEAD_PEER_OPTIONS,
+            **query,
+            "options": f"{query.pop('options', '')} {SERVER_OPTIONS}".strip(),
+        },
     }

@@ -15,7 +15,7 @@ KEY_BYTES = 32
 
 
 class WrongSetting(SystemExit):
-    """A SystemExit, so that no entry point (manage.py, celery, uvicorn) turns the one line into a traceback."""
+    """A SystemExit, so that no entry point (manage.py, celery, uvicorn) makes a traceback of the one line."""
 
 
 class HiddenText(str):
@@ -157,7 +157,9 @@ def _key(name: str, value: str) -> HiddenBytes:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != KEY_BYTES:
-        wrong(name, f"it must be {KEY_BYTES} random bytes in base64; make one with `openssl rand -base64 32`.")
+        wrong(
+            name, f"it must be {KEY_BYTES} random bytes in base64; make one with `openssl rand -base64 32`."
+        )
     return HiddenBytes(raw)
 
 

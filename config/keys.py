@@ -1,4 +1,4 @@
-"""The installation's own keys, for those who bring none: made once in DATA_DIR, readable by the owner only."""
+"""The installation's own keys, for those who bring none: made once in DATA_DIR, for the owner only."""
 
 import base64
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from config import env
 
-SECRET_KEY_FILE = "secret.key"
+SECRET_KEY_FILE = "secret.key"  # noqa: S105 - a file name
 KEK_FILE = "kek.key"
 AUDIT_SIGNING_KEY_FILE = "audit-signing.key"
 
@@ -25,7 +25,10 @@ def ensure_keys(folder: Path) -> None:
         if not env.secret("GATEHOUSE_KEK"):
             write_once(folder / KEK_FILE, base64.b64encode(secrets.token_bytes(env.KEY_BYTES)).decode())
     except OSError as error:
-        env.wrong("DATA_DIR", f"cannot write keys to {folder} ({error.strerror}); name a folder that can be written.")
+        env.wrong(
+            "DATA_DIR",
+            f"cannot write keys to {folder} ({error.strerror}); name a folder that can be written.",
+        )
 
 
 def write_once(path: Path, value: str) -> None:

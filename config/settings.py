@@ -1,4 +1,4 @@
-"""All settings, flat, from the environment by the readers of config/env.py. The README lists the variables."""
+"""All settings, flat, from the environment by the readers of config/env.py; the README lists them."""
 
 from pathlib import Path
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""What differs in tests: fixed keys, a folder of their own, a fast password hasher, nothing outside the process.
+"""What differs in tests: fixed keys, a folder of their own, a fast hasher, nothing outside the process.
 
 DATABASE=postgres runs the same tests on the PostgreSQL server of TEST_DATABASE_URL.
 """
@@ -22,7 +22,9 @@ os.environ["SECRET_KEY"] = "a fixed key for tests, long enough for Django's chec
 os.environ["GATEHOUSE_KEK"] = base64.b64encode(bytes(range(32))).decode()
 if env.text("DATABASE", default="sqlite", choices=("sqlite", "postgres")) == "postgres":
     if "TEST_DATABASE_URL" not in os.environ:
-        env.wrong("TEST_DATABASE_URL", "it is not set; `python -m tests.services pytest ...` starts a server.")
+        env.wrong(
+            "TEST_DATABASE_URL", "it is not set; `python -m tests.services pytest ...` starts a server."
+        )
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 
 from config.settings import *  # noqa: E402, F403

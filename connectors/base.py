@@ -40,8 +40,8 @@ class RawResult:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What an upstream offers: tool objects exactly as it sent them, unknown fields included. `server` is what
-    it says of itself (`serverInfo`, `capabilities`, `instructions`): for display, never for policy."""
+    """What an upstream offers: tool objects exactly as it sent them, unknown fields included. `server` is
+    what it says of itself (`serverInfo`, `capabilities`, `instructions`): for display, never for policy."""
 
     tools: tuple[dict[str, Any], ...]
     server: Mapping[str, Any]
@@ -50,6 +50,9 @@ class Discovery:
 
 class UpstreamFailure(Exception):
     """The upstream broke (we did not refuse). `code` is stable; `message` is safe to show an agent.
+
+    Codes: `bad_url`, `bad_request`, `address_refused`, `connect_failed` (never reached); `timeout`, `reset`,
+    `bad_answer`, `too_large`, `redirected`, `upstream_auth`, `upstream_status`.
 
     `reached` is False only when not one byte of the request can have arrived: then the call surely had no
     effect.

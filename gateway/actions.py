@@ -192,3 +192,16 @@ def _still_open(calls: list[EventRow]) -> bool:
 def _fate(call_id: Any) -> str:
     outcomes = EventRow.objects.filter(call_id=call_id, kind="call.outcome")
     return outcomes.values_list("outcome", flat=True).first() or "open"
+
+
+def make_owner(email: str, *, by: str) -> User:
+    """Creates the person if need be. She signs in by one-time link and chooses a password then."""
+
+    def work(record: Recorder, now: datetime) -> User:
+        person = User.objects.filter(email__iexact=email).first() or User.objects.create_user(email)
+        person.is_active = person.is_staff = person.is_superuser = True
+        person.save()
+        record(Fact("owner.created", f"person:{person.email}"))
+        return person
+
+    return act(work, by=by)

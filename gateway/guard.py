@@ -1,7 +1,7 @@
 """Ends what a dead supervisor left behind: run as a script by gateway/supervisor.py, standard library only.
 
-It leads the process group that all children join, and reads from a pipe whose other end only the supervisor holds.
-The end of that pipe is the one sign of a supervisor's death that kill -9 cannot suppress, on Linux and macOS alike.
+It leads the process group that all children join, and reads a pipe whose other end only the supervisor holds.
+The end of that pipe is a sign of the supervisor's death that kill -9 cannot suppress, on Linux and macOS.
 """
 
 import os

@@ -13,7 +13,7 @@ DRAIN_SECONDS = 30
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """One socket for all gateway processes: when one of them dies, the others serve what waits in its queue."""
+    """One socket for all gateway processes: when one dies, the others serve what waits in its queue."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listener.setblocking(False)

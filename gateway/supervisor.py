@@ -67,7 +67,10 @@ class Child:
             self.backoff_seconds = FIRST_BACKOFF_SECONDS
         self.due_at = now + self.backoff_seconds
         logger.error(
-            "%s ended (%s), starts again in %.1f s", self.part.name, ending(self.process), self.backoff_seconds
+            "%s ended (%s), starts again in %.1f s",
+            self.part.name,
+            ending(self.process),
+            self.backoff_seconds,
         )
         self.backoff_seconds = min(self.backoff_seconds * 2, LONGEST_BACKOFF_SECONDS)
         self.process = None
@@ -113,7 +116,9 @@ class Supervisor:
         pid = self._overdue()
         for child in self._children:
             if child.is_running and child.process is not None and child.process.pid == pid:
-                logger.error("%s (pid %d) held the write lock for too long and is killed", child.part.name, pid)
+                logger.error(
+                    "%s (pid %d) held the write lock for too long and is killed", child.part.name, pid
+                )
                 child.send(signal.SIGKILL)
 
     def _drain(self) -> bool:
@@ -152,7 +157,13 @@ class Guard:
 
     def __enter__(self) -> "Guard":
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), str(ORPHAN_GRACE_SECONDS)],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(Path(__file__).with_name("guard.py")),
+                str(ORPHAN_GRACE_SECONDS),
+            ],
             stdin=subprocess.PIPE,
             process_group=0,
         )

@@ -112,6 +112,13 @@ class Tool:
     variables: Mapping[str, Any] = field(repr=False)
 
 
+class Undecidable:
+    """Stands for a stored condition that this version cannot compile: its rule counts as its strictest outcome."""
+
+    def evaluate(self, variables: Mapping[str, Any]) -> Verdict:
+        return Verdict.UNDECIDED
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     policy_id: str
@@ -121,7 +128,7 @@ class Rule:
     position: int
     effect: str
     tools: tuple[str, ...]
-    condition: Condition | None
+    condition: Condition | Undecidable | None
     reads_arguments: bool
     reads_time: bool
     reads_content: bool

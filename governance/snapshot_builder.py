@@ -1,6 +1,7 @@
 """Compiles the governed rows into a Snapshot, in one read transaction, epoch first."""
 
 import hashlib
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ import orjson
 from django.db import connection, transaction
 
 from . import models
-from .conditions import compile_condition
+from .conditions import Condition, ConditionError, compile_condition
 from .snapshot import (
     Agent,
     Bundle,
@@ -27,7 +28,10 @@ from .snapshot import (
     Snapshot,
     Tool,
     ToolSelector,
+    Undecidable,
 )
+
+logger = logging.getLogger(__name__)
 
 NAME_LIMIT = 64
 PREFIX = "__"
@@ -278,12 +282,22 @@ def _compile_rule(row: models.Rule) -> Rule:
         position=row.position,
         effect=row.effect,
         tools=tuple(row.tools),
-        condition=compile_condition(row.condition) if row.condition else None,
+        condition=_condition(row),
         reads_arguments=_mentions(row.condition, "args"),
         reads_time=_mentions(row.condition, "time"),
         reads_content=bool(row.findings) or row.on == models.Rule.Side.RESULT,
         reason=row.reason,
     )
+
+
+def _condition(row: models.Rule) -> Condition | Undecidable | None:
+    if not row.condition:
+        return None
+    try:
+        return compile_condition(row.condition)
+    except ConditionError:
+        logger.error("condition of %s does not compile: the rule counts as undecided", row)
+        return Undecidable()
 
 
 def _mentions(condition: str, variable: str) -> bool:

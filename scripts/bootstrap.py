@@ -1,7 +1,7 @@
 """Makes .venv and installs a lock file into it, with nothing but Python's standard library.
 
-Debian ships Python without `ensurepip` (package python3-venv) and often without pip. Then pip's own wheel is taken
-from the configured package index, checked against the index's hash, and installs itself.
+Debian ships Python without `ensurepip` (package python3-venv) and often without pip. Then pip's own wheel is
+taken from the configured package index, checked against the index's hash, and installs itself.
 """
 
 import configparser
@@ -79,13 +79,17 @@ def newest_wheel(page: str, html: str) -> tuple[str, str]:
 
 
 def fetch(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"Accept": "text/html", "User-Agent": "gatehouse-bootstrap"})
+    request = urllib.request.Request(
+        url, headers={"Accept": "text/html", "User-Agent": "gatehouse-bootstrap"}
+    )
     context = ssl.create_default_context(cafile=configured("cert"))
     try:
         with urllib.request.urlopen(request, timeout=60, context=context) as response:
             return bytes(response.read())
     except OSError as error:
-        sys.exit(f"Cannot fetch pip from the package index ({error}); install python3-venv, or set PIP_INDEX_URL.")
+        sys.exit(
+            f"Cannot fetch pip from the package index ({error}); install python3-venv, or set PIP_INDEX_URL."
+        )
 
 
 def index_url() -> str:
@@ -93,12 +97,14 @@ def index_url() -> str:
 
 
 def configured(option: str) -> str | None:
-    """What pip itself would use: PIP_* in the environment, else its configuration files, the nearest first."""
+    """What pip itself would use: PIP_* in the environment, else its configuration files."""
     if value := os.environ.get(f"PIP_{option.upper().replace('-', '_')}"):
         return value
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(configuration_files())
-    return next((parser[name][option] for name in ("install", "global") if parser.has_option(name, option)), None)
+    return next(
+        (parser[name][option] for name in ("install", "global") if parser.has_option(name, option)), None
+    )
 
 
 def configuration_files() -> Iterator[Path]:

@@ -1,11 +1,28 @@
-"""Writes requirements.lock and requirements-dev.lock: every package pinned and hashed, for every platform we run on."""
+"""Writes the lock files: every package pinned and hashed, for every platform we run on."""
 
 import subprocess
 import sys
 
 LOCKS = {"requirements.txt": "requirements.lock", "requirements-dev.txt": "requirements-dev.lock"}
-UV = [sys.executable, "-m", "uv", "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11"]
-QUIET = ["--quiet", "--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--custom-compile-command", "make lock"]
+UV = [
+    sys.executable,
+    "-m",
+    "uv",
+    "pip",
+    "compile",
+    "--universal",
+    "--generate-hashes",
+    "--python-version",
+    "3.11",
+]
+QUIET = [
+    "--quiet",
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--no-annotate",
+    "--custom-compile-command",
+    "make lock",
+]
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Real PostgreSQL and Redis for the tests: named by the environment, or started privately and ended with the run.
+"""Real PostgreSQL and Redis for the tests: named by the environment, or started privately for the run.
 
-`python -m tests.services COMMAND...` runs a command with TEST_DATABASE_URL and TEST_REDIS_URL set, so that several
-test processes share the same servers.
+`python -m tests.services COMMAND...` runs a command with TEST_DATABASE_URL and TEST_REDIS_URL set, so that
+several test processes share the same servers.
 
 PostgreSQL keeps its durability (fsync, synchronous_commit), because the tests are about what survives.
 """
@@ -18,8 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
-POSTGRES_SETTINGS = {"listen_addresses": "", "max_connections": "200", "shared_buffers": "128MB", "max_wal_size": "2GB"}
+POSTGRES_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+)
+POSTGRES_SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+}
 START_SECONDS = 30.0
 UNPRIVILEGED = ("postgres", "nobody")
 
@@ -66,7 +75,18 @@ def postgres_binaries() -> Path:
 
 def _run_postgres(binaries: Path, folder: Path) -> Iterator[str]:
     data = folder / "data"
-    init = [str(binaries / "initdb"), "-D", str(data), "-U", "gatehouse", "-A", "trust", "-E", "UTF8", "--locale=C"]
+    init = [
+        str(binaries / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "gatehouse",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
     subprocess.run(unprivileged(init), check=True, capture_output=True, cwd=folder, timeout=60)
     settings = [word for name, value in POSTGRES_SETTINGS.items() for word in ("-c", f"{name}={value}")]
     argv = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *settings]
@@ -141,7 +161,10 @@ def unprivileged_account() -> pwd.struct_passwd:
 
 
 def main(command: Sequence[str]) -> int:
-    offers: dict[str, AbstractContextManager[str]] = {"TEST_DATABASE_URL": postgres(), "TEST_REDIS_URL": redis()}
+    offers: dict[str, AbstractContextManager[str]] = {
+        "TEST_DATABASE_URL": postgres(),
+        "TEST_REDIS_URL": redis(),
+    }
     with ExitStack() as stack:
         for name, service in offers.items():
             try:

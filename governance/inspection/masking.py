@@ -73,7 +73,8 @@ class VaultIndex:
     def mask(self, value: Any) -> tuple[Any, list[Hit]]:
         """A copy without any secret value, and what was replaced; for when `find` said yes.
 
-        `value` is what `canonical.parse` returned. A value that reaches across leaves (`1,2,3` in a list of numbers) costs the whole result.
+        `value` is what `canonical.parse` returned. A secret that reaches across leaves (`1,2,3` in a list of
+        numbers) costs the whole result.
         """
         body = orjson.dumps(value)
         walk = _Walk(tuple(form for form in self._forms if form.needle in body), [])

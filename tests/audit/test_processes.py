@@ -22,7 +22,7 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def database(django_db_setup: None, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def database(db: None, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """An empty database of this test's own, on the kind of server the suite runs on."""
     if connection.vendor == "sqlite":
         options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL", "timeout": 30}
@@ -53,6 +53,7 @@ def start(database: dict[str, Any], tmp_path: Path) -> Iterator[Start]:
 
     def begin(*verb: str) -> Process:
         command = [sys.executable, "-m", "tests.audit.sealing", *verb]
+        environment["PGAPPNAME"] = verb[0]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
         return started[-1]
@@ -70,12 +71,22 @@ def start_sequencer(start: Start) -> Process:
     return process
 
 
+def cut_connections_of_sequencers() -> None:
+    """As a restart of the server would. SQLite has no connection to lose."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sequence'"
+            )
+
+
 def finished(process: Process) -> str:
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     return output
 
 
+@pytest.mark.django_db
 def test_killed_and_concurrent_sequencers_make_one_whole_log(start: Start) -> None:
     finished(start("migrate"))
     writers = [start("write", str(EVENTS_PER_WRITER)) for _ in range(WRITERS)]
@@ -84,6 +95,7 @@ def test_killed_and_concurrent_sequencers_make_one_whole_log(start: Start) -> No
         time.sleep(random.uniform(0, 0.3))
         sequencers[kill % 2].kill()
         sequencers[kill % 2] = start_sequencer(start)
+        cut_connections_of_sequencers()
     for writer in writers:
         finished(writer)
     for sequencer in sequencers:

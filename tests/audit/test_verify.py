@@ -19,6 +19,13 @@ from tests.audit.writing import NOON, event, execute, lower_guards, record_call,
 
 pytestmark = [pytest.mark.database, pytest.mark.django_db]
 
+FORGED_NOTE = """\
+gw.corp.example/audit
+9
+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+
+— gw.corp.example/audit AAAAAAAA
+"""
 TABLES = ("audit_event", "audit_payload", "audit_pending", "audit_leaf", "audit_checkpoint")
 
 
@@ -167,6 +174,41 @@ def test_a_leaf_far_away_does_not_keep_it_busy(log: Signer) -> None:
     assert verify(log.verifier).first_bad_leaf == 12
 
 
+def drop_constraints(table: str) -> None:
+    execute(f"ALTER TABLE {table} RENAME TO constrained")
+    execute(f"CREATE TABLE {table} AS SELECT * FROM constrained")
+
+
+@pytest.mark.parametrize("page", [900, 7])
+def test_an_index_used_twice_is_found_even_between_pages(
+    log: Signer, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE", page)
+    drop_constraints("audit_leaf")
+    record(event())
+    problems_after(
+        log,
+        'INSERT INTO audit_leaf ("index", event_id, hash)'
+        ' SELECT leaf."index", waiting.event_id, leaf.hash FROM audit_leaf leaf, audit_pending waiting'
+        ' WHERE leaf."index" = 6',
+        "DELETE FROM audit_pending",
+    )
+
+
+def test_an_event_replayed_at_the_end_is_named(log: Signer) -> None:
+    drop_constraints("audit_leaf")
+    replayed = Leaf.objects.get(index=6)
+    Leaf.objects.create(index=13, event_id=replayed.event_id, hash=replayed.hash)
+    assert str(replayed.event_id) in str(problems_after(log).problems[0])
+
+
+def test_a_second_outcome_of_a_call_is_named(log: Signer) -> None:
+    execute("DROP INDEX audit_event_once_per_call")
+    call_id = record_call()
+    record(event("call.outcome", call_id=call_id))
+    assert str(call_id) in str(problems_after(log).problems[0])
+
+
 def test_an_event_without_a_place_is_named(log: Signer) -> None:
     stray = event()
     record(stray)
@@ -212,10 +254,11 @@ def test_checkpoints_without_any_key_are_not_sound(log: Signer) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["root = frontier || root", "frontier = root || root", "note = replace(note, 'gw.', 'wg.')", "note = ''"],
+    [{"root": bytes(32)}, {"frontier": bytes(64)}, {"frontier": b""}, {"note": FORGED_NOTE}, {"note": ""}],
 )
-def test_an_edited_checkpoint_is_named(log: Signer, change: str) -> None:
-    report = problems_after(log, f"UPDATE audit_checkpoint SET {change} WHERE size = 9")
+def test_an_edited_checkpoint_is_named(log: Signer, change: dict[str, object]) -> None:
+    Checkpoint.objects.filter(size=9).update(**change)
+    report = problems_after(log)
     assert [str(problem).startswith("checkpoint 9") for problem in report.problems] == [True]
     assert report.checkpoint == 13
 

@@ -20,20 +20,32 @@ MODERN_VERSIONS = {
 
 
 @contextlib.asynccontextmanager
-async def asgi_server(app: Any, *, lifespan: str = "on") -> AsyncIterator[str]:
-    """Serves the application on a free loopback port; yields its origin."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="error", lifespan=lifespan, ws="none", timeout_graceful_shutdown=1)
+async def asgi_server(app: Any, *, port: int = 0) -> AsyncIterator[str]:
+    """Serves the application on a loopback port; yields its origin."""
+    listener = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(app, log_level="error", lifespan="auto", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.005)
+    await eventually(lambda: server.started)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task
+
+
+def legacy_only(app: Any) -> Any:
+    """The application with its modern era hidden, as a server of last year would be."""
+
+    async def hidden(scope: Any, receive: Any, send: Any) -> None:
+        if (b"mcp-protocol-version", b"2026-07-28") in scope.get("headers", ()):
+            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await app(scope, receive, send)
+
+    return hidden
 
 
 @dataclass
@@ -195,5 +207,5 @@ async def scripted_server() -> AsyncIterator[ScriptedServer]:
 async def eventually(condition: Callable[[], bool], *, within_seconds: float = 3.0) -> None:
     """Waits until the condition holds; fails the test when it never does."""
     async with asyncio.timeout(within_seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # conditions are of all kinds
             await asyncio.sleep(0.005)

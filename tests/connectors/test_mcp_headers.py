@@ -25,7 +25,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
 def test_header_values_survive_the_round_trip_and_are_plain_ascii(value: str) -> None:
     encoded = encode_value(value)
     assert decode_value(encoded) == value
-    assert encoded.isascii() and encoded.isprintable() and encoded == encoded.strip() and encoded
+    assert encoded.isascii()
+    assert encoded.isprintable()
+    assert encoded == encoded.strip()
+    assert encoded
 
 
 @given(TEXT)
@@ -36,7 +39,7 @@ def test_the_reference_sdk_reads_what_we_write_and_we_read_what_it_writes(value:
 
 @pytest.mark.parametrize("forged", ["=?base64?eA?=", "=?base64?eB==?=", "=?base64?!!?=", "=?base64?/w==?="])
 def test_values_that_are_not_canonical_base64_of_utf8_are_refused(forged: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"base64|utf-8"):
         decode_value(forged)
 
 

@@ -50,7 +50,10 @@ async def test_a_modern_call_carries_its_metadata_and_routing_headers(
 ) -> None:
     upstream.scripts["tools/call"] = done
     raw = await call("ünder", b'{"b":1,"a":[1.50]}', meta={"traceparent": "00-1-2-01"})
-    assert raw.result == DONE and raw.error is None and raw.size_bytes > 20 and raw.upstream_ms > 0
+    assert raw.result == DONE
+    assert raw.error is None
+    assert raw.size_bytes > 20
+    assert raw.upstream_ms > 0
     (seen,) = upstream.sent("tools/call")
     assert seen.headers["mcp-protocol-version"] == "2026-07-28"
     assert seen.headers["mcp-method"] == "tools/call"
@@ -545,7 +548,8 @@ async def test_an_error_of_the_protocol_is_an_answer_not_a_failure(
 
     upstream.scripts["tools/call"] = unknown_tool
     raw = await call()
-    assert raw.result is None and raw.error == {"code": -32602, "message": "no", "data": {"hint": "x"}}
+    assert raw.result is None
+    assert raw.error == {"code": -32602, "message": "no", "data": {"hint": "x"}}
 
 
 async def test_unknown_fields_of_a_result_survive(call: Call, upstream: ScriptedServer) -> None:
@@ -682,7 +686,7 @@ def listing(result: Callable[[int], dict[str, Any]]) -> Hostile:
         (lambda n: {"tools": [], "nextCursor": 5}, "bad_answer"),
     ],
 )
-async def test_lists_that_do_not_end_or_make_no_sense_are_refused(
+async def test_lists_that_do_not_end_or_make_no_sense_are_refused(  # noqa: PLR0917
     connector: McpHttp,
     upstream: ScriptedServer,
     spec_of: MakeSpec,

@@ -1,0 +1,58 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway.explain import Explanation, NotExplainable, explain
+from governance import canonical
+
+
+class Command(BaseCommand):
+    help = "Shows what would be decided for a call, with every rule that took part. No call is made."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--agent", required=True)
+        parser.add_argument("--tool", required=True, help="its exposed name, connector__tool or connector/tool")
+        parser.add_argument("--args", default="{}", dest="arguments", metavar="JSON")
+        parser.add_argument("--at", metavar="TIME", help="ISO 8601, e.g. 2026-03-01T09:30:00+01:00; default now")
+        parser.add_argument("--json", action="store_true", dest="as_json")
+
+    def handle(self, *, agent: str, tool: str, as_json: bool, **options: Any) -> None:
+        try:
+            found = explain(agent, tool, _arguments(options["arguments"]), at=_moment(options["at"]))
+        except NotExplainable as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(json.dumps(found.as_json()) if as_json else _told(found))
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        value = canonical.parse(text.encode())
+    except canonical.NotCanonical as error:
+        raise CommandError(f"--args: {error}") from error
+    if not isinstance(value, dict):
+        raise CommandError("--args must be a JSON object.")
+    return value
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"--at: '{text}' is no ISO 8601 time.") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _told(found: Explanation) -> str:
+    lines = [f"{found.decision}: {found.reason}", f"epoch {found.epoch}"]
+    for path in found.paths:
+        lines.append(f"  through bundle {path.bundle}, role {', '.join(path.roles) or 'none in its time'}: {path.effect} ({path.code})")
+        for rule in path.rules:
+            why = f": {rule['reason']}" if rule["reason"] else ""
+            lines.append(f"    {rule['effect']} by {rule['policy']} v{rule['version']} rule {rule['rule']} from {rule['from']}, {rule['condition']}{why}")
+        if not path.rules:
+            lines.append("    no rule took part; holding the tool permits")
+    return "\n".join(lines)

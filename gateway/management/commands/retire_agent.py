@@ -1,0 +1,19 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from gateway import actions
+from gateway.management.options import actor_of, add_actor, found
+from governance.models import Agent
+
+
+class Command(BaseCommand):
+    help = "Ends an agent for good, with all its keys."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("agent", help="the agent's name")
+        add_actor(parser)
+
+    def handle(self, *, agent: str, actor: str | None, **_: Any) -> None:
+        keys = actions.retire_agent(found(Agent, name=agent), by=actor_of(actor))
+        self.stdout.write(f"Agent {agent} is retired; {keys} key(s) revoked.")

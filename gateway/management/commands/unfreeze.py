@@ -1,0 +1,25 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway import actions
+from gateway.management.options import actor_of, add_actor
+from governance.freezes import NoSuchTarget
+
+from .freeze import add_target, target_of
+
+
+class Command(BaseCommand):
+    help = "Lifts the freezes of exactly this target."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_target(parser)
+        add_actor(parser)
+
+    def handle(self, *, actor: str | None, **options: Any) -> None:
+        target = target_of(options)
+        try:
+            lifted = actions.unfreeze(target, by=actor_of(actor))
+        except NoSuchTarget as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Lifted {lifted} freeze(s) of {target}." if lifted else f"No freeze of {target} was set.")
