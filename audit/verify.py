@@ -218,10 +218,8 @@ class LogWalk:
 
 def check_queue(findings: Findings) -> None:
     """Every event has exactly one leaf or waits for it."""
-    sealed, waiting = (
-        Leaf.objects.filter(event_id=OuterRef("id")),
-        Pending.objects.filter(event_id=OuterRef("id")),
-    )
+    sealed = Leaf.objects.filter(event_id=OuterRef("id"))
+    waiting = Pending.objects.filter(event_id=OuterRef("id"))
     lost = EventRow.objects.filter(~Exists(sealed), ~Exists(waiting))
     findings.add_rows(lost, "id", "event neither in the log nor waiting for it")
     gone = Pending.objects.filter(~Exists(EventRow.objects.filter(id=OuterRef("event_id"))))

@@ -45,6 +45,9 @@ ARGUMENTS_LIMIT = 1024 * 1024
 OUTCOME_UNKNOWN = (
     "The call was sent, but its outcome could not be recorded and is unknown. Do not repeat it; call id {call_id}."
 )
+WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
+WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
+WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
 
 
 async def run(frame: Frame, ports: Ports) -> Answer:
@@ -61,7 +64,7 @@ async def run(frame: Frame, ports: Ports) -> Answer:
     except EvidenceUnavailable:
         return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
     if isinstance(outcome, RawResult):
-        outcome = screen_result(intent, outcome, ports.vault_index(intent.call.caller.snapshot))
+        outcome = screen_result(outcome, ports.vault_index(ports.snapshot()))
     try:
         return answer(await commit_outcome(intent, outcome, ports))
     except (EvidenceUnavailable, RecordRefused):
@@ -205,16 +208,18 @@ async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure |
         return UpstreamFailure("cut", "Permission for this call was withdrawn while it ran.", reached=True)
 
 
-def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResult:
+def screen_result(raw: RawResult, vault: VaultIndex) -> SafeResult:
     """What comes back: values of our vault never reach an agent, whichever field they hide in."""
-    content = raw.result if raw.result is not None else raw.error
+    content: Any = raw.result if raw.result is not None else raw.error
     masked: tuple[str, ...] = ()
-    if content is not None and vault.find(canonical.encode(content)):
+    if vault.find(canonical.encode(content)):
         content, hits = vault.mask(content)
         masked = tuple(sorted({hit.secret for hit in hits}))
+    if not isinstance(content, dict):
+        content = WITHHELD_RESULT if raw.result is not None else WITHHELD_ERROR
     if raw.result is None:
         return SafeResult("error", None, content, masked, raw)
-    outcome = "tool_error" if content is not None and content.get("isError") is True else "ok"
+    outcome = "tool_error" if content.get("isError") is True else "ok"
     return SafeResult(outcome, content, None, masked, raw)
 
 

@@ -97,7 +97,8 @@ class GatewayPorts:
         while self._lost_outcomes:
             lost = self._lost_outcomes[-1]
             details = {"code": "outcome_not_recorded", "outcome": lost.outcome}
-            event = replace(lost, id=uuid7(), outcome="unknown", details=details, payload_commitment=b"")
+            outcome = "not_sent" if lost.outcome == "not_sent" else "unknown"
+            event = replace(lost, id=uuid7(), outcome=outcome, details=details, payload_commitment=b"")
             await self._committer.commit(Entry(event))
             self._lost_outcomes.pop()
             self.open_intents.pop(event.call_id, None)  # type: ignore[arg-type]

@@ -163,7 +163,7 @@ def test_a_damaged_key_file_is_named_but_not_shown(key_file: Path, change: str) 
     key_file.write_text(whole.replace("gw.corp", "gw.crop") if change == "renamed" else change)
     with pytest.raises(BadKey, match=str(key_file)) as caught:
         load_signer(key_file)
-    assert whole.split("+")[-1].strip() not in str(caught.value)
+    assert whole.split("+", 4)[4].strip() not in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_a_bad_key(key_file: Path) -> None:

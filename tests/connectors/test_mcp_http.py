@@ -477,6 +477,13 @@ async def slow_comments(turn: Turn) -> None:
 
 
 @hostile("bad_answer")
+async def two_answers_at_once(turn: Turn) -> None:
+    body = orjson.dumps({"jsonrpc": "2.0", "id": turn.seen.message["id"], "result": DONE})
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    await turn.raw((head + body) * 2)
+
+
+@hostile("bad_answer")
 async def not_http(turn: Turn) -> None:
     await turn.raw(b"SSH-2.0-OpenSSH_9.2\r\n")
 
@@ -597,12 +604,23 @@ async def hang(turn: Turn) -> None:
     await turn.reader.readexactly(1)
 
 
-async def test_cancelling_a_modern_call_closes_its_stream(call: Call, upstream: ScriptedServer) -> None:
-    upstream.scripts["tools/call"] = hang
+async def hang_in_stream(turn: Turn) -> None:
+    await turn.stream_head()
+    await turn.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}})
+    await asyncio.sleep(0.02)
+    await hang(turn)
+
+
+@pytest.mark.parametrize("script", [hang, hang_in_stream])
+async def test_cancelling_a_modern_call_closes_its_stream_at_once(
+    call: Call, upstream: ScriptedServer, script: Hostile
+) -> None:
+    upstream.scripts["tools/call"] = script
     task = asyncio.create_task(call())  # type: ignore[arg-type]
     await eventually(lambda: "tools/call" in upstream.methods())
+    await asyncio.sleep(0.05)
     task.cancel()
-    await eventually(lambda: upstream.cut_connections == 1)
+    await eventually(lambda: upstream.cut_connections == 1, within_seconds=0.5)
     assert "notifications/cancelled" not in upstream.methods()
 
 
