@@ -87,9 +87,7 @@ class Leaf(models.Model):
     class Meta:
         db_table = "audit_leaf"
         verbose_name_plural = "leaves"
-        constraints = (
-            models.CheckConstraint(condition=models.Q(index__gte=0), name="audit_leaf_index_not_negative"),
-        )
+        constraints = (models.CheckConstraint(condition=models.Q(index__gte=0), name="audit_leaf_index_not_negative"),)
 
     def __str__(self) -> str:
         return f"leaf {self.index}"

@@ -115,9 +115,7 @@ def record(event: AuditEvent, *, payload: SealedPayload | None = None) -> None:
         Payload.objects.create(event_id=event.id, key_id=payload.key_id, sealed=payload.sealed)
 
 
-def insert_many(
-    cursor: Cursor, rows: Sequence[Row], *, epoch: int, payloads: Sequence[PayloadRow] = ()
-) -> None:
+def insert_many(cursor: Cursor, rows: Sequence[Row], *, epoch: int, payloads: Sequence[PayloadRow] = ()) -> None:
     """A group of events, decided still valid at `epoch`, inside the caller's SQLite transaction.
 
     sqlite3.IntegrityError if one repeats a (call_id, kind): the caller rolls back, as some rows may be in.

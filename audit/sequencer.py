@@ -129,11 +129,7 @@ class Sequencer:
     def _record_heartbeat(self, now: datetime) -> None:
         """An hour of silence is an event, so that it can be told from deletion; it also names the key."""
         key = str(self._signer.verifier)
-        record(
-            AuditEvent(
-                kind="audit.heartbeat", at=now, actor="system:sequencer", details={"verifier_key": key}
-            )
-        )
+        record(AuditEvent(kind="audit.heartbeat", at=now, actor="system:sequencer", details={"verifier_key": key}))
 
 
 def run(stop: Event) -> None:
@@ -206,8 +202,7 @@ def _next_batch() -> list[Queued]:
 
 def _place(batch: list[Queued], first: int) -> None:
     leaves = (
-        Leaf(index=index, event_id=queued.event_id, hash=queued.hash)
-        for index, queued in enumerate(batch, start=first)
+        Leaf(index=index, event_id=queued.event_id, hash=queued.hash) for index, queued in enumerate(batch, start=first)
     )
     Leaf.objects.bulk_create(leaves)
     Pending.objects.filter(id__in=[queued.pending_id for queued in batch]).delete()

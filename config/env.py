@@ -157,9 +157,7 @@ def _key(name: str, value: str) -> HiddenBytes:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != KEY_BYTES:
-        wrong(
-            name, f"it must be {KEY_BYTES} random bytes in base64; make one with `openssl rand -base64 32`."
-        )
+        wrong(name, f"it must be {KEY_BYTES} random bytes in base64; make one with `openssl rand -base64 32`.")
     return HiddenBytes(raw)
 
 

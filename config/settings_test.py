@@ -22,9 +22,7 @@ os.environ["SECRET_KEY"] = "a fixed key for tests, long enough for Django's chec
 os.environ["GATEHOUSE_KEK"] = base64.b64encode(bytes(range(32))).decode()
 if env.text("DATABASE", default="sqlite", choices=("sqlite", "postgres")) == "postgres":
     if "TEST_DATABASE_URL" not in os.environ:
-        env.wrong(
-            "TEST_DATABASE_URL", "it is not set; `python -m tests.services pytest ...` starts a server."
-        )
+        env.wrong("TEST_DATABASE_URL", "it is not set; `python -m tests.services pytest ...` starts a server.")
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 
 from config.settings import *  # noqa: E402, F403

@@ -149,9 +149,7 @@ class Origin:
         self._idle: deque[Connection] = deque()
         self._is_closed = False
 
-    async def refresh(
-        self, look_up: Callable[[Target], Awaitable[tuple[IPAddress, ...]]], *, ttl: float
-    ) -> None:
+    async def refresh(self, look_up: Callable[[Target], Awaitable[tuple[IPAddress, ...]]], *, ttl: float) -> None:
         """Looks the host up again once its addresses are `ttl` seconds old; while one call does, the
         others go on with the judged ones. A look-up that fails or is refused leaves the origin without
         any."""
@@ -316,9 +314,7 @@ class Egress:
         except (OSError, ValueError):
             addresses = ()
         if not addresses:
-            raise UpstreamFailure(
-                "connect_failed", "The upstream's host name could not be resolved.", reached=False
-            )
+            raise UpstreamFailure("connect_failed", "The upstream's host name could not be resolved.", reached=False)
         return addresses
 
 
@@ -327,9 +323,7 @@ def _request(method: str, target: Target, *, headers: Iterable[tuple[str, str]],
     for name, value in headers:
         line = f"{name}: {value}"
         if not (line.isascii() and line.isprintable()):
-            raise UpstreamFailure(
-                "bad_request", "A header for the upstream holds forbidden characters.", reached=False
-            )
+            raise UpstreamFailure("bad_request", "A header for the upstream holds forbidden characters.", reached=False)
         lines.append(f"{line}\r\n")
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
     return "".join(lines).encode("ascii") + body

@@ -131,9 +131,7 @@ class McpHttp:
 
     # -- one request
 
-    async def _ask(
-        self, line: Line, auth: UpstreamAuth, request: Request, *, arguments: bytes = b""
-    ) -> RawResult:
+    async def _ask(self, line: Line, auth: UpstreamAuth, request: Request, *, arguments: bytes = b"") -> RawResult:
         """Sends the request. It is repeated once, and only when the upstream said that it did not take it:
         the session is gone, the revision is not spoken (any more), a mirrored header is missing."""
         wire, extra = await self._prepared(line, auth, request, arguments)
@@ -283,9 +281,7 @@ class McpHttp:
             return modern if MODERN in _supported_versions(reply) else None
         result = (reply.message or {}).get("result", {})
         versions = result.get("supportedVersions")
-        return (
-            Wire(MODERN, server=_about(result)) if isinstance(versions, list) and MODERN in versions else None
-        )
+        return Wire(MODERN, server=_about(result)) if isinstance(versions, list) and MODERN in versions else None
 
     async def _initialized(self, line: Line, auth: UpstreamAuth) -> Wire:
         reply = await self._exchange(line, auth, Wire(LEGACY[0]), _INITIALIZE)
@@ -373,16 +369,12 @@ def _raw_result(reply: Reply, wire: Wire, *, upstream_ms: float) -> RawResult:
     result = message.get("result")
     if wire.is_modern and result is not None and result.get("resultType", "complete") != "complete":
         raise bad_answer("The upstream wants something in return that Gatehouse did not offer.")
-    return RawResult(
-        result=result, error=message.get("error"), upstream_ms=upstream_ms, size_bytes=reply.size_bytes
-    )
+    return RawResult(result=result, error=message.get("error"), upstream_ms=upstream_ms, size_bytes=reply.size_bytes)
 
 
 def _leaves_work_behind(broken: BaseException) -> bool:
     """Whether the upstream may still be busy with a request nobody waits for."""
-    return not isinstance(broken, UpstreamFailure) or (
-        broken.reached and broken.code in ("timeout", "too_large")
-    )
+    return not isinstance(broken, UpstreamFailure) or (broken.reached and broken.code in ("timeout", "too_large"))
 
 
 def _supported_versions(reply: Reply) -> list[Any]:

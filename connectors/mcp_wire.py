@@ -110,16 +110,10 @@ def bad_answer(message: str) -> UpstreamFailure:
 def status_failure(status: int) -> UpstreamFailure:
     """What an HTTP status without a JSON-RPC answer means."""
     if 300 <= status < 400:
-        return UpstreamFailure(
-            "redirected", "The upstream tried to redirect the request elsewhere.", reached=True
-        )
+        return UpstreamFailure("redirected", "The upstream tried to redirect the request elsewhere.", reached=True)
     if status in (401, 403):
-        return UpstreamFailure(
-            "upstream_auth", f"The upstream refused our secret (HTTP {status}).", reached=True
-        )
-    return UpstreamFailure(
-        "upstream_status", f"The upstream answered with HTTP status {status}.", reached=True
-    )
+        return UpstreamFailure("upstream_auth", f"The upstream refused our secret (HTTP {status}).", reached=True)
+    return UpstreamFailure("upstream_status", f"The upstream answered with HTTP status {status}.", reached=True)
 
 
 class ReplyReader:
@@ -238,12 +232,8 @@ def _decoded(document: bytes) -> dict[str, Any]:
 
 
 def _is_error(error: object) -> bool:
-    return (
-        isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str)
-    )
+    return isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str)
 
 
 def _too_large() -> UpstreamFailure:
-    return UpstreamFailure(
-        "too_large", "The upstream's answer is larger than the connector allows.", reached=True
-    )
+    return UpstreamFailure("too_large", "The upstream's answer is larger than the connector allows.", reached=True)

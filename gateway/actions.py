@@ -12,6 +12,9 @@ from django.db.models.functions import Now
 from django.db.utils import OperationalError
 
 from audit.models import EventRow
+from gateway.models import GatewayProcess
+from gateway.recorder import recorder
+from gateway.recovery import DEAD_AFTER, first_id_at, recover
 from governance import agent_keys, freezes, offboarding
 from governance.agent_keys import IssuedKey
 from governance.facts import Fact, Recorder
@@ -19,10 +22,6 @@ from governance.fence.actor import governed_change
 from governance.freezes import FreezeTarget
 from governance.models import Agent, AgentCredential, Epoch, Freeze, User
 from governance.vault import keyring, rewrap_all
-
-from .models import GatewayProcess
-from .recorder import recorder
-from .recovery import DEAD_AFTER, first_id_at, recover
 
 ATTEMPTS = 3
 ENFORCE_SECONDS = 15.0
@@ -145,7 +144,8 @@ def offboard(person: User, *, successor: User | None, by: str) -> Receipt:
     agents = list(Agent.objects.filter(owner=person).values_list("name", flat=True))
     at = datetime.now(UTC)
     items = act(
-        lambda record, now: offboarding.offboard(person, successor=successor, by=by, record=record, now=now), by=by
+        lambda record, now: offboarding.offboard(person, successor=successor, by=by, record=record, now=now),
+        by=by,
     )
     enforcement = await_enforcement(agents)
     receipt = Receipt(person.email, by, at, successor.email if successor else "", items, enforcement)
@@ -167,7 +167,7 @@ def await_enforcement(agents: list[str]) -> Enforcement:
         if is_settled or waited > ENFORCE_SECONDS:
             break
         time.sleep(0.02)
-    calls = tuple(CutCall(c.call_id, c.agent, c.tool, _fate(c.call_id)) for c in running)
+    calls = tuple(CutCall(c.call_id, c.agent, c.tool, _fate(c.call_id)) for c in running if c.call_id)
     return Enforcement(epoch, len(live), confirmed, int(waited * 1000), calls)
 
 
@@ -182,7 +182,7 @@ def _live_processes() -> Any:
 def _open_calls(agents: list[str]) -> list[EventRow]:
     outcome = EventRow.objects.filter(call_id=OuterRef("call_id"), kind="call.outcome")
     recent = EventRow.objects.filter(agent__in=agents, id__gte=first_id_at(datetime.now(UTC) - RECENT))
-    return list(recent.filter(~Exists(outcome), kind="call.intent"))
+    return list(recent.filter(~Exists(outcome), kind="call.intent", call_id__isnull=False))
 
 
 def _still_open(calls: list[EventRow]) -> bool:

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
-from .health import Health
-from .mcp.endpoint import McpEndpoint
-from .mcp.http import Receive, Scope, Send
-from .runtime import GatewayRuntime
+from gateway.health import Health
+from gateway.mcp.endpoint import McpEndpoint
+from gateway.mcp.http import Receive, Scope, Send
+from gateway.runtime import GatewayRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +20,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def make_application() -> App:
     runtime = GatewayRuntime()
-    mcp = McpEndpoint(runtime.ports)
-    pages = get_asgi_application()
-    routes = [
-        re_path(r"^mcp(?:/(?P<bundle>[a-z0-9][a-z0-9-]{0,62}))?$", mcp),
-        re_path(r"^(?P<probe>healthz|readyz)$", Health(runtime)),
-        re_path(r"", pages),
+    routes: list[tuple[str, Any]] = [
+        (r"^mcp(?:/(?P<bundle>[a-z0-9][a-z0-9-]{0,62}))?$", McpEndpoint(runtime.ports)),
+        (r"^(?P<probe>healthz|readyz)$", Health(runtime)),
+        (r"", get_asgi_application()),
     ]
-    return with_lifespan(ProtocolTypeRouter({"http": URLRouter(routes)}), runtime)
+    return with_lifespan(
+        ProtocolTypeRouter({"http": URLRouter([re_path(pattern, app) for pattern, app in routes])}), runtime
+    )
 
 
 def with_lifespan(app: App, runtime: GatewayRuntime) -> App:
@@ -39,7 +40,7 @@ def with_lifespan(app: App, runtime: GatewayRuntime) -> App:
         await receive()
         try:
             await runtime.start()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, a gateway that cannot be sure does not serve)
             logger.critical("the gateway cannot start: %s", error)
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
@@ -49,5 +50,3 @@ def with_lifespan(app: App, runtime: GatewayRuntime) -> App:
         await send({"type": "lifespan.shutdown.complete"})
 
     return application
-
-

@@ -4,12 +4,11 @@ from typing import Any
 
 from audit.event import AuditEvent, uuid7
 from connectors.base import UpstreamFailure
+from gateway.call import Frame, Intent, SafeResult, Screened
+from gateway.commit.entry import Entry
+from gateway.ports import Ports
+from gateway.refusals import Refusal
 from governance import canonical
-
-from .call import Frame, Intent, SafeResult, Screened
-from .commit.entry import Entry
-from .ports import Ports
-from .refusals import Refusal
 
 REFUSED_NAMES = 200
 
@@ -63,14 +62,15 @@ def outcome_entry(
         "bytes": outcome.raw.size_bytes,
         "masked": list(outcome.masked),
     }
-    return _closing(
-        intent, ports, outcome.outcome, details, body=canonical.encode(content), is_fenced=is_fenced
-    )
+    return _closing(intent, ports, outcome.outcome, details, body=canonical.encode(content), is_fenced=is_fenced)
 
 
 def withheld_entry(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Entry:
     """The upstream answered, but the caller may no longer hear it."""
-    details = {"code": "withheld", "upstream": outcome.outcome if isinstance(outcome, SafeResult) else outcome.code}
+    details = {
+        "code": "withheld",
+        "upstream": outcome.outcome if isinstance(outcome, SafeResult) else outcome.code,
+    }
     return _closing(intent, ports, "withheld", details, is_fenced=False)
 
 
@@ -94,7 +94,12 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
         outcome="refused",
         process_id=ports.process_id,
         decided_epoch=facts.pop("epoch", 0),
-        details={"reason": refusal.reason.code, "asked_for": frame.name[:REFUSED_NAMES], **facts, **_where(frame)},
+        details={
+            "reason": refusal.reason.code,
+            "asked_for": frame.name[:REFUSED_NAMES],
+            **facts,
+            **_where(frame),
+        },
     )
     return Entry(event)
 

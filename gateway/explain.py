@@ -46,7 +46,13 @@ class Explanation:
             "code": self.code,
             "reason": self.reason,
             "paths": [
-                {"bundle": p.bundle, "roles": list(p.roles), "effect": p.effect, "code": p.code, "rules": list(p.rules)}
+                {
+                    "bundle": p.bundle,
+                    "roles": list(p.roles),
+                    "effect": p.effect,
+                    "code": p.code,
+                    "rules": list(p.rules),
+                }
                 for p in self.paths
             ],
         }
@@ -97,9 +103,7 @@ def _named(name: str, snapshot: Snapshot) -> list[Tool]:
 
 
 def _request(agent: Agent, bundle: Bundle, tool: Tool, arguments: Mapping[str, Any]) -> AccessRequest:
-    return AccessRequest(
-        agent_id=agent.id, credential_id="", tool_id=tool.id, bundle_id=bundle.id, arguments=arguments
-    )
+    return AccessRequest(agent_id=agent.id, credential_id="", tool_id=tool.id, bundle_id=bundle.id, arguments=arguments)
 
 
 def _path(agent: Agent, bundle: Bundle, decision: Decision, snapshot: Snapshot, at: datetime) -> Path:

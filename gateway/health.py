@@ -1,8 +1,8 @@
 """/healthz: the process answers. /readyz: it could serve a call now, one line a part."""
 
-from .commit.entry import EvidenceUnavailable
-from .mcp.http import Receive, Scope, Send, respond
-from .runtime import GatewayRuntime
+from gateway.commit.entry import EvidenceUnavailable
+from gateway.mcp.http import Receive, Scope, Send, respond
+from gateway.runtime import GatewayRuntime
 
 
 class Health:

@@ -14,13 +14,8 @@ from typing import Any
 
 from audit.event import uuid7
 from connectors.base import RawResult, UpstreamFailure
-from governance import canonical
-from governance.decision import AccessRequest, Decision, Effect, best, decide
-from governance.inspection.masking import VaultIndex
-from governance.snapshot import Agent, Bundle, Snapshot, Tool
-
-from . import refusals
-from .call import (
+from gateway import refusals
+from gateway.call import (
     Answer,
     Call,
     Caller,
@@ -33,11 +28,15 @@ from .call import (
     Screened,
     Stale,
 )
-from .commit.entry import EvidenceUnavailable, RecordRefused, Verdict
-from .commit.group import BOOT_CLOCK
-from .evidence import intent_entry, not_sent_entry, outcome_entry, refusal_entry, withheld_entry
-from .ports import Ports
-from .refusals import Refusal
+from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
+from gateway.commit.group import BOOT_CLOCK
+from gateway.evidence import intent_entry, not_sent_entry, outcome_entry, refusal_entry, withheld_entry
+from gateway.ports import Ports
+from gateway.refusals import Refusal
+from governance import canonical
+from governance.decision import AccessRequest, Decision, Effect, best, decide
+from governance.inspection.masking import VaultIndex
+from governance.snapshot import Agent, Bundle, Snapshot, Tool
 
 DECISIONS = 6
 SEND_WITHIN_NS = 1_000_000_000
@@ -63,10 +62,9 @@ async def run(frame: Frame, ports: Ports) -> Answer:
         return await commit_refusal(frame, refusal, ports)
     except EvidenceUnavailable:
         return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
-    if isinstance(outcome, RawResult):
-        outcome = screen_result(outcome, ports.vault_index(ports.snapshot()))
+    safe = screen_result(outcome, ports.vault_index(ports.snapshot())) if isinstance(outcome, RawResult) else outcome
     try:
-        return answer(await commit_outcome(intent, outcome, ports))
+        return answer(await commit_outcome(intent, safe, ports))
     except (EvidenceUnavailable, RecordRefused):
         return outcome_unknown(intent)
 
@@ -245,7 +243,7 @@ def answer(recorded: Recorded) -> Answer:
 
 
 async def commit_refusal(frame: Frame, refusal: Refusal, ports: Ports) -> Answer:
-    """Any "no" before the intent: recorded, then told. What is not even authenticated is counted, not recorded singly."""
+    """Any "no" before the intent: recorded, then told. Strangers are counted, not recorded singly."""
     if refusal.facts.get("agent"):
         try:
             await ports.commit(refusal_entry(frame, refusal, ports))

@@ -6,12 +6,11 @@ from uuid import UUID
 
 from audit.record import SealedPayload
 from connectors.base import RawResult
+from gateway.call import Frame, Intent
+from gateway.commit.entry import Committed, Entry
+from gateway.refusals import Refusal
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Snapshot
-
-from .call import Frame, Intent
-from .commit.entry import Committed, Entry
-from .refusals import Refusal
 
 
 class Ports(Protocol):

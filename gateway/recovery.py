@@ -14,8 +14,7 @@ from django.db.models.functions import Now
 from audit.event import AuditEvent
 from audit.models import EventRow
 from audit.record import record
-
-from .models import GatewayProcess
+from gateway.models import GatewayProcess
 
 DEAD_AFTER = timedelta(seconds=10)
 

@@ -28,10 +28,16 @@ BAD_TOKEN = Reason("bad_token", Shape.UNAUTHENTICATED, "This key is unknown, exp
 UNKNOWN_TOOL = Reason("unknown_tool", Shape.UNKNOWN_TOOL, "Unknown tool")
 BAD_ARGUMENTS = Reason("bad_arguments", Shape.BAD_REQUEST, "The arguments cannot be accepted.")
 DENIED = Reason(
-    "denied_by_rule", Shape.RESULT, "Denied", "Do not retry with changed arguments; tell the person you work for."
+    "denied_by_rule",
+    Shape.RESULT,
+    "Denied",
+    "Do not retry with changed arguments; tell the person you work for.",
 )
 APPROVAL = Reason(
-    "approval_required", Shape.RESULT, "Denied", "Approval is not available yet; tell the person you work for."
+    "approval_required",
+    Shape.RESULT,
+    "Denied",
+    "Approval is not available yet; tell the person you work for.",
 )
 FROZEN = Reason("frozen", Shape.RESULT, "Denied", "Wait until an administrator lifts the freeze.")
 CREDENTIAL_IN_ARGUMENTS = Reason(
@@ -50,7 +56,10 @@ SECRET_MISSING = Reason(
     "Ask an administrator to store it in the vault.",
 )
 EVIDENCE_UNAVAILABLE = Reason(
-    "evidence_unavailable", Shape.UNAVAILABLE, "The call cannot be recorded now, so it was not made.", "Retry later."
+    "evidence_unavailable",
+    Shape.UNAVAILABLE,
+    "The call cannot be recorded now, so it was not made.",
+    "Retry later.",
 )
 BUSY = Reason("busy", Shape.UNAVAILABLE, "Permissions are changing too fast to decide.", "Retry.")
 

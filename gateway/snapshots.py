@@ -13,11 +13,10 @@ import psycopg
 from django.db import close_old_connections, connection
 from django.db.utils import Error as DatabaseError
 
+from gateway.commit.entry import EvidenceUnavailable
 from governance.fence import EPOCH_CHANNEL
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import build_snapshot, read_epoch
-
-from .commit.entry import EvidenceUnavailable
 
 logger = logging.getLogger(__name__)
 

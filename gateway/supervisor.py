@@ -116,9 +116,7 @@ class Supervisor:
         pid = self._overdue()
         for child in self._children:
             if child.is_running and child.process is not None and child.process.pid == pid:
-                logger.error(
-                    "%s (pid %d) held the write lock for too long and is killed", child.part.name, pid
-                )
+                logger.error("%s (pid %d) held the write lock for too long and is killed", child.part.name, pid)
                 child.send(signal.SIGKILL)
 
     def _drain(self) -> bool:

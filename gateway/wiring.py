@@ -12,16 +12,15 @@ from audit.event import AuditEvent, uuid7
 from audit.record import SealedPayload, commit_to
 from connectors.base import Connector as ConnectorKind
 from connectors.base import RawResult, UpstreamAuth, UpstreamFailure, UpstreamSpec
+from gateway.call import Frame, Intent
+from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from gateway.commit.group import GroupCommitter
+from gateway.refusals import Refusal
+from gateway.snapshots import SnapshotKeeper
 from governance.inspection.masking import VaultIndex
 from governance.payload_keys import PayloadSealer
 from governance.snapshot import Connector, SealedSecret, Snapshot
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
-
-from .call import Frame, Intent
-from .commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
-from .commit.group import GroupCommitter
-from .refusals import Refusal
-from .snapshots import SnapshotKeeper
 
 STRANGER_KINDS = 1000
 

@@ -6,8 +6,8 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .facts import Fact, Recorder
-from .models import Agent, AgentCredential
+from governance.facts import Fact, Recorder
+from governance.models import Agent, AgentCredential
 
 PREFIX = "gate_ak_"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

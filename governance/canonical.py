@@ -104,9 +104,7 @@ def _shown(key: str) -> str:
 def _describe(error: orjson.JSONDecodeError) -> NotCanonical:
     if error.msg.startswith("depth limit"):
         return NotCanonical("too_deep", "The JSON is nested too deeply.")
-    return NotCanonical(
-        "invalid_json", f"Not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-    )
+    return NotCanonical("invalid_json", f"Not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).")
 
 
 def encode(value: Any) -> bytes:
@@ -140,9 +138,7 @@ def call_digest(
     hash; `arguments` are canonical.
     """
     names = (organization, agent, person, connector, tool, definition)
-    return digest(
-        b"gatehouse/call/v1", *(name.encode() for name in names), arguments, bundle_version.encode()
-    )
+    return digest(b"gatehouse/call/v1", *(name.encode() for name in names), arguments, bundle_version.encode())
 
 
 def definition_hash(tool: Mapping[str, Any]) -> str:

@@ -183,9 +183,7 @@ def compile_condition(source: str) -> Condition:
         raise ConditionError(_plain(issues[0].message), issues[0].line, issues[0].column)
     program = _RUN_TIME.compile(source)
     if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
-        raise ConditionError(
-            f"A condition must be true or false; this is of type {program.return_type().name()}."
-        )
+        raise ConditionError(f"A condition must be true or false; this is of type {program.return_type().name()}.")
     code = _without_literals(source)
     return Condition(source, loops=len(_LOOP.findall(code)), reads_time="time" in code, _program=program)
 

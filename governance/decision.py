@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from .conditions import Verdict
-from .snapshot import Agent, Bundle, Freeze, Holding, Role, Rule, Snapshot, Tool
-from .time_of_day import local_time, time_variables
+from governance.conditions import Verdict
+from governance.snapshot import Agent, Bundle, Freeze, Holding, Role, Rule, Snapshot, Tool
+from governance.time_of_day import local_time, time_variables
 
 
 class Effect(StrEnum):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from .facts import Fact, Recorder
-from .models import Agent, Connector, Freeze, Tool
+from governance.facts import Fact, Recorder
+from governance.models import Agent, Connector, Freeze, Tool
 
 
 class NoSuchTarget(Exception):

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from .agent_keys import revoke_all_keys
-from .facts import Fact, Recorder
-from .models import Agent, User
+from governance.agent_keys import revoke_all_keys
+from governance.facts import Fact, Recorder
+from governance.models import Agent, User
 
 
 class CannotOffboard(Exception):
@@ -33,9 +33,7 @@ def preview(person: User, *, successor: User | None) -> list[Item]:
     return list(_items(person, successor))
 
 
-def offboard(
-    person: User, *, successor: User | None, by: str, record: Recorder, now: datetime
-) -> list[Item]:
+def offboard(person: User, *, successor: User | None, by: str, record: Recorder, now: datetime) -> list[Item]:
     """Does it, inside the caller's one transaction: when that commits, nothing of hers can start a call.
 
     Agents pass to the successor, else are suspended; either way their keys end, because she may have kept them.

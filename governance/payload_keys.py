@@ -8,8 +8,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import transaction
 
-from .models import PayloadKey
-from .vault import Envelope, Keyring, SealBroken, open_envelope, seal
+from governance.models import PayloadKey
+from governance.vault import Envelope, Keyring, SealBroken, open_envelope, seal
 
 NONCE_BYTES = 12
 

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .conditions import Condition, Verdict
-from .time_of_day import local_time, schedule_end
+from governance.conditions import Condition, Verdict
+from governance.time_of_day import local_time, schedule_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Role:
     schedule: Mapping[str, Any]
 
     def is_in_time(self, now: datetime, timezone: ZoneInfo) -> bool:
-        if self.starts_at and now < self.starts_at or self.ends_at and now >= self.ends_at:
+        if (self.starts_at and now < self.starts_at) or (self.ends_at and now >= self.ends_at):
             return False
         return not self.schedule or schedule_end(self.schedule, local_time(now, timezone)) is not None
 
@@ -249,10 +249,7 @@ class Snapshot:
     def bundles_of(self, agent: Agent, now: datetime) -> list[Bundle]:
         """Bundles the agent holds right now, by name."""
         held = {
-            bundle_id
-            for role in agent.roles
-            if role.is_in_time(now, self.timezone)
-            for bundle_id in role.bundle_ids
+            bundle_id for role in agent.roles if role.is_in_time(now, self.timezone) for bundle_id in role.bundle_ids
         }
         return sorted((self.bundles[i] for i in held if i in self.bundles), key=lambda bundle: bundle.name)
 
@@ -260,7 +257,12 @@ class Snapshot:
 def _read_set(
     agent: Agent, bundle: Bundle, tool: Tool, roles: Iterable[Role], team_rules: Iterable[Rule]
 ) -> frozenset[str]:
-    entries = {f"agent:{agent.id}", f"person:{agent.owner.id}", f"tool:{tool.id}", f"connector:{tool.connector.id}"}
+    entries = {
+        f"agent:{agent.id}",
+        f"person:{agent.owner.id}",
+        f"tool:{tool.id}",
+        f"connector:{tool.connector.id}",
+    }
     entries.update(f"role:{role.id}" for role in roles)
     entries.update(f"team:{team}" for team in agent.owner.team_ids)
     for rule in team_rules:

@@ -7,15 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import orjson
 from django.db import connection, transaction
 
-from . import models
-from .conditions import Condition, ConditionError, compile_condition
-from .snapshot import (
+from governance import models
+from governance.conditions import Condition, ConditionError, compile_condition
+from governance.fence.sqlite.base import DatabaseWrapper as SqliteWrapper
+from governance.snapshot import (
     Agent,
     Bundle,
     Connector,
@@ -56,7 +57,7 @@ def consistent_read() -> Iterator[None]:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
     else:
-        with connection.reading(), transaction.atomic():
+        with cast(SqliteWrapper, connection).reading(), transaction.atomic():
             yield
 
 
@@ -79,7 +80,8 @@ class _Builder:
         self.roles = self._roles()
         agents = self._agents()
         self.organization_rules = self._policy_rules(
-            organization.policies.all() if organization.pk and not organization._state.adding else (), "organization"
+            () if organization._state.adding else organization.policies.all(),
+            "organization",
         )
         bundles = self._bundles()
         credentials = {credential.digest: credential for credential in self._credentials()}
@@ -204,7 +206,12 @@ class _Builder:
             bundles[_key(role)].add(_key(bundle))
         return {
             _key(row.id): Role(
-                _key(row.id), row.name, frozenset(bundles[_key(row.id)]), row.starts_at, row.ends_at, row.schedule
+                _key(row.id),
+                row.name,
+                frozenset(bundles[_key(row.id)]),
+                row.starts_at,
+                row.ends_at,
+                row.schedule,
             )
             for row in models.Role.objects.all()
         }
@@ -231,7 +238,7 @@ class _Builder:
     def _bundle(self, row: models.BundleVersion, versions: Mapping[str, models.BundleVersion]) -> Bundle:
         lineage = _lineage(_key(row.bundle_id), versions)
         rules = list(self.organization_rules)
-        ancestry = set()
+        ancestry: set[str] = set()
         for member in lineage:
             version = versions[member]
             policies = version.policies.all()
@@ -259,13 +266,18 @@ class _Builder:
             ToolSelector(_key(entry.connector_id), tuple(entry.allow), tuple(entry.deny)) for entry in row.tools.all()
         ]
         tools = [tool for tool in self.tools.values() if any(selector.selects(tool) for selector in selectors)]
-        is_plain = row.names == "plain" or not row.names and len(selectors) <= 1
+        is_plain = row.names == "plain" or (not row.names and len(selectors) <= 1)
         return expose(tools, prefixed=not is_plain), expose(tools, prefixed=True)
 
     def _freezes(self) -> Iterator[Freeze]:
         for row in models.Freeze.objects.filter(lifted_at=None).order_by("created_at"):
-            targets = [_key(i) or None for i in (row.agent_id, row.connector_id, row.tool_id)]
-            yield Freeze(*targets, reason=row.reason, ends_at=row.ends_at)
+            yield Freeze(
+                agent_id=_key(row.agent_id) or None,
+                connector_id=_key(row.connector_id) or None,
+                tool_id=_key(row.tool_id) or None,
+                reason=row.reason,
+                ends_at=row.ends_at,
+            )
 
     def _credentials(self) -> Iterator[Credential]:
         rows = models.AgentCredential.objects.filter(revoked_at=None)

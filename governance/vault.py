@@ -157,9 +157,7 @@ def _decrypt(cipher: AESGCM, blob: bytes, aad: bytes) -> bytes:
 
 
 @sensitive_variables("value")
-def put_secret_value(
-    secret: Secret, *, value: str, by: str, record: Recorder, now: datetime
-) -> SecretVersion:
+def put_secret_value(secret: Secret, *, value: str, by: str, record: Recorder, now: datetime) -> SecretVersion:
     """Makes `value` the live version and retires the one before, in the caller's transaction."""
     check_presentable(secret.kind, secret.header_name, value)
     Secret.objects.select_for_update().get(pk=secret.pk)

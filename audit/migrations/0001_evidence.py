@@ -88,9 +88,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "leaves",
                 "db_table": "audit_leaf",
                 "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("index__gte", 0)), name="audit_leaf_index_not_negative"
-                    )
+                    models.CheckConstraint(condition=models.Q(("index__gte", 0)), name="audit_leaf_index_not_negative")
                 ],
             },
         ),

@@ -107,9 +107,7 @@ class Helpdesk:
         return {"articles": [article for article in ranked if _hits(article, words)][:limit]}
 
     def order_get(self, *, order_id: str) -> Row:
-        refunds = self._rows(
-            "SELECT amount, reason, at FROM refund WHERE order_id = ? ORDER BY id", (order_id,)
-        )
+        refunds = self._rows("SELECT amount, reason, at FROM refund WHERE order_id = ? ORDER BY id", (order_id,))
         return {**self._one("purchase", order_id), "refunds": refunds}
 
     def billing_refund(self, *, order_id: str, amount: float, reason: str) -> Row:
@@ -118,18 +116,14 @@ class Helpdesk:
             "SELECT coalesce(sum(amount), 0) FROM refund WHERE order_id = ?", (order_id,)
         ).fetchone()[0]
         if amount > round(order["total"] - paid_back, 2):
-            raise NotPossible(
-                f"Only {order['total'] - paid_back:.2f} of order {order_id} can still be refunded."
-            )
+            raise NotPossible(f"Only {order['total'] - paid_back:.2f} of order {order_id} can still be refunded.")
         cursor = self._db.execute(
             "INSERT INTO refund (order_id, amount, reason) VALUES (?, ?, ?)", (order_id, amount, reason)
         )
         return {"refund_id": f"R-{cursor.lastrowid}", "order_id": order_id, "amount": amount}
 
     def customer_get(self, *, customer_id: str) -> Row:
-        orders = self._rows(
-            "SELECT id, item, total, status FROM purchase WHERE customer_id = ?", (customer_id,)
-        )
+        orders = self._rows("SELECT id, item, total, status FROM purchase WHERE customer_id = ?", (customer_id,))
         return {**self._one("customer", customer_id), "orders": orders}
 
     def _rows(self, sql: str, values: tuple[Any, ...]) -> list[Row]:

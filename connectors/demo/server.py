@@ -21,9 +21,7 @@ MODERN: Final = "2026-07-28"
 LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26")
 SERVER_INFO: Final = {"name": "gatehouse-demo-helpdesk", "title": "Demo helpdesk", "version": "1.0"}
 CAPABILITIES: Final[dict[str, dict[str, Any]]] = {"tools": {}}
-INSTRUCTIONS: Final = (
-    "A demonstration helpdesk: tickets, knowledge base, orders and refunds. All data is invented."
-)
+INSTRUCTIONS: Final = "A demonstration helpdesk: tickets, knowledge base, orders and refunds. All data is invented."
 BODY_BYTES: Final = 1024 * 1024
 
 _META: Final = "io.modelcontextprotocol/"
@@ -33,9 +31,7 @@ _PUBLIC: Final = {"ttlMs": 60_000, "cacheScope": "public"}
 class RpcError(Exception):
     """Ends a request with a JSON-RPC error."""
 
-    def __init__(
-        self, code: int, message: str, *, status: int = 200, data: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, code: int, message: str, *, status: int = 200, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.error = {"code": code, "message": message, **({"data": data} if data else {})}
         self.status = status
@@ -124,9 +120,7 @@ class DemoServer:
         if problem := complaint(tool, arguments):
             return _text(problem, is_error=True)
         if tool["name"] == "session_info":
-            return _text(
-                "\n".join(f"{name.decode('latin-1')}: {headers[name].decode('latin-1')}" for name in headers)
-            )
+            return _text("\n".join(f"{name.decode('latin-1')}: {headers[name].decode('latin-1')}" for name in headers))
         try:
             found = getattr(self._helpdesk, tool["name"])(**arguments)
         except NotPossible as reason:
@@ -137,19 +131,13 @@ class DemoServer:
 def _is_modern(params: dict[str, Any], headers: Mapping[bytes, bytes]) -> bool:
     meta = params.get("_meta")
     stated = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
-    return (isinstance(meta, dict) and f"{_META}protocolVersion" in meta) or (
-        bool(stated) and stated not in LEGACY
-    )
+    return (isinstance(meta, dict) and f"{_META}protocolVersion" in meta) or (bool(stated) and stated not in LEGACY)
 
 
 def _check_routing(method: str, params: dict[str, Any], headers: Mapping[bytes, bytes]) -> None:
     """The ladder of 2026-07-28: required metadata, headers that agree with the body, a revision we speak."""
     meta = params.get("_meta")
-    if (
-        not isinstance(meta, dict)
-        or f"{_META}protocolVersion" not in meta
-        or f"{_META}clientCapabilities" not in meta
-    ):
+    if not isinstance(meta, dict) or f"{_META}protocolVersion" not in meta or f"{_META}clientCapabilities" not in meta:
         raise RpcError(-32602, "Request metadata is incomplete", status=400)
     version = str(meta[f"{_META}protocolVersion"])
     expected = {b"mcp-protocol-version": version, b"mcp-method": method}
@@ -188,9 +176,7 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(pieces)
 
 
-async def _answer(
-    send: Send, status: int, message: dict[str, Any] | None, *, extra: list[tuple[bytes, bytes]]
-) -> None:
+async def _answer(send: Send, status: int, message: dict[str, Any] | None, *, extra: list[tuple[bytes, bytes]]) -> None:
     body = b"" if message is None else orjson.dumps(message)
     fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *extra]
     await send({"type": "http.response.start", "status": status, "headers": fields})

@@ -135,8 +135,7 @@ TOOLS: Final[tuple[dict[str, Any], ...]] = (
     {
         "name": "billing_refund",
         "title": "Refund an order",
-        "description": "Pay money back on an order, in EUR, to the original means of payment. Takes effect"
-        " at once.",
+        "description": "Pay money back on an order, in EUR, to the original means of payment. Takes effect at once.",
         "inputSchema": _arguments(
             "order_id amount reason",
             order_id=_ORDER_ID,
@@ -190,9 +189,7 @@ def complaint(tool: dict[str, Any], arguments: dict[str, Any]) -> str | None:
 
 
 def _fits(value: object, rule: dict[str, Any]) -> bool:
-    if not isinstance(value, _PYTHON_TYPES[rule["type"]]) or isinstance(value, bool) != (
-        rule["type"] == "boolean"
-    ):
+    if not isinstance(value, _PYTHON_TYPES[rule["type"]]) or isinstance(value, bool) != (rule["type"] == "boolean"):
         return False
     if isinstance(value, str):
         in_length = rule.get("minLength", 0) <= len(value) <= rule.get("maxLength", 200)

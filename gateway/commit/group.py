@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from uuid import UUID
 
-from .entry import Backend, Committed, Entry, EvidenceUnavailable, RecordRefused
+from gateway.commit.entry import Backend, Committed, Entry, EvidenceUnavailable, RecordRefused
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +81,7 @@ class GroupCommitter:
                 if not future.done():
                     future.set_result(committed)
 
-    async def _one_by_one(
-        self, group: list[tuple[Entry, asyncio.Future[Committed]]], error: RecordRefused
-    ) -> None:
+    async def _one_by_one(self, group: list[tuple[Entry, asyncio.Future[Committed]]], error: RecordRefused) -> None:
         """A record the database refuses must not harm the calls that share its group."""
         if len(group) == 1:
             _fail(group, error)

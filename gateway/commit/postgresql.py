@@ -14,15 +14,14 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from audit.record import encode
-
-from .entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
-from .group import BOOT_CLOCK
+from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from gateway.commit.group import BOOT_CLOCK
 
 TEXT, TEXT_ARRAY, BYTEA, BYTEA_ARRAY = 25, 1009, 17, 1001
 ARRAY_HEAD = Struct("!iiIii")
 LENGTH = Struct("!i")
 NULL = LENGTH.pack(-1)
-COMMIT = f"SELECT current_epoch, verdicts FROM gatehouse_commit(%s::text::uuid{', %b' * 17})"
+COMMIT = f"SELECT current_epoch, verdicts FROM gatehouse_commit(%s::text::uuid{', %b' * 17})"  # noqa: S608  (only placeholders)
 OPEN_INTENTS = """
     SELECT i.call_id FROM audit_event i WHERE i.kind = 'call.intent' AND i.call_id = ANY(%s)
     AND NOT EXISTS (SELECT FROM audit_event o WHERE o.kind = 'call.outcome' AND o.call_id = i.call_id)
@@ -59,9 +58,7 @@ def pack(values: Sequence[bytes | None], element_oid: int) -> bytes:
     """One-dimensional array, binary wire format (PostgreSQL source, array_send)."""
     if not values:
         return ARRAY_HEAD.pack(0, 0, element_oid, 0, 0)[:12]
-    body = b"".join(
-        NULL if value is None else LENGTH.pack(len(value)) + value for value in values
-    )
+    body = b"".join(NULL if value is None else LENGTH.pack(len(value)) + value for value in values)
     return ARRAY_HEAD.pack(1, 1, element_oid, len(values), 1) + body
 
 
@@ -133,7 +130,7 @@ def _columns(group: list[Entry]) -> list[Packed]:
         _texts(row.id.hex for row in rows),
         _texts(row.kind for row in rows),
         _texts(row.at.isoformat() for row in rows),
-        _texts(row.call_id and row.call_id.hex for row in rows),
+        _texts(row.call_id.hex if row.call_id else None for row in rows),
         _texts(row.actor for row in rows),
         _texts(row.agent for row in rows),
         _texts(row.person for row in rows),

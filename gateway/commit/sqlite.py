@@ -11,10 +11,9 @@ from pathlib import Path
 from uuid import UUID
 
 from audit.record import PayloadRow, encode, insert_many
+from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from gateway.commit.group import BOOT_CLOCK
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
-
-from .entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
-from .group import BOOT_CLOCK
 
 TOUCHED = """
     SELECT DISTINCT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END
@@ -56,9 +55,7 @@ class SqliteBackend:
         returned = time.clock_gettime_ns(BOOT_CLOCK)
         return [Committed(verdict, epoch, returned) for verdict in verdicts]
 
-    def _verdicts(
-        self, connection: sqlite3.Connection, group: list[Entry], epoch: int, trimmed: int
-    ) -> list[Verdict]:
+    def _verdicts(self, connection: sqlite3.Connection, group: list[Entry], epoch: int, trimmed: int) -> list[Verdict]:
         fenced = [entry.event.decided_epoch for entry in group if entry.read_set is not None]
         oldest = min(fenced, default=epoch)
         touched = {row[0] for row in connection.execute(TOUCHED, [oldest])} if oldest < epoch else set()

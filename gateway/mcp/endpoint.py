@@ -7,20 +7,20 @@ import logging
 import re
 from typing import Any
 
-from .. import refusals
-from ..call import Answer, Frame
-from ..commit.entry import EvidenceUnavailable
-from ..pipeline import commit_refusal, identify, refused_answer, run
-from ..ports import Ports
-from ..refusals import Refusal
-from . import legacy, modern
-from .errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, ProtocolError
-from .guards import check_addresses, check_types
-from .http import ClientGone, Receive, Request, Scope, Send, read_body, read_request, respond
-from .listing import list_tools
-from .message import Message, parse_message
-from .metadata import challenge
-from .revisions import LEGACY, META_CLIENT, META_VERSION, client_label
+from gateway import refusals
+from gateway.call import Answer, Frame
+from gateway.commit.entry import EvidenceUnavailable
+from gateway.mcp import legacy, modern
+from gateway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, ProtocolError
+from gateway.mcp.guards import check_addresses, check_types
+from gateway.mcp.http import ClientGone, Receive, Request, Scope, Send, read_body, read_request, respond
+from gateway.mcp.listing import list_tools
+from gateway.mcp.message import Message, parse_message
+from gateway.mcp.metadata import challenge
+from gateway.mcp.revisions import LEGACY, META_CLIENT, META_VERSION, MODERN, client_label
+from gateway.pipeline import commit_refusal, identify, refused_answer, run
+from gateway.ports import Ports
+from gateway.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,7 @@ class McpEndpoint:
             request = read_request(scope, scope["url_route"]["kwargs"].get("bundle"))
             check_addresses(request)
             if request.method != "POST":
-                raise ProtocolError(
-                    INVALID_REQUEST, "Send POST requests.", status=405, headers=((b"allow", b"POST"),)
-                )
+                raise ProtocolError(INVALID_REQUEST, "Send POST requests.", status=405, headers=((b"allow", b"POST"),))
             check_types(request)
             token = bearer_token(request)
             refused = await self._refuse_stranger(request, token)
@@ -75,25 +73,22 @@ class McpEndpoint:
         return None
 
     async def _handle(self, request: Request, message: Message, token: str) -> Answer | None:
+        """None for what needs no answer: a notification, or a client's response."""
+        if message.is_notification:
+            return None
         if is_modern(request, message):
-            if message.is_notification:
-                return None
             modern.check(request, message)
             if message.method == "server/discover":
                 return _dressed(modern.discover(), modern)
             return await self._call_or_list(request, message, token, modern)
-        version = request.text(b"mcp-protocol-version")
-        if message.is_notification:
-            return None
         legacy.check(message)
-        if message.method == "initialize":
-            return legacy.initialize(message)
-        if message.method == "ping":
-            return Answer(result={})
-        return await self._call_or_list(request, message, token, legacy, legacy.version_of(version))
+        if message.method in legacy.ANSWERS:
+            return legacy.ANSWERS[message.method](message)
+        version = legacy.version_of(request.text(b"mcp-protocol-version"))
+        return await self._call_or_list(request, message, token, legacy, version)
 
     async def _call_or_list(
-        self, request: Request, message: Message, token: str, era: Any, revision: str = modern.MODERN
+        self, request: Request, message: Message, token: str, era: Any, revision: str = MODERN
     ) -> Answer:
         frame = _frame(request, message, token, revision)
         if message.method == "tools/call":

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from .errors import INVALID_REQUEST, ProtocolError
-from .http import Request
+from gateway.mcp.errors import INVALID_REQUEST, ProtocolError
+from gateway.mcp.http import Request
 
 JSON_TYPES = ("application/json", "application/*", "*/*")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from .errors import INVALID_REQUEST, ProtocolError
+from gateway.mcp.errors import INVALID_REQUEST, ProtocolError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -6,10 +6,18 @@ Management").
 
 from typing import Any
 
-from ..call import Answer
-from .errors import METHOD_NOT_FOUND, ProtocolError
-from .message import Message
-from .revisions import CAPABILITIES, INSTRUCTIONS, LEGACY, META_PREFIX, NEWEST_LEGACY, OLDEST_LEGACY, SERVER_INFO
+from gateway.call import Answer
+from gateway.mcp.errors import METHOD_NOT_FOUND, ProtocolError
+from gateway.mcp.message import Message
+from gateway.mcp.revisions import (
+    CAPABILITIES,
+    INSTRUCTIONS,
+    LEGACY,
+    META_PREFIX,
+    NEWEST_LEGACY,
+    OLDEST_LEGACY,
+    SERVER_INFO,
+)
 
 MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
 
@@ -31,9 +39,17 @@ def initialize(message: Message) -> Answer:
     )
 
 
+def ping(message: Message) -> Answer:
+    return Answer(result={})
+
+
+ANSWERS = {"initialize": initialize, "ping": ping}
+"""Methods that disclose nothing governed, so nothing is decided or recorded."""
+
+
 def check(message: Message) -> None:
     """Raises ProtocolError for a method we do not carry; JSON-RPC errors are HTTP 200 in this era."""
-    if message.method not in ("initialize", "ping", "tools/list", "tools/call"):
+    if message.method not in (*ANSWERS, "tools/list", "tools/call"):
         raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {message.method[:100]}", status=200)
 
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from audit.event import AuditEvent
+from gateway import refusals
+from gateway.call import Caller, Frame
+from gateway.commit.entry import Entry, EvidenceUnavailable, RecordRefused, Verdict
+from gateway.pipeline import DECISIONS, authenticate, reachable_bundles
+from gateway.ports import Ports
+from gateway.refusals import Refusal
 from governance.decision import AccessRequest, decide
 from governance.snapshot import Bundle, Tool
-
-from .. import refusals
-from ..call import Caller, Frame
-from ..commit.entry import Entry, EvidenceUnavailable, RecordRefused, Verdict
-from ..pipeline import DECISIONS, authenticate, reachable_bundles
-from ..ports import Ports
-from ..refusals import Refusal
 
 
 async def list_tools(frame: Frame, ports: Ports) -> list[dict[str, Any]]:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.mcp.errors import INVALID_REQUEST, PARSE_ERROR, ProtocolError
 from governance import canonical
-
-from .errors import INVALID_REQUEST, PARSE_ERROR, ProtocolError
 
 TRACE_KEYS = ("traceparent", "tracestate", "baggage")
 TRACE_LIMIT = 512

@@ -4,11 +4,17 @@ import base64
 import binascii
 from typing import Any
 
-from ..call import Answer
-from .errors import HEADER_MISMATCH, INVALID_PARAMS, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, ProtocolError
-from .http import Request
-from .message import Message
-from .revisions import (
+from gateway.call import Answer
+from gateway.mcp.errors import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    UNSUPPORTED_VERSION,
+    ProtocolError,
+)
+from gateway.mcp.http import Request
+from gateway.mcp.message import Message
+from gateway.mcp.revisions import (
     CAPABILITIES,
     INSTRUCTIONS,
     META_CAPABILITIES,
@@ -27,7 +33,7 @@ BASE64_START, BASE64_END = "=?base64?", "?="
 
 
 def check(request: Request, message: Message) -> None:
-    """The ladder of a request, in the order the specification gives; raises ProtocolError at the first step it fails."""
+    """The ladder of a request, in the specification's order; raises ProtocolError at the first step it fails."""
     _check_meta(message)
     _check_headers(request, message)
     version = message.meta[META_VERSION]

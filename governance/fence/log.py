@@ -6,9 +6,8 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
+from governance.fence import FENCE_KEY
 from governance.models import Advance, Change, Epoch
-
-from . import FENCE_KEY
 
 KEEP = timedelta(days=1)
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from .watched import EVERYBODY, WATCHED, Watched
+from governance.fence.watched import EVERYBODY, WATCHED, Watched
 
 OPERATIONS = ("insert", "update", "delete")
 
@@ -30,11 +30,7 @@ def install(connection: Any) -> None:
 def missing(connection: Any) -> list[str]:
     """Names of triggers that are not there or not as this version wants them."""
     present = installed(connection)
-    return [
-        name
-        for name, _, statements in wanted(connection.vendor)
-        if present.get(name) != _fingerprint(statements)
-    ]
+    return [name for name, _, statements in wanted(connection.vendor) if present.get(name) != _fingerprint(statements)]
 
 
 def wanted(vendor: str) -> Iterator[tuple[str, str, list[str]]]:
@@ -53,7 +49,9 @@ def installed(connection: Any) -> dict[str, str]:
                 " WHERE tgname LIKE 'governed\\_%' AND tgenabled = 'A'"
             )
             return {name: note or "" for name, note in cursor.fetchall()}
-        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'governed\\_%' ESCAPE '\\'")
+        cursor.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'governed\\_%' ESCAPE '\\'"
+        )
         return {name: _fingerprint([sql]) for name, sql in cursor.fetchall()}
 
 
@@ -120,9 +118,7 @@ def _sqlite(watched: Watched) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _json(watched: Watched, row: str) -> str:
-    pairs = ", ".join(
-        f"'{column}', {row}.\"{column}\"" for column in watched.columns if column not in watched.sealed
-    )
+    pairs = ", ".join(f"'{column}', {row}.\"{column}\"" for column in watched.columns if column not in watched.sealed)
     return f"json_object({pairs})"
 
 

@@ -51,7 +51,7 @@ class Watched:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(field.column for field in self.model._meta.local_concrete_fields)
+        return tuple(str(field.column) for field in self.model._meta.local_concrete_fields)
 
 
 WATCHED = (

@@ -44,9 +44,7 @@ class VaultIndex:
 
     def __init__(self, entries: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8)."""
-        owner = {
-            form.decode(): name for name, forms in entries for form in forms if form.decode() not in ANONYMOUS
-        }
+        owner = {form.decode(): name for name, forms in entries for form in forms if form.decode() not in ANONYMOUS}
         self._forms = tuple(
             _Form(text, orjson.dumps(text)[1:-1], owner[text], _placeholder(owner[text], owner))
             for text in sorted(owner, key=len, reverse=True)

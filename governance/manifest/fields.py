@@ -10,13 +10,23 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar
 
-from .reader import BadManifest, Fault, Node, described
+from governance.manifest.reader import BadManifest, Fault, Node, described
 
 T = TypeVar("T")
 Schema = dict[str, Any]
 
 LATER = frozenset(
-    ("approvals", "budgets", "data_classes", "data_scopes", "freezes", "grants", "rate_limits", "sinks", "tools")
+    (
+        "approvals",
+        "budgets",
+        "data_classes",
+        "data_scopes",
+        "freezes",
+        "grants",
+        "rate_limits",
+        "sinks",
+        "tools",
+    )
 )
 """Words of the manifest's format that this version has no entity for: a clearer answer than "unknown key"."""
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"

@@ -1,14 +1,14 @@
-from .agents import Agent, AgentCredential
-from .bundles import Bundle, BundleTool, BundleVersion
-from .epoch import Advance, Change, Epoch
-from .freezes import Freeze
-from .organization import Organization
-from .payload_keys import PayloadKey
-from .people import Team, User
-from .policies import Policy, PolicyVersion, Rule
-from .registry import Connector, Tool, ToolDefinition
-from .roles import Role
-from .secrets import Secret, SecretVersion
+from governance.models.agents import Agent, AgentCredential
+from governance.models.bundles import Bundle, BundleTool, BundleVersion
+from governance.models.epoch import Advance, Change, Epoch
+from governance.models.freezes import Freeze
+from governance.models.organization import Organization
+from governance.models.payload_keys import PayloadKey
+from governance.models.people import Team, User
+from governance.models.policies import Policy, PolicyVersion, Rule
+from governance.models.registry import Connector, Tool, ToolDefinition
+from governance.models.roles import Role
+from governance.models.secrets import Secret, SecretVersion
 
 __all__ = (
     "Advance",

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from django.db import models
 
-from .base import Governed, NameField
-from .people import User
+from governance.models.base import Governed, NameField
+from governance.models.people import User
 
 
 class Agent(Governed):
@@ -55,7 +55,8 @@ class AgentCredential(Governed):
         ordering = ("-created_at",)
         constraints = (
             models.CheckConstraint(
-                condition=models.Q(revoked_at=None, revoked_by="") | ~models.Q(revoked_at=None) & ~models.Q(revoked_by=""),
+                condition=models.Q(revoked_at=None, revoked_by="")
+                | ~models.Q(revoked_at=None) & ~models.Q(revoked_by=""),
                 name="credential_revocation_names_who",
             ),
             models.CheckConstraint(

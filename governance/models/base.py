@@ -1,7 +1,7 @@
 """What all governed rows share."""
 
 import uuid
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -26,7 +26,7 @@ class Governed(models.Model):
         abstract = True
 
 
-class NameField(models.CharField):  # type: ignore[type-arg]
+class NameField(models.CharField[str, str] if TYPE_CHECKING else models.CharField):  # type: ignore[misc]
     """The unique, URL-safe name by which manifests and people refer to a row."""
 
     def __init__(self, **options: Any) -> None:

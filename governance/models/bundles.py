@@ -2,9 +2,9 @@
 
 from django.db import models
 
-from .base import Governed, NameField
-from .policies import Policy, match_all
-from .registry import Connector
+from governance.models.base import Governed, NameField
+from governance.models.policies import Policy, match_all
+from governance.models.registry import Connector
 
 
 class Bundle(Governed):
@@ -49,7 +49,9 @@ class BundleVersion(Governed):
         constraints = (
             models.UniqueConstraint(fields=("bundle", "number"), name="bundle_version_number_unique"),
             models.UniqueConstraint(
-                fields=("bundle",), condition=models.Q(state="published"), name="one_published_version_per_bundle"
+                fields=("bundle",),
+                condition=models.Q(state="published"),
+                name="one_published_version_per_bundle",
             ),
         )
 
@@ -67,9 +69,7 @@ class BundleTool(Governed):
 
     class Meta:
         ordering = ("version", "connector__name")
-        constraints = (
-            models.UniqueConstraint(fields=("version", "connector"), name="bundle_names_connector_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("version", "connector"), name="bundle_names_connector_once"),)
 
     def __str__(self) -> str:
         return f"{self.version}: {self.connector.name}"

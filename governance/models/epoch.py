@@ -16,6 +16,9 @@ class Epoch(models.Model):
     class Meta:
         constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_epoch"),)
 
+    def __str__(self) -> str:
+        return str(self.number)
+
 
 class Advance(models.Model):
     """Epoch `epoch` is what transaction `txid` committed."""
@@ -23,6 +26,9 @@ class Advance(models.Model):
     epoch = models.BigIntegerField(primary_key=True)
     txid = models.BigIntegerField(db_index=True)
     at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}"
 
 
 class Change(models.Model):
@@ -34,7 +40,10 @@ class Change(models.Model):
     object_id = models.CharField(max_length=64)
     relation = models.CharField(max_length=64)
     operation = models.CharField(max_length=8)
-    before = models.TextField(null=True)
-    after = models.TextField(null=True)
+    before = models.TextField(null=True)  # noqa: DJ001  (no row before an insert)
+    after = models.TextField(null=True)  # noqa: DJ001  (no row after a delete)
     actor = models.CharField(max_length=300)
     at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.relation}"

@@ -2,9 +2,9 @@
 
 from django.db import models
 
-from .agents import Agent
-from .base import Governed
-from .registry import Connector, Tool
+from governance.models.agents import Agent
+from governance.models.base import Governed
+from governance.models.registry import Connector, Tool
 
 
 class Freeze(Governed):

@@ -2,8 +2,8 @@
 
 from django.db import models
 
-from .base import Governed
-from .policies import Policy
+from governance.models.base import Governed
+from governance.models.policies import Policy
 
 
 class Organization(Governed):

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.db import models
 from django.db.models.functions import Lower
 
-from .base import Governed, NameField
+from governance.models.base import Governed, NameField
 
 
 class Team(Governed):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 
-from .base import Governed, NameField
+from governance.models.base import Governed, NameField
 
 
 class Policy(Governed):
@@ -37,7 +37,9 @@ class PolicyVersion(Governed):
         constraints = (
             models.UniqueConstraint(fields=("policy", "number"), name="policy_version_number_unique"),
             models.UniqueConstraint(
-                fields=("policy",), condition=models.Q(state="published"), name="one_published_version_per_policy"
+                fields=("policy",),
+                condition=models.Q(state="published"),
+                name="one_published_version_per_policy",
             ),
         )
 
@@ -73,7 +75,8 @@ class Rule(Governed):
     approvers = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     is_checked = models.BooleanField(
-        default=True, help_text="Off while tools it names are unknown: a missing field then means the strictest outcome."
+        default=True,
+        help_text="Off while tools it names are unknown: a missing field then means the strictest outcome.",
     )
 
     class Meta:
@@ -81,7 +84,8 @@ class Rule(Governed):
         constraints = (
             models.UniqueConstraint(fields=("version", "position"), name="rule_position_unique"),
             models.CheckConstraint(
-                condition=models.Q(effect__in=("permit", "ask", "deny", "mask", "flag")), name="rule_effect_known"
+                condition=models.Q(effect__in=("permit", "ask", "deny", "mask", "flag")),
+                name="rule_effect_known",
             ),
             models.CheckConstraint(condition=models.Q(on__in=("arguments", "result")), name="rule_side_known"),
         )

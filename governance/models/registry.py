@@ -5,8 +5,8 @@ from typing import ClassVar
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from .base import Governed, NameField
-from .secrets import Secret
+from governance.models.base import Governed, NameField
+from governance.models.secrets import Secret
 
 
 class Connector(Governed):
@@ -34,7 +34,8 @@ class Connector(Governed):
         ordering = ("name",)
         constraints = (
             models.CheckConstraint(
-                condition=models.Q(timeout_seconds__gt=0, timeout_seconds__lte=600), name="connector_timeout_bounded"
+                condition=models.Q(timeout_seconds__gt=0, timeout_seconds__lte=600),
+                name="connector_timeout_bounded",
             ),
         )
 

@@ -2,10 +2,10 @@
 
 from django.db import models
 
-from .agents import Agent
-from .base import Governed, NameField
-from .bundles import Bundle
-from .people import Team, User
+from governance.models.agents import Agent
+from governance.models.base import Governed, NameField
+from governance.models.bundles import Bundle
+from governance.models.people import Team, User
 
 
 class Role(Governed):

@@ -37,10 +37,7 @@ FOREIGN = Signer("witness.example/w1", Ed25519PrivateKey.from_private_bytes(b"\x
 
 def test_the_vector_is_what_we_sign() -> None:
     assert OURS.sign(size=3, root=ROOT) == VECTOR
-    assert (
-        str(OURS.verifier)
-        == "gw.corp.example/audit/org1+aa69349f+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
-    )
+    assert str(OURS.verifier) == "gw.corp.example/audit/org1+aa69349f+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
 
 
 def test_the_vector_opens() -> None:

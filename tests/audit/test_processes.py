@@ -75,9 +75,7 @@ def cut_connections_of_sequencers() -> None:
     """As a restart of the server would. SQLite has no connection to lose."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sequence'"
-            )
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sequence'")
 
 
 def finished(process: Process) -> str:

@@ -86,9 +86,7 @@ def test_a_group_is_written_as_single_events_are() -> None:
     call_id = uuid7()
     events = [
         event("call.intent", call_id=call_id),
-        AuditEvent(
-            kind="tools.listed", at=NOON.replace(microsecond=0), actor="", process_id=uuid7(), decided_epoch=6
-        ),
+        AuditEvent(kind="tools.listed", at=NOON.replace(microsecond=0), actor="", process_id=uuid7(), decided_epoch=6),
     ]
     payloads = [PayloadRow(events[0].id, "data-key-1", b"sealed")]
     with connection.cursor() as cursor:
@@ -98,9 +96,7 @@ def test_a_group_is_written_as_single_events_are() -> None:
         assert {name: getattr(row, name) for name in COLUMNS} == encode(told)._asdict()
         assert row.epoch == 7
     assert Payload.objects.get().event_id == events[0].id
-    assert list(Pending.objects.order_by("id").values_list("event_id", flat=True)) == [
-        told.id for told in events
-    ]
+    assert list(Pending.objects.order_by("id").values_list("event_id", flat=True)) == [told.id for told in events]
 
 
 @pytest.mark.django_db

@@ -148,9 +148,7 @@ def test_two_that_take_turns_make_one_log(signer: Signer) -> None:
         ("audit_leaf", 'UPDATE audit_leaf SET "index" = 9 WHERE "index" = 3', "leaf 4 is missing"),
     ],
 )
-def test_a_log_that_was_not_signed_so_is_not_continued(
-    signer: Signer, table: str, damage: str, message: str
-) -> None:
+def test_a_log_that_was_not_signed_so_is_not_continued(signer: Signer, table: str, damage: str, message: str) -> None:
     record_events(3)
     seal(signer)
     lower_guards(table)

@@ -225,9 +225,7 @@ def test_a_waiting_event_that_is_gone_is_named(log: Signer) -> None:
 def test_a_waiting_event_that_was_edited_is_named(log: Signer) -> None:
     waiting = event()
     record(waiting)
-    report = problems_after(
-        log, "UPDATE audit_event SET tool = 'x' WHERE id = (SELECT event_id FROM audit_pending)"
-    )
+    report = problems_after(log, "UPDATE audit_event SET tool = 'x' WHERE id = (SELECT event_id FROM audit_pending)")
     assert str(waiting.id) in str(report.problems[0])
 
 
@@ -312,9 +310,7 @@ def test_torn_rows_are_named_and_never_a_traceback(log: Signer) -> None:
 
 @pytest.mark.parametrize("column", ["size", "root", "note"])
 def test_torn_checkpoints_are_never_a_traceback(log: Signer, column: str) -> None:
-    torn = {"sqlite": "'torn'", "postgresql": {"size": "-9", "root": "''", "note": "''"}[column]}[
-        connection.vendor
-    ]
+    torn = {"sqlite": "'torn'", "postgresql": {"size": "-9", "root": "''", "note": "''"}[column]}[connection.vendor]
     problems_after(log, f"UPDATE audit_checkpoint SET {column} = {torn} WHERE size = 9")
 
 

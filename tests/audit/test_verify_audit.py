@@ -50,9 +50,7 @@ def test_a_damaged_log_fails_and_names_the_leaf() -> None:
     code, output = run()
     assert code == 1
     assert "leaf 1: not what its header says: actor" in output
-    assert (
-        output.splitlines()[-1] == "NOT SOUND: 1 problems, first bad leaf 1; 4 events, 3 leaves, checkpoint 3"
-    )
+    assert output.splitlines()[-1] == "NOT SOUND: 1 problems, first bad leaf 1; 4 events, 3 leaves, checkpoint 3"
 
 
 def test_json_is_one_object() -> None:

@@ -82,9 +82,7 @@ class Turn:
         await self.raw(head.encode() + body)
 
     async def result(self, result: dict[str, Any], **options: Any) -> None:
-        await self.respond(
-            orjson.dumps({"jsonrpc": "2.0", "id": self.seen.message["id"], "result": result}), **options
-        )
+        await self.respond(orjson.dumps({"jsonrpc": "2.0", "id": self.seen.message["id"], "result": result}), **options)
 
     async def error(self, code: int, *, status: str = "400 Bad Request", **data: Any) -> None:
         error = {"code": code, "message": "no", **({"data": data} if data else {})}
@@ -93,9 +91,7 @@ class Turn:
         )
 
     async def stream_head(self) -> None:
-        await self.raw(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        await self.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 
     async def event(self, message: dict[str, Any]) -> None:
         event = b"data: " + orjson.dumps(message) + b"\n\n"

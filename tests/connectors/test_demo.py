@@ -53,17 +53,13 @@ async def either_url(request: pytest.FixtureRequest, demo_url: str, tmp_path: Pa
     helpdesk.close()
 
 
-async def call(
-    connector: McpHttp, url: str, spec_of: MakeSpec, name: str, arguments: bytes
-) -> dict[str, Any]:
+async def call(connector: McpHttp, url: str, spec_of: MakeSpec, name: str, arguments: bytes) -> dict[str, Any]:
     raw = await connector.call_tool(spec_of(url), AUTH, name=name, arguments=arguments, meta={})
     assert raw.result is not None, raw.error
     return raw.result
 
 
-async def test_it_offers_its_tools_in_both_eras(
-    connector: McpHttp, either_url: str, spec_of: MakeSpec
-) -> None:
+async def test_it_offers_its_tools_in_both_eras(connector: McpHttp, either_url: str, spec_of: MakeSpec) -> None:
     discovery = await connector.discover(spec_of(either_url), AUTH)
     assert {tool["name"] for tool in discovery.tools} == {
         "ticket_search", "ticket_get", "ticket_create", "ticket_reply", "ticket_delete", "kb_search",
@@ -148,9 +144,7 @@ async def test_what_a_gateway_has_to_deal_with_is_in_there(
     assert TOKEN in careless["content"][0]["text"]
 
 
-@pytest.mark.parametrize(
-    "header", [(), (("Authorization", "Bearer wrong"),), (("Authorization", f"bearer {TOKEN}x"),)]
-)
+@pytest.mark.parametrize("header", [(), (("Authorization", "Bearer wrong"),), (("Authorization", f"bearer {TOKEN}x"),)])
 async def test_without_its_token_it_refuses(
     connector: McpHttp, demo_url: str, spec_of: MakeSpec, header: tuple[tuple[str, str], ...]
 ) -> None:

@@ -39,9 +39,7 @@ async def read_all(answer: Answer) -> tuple[int, bytes]:
 
 
 async def fetch(egress: Egress, url: str, *, timeout_seconds: float = 3.0) -> tuple[int, bytes]:
-    return await egress.send(
-        "POST", url, headers=(), body=b"{}", timeout_seconds=timeout_seconds, read=read_all
-    )
+    return await egress.send("POST", url, headers=(), body=b"{}", timeout_seconds=timeout_seconds, read=read_all)
 
 
 async def refused(egress: Egress, url: str) -> UpstreamFailure:
@@ -76,9 +74,7 @@ async def test_a_name_is_refused_when_any_of_its_addresses_is_inside(addresses: 
     assert (failure.code, failure.reached) == ("address_refused", False)
 
 
-@pytest.mark.parametrize(
-    "address", ["93.184.216.34", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"]
-)
+@pytest.mark.parametrize("address", ["93.184.216.34", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"])
 def test_public_addresses_pass_the_guard(address: str) -> None:
     assert [str(judged) for judged in judged_addresses([address], allowed_networks=())] == [address]
 
@@ -129,9 +125,7 @@ async def test_rebinding_to_an_inside_address_is_noticed_and_idle_connections_ar
 
 async def test_a_connection_to_an_address_that_is_gone_is_not_used_again(upstream: ScriptedServer) -> None:
     names = NameServer("127.0.0.1")
-    egress = Egress(
-        allowed_networks=(*LOOPBACK, ip_network("::1/128")), resolve=names, address_ttl_seconds=0.0
-    )
+    egress = Egress(allowed_networks=(*LOOPBACK, ip_network("::1/128")), resolve=names, address_ttl_seconds=0.0)
     url = upstream.url.replace("127.0.0.1", "up.invalid")
     await fetch(egress, url)
     names.addresses = ["::1"]
@@ -159,9 +153,7 @@ async def test_proxies_from_the_environment_are_ignored(
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "\u4e2d"])
-async def test_a_header_that_would_split_the_request_is_refused_unsent(
-    upstream: ScriptedServer, value: str
-) -> None:
+async def test_a_header_that_would_split_the_request_is_refused_unsent(upstream: ScriptedServer, value: str) -> None:
     with pytest.raises(UpstreamFailure) as caught:
         await Egress(allowed_networks=LOOPBACK).send(
             "POST",
@@ -265,9 +257,7 @@ def certificate_for(name: str, folder: Path) -> ssl.SSLContext:
     )
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
@@ -276,9 +266,7 @@ def certificate_for(name: str, folder: Path) -> ssl.SSLContext:
 
 async def test_certificates_are_verified_for_the_name_while_the_address_is_pinned(tmp_path: Path) -> None:
     scripted = ScriptedServer()
-    server = await asyncio.start_server(
-        scripted.serve, "127.0.0.1", 0, ssl=certificate_for("up.invalid", tmp_path)
-    )
+    server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0, ssl=certificate_for("up.invalid", tmp_path))
     port = server.sockets[0].getsockname()[1]
     trust = ssl.create_default_context(cafile=tmp_path / "cert.pem")
     names = NameServer("127.0.0.1")

@@ -9,9 +9,7 @@ from connectors.json_depth import is_too_deep
 LEAVES = st.none() | st.integers(-5, 5) | st.text(st.sampled_from('[]{}"\\a'), max_size=6)
 DOCUMENTS = st.recursive(
     LEAVES,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\', max_size=2), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('[{"\\', max_size=2), inner, max_size=3),
 )
 
 

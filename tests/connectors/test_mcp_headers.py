@@ -88,9 +88,7 @@ def test_forbidden_annotations_are_refused(input_schema: dict[str, object]) -> N
 
 
 def test_a_property_or_an_example_named_like_the_annotation_is_none() -> None:
-    innocent = schema(
-        **{"x-mcp-header": {"type": "string"}}, a={"const": {"x-mcp-header": "A"}, "type": "object"}
-    )
+    innocent = schema(**{"x-mcp-header": {"type": "string"}}, a={"const": {"x-mcp-header": "A"}, "type": "object"})
     assert param_headers(innocent) == ()
 
 

@@ -45,9 +45,7 @@ async def failed(call: Call, **changes: Any) -> UpstreamFailure:
 # -- modern
 
 
-async def test_a_modern_call_carries_its_metadata_and_routing_headers(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_a_modern_call_carries_its_metadata_and_routing_headers(call: Call, upstream: ScriptedServer) -> None:
     upstream.scripts["tools/call"] = done
     raw = await call("ünder", b'{"b":1,"a":[1.50]}', meta={"traceparent": "00-1-2-01"})
     assert raw.result == DONE
@@ -85,9 +83,7 @@ async def test_after_the_first_call_each_call_is_one_request_on_one_connection(
 
 async def test_annotated_arguments_are_mirrored_into_headers(call: Call, upstream: ScriptedServer) -> None:
     region = {"type": "string", "x-mcp-header": "Region"}
-    upstream.be_modern(
-        tools=[{"name": "act", "inputSchema": {"type": "object", "properties": {"region": region}}}]
-    )
+    upstream.be_modern(tools=[{"name": "act", "inputSchema": {"type": "object", "properties": {"region": region}}}])
     upstream.scripts["tools/call"] = done
     await call(arguments=b'{"region":"eu west"}')
     assert upstream.sent("tools/call")[0].headers["mcp-param-region"] == "eu west"
@@ -117,9 +113,7 @@ async def test_tools_with_a_forbidden_header_annotation_are_not_offered(
     assert [tool["name"] for tool in discovery.tools] == ["good"]
 
 
-async def test_an_unknown_result_type_is_a_failure_after_the_effect(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_an_unknown_result_type_is_a_failure_after_the_effect(call: Call, upstream: ScriptedServer) -> None:
     async def ask_back(turn: Turn) -> None:
         await turn.result({"resultType": "input_required", "inputRequests": {}})
 
@@ -128,9 +122,7 @@ async def test_an_unknown_result_type_is_a_failure_after_the_effect(
     assert (failure.code, failure.reached) == ("bad_answer", True)
 
 
-async def test_an_upstream_that_went_back_to_legacy_is_found_out(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_an_upstream_that_went_back_to_legacy_is_found_out(call: Call, upstream: ScriptedServer) -> None:
     async def unsupported(turn: Turn) -> None:
         if turn.seen.headers["mcp-protocol-version"] == "2026-07-28":
             upstream.be_legacy()
@@ -148,9 +140,7 @@ async def test_an_upstream_that_went_back_to_legacy_is_found_out(
 # -- legacy
 
 
-async def test_a_legacy_session_is_opened_once_and_used_by_all_calls(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_a_legacy_session_is_opened_once_and_used_by_all_calls(call: Call, upstream: ScriptedServer) -> None:
     upstream.be_legacy(session_id="s-1")
     upstream.scripts["tools/call"] = done
     await asyncio.gather(*(call() for _ in range(8)))
@@ -175,9 +165,7 @@ async def test_identities_do_not_share_a_session(
     ]
 
 
-async def test_a_lost_session_is_opened_again_and_the_call_repeated_once(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_a_lost_session_is_opened_again_and_the_call_repeated_once(call: Call, upstream: ScriptedServer) -> None:
     upstream.be_legacy(session_id="old")
 
     async def only_new(turn: Turn) -> None:
@@ -206,9 +194,7 @@ async def test_a_session_that_is_always_lost_ends_in_a_failure(call: Call, upstr
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2026-07-28", "1.0", 7, None])
-async def test_a_revision_we_do_not_speak_is_refused(
-    call: Call, upstream: ScriptedServer, version: str
-) -> None:
+async def test_a_revision_we_do_not_speak_is_refused(call: Call, upstream: ScriptedServer, version: str) -> None:
     upstream.be_legacy(version=version)
     failure = await failed(call)
     assert (failure.code, failure.reached) == ("bad_answer", False)
@@ -227,12 +213,8 @@ async def test_an_initialize_answered_with_the_modern_revision_means_modern(
     assert upstream.sent("tools/call")[0].headers["mcp-protocol-version"] == "2026-07-28"
 
 
-@pytest.mark.parametrize(
-    "probe", ["-32601", "-32602", "html", "empty", "404", "405", "sse", "other-versions"]
-)
-async def test_any_other_answer_to_the_probe_means_legacy(
-    call: Call, upstream: ScriptedServer, probe: str
-) -> None:
+@pytest.mark.parametrize("probe", ["-32601", "-32602", "html", "empty", "404", "405", "sse", "other-versions"])
+async def test_any_other_answer_to_the_probe_means_legacy(call: Call, upstream: ScriptedServer, probe: str) -> None:
     upstream.be_legacy()
 
     async def answer(turn: Turn) -> None:
@@ -252,9 +234,7 @@ async def test_any_other_answer_to_the_probe_means_legacy(
     assert "initialize" in upstream.methods()
 
 
-@pytest.mark.parametrize(
-    "status", ["401 Unauthorized", "403 Forbidden", "500 Oops", "503 Busy", "429 Slow down"]
-)
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "500 Oops", "503 Busy", "429 Slow down"])
 async def test_neither_refusal_nor_outage_is_a_verdict_on_the_era(
     call: Call, upstream: ScriptedServer, status: str
 ) -> None:
@@ -286,9 +266,7 @@ async def test_the_verdict_is_kept_until_the_connector_is_forgotten(
 # -- event streams
 
 
-async def test_the_answer_is_found_among_comments_and_notifications(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_the_answer_is_found_among_comments_and_notifications(call: Call, upstream: ScriptedServer) -> None:
     async def stream(turn: Turn) -> None:
         await turn.stream_head()
         await turn.raw(b"8\r\n: ping\n\n\r\n")
@@ -302,9 +280,7 @@ async def test_the_answer_is_found_among_comments_and_notifications(
     assert upstream.connections == 1
 
 
-async def test_a_stream_left_open_after_the_answer_delays_nothing(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_a_stream_left_open_after_the_answer_delays_nothing(call: Call, upstream: ScriptedServer) -> None:
     async def linger(turn: Turn) -> None:
         await turn.stream_head()
         await turn.event({"jsonrpc": "2.0", "id": turn.seen.message["id"], "result": DONE})
@@ -317,9 +293,7 @@ async def test_a_stream_left_open_after_the_answer_delays_nothing(
     await eventually(lambda: upstream.cut_connections == 2)
 
 
-async def test_what_a_legacy_upstream_asks_is_refused_and_a_ping_answered(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_what_a_legacy_upstream_asks_is_refused_and_a_ping_answered(call: Call, upstream: ScriptedServer) -> None:
     upstream.be_legacy(session_id="s-1")
 
     async def ask(turn: Turn) -> None:
@@ -524,9 +498,7 @@ async def endless_continue(turn: Turn) -> None:
 
 @hostile("too_large")
 async def endless_chunk_extension(turn: Turn) -> None:
-    await turn.raw(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1;x="
-    )
+    await turn.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1;x=")
     while True:
         await turn.raw(b"x" * 10_000)
 
@@ -547,9 +519,7 @@ async def test_hostile_answers_are_failures_that_say_the_call_may_have_happened(
     assert (await call()).result == DONE
 
 
-async def test_an_error_of_the_protocol_is_an_answer_not_a_failure(
-    call: Call, upstream: ScriptedServer
-) -> None:
+async def test_an_error_of_the_protocol_is_an_answer_not_a_failure(call: Call, upstream: ScriptedServer) -> None:
     async def unknown_tool(turn: Turn) -> None:
         await turn.error(-32602, hint="x")
 
@@ -753,9 +723,7 @@ async def test_a_call_that_may_have_arrived_is_not_taken_to_the_second_address(
         second.be_modern()
         upstream.scripts["tools/call"] = reset_before_answer
         with pytest.raises(UpstreamFailure):
-            await connector.call_tool(
-                spec_of(upstream.url, second.url), auth, name="act", arguments=b"{}", meta={}
-            )
+            await connector.call_tool(spec_of(upstream.url, second.url), auth, name="act", arguments=b"{}", meta={})
         assert second.requests == []
 
 
@@ -766,9 +734,7 @@ async def test_other_methods_go_the_same_way(
         await turn.result({"contents": []})
 
     upstream.scripts["resources/read"] = read
-    raw = await connector.request(
-        spec_of(upstream.url), auth, Request("resources/read", {"uri": "a:b"}, name="a:b")
-    )
+    raw = await connector.request(spec_of(upstream.url), auth, Request("resources/read", {"uri": "a:b"}, name="a:b"))
     assert raw.result == {"contents": []}
     assert upstream.sent("resources/read")[0].headers["mcp-name"] == "a:b"
     assert orjson.loads(upstream.sent("resources/read")[0].body)["params"]["uri"] == "a:b"

@@ -107,9 +107,7 @@ async def test_a_fastmcp_server(connector: McpHttp, spec_of: MakeSpec) -> None:
         assert result["structuredContent"] == {"loud": "GRÜSSE"}
 
 
-async def test_a_restarted_server_is_found_again_without_a_repeated_call(
-    connector: McpHttp, spec_of: MakeSpec
-) -> None:
+async def test_a_restarted_server_is_found_again_without_a_repeated_call(connector: McpHttp, spec_of: MakeSpec) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     listener.close()

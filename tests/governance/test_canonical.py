@@ -14,12 +14,8 @@ from governance.canonical import NotCanonical, call_digest, definition_hash, dig
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 KEYS = st.one_of(st.sampled_from(["a", "b", ":", '"', '":', ' "', "\\", "", "é", "\x00"]), TEXT)
-SCALARS = st.one_of(
-    st.none(), st.booleans(), INTEGERS, st.floats(allow_nan=False, allow_infinity=False), KEYS
-)
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4)
-)
+SCALARS = st.one_of(st.none(), st.booleans(), INTEGERS, st.floats(allow_nan=False, allow_infinity=False), KEYS)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
 SPACE = st.sampled_from(["", "", "", " ", "\n", "\t", "\r", " \n"])
 
 
@@ -170,9 +166,7 @@ CALL: dict[str, Any] = {
 
 
 def test_every_part_of_a_call_is_bound() -> None:
-    digests = {
-        call_digest(**{**CALL, name: value + value[:1] if value else "ana"}) for name, value in CALL.items()
-    }
+    digests = {call_digest(**{**CALL, name: value + value[:1] if value else "ana"}) for name, value in CALL.items()}
     assert len(digests | {call_digest(**CALL)}) == len(CALL) + 1
 
 

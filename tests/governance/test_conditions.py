@@ -229,9 +229,7 @@ def test_problems_name_the_tool_they_are_about() -> None:
     )
 )
 def test_a_hostile_schema_never_breaks_the_check(schema: Any) -> None:
-    check_against(
-        "args.a > 1 && args.a.b == 'x'", schemas={"t": {"properties": {"a": schema}}, "u": {"a": schema}}
-    )
+    check_against("args.a > 1 && args.a.b == 'x'", schemas={"t": {"properties": {"a": schema}}, "u": {"a": schema}})
 
 
 @pytest.mark.parametrize("source", ["false", "1 > 2", "false && args.x > 1", "args.x > 1 && 'a' == 'b'"])
@@ -272,8 +270,7 @@ def test_a_loop_over_long_strings_is_refused_before_it_starts(source: str) -> No
     condition = compile_condition(source)
     started = time.process_time()
     assert (
-        condition.evaluate(variables(l=list(range(2000)), l2=list(range(9000)), s="a" * 1_000_000))
-        is Verdict.UNDECIDED
+        condition.evaluate(variables(l=list(range(2000)), l2=list(range(9000)), s="a" * 1_000_000)) is Verdict.UNDECIDED
     )
     assert time.process_time() - started < 0.1
 
@@ -290,9 +287,7 @@ def test_a_condition_is_compiled_once() -> None:
 
 
 def test_evaluating_does_not_leak() -> None:
-    conditions = [
-        compile_condition(s) for s in ("args.amount > 100", "args.gone", "time.hour > 3", "args.l.all(x, x)")
-    ]
+    conditions = [compile_condition(s) for s in ("args.amount > 100", "args.gone", "time.hour > 3", "args.l.all(x, x)")]
     _evaluate_often(conditions, rounds=5_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _evaluate_often(conditions, rounds=25_000)

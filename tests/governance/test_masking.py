@@ -39,9 +39,7 @@ def results(draw: st.DrawFn, values: list[str]) -> Any:
     leaky = st.tuples(TEXT, st.sampled_from([*spellings, *values]), TEXT).map("".join)
     leaves = st.one_of(leaky, TEXT, st.integers(-(2**63), 2**63), st.just(12345678), st.booleans(), st.none())
     return draw(
-        st.recursive(
-            leaves, lambda inner: st.lists(inner) | st.dictionaries(leaky | TEXT, inner), max_leaves=8
-        )
+        st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(leaky | TEXT, inner), max_leaves=8)
     )
 
 

@@ -151,8 +151,7 @@ def test_a_new_value_becomes_the_live_one_and_retires_the_old(kek: Keyring) -> N
         VALUE + "2",
     ]
     assert facts == [
-        Fact("secret.value_set", "secret:helpdesk-token", {"version": n, "by": "ana@example.com"})
-        for n in (1, 2)
+        Fact("secret.value_set", "secret:helpdesk-token", {"version": n, "by": "ana@example.com"}) for n in (1, 2)
     ]
 
 
@@ -226,9 +225,7 @@ def test_a_value_whose_key_is_gone_stops_the_rewrapping(kek: Keyring) -> None:
 @pytest.mark.django_db
 def test_two_live_versions_are_impossible(kek: Keyring) -> None:
     version = put(make_secret())
-    twin = SecretVersion(
-        secret=version.secret, number=2, created_at=NOW, key_id="", wrapped_key=b"", ciphertext=b""
-    )
+    twin = SecretVersion(secret=version.secret, number=2, created_at=NOW, key_id="", wrapped_key=b"", ciphertext=b"")
     with pytest.raises(IntegrityError):
         twin.save(force_insert=True)
 
@@ -242,9 +239,7 @@ def test_a_header_name_and_the_kind_go_together(fields: dict[str, str]) -> None:
         make_secret(**fields)
 
 
-@pytest.mark.parametrize(
-    "name", ["x api", "x:y", "Host", "content-length", "Mcp-Session-Id", "a\r\nb", "x-key\n", "ü"]
-)
+@pytest.mark.parametrize("name", ["x api", "x:y", "Host", "content-length", "Mcp-Session-Id", "a\r\nb", "x-key\n", "ü"])
 def test_a_header_name_that_would_break_the_message_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         Secret(name="s", kind="header", header_name=name).clean_fields()
@@ -265,16 +260,12 @@ def test_a_header_name_that_would_break_the_message_is_refused(name: str) -> Non
         ),
     ],
 )
-def test_a_value_is_presented_as_its_kind_says(
-    kind: str, name: str, value: str, header: tuple[str, str]
-) -> None:
+def test_a_value_is_presented_as_its_kind_says(kind: str, name: str, value: str, header: tuple[str, str]) -> None:
     assert auth_headers(kind, name, value) == (header,)
 
 
 @pytest.mark.parametrize("kind", ["bearer", "header"])
-@pytest.mark.parametrize(
-    "value", ["", " a", "a ", "a\n", "a\r\nb", "a\x00b", "a\x7f", "a\x85b", "日本", "\ud800"]
-)
+@pytest.mark.parametrize("value", ["", " a", "a ", "a\n", "a\r\nb", "a\x00b", "a\x7f", "a\x85b", "日本", "\ud800"])
 def test_a_value_that_is_no_header_value_is_refused(kind: str, value: str) -> None:
     with pytest.raises(UnusableSecret):
         auth_headers(kind, "x-api-key", value)

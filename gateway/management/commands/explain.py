@@ -49,10 +49,13 @@ def _moment(text: str | None) -> datetime:
 def _told(found: Explanation) -> str:
     lines = [f"{found.decision}: {found.reason}", f"epoch {found.epoch}"]
     for path in found.paths:
-        lines.append(f"  through bundle {path.bundle}, role {', '.join(path.roles) or 'none in its time'}: {path.effect} ({path.code})")
-        for rule in path.rules:
-            why = f": {rule['reason']}" if rule["reason"] else ""
-            lines.append(f"    {rule['effect']} by {rule['policy']} v{rule['version']} rule {rule['rule']} from {rule['from']}, {rule['condition']}{why}")
-        if not path.rules:
-            lines.append("    no rule took part; holding the tool permits")
+        roles = ", ".join(path.roles) or "none in its time"
+        lines.append(f"  through bundle {path.bundle}, role {roles}: {path.effect} ({path.code})")
+        lines += [_rule(rule) for rule in path.rules] or ["    no rule took part"]
     return "\n".join(lines)
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    why = f": {rule['reason']}" if rule["reason"] else ""
+    name = f"{rule['policy']} v{rule['version']} rule {rule['rule']}"
+    return f"    {rule['effect']} by {name} from {rule['from']}, {rule['condition']}{why}"

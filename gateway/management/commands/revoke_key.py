@@ -17,4 +17,6 @@ class Command(BaseCommand):
     def handle(self, *, key_id: str, actor: str | None, **_: Any) -> None:
         credential = found(AgentCredential, id=key_id)
         done = actions.revoke_key(credential, by=actor_of(actor))
-        self.stdout.write(f"Key {credential.hint}… of {credential.agent.name} {'is' if done else 'was already'} revoked.")
+        self.stdout.write(
+            f"Key {credential.hint}… of {credential.agent.name} {'is' if done else 'was already'} revoked."
+        )

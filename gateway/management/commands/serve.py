@@ -23,9 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--only", default=",".join(PARTS), help="parts to run, separated by commas")
-        parser.add_argument(
-            "--processes", type=int, default=settings.GATEWAY_PROCESSES, help="gateway processes"
-        )
+        parser.add_argument("--processes", type=int, default=settings.GATEWAY_PROCESSES, help="gateway processes")
 
     def handle(self, *, only: str, processes: int, **options: Any) -> None:
         chosen = chosen_parts(only)
@@ -67,9 +65,7 @@ def gateway_parts(processes: int) -> list[Part]:
 
 def importable() -> dict[str, str]:
     """Lets children import our packages from whatever folder `serve` was started in."""
-    return {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")]))
-    }
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")]))}
 
 
 ARGV = {

@@ -3,10 +3,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import actions
+from gateway.management.commands.freeze import add_target, target_of
 from gateway.management.options import actor_of, add_actor
 from governance.freezes import NoSuchTarget
-
-from .freeze import add_target, target_of
 
 
 class Command(BaseCommand):

@@ -35,7 +35,5 @@ def _as_text(report: Report) -> str:
     lines += [f"Problem: {problem}" for problem in report.problems]
     if report.problem_count > len(report.problems):
         lines.append(f"... and {report.problem_count - len(report.problems):,} more problems")
-    lines.append(
-        f"{report.pending:,} events wait for their leaf, {report.open_intents:,} intents have no outcome"
-    )
+    lines.append(f"{report.pending:,} events wait for their leaf, {report.open_intents:,} intents have no outcome")
     return "\n".join([*lines, report.figure])

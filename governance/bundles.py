@@ -1,0 +1,64 @@
+"""Publishing bundles: a version is frozen; a new one takes the place of the old."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from .facts import Fact, Recorder
+from .models import Bundle, BundleTool, BundleVersion, Policy
+
+
+def publish_bundle(
+    bundle: Bundle,
+    *,
+    tools: Iterable[BundleTool],
+    parents: Iterable[Bundle],
+    policies: Iterable[Policy],
+    names: str,
+    recording: str,
+    by: str,
+    record: Recorder,
+) -> BundleVersion:
+    """Gives what `tools` (unsaved) select, under these policies, from the caller's commit on."""
+    newest = bundle.versions.order_by("-number").first()
+    bundle.versions.filter(state=BundleVersion.State.PUBLISHED).update(state=BundleVersion.State.SUPERSEDED)
+    version = BundleVersion.objects.create(
+        bundle=bundle,
+        number=newest.number + 1 if newest else 1,
+        names=names,
+        recording=recording,
+        created_by=by,
+    )
+    version.parents.set(parents)
+    version.policies.set(policies)
+    for tool in tools:
+        tool.version = version
+        tool.save(force_insert=True)
+    record(Fact("bundle.published", f"bundle:{bundle.name}", {"version": version.number}))
+    return version
+
+
+def withdraw_bundle(bundle: Bundle, *, record: Recorder) -> bool:
+    """The bundle gives nothing any more; its history stays. False if it gave nothing before."""
+    published = bundle.versions.filter(state=BundleVersion.State.PUBLISHED)
+    if not published.update(state=BundleVersion.State.SUPERSEDED):
+        return False
+    record(Fact("bundle.withdrawn", f"bundle:{bundle.name}"))
+    return True
+
+
+def cycle_in(parents: Mapping[str, Collection[str]]) -> list[str]:
+    """The names along a circle of inheritance, first one repeated at the end; empty when there is none."""
+    done: set[str] = set()
+    for start in parents:
+        path: list[str] = []
+        pending = [(start, False)]
+        while pending:
+            name, is_left = pending.pop()
+            if is_left:
+                done.add(path.pop())
+            elif name in path:
+                return [*path[path.index(name) :], name]
+            elif name not in done:
+                path.append(name)
+                pending.append((name, True))
+                pending += [(parent, False) for parent in sorted(parents.get(name, ()))]
+    return []

@@ -1,0 +1,164 @@
+"""What the database holds, in the manifest's own shapes. Values of secrets stay in the vault."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from django.db.models import Prefetch
+
+from governance import models
+
+from .schema import (
+    AgentEntry,
+    Approvers,
+    BundleEntry,
+    ConnectorEntry,
+    Entry,
+    Manifest,
+    OrganizationEntry,
+    PersonEntry,
+    PolicyEntry,
+    RoleEntry,
+    RuleEntry,
+    Schedule,
+    SecretEntry,
+    TeamEntry,
+    ToolsEntry,
+)
+
+
+def stored_manifest() -> Manifest:
+    """Everything a manifest can say of this installation, in the order of its sections."""
+    return Manifest({kind: tuple(entries()) for kind, entries in _READERS.items()})
+
+
+def _organization() -> Iterator[Entry]:
+    for row in models.Organization.objects.prefetch_related("policies"):
+        yield OrganizationEntry(name=row.name, timezone=row.timezone, policies=_names(row.policies.all()))
+
+
+def _policies() -> Iterator[Entry]:
+    rules = Prefetch("rules", models.Rule.objects.order_by("position"))
+    versions = models.PolicyVersion.objects.filter(state="published").select_related("policy")
+    for row in versions.prefetch_related(rules).order_by("policy__name"):
+        entries = tuple(_rule(rule) for rule in row.rules.all())
+        yield PolicyEntry(name=row.policy.name, title=row.policy.title, rules=entries)
+
+
+def _rule(row: models.Rule) -> RuleEntry:
+    return RuleEntry(
+        effect=row.effect,
+        tools=tuple(row.tools),
+        on=row.on,
+        when=row.condition,
+        findings=tuple(sorted(row.findings)),
+        approvers=Approvers(**row.approvers) if row.approvers else None,
+        reason=row.reason,
+    )
+
+
+def _teams() -> Iterator[Entry]:
+    for row in models.Team.objects.select_related("parent").prefetch_related("policies").order_by("name"):
+        parent = row.parent.name if row.parent else ""
+        yield TeamEntry(name=row.name, title=row.title, parent=parent, policies=_names(row.policies.all()))
+
+
+def _people() -> Iterator[Entry]:
+    for row in models.User.objects.select_related("manager").prefetch_related("teams").order_by("email"):
+        yield PersonEntry(
+            email=row.email.lower(),
+            name=row.name,
+            teams=_names(row.teams.all()),
+            manager=row.manager.email.lower() if row.manager else "",
+            staff=row.is_staff,
+            duties=tuple(sorted(row.duties)),
+            active=None if row.is_active else False,
+        )
+
+
+def _secrets() -> Iterator[Entry]:
+    for row in models.Secret.objects.order_by("name"):
+        yield SecretEntry(name=row.name, kind=row.kind, header=row.header_name, description=row.description)
+
+
+def _connectors() -> Iterator[Entry]:
+    for row in models.Connector.objects.select_related("secret").order_by("name"):
+        yield ConnectorEntry(
+            name=row.name,
+            title=row.title,
+            kind=row.kind,
+            urls=tuple(row.urls),
+            secret=row.secret.name if row.secret else "",
+            new_tools=row.new_tools,
+            timeout_seconds=row.timeout_seconds,
+            enabled=None if row.is_enabled else False,
+        )
+
+
+def _bundles() -> Iterator[Entry]:
+    versions = models.BundleVersion.objects.filter(state="published").select_related("bundle")
+    for row in versions.prefetch_related("parents", "policies", "tools__connector").order_by("bundle__name"):
+        tools = (
+            ToolsEntry(connector=tool.connector.name, allow=tuple(tool.allow), deny=tuple(tool.deny))
+            for tool in row.tools.all()
+        )
+        yield BundleEntry(
+            name=row.bundle.name,
+            title=row.bundle.title,
+            inherits=_names(row.parents.all()),
+            tools=tuple(sorted(tools, key=lambda entry: entry.connector)),
+            names=row.names,
+            policies=_names(row.policies.all()),
+            recording=row.recording,
+        )
+
+
+def _roles() -> Iterator[Entry]:
+    for row in models.Role.objects.prefetch_related("bundles", "teams", "people").order_by("name"):
+        yield RoleEntry(
+            name=row.name,
+            title=row.title,
+            bundles=_names(row.bundles.all()),
+            teams=_names(row.teams.all()),
+            people=tuple(sorted(person.email.lower() for person in row.people.all())),
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            schedule=_schedule(row.schedule) if row.schedule else None,
+        )
+
+
+def _schedule(stored: Mapping[str, Any]) -> Schedule:
+    return Schedule(days=tuple(stored.get("days") or ()), opens=stored["from"], closes=stored["to"])
+
+
+def _agents() -> Iterator[Entry]:
+    roles: dict[Any, list[str]] = defaultdict(list)
+    held = models.Role.agents.through.objects.values_list("agent_id", "role__name")
+    for agent, role in held:
+        roles[agent].append(role)
+    for row in models.Agent.objects.select_related("owner").order_by("name"):
+        yield AgentEntry(
+            name=row.name,
+            title=row.title,
+            owner=row.owner.email.lower(),
+            roles=tuple(sorted(roles[row.id])),
+            purpose=row.purpose,
+            status=None if row.status == models.Agent.Status.LIVE else row.status,
+        )
+
+
+def _names(rows: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(sorted(row.name for row in rows))
+
+
+_READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
+    "organization": _organization,
+    "policies": _policies,
+    "teams": _teams,
+    "people": _people,
+    "secrets": _secrets,
+    "connectors": _connectors,
+    "bundles": _bundles,
+    "roles": _roles,
+    "agents": _agents,
+}
