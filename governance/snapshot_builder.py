@@ -50,8 +50,10 @@ def read_epoch() -> int:
 
 @contextmanager
 def consistent_read() -> Iterator[None]:
-    """All reads inside see one committed state and hold up nobody."""
-    if connection.vendor == "postgresql":
+    """All reads inside see one committed state and hold up nobody; within a transaction, that transaction's state."""
+    if connection.in_atomic_block:
+        yield
+    elif connection.vendor == "postgresql":
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 
@@ -33,7 +34,7 @@ def found(model: type[Row], **wanted: Any) -> Row:
     """The one row, or a CommandError that names what was looked for."""
     try:
         return model._default_manager.get(**wanted)
-    except (model.DoesNotExist, ValueError):  # type: ignore[attr-defined]
+    except (model.DoesNotExist, ValidationError):  # type: ignore[attr-defined]
         looked_for = ", ".join(str(value) for value in wanted.values())
         raise CommandError(f"There is no {model._meta.verbose_name} '{looked_for}'.") from None
 

@@ -1,14 +1,15 @@
 """What applying a manifest would change, and whether its references hold. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from governance.bundles import cycle_in
 from governance.registry import Registration
 
+from .fields import nearest
 from .reader import Fault
-from .schema import LABELS, SECTIONS, Entry, Manifest, dump_entry, fault_at
+from .schema import LABELS, SECTIONS, AgentEntry, ConnectorEntry, Entry, Manifest, PersonEntry, dump_entry, fault_at
 
 Keyed = Mapping[str, Mapping[str, Any]]
 """Section -> key -> entry."""
@@ -24,7 +25,8 @@ PRUNED_BY = {
     "policies": "withdraw",
 }
 """History outlives what it is about: only what nothing is recorded under is really removed."""
-MARKS = {"create": "+", "update": "~"}
+ORDER = ("policies", *(kind for kind in SECTIONS if kind != "policies"))
+"""In which sections are written: each refers only to what stands before it, or to its own kind."""
 
 
 class Refused(Exception):
@@ -87,7 +89,7 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
     have = {kind: stored.by_key(kind) for kind in SECTIONS}
     steps = [
         step
-        for kind in SECTIONS
+        for kind in ORDER
         for entry in wanted.sections.get(kind, ())
         if (step := _step(kind, entry, have[kind].get(entry.key), is_renewed=entry.key in renewed)) is not None
     ]
@@ -97,7 +99,7 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
     faults = [*_broken_references(steps, after), *_circles(steps, after), *_misplaced(steps, after)]
     if faults:
         raise Refused(*faults)
-    return Plan(tuple(steps), after, tuple(_left_alone(wanted, have)))
+    return Plan(tuple(steps), after, tuple(_left_alone(wanted, have, prune=prune)))
 
 
 def _step(kind: str, entry: Entry, before: Any, *, is_renewed: bool) -> Step | None:
@@ -110,7 +112,7 @@ def _step(kind: str, entry: Entry, before: Any, *, is_renewed: bool) -> Step | N
 
 def _removals(wanted: Manifest, have: Keyed) -> Iterator[Step]:
     """What the file does not name, of the kinds it lists; dependants first."""
-    for kind in reversed(SECTIONS):
+    for kind in reversed(ORDER):
         if kind not in wanted.sections or kind not in PRUNED_BY:
             continue
         named = wanted.by_key(kind)
@@ -119,7 +121,91 @@ def _removals(wanted: Manifest, have: Keyed) -> Iterator[Step]:
                 yield step
 
 
-def _removal(kind: str, before: Any) -> Step | None:
-    """None for what is out of use already."""
-    after = _GONE.get(kind, lambda _: None)(before)
+def _removal(kind: str, before: Entry) -> Step | None:
+    """None for what is out of use already, and for owners."""
+    after: Entry | None = None
+    if isinstance(before, PersonEntry):
+        after = before if before.is_owner else replace(before, active=False)
+    elif isinstance(before, AgentEntry):
+        after = replace(before, status="retired")
+    elif isinstance(before, ConnectorEntry):
+        after = replace(before, enabled=False)
     return Step(kind, PRUNED_BY[kind], before, before, after) if after != before else None
+
+
+def _applied(have: Keyed, steps: Iterable[Step]) -> Keyed:
+    after = {kind: dict(entries) for kind, entries in have.items()}
+    for step in steps:
+        if step.after is None:
+            del after[step.kind][step.key]
+        else:
+            after[step.kind][step.key] = step.after
+    return after
+
+
+def _broken_references(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
+    """Only those that this plan makes: what was stored broken before is not its fault."""
+    changed = {(step.kind, step.key) for step in steps if step.after is not None}
+    gone = {(step.kind, step.key) for step in steps if step.after is None}
+    for kind, entries in after.items():
+        for entry in entries.values():
+            for reference in entry.references():
+                target = (reference.kind, reference.name)
+                if target in gone:
+                    yield fault_at(entry, reference.key, f"{LABELS[target[0]]} {target[1]} is still used here")
+                elif (kind, entry.key) in changed and target[1] not in after[target[0]]:
+                    hint = nearest(target[1], after[target[0]])
+                    yield fault_at(entry, reference.key, f"there is no {LABELS[target[0]]} '{target[1]}'{hint}")
+
+
+def _circles(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
+    kinds = {step.kind for step in steps}
+    graphs = {
+        "teams": ("parent", {key: [team.parent] for key, team in after["teams"].items() if team.parent}),
+        "bundles": ("inherits", {key: bundle.inherits for key, bundle in after["bundles"].items()}),
+    }
+    for kind, (key, graph) in graphs.items():
+        circle = cycle_in(graph) if kind in kinds else []
+        if circle:
+            yield fault_at(after[kind][circle[0]], key, f"this goes in a circle: {' -> '.join(circle)}")
+
+
+def _misplaced(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
+    for step in steps:
+        before, entry = step.before, step.after
+        if isinstance(entry, AgentEntry) and (before is None or isinstance(before, AgentEntry)):
+            yield from _misplaced_agent(step, before, entry, after)
+        if isinstance(before, PersonEntry) and isinstance(entry, PersonEntry):
+            if before.is_owner and entry.is_deactivated:
+                yield fault_at(step.entry, "active", f"{entry.email} is an owner, whom no manifest ends (offboard)")
+
+
+def _misplaced_agent(step: Step, before: AgentEntry | None, entry: AgentEntry, after: Keyed) -> Iterator[Fault]:
+    if before is not None and before.is_retired and not entry.is_retired:
+        yield fault_at(step.entry, "status", "a retired agent stays retired; give the new one another name")
+    owner = after["people"].get(entry.owner)
+    is_given = before is None or before.owner != entry.owner or (before.status and not entry.status)
+    if owner is not None and owner.is_deactivated and is_given and not entry.is_retired:
+        yield fault_at(step.entry, "owner", f"{entry.owner} is deactivated; name somebody active")
+
+
+def _left_alone(wanted: Manifest, have: Keyed, *, prune: bool) -> Iterator[str]:
+    """What a file names but does not bring back, and what it leaves out but does not end."""
+    for kind, entries in wanted.sections.items():
+        for entry in entries:
+            state = _STATES.get(kind, lambda _before: "")(have[kind].get(entry.key))
+            key = _SWITCHES.get(kind, "")
+            if state and getattr(entry, key) is None:
+                yield f"{LABELS[kind]} {entry.key} is {state} and stays so: the file does not say '{key}'"
+    if prune and "people" in wanted.sections:
+        for email in sorted(have["people"].keys() - wanted.by_key("people").keys()):
+            if have["people"][email].is_owner:
+                yield f"{email} is an owner and stays, although the file does not name her"
+
+
+_SWITCHES = {"people": "active", "agents": "status", "connectors": "enabled"}
+_STATES = {
+    "people": lambda before: "deactivated" if before and before.is_deactivated else "",
+    "agents": lambda before: before.status or "" if before else "",
+    "connectors": lambda before: "disabled" if before and before.enabled is False else "",
+}

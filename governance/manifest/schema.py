@@ -135,6 +135,8 @@ class PersonEntry(Entry):
     staff: bool = of(Flag(), False)
     duties: tuple[str, ...] = of(ListOf(Choice(("approver", "auditor", "it-admin", "security")), is_set=True), ())
     active: bool | None = of(Flag(), None)
+    is_owner: bool = field(default=False, compare=False)
+    """Known of stored people only: a manifest makes no owners, and ends none."""
 
     @property
     def is_deactivated(self) -> bool:
@@ -333,22 +335,22 @@ class AgentEntry(Entry):
 
 SECTIONS: Mapping[str, type[Entry]] = {
     "organization": OrganizationEntry,
-    "policies": PolicyEntry,
     "teams": TeamEntry,
     "people": PersonEntry,
     "secrets": SecretEntry,
     "connectors": ConnectorEntry,
+    "policies": PolicyEntry,
     "bundles": BundleEntry,
     "roles": RoleEntry,
     "agents": AgentEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
-    "policies": "policy",
     "teams": "team",
     "people": "person",
     "secrets": "secret",
     "connectors": "connector",
+    "policies": "policy",
     "bundles": "bundle",
     "roles": "role",
     "agents": "agent",
@@ -438,7 +440,7 @@ def fault_at(entry: Entry, key: str, message: str) -> Fault:
     """A fault of one field of an entry, where the file has it."""
     node = entry.node
     if node is None:
-        return Fault(Place("stored", 0), f"{entry.key}.{key}", message)
+        return Fault(Place("stored already", 0), f"{entry.key}: {key}", message)
     child = node.members().get(key, node)
     return Fault(child.place, f"{node.path}.{key}", message)
 

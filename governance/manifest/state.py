@@ -37,26 +37,6 @@ def _organization() -> Iterator[Entry]:
         yield OrganizationEntry(name=row.name, timezone=row.timezone, policies=_names(row.policies.all()))
 
 
-def _policies() -> Iterator[Entry]:
-    rules = Prefetch("rules", models.Rule.objects.order_by("position"))
-    versions = models.PolicyVersion.objects.filter(state="published").select_related("policy")
-    for row in versions.prefetch_related(rules).order_by("policy__name"):
-        entries = tuple(_rule(rule) for rule in row.rules.all())
-        yield PolicyEntry(name=row.policy.name, title=row.policy.title, rules=entries)
-
-
-def _rule(row: models.Rule) -> RuleEntry:
-    return RuleEntry(
-        effect=row.effect,
-        tools=tuple(row.tools),
-        on=row.on,
-        when=row.condition,
-        findings=tuple(sorted(row.findings)),
-        approvers=Approvers(**row.approvers) if row.approvers else None,
-        reason=row.reason,
-    )
-
-
 def _teams() -> Iterator[Entry]:
     for row in models.Team.objects.select_related("parent").prefetch_related("policies").order_by("name"):
         parent = row.parent.name if row.parent else ""
@@ -73,6 +53,7 @@ def _people() -> Iterator[Entry]:
             staff=row.is_staff,
             duties=tuple(sorted(row.duties)),
             active=None if row.is_active else False,
+            is_owner=row.is_owner,
         )
 
 
@@ -93,6 +74,26 @@ def _connectors() -> Iterator[Entry]:
             timeout_seconds=row.timeout_seconds,
             enabled=None if row.is_enabled else False,
         )
+
+
+def _policies() -> Iterator[Entry]:
+    rules = Prefetch("rules", models.Rule.objects.order_by("position"))
+    versions = models.PolicyVersion.objects.filter(state="published").select_related("policy")
+    for row in versions.prefetch_related(rules).order_by("policy__name"):
+        entries = tuple(_rule(rule) for rule in row.rules.all())
+        yield PolicyEntry(name=row.policy.name, title=row.policy.title, rules=entries)
+
+
+def _rule(row: models.Rule) -> RuleEntry:
+    return RuleEntry(
+        effect=row.effect,
+        tools=tuple(row.tools),
+        on=row.on,
+        when=row.condition,
+        findings=tuple(sorted(row.findings)),
+        approvers=Approvers(**row.approvers) if row.approvers else None,
+        reason=row.reason,
+    )
 
 
 def _bundles() -> Iterator[Entry]:
@@ -153,11 +154,11 @@ def _names(rows: Iterable[Any]) -> tuple[str, ...]:
 
 _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "organization": _organization,
-    "policies": _policies,
     "teams": _teams,
     "people": _people,
     "secrets": _secrets,
     "connectors": _connectors,
+    "policies": _policies,
     "bundles": _bundles,
     "roles": _roles,
     "agents": _agents,
