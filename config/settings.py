@@ -26,13 +26,13 @@ AUDIT_SIGNING_KEY_FILE = DATA_DIR / keys.AUDIT_SIGNING_KEY_FILE
 # Django
 DEBUG = env.flag("DEBUG", default=False)
 HTTPS = PUBLIC_URL.startswith("https://")
-PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname
+PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", default=[PUBLIC_HOST, "localhost", "127.0.0.1", "[::1]"])
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "django.contrib.admin",
+    "gateway.console.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -48,6 +48,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "gateway.console.csp.content_security_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -85,12 +86,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # People
 AUTH_USER_MODEL = "governance.User"
+AUTHENTICATION_BACKENDS = ["governance.duties.DutyBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
@@ -102,6 +105,31 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # W005 and W021 ask for HSTS on every subdomain of the host, which are not ours to bind.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+# The admin's skin
+BLUES = {
+    "50": "#eff5ff",
+    "100": "#dbe8fe",
+    "200": "#bfd7fe",
+    "300": "#93bbfd",
+    "400": "#609afa",
+    "500": "#3b7bf0",
+    "600": "#1d5fd1",
+    "700": "#1a4eae",
+    "800": "#1b428d",
+    "900": "#1c3a70",
+    "950": "#152445",
+}
+UNFOLD = {
+    "SITE_TITLE": "Gatehouse",
+    "SITE_HEADER": "Gatehouse",
+    "SITE_URL": None,
+    "SITE_ICON": "/static/gatehouse/icon.svg",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/gatehouse/icon.svg"}],
+    "STYLES": ["/static/gatehouse/admin.css"],
+    "COLORS": {"primary": BLUES},
+    "SIDEBAR": {"navigation": "gateway.console.navigation.navigation"},
+}
 
 # Work in the background: payloads carry ids only, results are not kept
 CELERY_BROKER_URL = env.secret_url("CELERY_BROKER_URL", schemes=("redis", "rediss")) or REDIS_URL or None
@@ -119,6 +147,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "discover tools": {"task": "gateway.tasks.discover_tools", "schedule": 15 * 60, "options": {"expires": 15 * 60}},
+    "recover calls": {"task": "gateway.tasks.recover_calls", "schedule": 30, "options": {"expires": 30}},
+    "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
+}
 
 # Live screens
 CHANNEL_LAYERS = {

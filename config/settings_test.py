@@ -31,6 +31,6 @@ from config.settings import DATABASE_URL, DATABASES  # noqa: E402
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 CELERY_BROKER_TRANSPORT = "memory"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {}
+CELERY_BROKER_TRANSPORT_OPTIONS = {}
 WHITENOISE_AUTOREFRESH = True
 DATABASES["default"]["TEST"] = {"NAME": None if DATABASE_URL else str(DATA_FOLDER / "test.sqlite3")}

@@ -3,12 +3,11 @@
 Only the owner of an intent can say that it was not sent; whoever comes later can only say `unknown`.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from audit.event import AuditEvent
@@ -21,8 +20,7 @@ DEAD_AFTER = timedelta(seconds=10)
 
 def recover() -> int:
     """Declares silent processes dead and closes their open calls; returns how many. Safe to run anywhere, twice."""
-    silent = GatewayProcess.objects.filter(Q(ended_at=None, beat_at__lt=Now() - DEAD_AFTER))
-    return sum(_bury(process) for process in silent)
+    return sum(_bury(process) for process in _silent())
 
 
 def close_open_calls(process: GatewayProcess) -> int:
@@ -30,24 +28,37 @@ def close_open_calls(process: GatewayProcess) -> int:
     return sum(_close(intent) for intent in _open_intents(process))
 
 
+def _silent() -> QuerySet[GatewayProcess]:
+    return GatewayProcess.objects.filter(ended_at=None, beat_at__lt=Now() - DEAD_AFTER)
+
+
 def _bury(process: GatewayProcess) -> int:
-    still_silent = GatewayProcess.objects.filter(id=process.id, ended_at=None, beat_at=process.beat_at)
-    if not still_silent.update(ended_at=Now()):
-        return 0
-    return close_open_calls(process)
+    """Whoever dies while closing leaves the burial to the next: death is declared last."""
+    closed = close_open_calls(process)
+    _silent().filter(id=process.id).update(ended_at=Now())
+    return closed
 
 
-def _open_intents(process: GatewayProcess) -> Iterator[EventRow]:
+def _open_intents(process: GatewayProcess) -> list[EventRow]:
+    """Read to the end at once: on SQLite a reader that is still open may not begin to write.
+
+    Ids of one millisecond are in no order, so the bound is taken down to a moment before it.
+    """
     outcome = EventRow.objects.filter(call_id=OuterRef("call_id"), kind="call.outcome")
-    since = process.oldest_in_flight or first_id_at(process.started_at)
+    oldest = process.oldest_in_flight
+    since = first_id_at(process.started_at if oldest is None else _moment_of(oldest))
     intents = EventRow.objects.filter(kind="call.intent", process_id=process.id, id__gte=since)
-    return intents.filter(~Exists(outcome)).iterator()
+    return list(intents.filter(~Exists(outcome)))
 
 
 def first_id_at(at: datetime) -> UUID:
     """The smallest time-ordered id of that moment, less a second for clocks that differ."""
     milliseconds = int((at - timedelta(seconds=1)).timestamp() * 1000)
     return UUID(int=milliseconds << 80)
+
+
+def _moment_of(event_id: UUID) -> datetime:
+    return datetime.fromtimestamp((event_id.int >> 80) / 1000, UTC)
 
 
 def _close(intent: EventRow) -> int:

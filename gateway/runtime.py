@@ -31,7 +31,6 @@ from gateway.models import GatewayProcess
 from gateway.recovery import close_open_calls, recover
 from gateway.wiring import GatewayPorts
 from governance.fence import triggers
-from governance.fence.log import trim_change_log
 from governance.payload_keys import PayloadSealer, current_sealer
 from governance.vault import keyring
 
@@ -42,7 +41,6 @@ RECOVER_EVERY_BEATS = 5
 STRANGERS_EVERY_BEATS = 10
 UNCERTAIN_SECONDS = 12.0
 DRAIN_SECONDS = 25.0
-TRIM_EVERY_BEATS = 600
 
 Result = TypeVar("Result")
 
@@ -90,6 +88,7 @@ class GatewayRuntime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tell_strangers()
         for kind in self._kinds.values():
             await kind.close()
         self._egress.close()
@@ -125,10 +124,13 @@ class GatewayRuntime:
             await self._in_thread(recover)
             await self._close_uncertain()
             await self.ports.retry_lost_outcomes()
-        if self._beats % STRANGERS_EVERY_BEATS == 0 and (strangers := self.ports.take_strangers()):
-            await self.committer.commit(strangers)
-        if self._beats % TRIM_EVERY_BEATS == 0:
-            await self._in_thread(trim_change_log)
+        if self._beats % STRANGERS_EVERY_BEATS == 0:
+            await self._tell_strangers()
+
+    async def _tell_strangers(self) -> None:
+        if strangers := self.ports.take_strangers():
+            with suppress(EvidenceUnavailable, RecordRefused):
+                await self.committer.commit(strangers)
 
     def _pulse(self) -> Pulse:
         """The bound is taken before the epoch is read: it may be too old, never too young."""

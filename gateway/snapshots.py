@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import close_old_connections, connection
+from django.db import connection
 from django.db.utils import Error as DatabaseError
+from django.db.utils import InterfaceError, OperationalError
 
 from gateway.commit.entry import EvidenceUnavailable
 from governance.fence import EPOCH_CHANNEL
@@ -78,28 +79,35 @@ class SnapshotKeeper:
             await self._poll(SQLITE_POLL_SECONDS)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, _close_connection)
         self._thread.shutdown()
 
     async def _poll(self, seconds: float) -> None:
         seen = None
         while True:
             await asyncio.sleep(seconds)
-            with suppress(DatabaseError, EvidenceUnavailable):
+            try:
                 version = await self._in_thread(_change_marker)
                 if version != seen:
-                    seen = version
                     await self.confirmed()
+                    seen = version
+            except (DatabaseError, EvidenceUnavailable):
+                continue
+            except Exception:
+                logger.exception("the snapshot was not refreshed")
 
     async def _listen(self, conninfo: str) -> None:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as listening:
                     await listening.execute(f"LISTEN {EPOCH_CHANNEL}")
-                    async for notice in listening.notifies():
+                    async for _ in listening.notifies():
                         with suppress(EvidenceUnavailable):
-                            await self.at_least(int(notice.payload))
+                            await self.confirmed()
             except (psycopg.Error, OSError):
+                await asyncio.sleep(1)
+            except Exception:
+                logger.exception("the snapshot was not refreshed")
                 await asyncio.sleep(1)
 
     async def _epoch_from_now(self) -> int:
@@ -124,10 +132,16 @@ class SnapshotKeeper:
     async def _refresh_shared(self) -> None:
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
-            self._refreshing.add_done_callback(lambda _: setattr(self, "_refreshing", None))
         await asyncio.shield(self._refreshing)
 
     async def _refresh(self) -> None:
+        """Steps down before it ends: to wait for an ended task does not yield, so its waiters would spin."""
+        try:
+            await self._build()
+        finally:
+            self._refreshing = None
+
+    async def _build(self) -> None:
         snapshot = await self._in_thread(build_snapshot)
         if self._current is None or snapshot.epoch != self._current.epoch:
             self._current = snapshot
@@ -143,12 +157,21 @@ class SnapshotKeeper:
             gc.freeze()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_fresh_connection, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_live_connection, work)
 
 
-def _with_fresh_connection(work: Callable[[], Result]) -> Result:
-    close_old_connections()
-    return work()
+def _with_live_connection(work: Callable[[], Result]) -> Result:
+    """The connection is kept: SQLite counts changes per connection. One that died while idle is replaced."""
+    try:
+        return work()
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return work()
+
+
+def _close_connection() -> None:
+    """`connection` is another one in each thread, so this runs on the thread whose connection it closes."""
+    connection.close()
 
 
 def _change_marker() -> int:

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from .facts import Fact, Recorder
-from .models import Bundle, BundleTool, BundleVersion, Policy
+from governance.facts import Fact, Recorder
+from governance.models import Bundle, BundleTool, BundleVersion, Policy
 
 
 def publish_bundle(

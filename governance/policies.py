@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from .facts import Fact, Recorder
-from .models import Policy, PolicyVersion, Rule
+from governance.facts import Fact, Recorder
+from governance.models import Policy, PolicyVersion, Rule
 
 
 def publish_policy(policy: Policy, *, rules: Iterable[Rule], by: str, record: Recorder) -> PolicyVersion:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from . import canonical
-from .facts import Fact, Recorder
-from .models import Connector, Tool, ToolDefinition
+from governance import canonical
+from governance.facts import Fact, Recorder
+from governance.models import Connector, Tool, ToolDefinition
 
 LONGEST_NAME = 128
 MAX_DEFINITION_BYTES = 256 * 1024

@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from audit.event import AuditEvent
-from audit.record import SealedPayload
+from audit.record import Row, SealedPayload, encode
 
 
 class Verdict(Enum):
@@ -41,15 +41,27 @@ class EvidenceUnavailable(Exception):
     """The record is not known to be durable: no call, no answer."""
 
 
+class CommitUncertain(EvidenceUnavailable):
+    """The commit was sent and no verdict came back: the record may be durable or not."""
+
+
 class RecordRefused(Exception):
     """The database refuses this record itself, e.g. for its data; its group is not to blame."""
+
+
+def encoded(group: list[Entry]) -> list[Row]:
+    """Raises RecordRefused when one is not JSON or not text."""
+    try:
+        return [encode(entry.event) for entry in group]
+    except (TypeError, ValueError) as error:
+        raise RecordRefused(type(error).__name__) from error
 
 
 class Backend(Protocol):
     """One connection that commits groups, one at a time."""
 
     async def commit(self, group: list[Entry]) -> list[Committed]:
-        """All or none. Raises EvidenceUnavailable or RecordRefused."""
+        """One answer an entry. Raises EvidenceUnavailable (CommitUncertain unless none is durable) or RecordRefused."""
 
     async def intents_among(self, call_ids: list[UUID]) -> set[UUID]:
         """Which of these calls have an intent and no outcome. Raises EvidenceUnavailable."""

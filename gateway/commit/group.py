@@ -7,11 +7,13 @@ from collections import deque
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway.commit.entry import Backend, Committed, Entry, EvidenceUnavailable, RecordRefused
+from gateway.commit.entry import Backend, Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused
 
 logger = logging.getLogger(__name__)
 
 GROUP_LIMIT = 256
+GROUP_BYTES = 2 * 1024 * 1024
+"""Of sealed payloads: large ones must neither make a group too big for the database nor keep others waiting."""
 QUEUE_LIMIT = 8192
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -21,6 +23,7 @@ class Uncertain:
     """An intent whose COMMIT was sent and whose fate is unknown. It was not and will not be sent upstream."""
 
     call_id: UUID
+    event_id: UUID
     since_ns: int
 
 
@@ -33,7 +36,8 @@ class GroupCommitter:
 
     async def commit(self, entry: Entry) -> Committed:
         """Raises EvidenceUnavailable when the record is not known to be durable, RecordRefused when it cannot be."""
-        if len(self._queue) >= QUEUE_LIMIT:
+        is_new_work = entry.event.kind != "call.outcome"
+        if is_new_work and len(self._queue) >= QUEUE_LIMIT:
             raise EvidenceUnavailable("too many records are waiting")
         future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         self._queue.append((entry, future))
@@ -47,30 +51,45 @@ class GroupCommitter:
         await self._backend.close()
 
     async def resolve_uncertain(self, *, older_than_seconds: float) -> list[UUID]:
-        """Calls whose intent did become durable although its commit seemed to fail; the caller closes them."""
+        """Calls whose intent did become durable although its commit seemed to fail, for the caller to close.
+
+        They are told again until they are closed.
+        """
         limit = time.clock_gettime_ns(BOOT_CLOCK) - int(older_than_seconds * 1e9)
         due = [item for item in self.uncertain if item.since_ns <= limit]
         if not due:
             return []
         found = await self._backend.intents_among([item.call_id for item in due])
-        self.uncertain = [item for item in self.uncertain if item.since_ns > limit]
+        self.uncertain = [i for i in self.uncertain if i.since_ns > limit or i.call_id in found]
         return list(found)
 
     async def _drain(self) -> None:
         try:
             while self._queue:
-                size = min(len(self._queue), GROUP_LIMIT)
-                await self._commit_group([self._queue.popleft() for _ in range(size)])
+                await self._commit_group(self._take_group())
         finally:
             self._draining = None
+
+    def _take_group(self) -> list[tuple[Entry, asyncio.Future[Committed]]]:
+        """As many as fit, in order; always one."""
+        group = [self._queue.popleft()]
+        size = _payload_bytes(group[0][0])
+        while self._queue and len(group) < GROUP_LIMIT:
+            size += _payload_bytes(self._queue[0][0])
+            if size > GROUP_BYTES:
+                break
+            group.append(self._queue.popleft())
+        return group
 
     async def _commit_group(self, group: list[tuple[Entry, asyncio.Future[Committed]]]) -> None:
         try:
             results = await self._backend.commit([entry for entry, _ in group])
         except RecordRefused as error:
             await self._one_by_one(group, error)
-        except EvidenceUnavailable as error:
+        except CommitUncertain as error:
             self._note_uncertain(group)
+            _fail(group, error)
+        except EvidenceUnavailable as error:
             _fail(group, error)
         except Exception as error:
             logger.exception("group commit failed")
@@ -93,7 +112,11 @@ class GroupCommitter:
         now = time.clock_gettime_ns(BOOT_CLOCK)
         for entry, _ in group:
             if entry.event.kind == "call.intent" and entry.event.call_id is not None:
-                self.uncertain.append(Uncertain(entry.event.call_id, now))
+                self.uncertain.append(Uncertain(entry.event.call_id, entry.event.id, now))
+
+
+def _payload_bytes(entry: Entry) -> int:
+    return len(entry.payload.sealed) if entry.payload is not None else 0
 
 
 def _fail(group: list[tuple[Entry, asyncio.Future[Committed]]], error: Exception) -> None:

@@ -1,5 +1,6 @@
 """The group commit on PostgreSQL: one autocommitted call of `gatehouse_commit`, on one connection."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -13,8 +14,8 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from audit.record import encode
-from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from audit.record import Row
+from gateway.commit.entry import Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused, Verdict, encoded
 from gateway.commit.group import BOOT_CLOCK
 
 TEXT, TEXT_ARRAY, BYTEA, BYTEA_ARRAY = 25, 1009, 17, 1001
@@ -77,17 +78,20 @@ class PostgresqlBackend:
         self._conninfo = conninfo
         self._process = process_id.hex
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connecting = asyncio.Lock()
 
     async def commit(self, group: list[Entry]) -> list[Committed]:
+        columns = _columns(encoded(group), group)
+        connection = await self._connect()
         try:
-            connection = await self._connect()
-            cursor = await connection.execute(COMMIT, [self._process, *_columns(group)], prepare=True)
+            cursor = await connection.execute(COMMIT, [self._process, *columns], prepare=True)
             row = await cursor.fetchone()
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise RecordRefused(type(error).__name__) from error
         except (psycopg.Error, OSError) as error:
-            await self._drop()
-            raise EvidenceUnavailable(type(error).__name__) from error
+            is_rolled_back = _is_answer(error) and not connection.closed
+            await self._drop(connection)
+            raise (EvidenceUnavailable if is_rolled_back else CommitUncertain)(type(error).__name__) from error
         returned = time.clock_gettime_ns(BOOT_CLOCK)
         if row is None:
             raise EvidenceUnavailable("the database answered without a verdict")
@@ -95,36 +99,48 @@ class PostgresqlBackend:
         return [Committed(Verdict(verdict), epoch, returned) for verdict in verdicts]
 
     async def intents_among(self, call_ids: list[UUID]) -> set[UUID]:
+        connection = await self._connect()
         try:
-            connection = await self._connect()
             cursor = await connection.execute(OPEN_INTENTS, [call_ids])
             return {row[0] for row in await cursor.fetchall()}
         except (psycopg.Error, OSError) as error:
-            await self._drop()
+            await self._drop(connection)
             raise EvidenceUnavailable(type(error).__name__) from error
 
     async def close(self) -> None:
-        await self._drop()
+        if self._connection is not None:
+            await self._drop(self._connection)
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        if self._connection is None or self._connection.closed:
-            connection = await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, options=SESSION, connect_timeout=5
-            )
-            connection.adapters.register_dumper(Packed, _PackedDumper)
-            connection.adapters.register_dumper(PackedBytes, _PackedBytesDumper)
-            self._connection = connection
-        return self._connection
+        async with self._connecting:
+            if self._connection is None or self._connection.closed:
+                try:
+                    self._connection = await self._new_connection()
+                except (psycopg.Error, OSError) as error:
+                    raise EvidenceUnavailable(type(error).__name__) from error
+            return self._connection
 
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(psycopg.Error, OSError):
-                await connection.close()
+    async def _new_connection(self) -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(
+            self._conninfo, autocommit=True, options=SESSION, connect_timeout=5
+        )
+        connection.adapters.register_dumper(Packed, _PackedDumper)
+        connection.adapters.register_dumper(PackedBytes, _PackedBytesDumper)
+        return connection
+
+    async def _drop(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        if self._connection is connection:
+            self._connection = None
+        with suppress(psycopg.Error, OSError):
+            await connection.close()
 
 
-def _columns(group: list[Entry]) -> list[Packed]:
-    rows = [encode(entry.event) for entry in group]
+def _is_answer(error: Exception) -> bool:
+    """Whether the server itself said no; else the connection was lost before it could say anything."""
+    return isinstance(error, psycopg.Error) and error.sqlstate is not None
+
+
+def _columns(rows: list[Row], group: list[Entry]) -> list[Packed]:
     payloads = [entry.payload for entry in group]
     return [
         _texts(row.id.hex for row in rows),

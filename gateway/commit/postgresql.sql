@@ -39,55 +39,77 @@ CREATE FUNCTION gatehouse_commit(
   OUT current_epoch bigint, OUT verdicts text
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-  trimmed bigint;
+  wanted text := repeat('0', cardinality(ids));
   oldest bigint;
-  touched text[];
+  trimmed bigint;
+  changed jsonb;
   stale boolean[];
   stored text[];
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'gatehouse_commit needs read committed: any other isolation reads the epoch of before the fence';
   END IF;
-  INSERT INTO audit_payload (event_id, key_id, sealed)
-  SELECT p.id::uuid, p.key_id, p.sealed FROM unnest(ids, payload_keys, payloads) AS p(id, key_id, sealed)
-  WHERE p.sealed IS NOT NULL
-  ON CONFLICT (event_id) DO NOTHING;
-
-  PERFORM pg_advisory_xact_lock_shared({fence_key});
-  SELECT number, trimmed_to INTO STRICT current_epoch, trimmed FROM governance_epoch;
   SELECT min(d::bigint) INTO oldest FROM unnest(decided, read_sets) AS f(d, read_set) WHERE f.read_set IS NOT NULL;
 
-  IF oldest < current_epoch THEN
-    SELECT coalesce(array_agg(DISTINCT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END), '{}')
-    INTO touched
-    FROM governance_advance a JOIN governance_change c ON c.txid = a.txid WHERE a.epoch > oldest;
-  ELSE
-    touched := '{}';
-  END IF;
-  SELECT array_agg(f.read_set IS NOT NULL AND (
-      f.d::bigint > current_epoch OR f.d::bigint < trimmed OR '*' = ANY (touched)
-      OR (touched <> '{}' AND f.read_set::text[] && touched)
-      OR f.deadline::timestamptz <= clock_timestamp()) IS TRUE ORDER BY f.position)
-  INTO stale
-  FROM unnest(decided, read_sets, deadlines) WITH ORDINALITY AS f(d, read_set, deadline, position);
+  -- Payloads are too bulky to be written behind the fence. When a record fails there, its payload must not stay
+  -- behind without it: the round is undone and done again without that payload.
+  LOOP
+    BEGIN
+      INSERT INTO audit_payload (event_id, key_id, sealed)
+      SELECT p.id::uuid, p.key_id, p.sealed
+      FROM unnest(ids, payload_keys, payloads) WITH ORDINALITY AS p(id, key_id, sealed, position)
+      WHERE p.key_id IS NOT NULL AND substr(wanted, p.position::int, 1) = '0';
 
-  WITH written AS (
-    INSERT INTO audit_event (id, kind, at, call_id, actor, agent, person, connector, tool, decision, outcome,
-                             process_id, epoch, decided_epoch, header)
-    SELECT e.id::uuid, e.kind, e.at::timestamptz, e.call_id::uuid, e.actor, e.agent, e.person, e.connector, e.tool,
-           e.decision, e.outcome, process, current_epoch, e.decided::bigint, e.header
-    FROM unnest(ids, kinds, ats, call_ids, actors, agents, persons, connectors, tools, decisions, outcomes, decided,
-                headers, stale)
-      AS e(id, kind, at, call_id, actor, agent, person, connector, tool, decision, outcome, decided, header, stale)
-    WHERE NOT e.stale
-    ON CONFLICT (call_id, kind) WHERE call_id IS NOT NULL DO NOTHING
-    RETURNING id
-  ), queued AS (
-    INSERT INTO audit_pending (event_id) SELECT id FROM written
-  )
-  SELECT coalesce(array_agg(replace(id::text, '-', '')), '{}') INTO stored FROM written;
+      PERFORM pg_advisory_xact_lock_shared({fence_key});
+      SELECT number INTO STRICT current_epoch FROM governance_epoch;
+      changed := '{}';
+      trimmed := 0;
+      IF oldest < current_epoch THEN
+        -- The log before the mark: trimming moves the mark first, so what is missing here is covered there.
+        SELECT coalesce(jsonb_object_agg(touched.key, touched.epoch), '{}') INTO changed
+        FROM (
+          SELECT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END AS key, max(a.epoch) AS epoch
+          FROM governance_advance a JOIN governance_change c ON c.txid = a.txid WHERE a.epoch > oldest GROUP BY 1
+        ) AS touched;
+        SELECT trimmed_to INTO STRICT trimmed FROM governance_epoch;
+      END IF;
+      SELECT array_agg(f.read_set IS NOT NULL AND (
+          f.d::bigint > current_epoch OR f.d::bigint < trimmed OR f.deadline::timestamptz <= clock_timestamp()
+          OR changed <> '{}' AND EXISTS (
+            SELECT FROM unnest(array_append(f.read_set::text[], '*')) AS key
+            WHERE (changed ->> key)::bigint > f.d::bigint)
+        ) IS TRUE ORDER BY f.position)
+      INTO stale
+      FROM unnest(decided, read_sets, deadlines) WITH ORDINALITY AS f(d, read_set, deadline, position);
 
-  SELECT string_agg(CASE WHEN v.stale THEN '1' WHEN v.id = ANY (stored) THEN '0' ELSE '2' END, '' ORDER BY v.position)
-  INTO verdicts
-  FROM unnest(ids, stale) WITH ORDINALITY AS v(id, stale, position);
+      WITH written AS (
+        INSERT INTO audit_event (id, kind, at, call_id, actor, agent, person, connector, tool, decision, outcome,
+                                 process_id, epoch, decided_epoch, header)
+        SELECT e.id::uuid, e.kind, e.at::timestamptz, e.call_id::uuid, e.actor, e.agent, e.person, e.connector, e.tool,
+               e.decision, e.outcome, process, current_epoch, e.decided::bigint, e.header
+        FROM unnest(ids, kinds, ats, call_ids, actors, agents, persons, connectors, tools, decisions, outcomes,
+                    decided, headers, stale)
+          AS e(id, kind, at, call_id, actor, agent, person, connector, tool, decision, outcome, decided, header, stale)
+        WHERE NOT e.stale
+        ON CONFLICT (call_id, kind) WHERE call_id IS NOT NULL DO NOTHING
+        RETURNING id
+      ), queued AS (
+        INSERT INTO audit_pending (event_id) SELECT id FROM written
+      )
+      SELECT coalesce(array_agg(replace(id::text, '-', '')), '{}') INTO stored FROM written;
+
+      SELECT string_agg(CASE WHEN v.stale THEN '1' WHEN v.id = ANY (stored) THEN '0' ELSE '2' END, ''
+                        ORDER BY v.position)
+      INTO verdicts
+      FROM unnest(ids, stale) WITH ORDINALITY AS v(id, stale, position);
+
+      EXIT WHEN NOT EXISTS (
+        SELECT FROM unnest(payload_keys) WITH ORDINALITY AS p(key_id, position)
+        WHERE p.key_id IS NOT NULL AND substr(wanted, p.position::int, 1) = '0'
+          AND substr(verdicts, p.position::int, 1) <> '0');
+      RAISE SQLSTATE 'GH001';
+    EXCEPTION WHEN SQLSTATE 'GH001' THEN
+      wanted := verdicts;
+    END;
+  END LOOP;
 END $$;

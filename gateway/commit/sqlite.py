@@ -10,14 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from audit.record import PayloadRow, encode, insert_many
-from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from audit.record import PayloadRow, insert_many
+from gateway.commit.entry import Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused, Verdict, encoded
 from gateway.commit.group import BOOT_CLOCK
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
 
 TOUCHED = """
-    SELECT DISTINCT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END
-    FROM governance_advance a JOIN governance_change c ON c.txid = a.txid WHERE a.epoch > ?
+    SELECT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END, max(a.epoch)
+    FROM governance_advance a JOIN governance_change c ON c.txid = a.txid WHERE a.epoch > ? GROUP BY 1
+"""
+
+
+OPEN_INTENT = """
+    SELECT i.call_id FROM audit_event i WHERE i.kind = 'call.intent' AND i.call_id = ?
+    AND NOT EXISTS (SELECT 1 FROM audit_event o WHERE o.kind = 'call.outcome' AND o.call_id = i.call_id)
 """
 
 
@@ -41,7 +47,7 @@ class SqliteBackend:
         self._thread.shutdown()
 
     def _commit(self, group: list[Entry]) -> list[Committed]:
-        encoded = [encode(entry.event) for entry in group]
+        rows = encoded(group)
         with self._transaction() as connection:
             epoch, trimmed = connection.execute("SELECT number, trimmed_to FROM governance_epoch").fetchone()
             verdicts = self._verdicts(connection, group, epoch, trimmed)
@@ -51,18 +57,18 @@ class SqliteBackend:
                 for i in fresh
                 if (payload := group[i].payload) is not None
             ]
-            insert_many(connection, [encoded[i] for i in fresh], epoch=epoch, payloads=payloads)
+            insert_many(connection, [rows[i] for i in fresh], epoch=epoch, payloads=payloads)
         returned = time.clock_gettime_ns(BOOT_CLOCK)
         return [Committed(verdict, epoch, returned) for verdict in verdicts]
 
     def _verdicts(self, connection: sqlite3.Connection, group: list[Entry], epoch: int, trimmed: int) -> list[Verdict]:
         fenced = [entry.event.decided_epoch for entry in group if entry.read_set is not None]
         oldest = min(fenced, default=epoch)
-        touched = {row[0] for row in connection.execute(TOUCHED, [oldest])} if oldest < epoch else set()
+        changed = dict(connection.execute(TOUCHED, [oldest])) if oldest < epoch else {}
         now = datetime.now(UTC)
         return [
             Verdict.STALE
-            if _is_stale(entry, epoch, trimmed, touched, now)
+            if _is_stale(entry, epoch, trimmed, changed, now)
             else Verdict.DUPLICATE
             if _is_recorded(connection, entry)
             else Verdict.COMMITTED
@@ -80,7 +86,7 @@ class SqliteBackend:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-                connection.execute("COMMIT")
+                _commit(connection)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -93,21 +99,18 @@ class SqliteBackend:
             self._lock.release()
 
     def _open_intents(self, call_ids: list[UUID]) -> set[UUID]:
-        marks = ", ".join("?" * len(call_ids))
-        query = f"""
-            SELECT i.call_id FROM audit_event i WHERE i.kind = 'call.intent' AND i.call_id IN ({marks})
-            AND NOT EXISTS (SELECT 1 FROM audit_event o WHERE o.kind = 'call.outcome' AND o.call_id = i.call_id)
-        """
         try:
-            return {UUID(row[0]) for row in self._connect().execute(query, [i.hex for i in call_ids])}
+            found = [self._connect().execute(OPEN_INTENT, [call_id.hex]).fetchone() for call_id in call_ids]
+            return {UUID(row[0]) for row in found if row is not None}
         except sqlite3.Error as error:
             raise EvidenceUnavailable(type(error).__name__) from error
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = sqlite3.connect(self._path, timeout=2, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            connection = sqlite3.connect(self._path, timeout=2, isolation_level=None)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            self._connection = connection
         return self._connection
 
     def _close(self) -> None:
@@ -116,12 +119,21 @@ class SqliteBackend:
         self._lock.close()
 
 
-def _is_stale(entry: Entry, epoch: int, trimmed: int, touched: set[str], now: datetime) -> bool:
+def _commit(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise CommitUncertain(type(error).__name__) from error
+
+
+def _is_stale(entry: Entry, epoch: int, trimmed: int, changed: dict[str, int], now: datetime) -> bool:
+    """`changed` says in which epoch a thing was touched last."""
     if entry.read_set is None:
         return False
     decided = entry.event.decided_epoch
-    is_overtaken = decided > epoch or decided < trimmed or "*" in touched or not touched.isdisjoint(entry.read_set)
-    return is_overtaken or (entry.valid_until is not None and entry.valid_until <= now)
+    if decided > epoch or decided < trimmed or (entry.valid_until is not None and entry.valid_until <= now):
+        return True
+    return bool(changed) and any(changed.get(key, 0) > decided for key in (*entry.read_set, "*"))
 
 
 def _is_recorded(connection: sqlite3.Connection, entry: Entry) -> bool:

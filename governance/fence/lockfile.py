@@ -8,6 +8,7 @@ import fcntl
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -23,16 +24,23 @@ class WriteLock:
         self._fd: int | None = None
 
     def acquire(self, *, timeout_seconds: float = 2.0) -> None:
-        """Raises WriteLockTimeout; then nothing is held."""
+        """Raises WriteLockTimeout or OSError; then nothing is held."""
         if self._fd is None:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not _try_lock(self._fd) and not _wait_for_lock(self._fd, timeout_seconds):
             self._fd = None
             raise WriteLockTimeout(f"another process held {self._path} for over {timeout_seconds:g} s")
-        os.pwrite(self._fd, b"%-20d %-20d\n" % (os.getpid(), time.clock_gettime_ns(_CLOCK)), 0)
+        try:
+            os.pwrite(self._fd, b"%-20d %-20d\n" % (os.getpid(), time.clock_gettime_ns(_CLOCK)), 0)
+        except OSError:
+            self.release()
+            raise
 
     def release(self) -> None:
+        """Takes the holder's name off first: `overdue_holder` must not blame it for the next one's hold."""
         if self._fd is not None:
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:

@@ -96,8 +96,6 @@ def _sqlite(watched: Watched) -> Iterator[tuple[str, str, list[str]]]:
     table = watched.table
     for operation in OPERATIONS:
         name = f"governed_{operation}_{table}"
-        row = "OLD" if operation == "delete" else "NEW"
-        touched = f"'{EVERYBODY}'" if watched.column == EVERYBODY else f'{row}."{watched.column}"'
         before = "NULL" if operation == "insert" else _json(watched, "OLD")
         after = "NULL" if operation == "delete" else _json(watched, "NEW")
         condition = f"WHEN {_differs(watched)} " if operation == "update" else ""
@@ -105,16 +103,25 @@ def _sqlite(watched: Watched) -> Iterator[tuple[str, str, list[str]]]:
             name,
             table,
             [
-                f'CREATE TRIGGER "{name}" AFTER {operation.upper()} ON "{table}" {condition}BEGIN'
+                f'CREATE TRIGGER "{name}" AFTER {operation.upper()} ON "{table}" {condition}BEGIN'  # noqa: S608
                 " UPDATE governance_epoch SET number = number + 1;"
                 " INSERT INTO governance_advance (epoch, txid, at)"
                 " SELECT number, number, gatehouse_now() FROM governance_epoch;"
                 " INSERT INTO governance_change"
                 " (txid, kind, object_id, relation, operation, before, after, actor, at)"
-                f" SELECT number, '{watched.kind}', {touched}, '{table}', '{operation}', {before}, {after},"
-                " gatehouse_actor(), gatehouse_now() FROM governance_epoch; END"
+                f" SELECT number, '{watched.kind}', touched.id, '{table}', '{operation}', {before}, {after},"
+                " gatehouse_actor(), gatehouse_now()"
+                f" FROM governance_epoch, ({_touched(watched, operation)}) touched; END"
             ],
         )
+
+
+def _touched(watched: Watched, operation: str) -> str:
+    """A row that moves from one container to another touches both."""
+    if watched.column == EVERYBODY:
+        return f"SELECT '{EVERYBODY}' AS id"
+    sides = {"insert": ("NEW",), "update": ("OLD", "NEW"), "delete": ("OLD",)}[operation]
+    return " UNION ".join(f'SELECT {side}."{watched.column}" AS id' for side in sides)
 
 
 def _json(watched: Watched, row: str) -> str:

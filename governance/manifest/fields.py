@@ -227,7 +227,7 @@ class Record:
         dumped: dict[str, Any] = {}
         for member in _members(self.shape):
             current = getattr(value, member.name)
-            if _is_required(member) or current != _default(member):
+            if _is_required(member) or current != member.default:
                 key, plain = _dump_member(member, current)
                 dumped[key] = plain
         return dumped
@@ -273,10 +273,6 @@ def _is_required(member: "Field[Any]") -> bool:
     return member.default is MISSING
 
 
-def _default(member: "Field[Any]") -> Any:
-    return member.default
-
-
 def _given(member: "Field[Any]", members: Mapping[str, Node]) -> list[Node]:
     found = [members[key] for key in keys_of(member) if key in members]
     return [child for child in found if child.value is not None]
@@ -315,7 +311,8 @@ def nearest(word: object, known: Collection[str]) -> str:
 
 def gather(given: Iterator[T], read: Callable[[T], Any]) -> list[Any]:
     """Reads all, and raises BadManifest with the faults of all."""
-    values, faults = [], []
+    values: list[Any] = []
+    faults: list[Fault] = []
     for each in given:
         try:
             values.append(read(each))

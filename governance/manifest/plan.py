@@ -5,11 +5,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from governance.bundles import cycle_in
+from governance.manifest.fields import nearest
+from governance.manifest.reader import Fault
+from governance.manifest.schema import (
+    LABELS,
+    SECTIONS,
+    AgentEntry,
+    ConnectorEntry,
+    Entry,
+    Manifest,
+    PersonEntry,
+    dump_entry,
+    fault_at,
+)
 from governance.registry import Registration
-
-from .fields import nearest
-from .reader import Fault
-from .schema import LABELS, SECTIONS, AgentEntry, ConnectorEntry, Entry, Manifest, PersonEntry, dump_entry, fault_at
 
 Keyed = Mapping[str, Mapping[str, Any]]
 """Section -> key -> entry."""
@@ -66,14 +75,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All steps, in the order in which they can be taken; `after` is what will hold then."""
+    """All steps, in the order in which they can be taken; `after` is what will hold then, and there an entry that
+    the file names has its `node`."""
 
     steps: tuple[Step, ...]
+    before: Keyed = field(repr=False)
     after: Keyed = field(repr=False)
     warnings: tuple[str, ...] = ()
     registrations: Mapping[str, Registration] = field(default_factory=dict)
-    unchecked: frozenset[tuple[str, int]] = frozenset()
-    """(policy, rule) whose condition could not be compared with the tools it is about."""
+    unchecked: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Policy -> its rules, from 0, whose condition cannot be held against the tools it is about."""
 
     @property
     def is_empty(self) -> bool:
@@ -93,13 +104,13 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
         for entry in wanted.sections.get(kind, ())
         if (step := _step(kind, entry, have[kind].get(entry.key), is_renewed=entry.key in renewed)) is not None
     ]
-    if prune:
-        steps += _removals(wanted, have)
-    after = _applied(have, steps)
+    removals = list(_removals(wanted, have)) if prune else []
+    after = _after(have, wanted, removals)
+    steps += removals
     faults = [*_broken_references(steps, after), *_circles(steps, after), *_misplaced(steps, after)]
     if faults:
         raise Refused(*faults)
-    return Plan(tuple(steps), after, tuple(_left_alone(wanted, have, prune=prune)))
+    return Plan(tuple(steps), have, after, tuple(_left_alone(wanted, have, prune=prune)))
 
 
 def _step(kind: str, entry: Entry, before: Any, *, is_renewed: bool) -> Step | None:
@@ -122,20 +133,22 @@ def _removals(wanted: Manifest, have: Keyed) -> Iterator[Step]:
 
 
 def _removal(kind: str, before: Entry) -> Step | None:
-    """None for what is out of use already, and for owners."""
+    """None for what is out of use already, and for owners. Who is ended keeps neither team nor role."""
     after: Entry | None = None
     if isinstance(before, PersonEntry):
-        after = before if before.is_owner else replace(before, active=False)
+        after = before if before.is_owner else replace(before, active=False, teams=(), duties=(), staff=False)
     elif isinstance(before, AgentEntry):
-        after = replace(before, status="retired")
+        after = replace(before, status="retired", roles=())
     elif isinstance(before, ConnectorEntry):
         after = replace(before, enabled=False)
     return Step(kind, PRUNED_BY[kind], before, before, after) if after != before else None
 
 
-def _applied(have: Keyed, steps: Iterable[Step]) -> Keyed:
+def _after(have: Keyed, wanted: Manifest, removals: Iterable[Step]) -> Keyed:
     after = {kind: dict(entries) for kind, entries in have.items()}
-    for step in steps:
+    for kind, entries in wanted.sections.items():
+        after[kind].update((entry.key, entry.over(have[kind].get(entry.key))) for entry in entries)
+    for step in removals:
         if step.after is None:
             del after[step.kind][step.key]
         else:
@@ -175,9 +188,9 @@ def _misplaced(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
         before, entry = step.before, step.after
         if isinstance(entry, AgentEntry) and (before is None or isinstance(before, AgentEntry)):
             yield from _misplaced_agent(step, before, entry, after)
-        if isinstance(before, PersonEntry) and isinstance(entry, PersonEntry):
-            if before.is_owner and entry.is_deactivated:
-                yield fault_at(step.entry, "active", f"{entry.email} is an owner, whom no manifest ends (offboard)")
+        ends = isinstance(entry, PersonEntry) and entry.is_deactivated
+        if ends and isinstance(before, PersonEntry) and before.is_owner:
+            yield fault_at(step.entry, "active", f"{step.key} is an owner, whom no manifest ends (see offboard)")
 
 
 def _misplaced_agent(step: Step, before: AgentEntry | None, entry: AgentEntry, after: Keyed) -> Iterator[Fault]:
@@ -193,19 +206,11 @@ def _left_alone(wanted: Manifest, have: Keyed, *, prune: bool) -> Iterator[str]:
     """What a file names but does not bring back, and what it leaves out but does not end."""
     for kind, entries in wanted.sections.items():
         for entry in entries:
-            state = _STATES.get(kind, lambda _before: "")(have[kind].get(entry.key))
-            key = _SWITCHES.get(kind, "")
+            before = have[kind].get(entry.key)
+            key, state = before.switched_off() if before else ("", "")
             if state and getattr(entry, key) is None:
                 yield f"{LABELS[kind]} {entry.key} is {state} and stays so: the file does not say '{key}'"
     if prune and "people" in wanted.sections:
         for email in sorted(have["people"].keys() - wanted.by_key("people").keys()):
             if have["people"][email].is_owner:
                 yield f"{email} is an owner and stays, although the file does not name her"
-
-
-_SWITCHES = {"people": "active", "agents": "status", "connectors": "enabled"}
-_STATES = {
-    "people": lambda before: "deactivated" if before and before.is_deactivated else "",
-    "agents": lambda before: before.status or "" if before else "",
-    "connectors": lambda before: "disabled" if before and before.enabled is False else "",
-}

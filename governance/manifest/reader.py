@@ -131,6 +131,22 @@ def _refuse(file: str, line: int, message: str) -> NoReturn:
     raise BadManifest(Fault(Place(file, line), "", message))
 
 
+def _plain_scalar(text: str) -> str | int | float | bool | None:
+    """What unquoted text means."""
+    if text in _NULLS:
+        return None
+    if text in _FLAGS:
+        return _FLAGS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text
+
+
+def reads_as_text(text: str) -> bool:
+    """Whether it stays text when written without quotes."""
+    return isinstance(_plain_scalar(text), str)
+
+
 class _Reader:
     """Builds the tree from the parser's events, which come one by one: bounds act before a bomb unfolds."""
 
@@ -201,15 +217,7 @@ class _Reader:
 
     def _scalar(self, event: Any) -> str | int | float | bool | None:
         text = self._text(event)
-        if not event.implicit[0]:
-            return text
-        if text in _NULLS:
-            return None
-        if text in _FLAGS:
-            return _FLAGS[text]
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        return float(text) if _DECIMAL.fullmatch(text) else text
+        return _plain_scalar(text) if event.implicit[0] else text
 
     def _text(self, event: Any) -> str:
         text = str(event.value)

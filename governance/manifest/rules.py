@@ -9,10 +9,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from governance.conditions import check_against, is_never_true
-
-from .plan import Plan, Refused
-from .reader import Fault
-from .schema import BundleEntry, PolicyEntry, RuleEntry, ToolsEntry, fault_at
+from governance.manifest.plan import Plan, Refused, Step
+from governance.manifest.reader import Fault
+from governance.manifest.schema import BundleEntry, PolicyEntry, RuleEntry, ToolsEntry, fault_at
 
 KnownTools = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Connector -> tool -> input schema, as they will be pinned; a connector never heard of is not in it."""
@@ -20,60 +19,63 @@ KnownTools = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Where a policy binds: the tools there by `connector/tool`, and whether each of them is known."""
+    """Where a policy binds: the schemas of the tools there by `connector/tool`, and connectors not known yet."""
 
     tools: Mapping[str, Mapping[str, Any]]
     unknown: tuple[str, ...]
     is_wide: bool
-    """Inherited, or bound to a team or the organisation: made for tools that may come, so findings only warn."""
+    """Inherited, or bound to a team or the organisation: made for tools that may come, so it is only warned of."""
 
 
 def checked(plan: Plan, *, tools: KnownTools) -> Plan:
-    """The plan with the warnings about its rules and bundles. Raises Refused for a rule that can never match."""
-    findings = [*_policy_findings(plan, tools)]
-    faults = [finding for finding in findings if isinstance(finding, Fault)]
+    """The plan with warnings about its rules and bundles. Raises Refused for a rule that can never match."""
+    affected = _affected_policies(plan)
+    named = {name for name, policy in plan.after["policies"].items() if policy.node is not None}
+    uses = {name: _use_of(name, plan, tools) for name in sorted(affected | named)}
+    faults = [fault for name in affected for fault in _faults(plan.after["policies"][name], uses[name])]
     if faults:
         raise Refused(*faults)
-    warnings = [finding for finding in findings if isinstance(finding, str)]
+    remarks = [remark for name in uses for remark in _remarks(plan.after["policies"][name], uses[name])]
+    unchecked = {name: _unchecked(plan.after["policies"][name], use) for name, use in uses.items()}
     return replace(
         plan,
-        warnings=(*plan.warnings, *_idle_globs(plan, tools), *warnings),
-        unchecked=frozenset(_unchecked(plan, tools)),
+        steps=(*plan.steps, *_rechecks(plan, unchecked)),
+        warnings=(*plan.warnings, *_idle_globs(plan, tools), *remarks),
+        unchecked=unchecked,
     )
-
-
-def _policy_findings(plan: Plan, tools: KnownTools) -> Iterator[Fault | str]:
-    changed = _affected_policies(plan)
-    for policy in plan.after["policies"].values():
-        use = _use_of(policy.name, plan, tools)
-        for position, rule in enumerate(policy.rules):
-            label = f"policy {policy.name}, rule {position + 1}"
-            key = f"rules[{position}]"
-            if rule.when and is_never_true(rule.when) and policy.name in plan.changed("policies"):
-                yield fault_at(policy, key, f"the condition '{rule.when}' is never true")
-                continue
-            complaint = _complaint(rule, use)
-            if complaint and policy.name in changed and not use.is_wide:
-                yield fault_at(policy, key, f"this rule can never match: {complaint}")
-            elif complaint and policy.node is not None:
-                yield f"{label} can never match: {complaint}"
-            if policy.node is not None:
-                yield from (f"{label}: {remark}" for remark in _remarks(rule, use))
 
 
 def _affected_policies(plan: Plan) -> set[str]:
     """Changed, or used by a bundle that changed."""
     bundles = [plan.after["bundles"][name] for name in plan.changed("bundles") if name in plan.after["bundles"]]
-    return plan.changed("policies").union(*(bundle.policies for bundle in bundles))
+    used = {name for bundle in bundles for name in bundle.policies}
+    return (plan.changed("policies") | used) & plan.after["policies"].keys()
+
+
+def _faults(policy: PolicyEntry, use: Use) -> Iterator[Fault]:
+    for position, rule in enumerate(policy.rules):
+        complaint = "" if use.is_wide else _complaint(rule, use)
+        if rule.when and is_never_true(rule.when):
+            complaint = f"the condition '{rule.when}' is never true"
+        if complaint:
+            yield fault_at(policy, f"rules[{position}]", f"this rule can never match: {complaint}")
+
+
+def _remarks(policy: PolicyEntry, use: Use) -> Iterator[str]:
+    for position, rule in enumerate(policy.rules, start=1):
+        complaint = _complaint(rule, use)
+        remarks = [f"can never match: {complaint}"] if complaint else _undecidable(rule, use)
+        for remark in (*remarks, *_not_enforced(rule), *_not_checked(rule, use)):
+            yield f"policy {policy.name}, rule {position}: {remark}"
 
 
 def _use_of(policy: str, plan: Plan, tools: KnownTools) -> Use:
     bundles = plan.after["bundles"]
     direct = [bundle for bundle in bundles.values() if policy in bundle.policies]
-    holders = [*plan.after["organization"].values(), *plan.after["teams"].values()]
-    is_general = any(policy in holder.policies for holder in holders)
     names = {bundle.name for bundle in direct}
     heirs = [bundle for bundle in bundles.values() if _ancestors(bundle, bundles) & names]
+    holders = [*plan.after["organization"].values(), *plan.after["teams"].values()]
+    is_general = any(policy in holder.policies for holder in holders)
     reached = list(bundles.values()) if is_general else [*direct, *heirs]
     unknown = {entry.connector for bundle in reached for entry in bundle.tools if entry.connector not in tools}
     is_wide = is_general or bool(heirs) or not any(bundle.tools for bundle in direct)
@@ -118,37 +120,54 @@ def _is_named(tool: str, glob: str) -> bool:
 
 def _complaint(rule: RuleEntry, use: Use) -> str:
     """Why the rule can never match where its policy is used; empty if it can, or if that cannot be known."""
-    if use.unknown or not (use.tools or rule.tools != ("*",)):
+    if use.unknown or not use.tools:
         return ""
     matched = _matched(rule, use)
     if not matched:
         return f"no tool that the policy is used for is called {' or '.join(rule.tools)}"
+    spoilt = _spoilt(rule, matched)
+    if len(spoilt) < len(matched):
+        return ""
+    tool, message = next(iter(spoilt.items()))
+    return f"{tool}: {message}"
+
+
+def _spoilt(rule: RuleEntry, matched: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Tools for which the condition makes no sense, and why."""
     problems = check_against(rule.when, schemas=matched) if rule.when else []
-    spoilt = {problem.tool for problem in problems}
-    return f"{problems[0].tool}: {problems[0].message}" if len(spoilt) == len(matched) else ""
+    return {problem.tool: problem.message for problem in reversed(problems)}
 
 
-def _remarks(rule: RuleEntry, use: Use) -> Iterator[str]:
+def _undecidable(rule: RuleEntry, use: Use) -> Iterator[str]:
+    spoilt = _spoilt(rule, _matched(rule, use))
+    if spoilt:
+        tool, message = next(iter(spoilt.items()))
+        others = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
+        outcome = "never permits" if rule.effect == "permit" else f"always counts ({rule.effect})"
+        yield f"for {tool}{others} the condition cannot be decided and the rule {outcome}: {message}"
+
+
+def _not_enforced(rule: RuleEntry) -> Iterator[str]:
     if rule.effect in ("mask", "flag") or rule.findings or rule.on == "result":
         yield "stored, but NOT ENFORCED: this version does not inspect content yet"
-    if not rule.when:
-        return
-    if use.unknown:
+
+
+def _not_checked(rule: RuleEntry, use: Use) -> Iterator[str]:
+    if rule.when and use.unknown:
         yield f"not checked: the tools of {', '.join(use.unknown)} are not known yet"
-    matched = _matched(rule, use)
-    problems = check_against(rule.when, schemas=matched)
-    spoilt = {problem.tool: problem.message for problem in problems}
-    if spoilt and len(spoilt) < len(matched):
-        tool, message = next(iter(spoilt.items()))
-        outcome = "never permits" if rule.effect == "permit" else f"always counts ({rule.effect})"
-        others = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
-        yield f"for {tool}{others} the condition cannot be decided and {outcome}: {message}"
 
 
-def _unchecked(plan: Plan, tools: KnownTools) -> Iterator[tuple[str, int]]:
-    for policy in plan.after["policies"].values():
-        if any(rule.when for rule in policy.rules) and _use_of(policy.name, plan, tools).unknown:
-            yield from ((policy.name, position) for position, rule in enumerate(policy.rules) if rule.when)
+def _unchecked(policy: PolicyEntry, use: Use) -> frozenset[int]:
+    return frozenset(index for index, rule in enumerate(policy.rules) if rule.when and use.unknown)
+
+
+def _rechecks(plan: Plan, unchecked: Mapping[str, frozenset[int]]) -> Iterator[Step]:
+    """Policies whose rules stay as they are, but can be checked now (or no longer)."""
+    for name, indexes in unchecked.items():
+        stored = plan.before["policies"].get(name)
+        if stored is not None and name not in plan.changed("policies") and stored.unchecked != indexes:
+            note = "some rules cannot be checked" if indexes else "all rules are checked now"
+            yield Step("policies", "update", plan.after["policies"][name], stored, stored, (note,))
 
 
 def _idle_globs(plan: Plan, tools: KnownTools) -> Iterator[str]:
@@ -159,6 +178,3 @@ def _idle_globs(plan: Plan, tools: KnownTools) -> Iterator[str]:
             idle = [glob for glob in entry.allow if not any(fnmatchcase(name, glob) for name in known or ())]
             if known is not None and idle:
                 yield f"bundle {bundle.name}: {entry.connector} has no tool called {', '.join(idle)}"
-
-
-__all__ = ("KnownTools", "PolicyEntry", "checked")

@@ -5,6 +5,8 @@ writing them down is the export. Fields that a file may leave alone are None whe
 file brings back nobody who was deactivated, and no agent that was suspended.
 """
 
+# ruff: noqa: RUF009 (`of` makes dataclass fields, as `field` does)
+
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,11 +19,23 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from governance.conditions import ConditionError, compile_condition
+from governance.manifest.fields import (
+    NAME,
+    Choice,
+    Flag,
+    ListOf,
+    Moment,
+    Number,
+    Record,
+    Schema,
+    Text,
+    gather,
+    nearest,
+    of,
+)
+from governance.manifest.reader import BadManifest, Fault, Node, Place, read
 from governance.models.secrets import HEADER_NAME_PATTERN
 from governance.time_of_day import WEEKDAYS
-
-from .fields import NAME, Choice, Flag, ListOf, Moment, Number, Record, Schema, Text, gather, nearest, of
-from .reader import BadManifest, Fault, Node, Place, read
 
 API_VERSION = "gatehouse/v1"
 FINDINGS = ("injection", "personal_data", "secret")
@@ -95,6 +109,10 @@ class Entry:
         """What shall hold after applying this over `before`: fields left out keep what they must not change."""
         return self
 
+    def switched_off(self) -> tuple[str, str]:
+        """The field that takes a stored entity out of use and the word for it; empty while it is in use."""
+        return "", ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationEntry(Entry):
@@ -157,6 +175,9 @@ class PersonEntry(Entry):
             return before
         return replace(self, active=None) if self.active else self
 
+    def switched_off(self) -> tuple[str, str]:
+        return ("active", "deactivated") if self.is_deactivated else ("", "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueFrom:
@@ -207,6 +228,9 @@ class ConnectorEntry(Entry):
         if self.enabled is None and before is not None:
             return replace(self, enabled=before.enabled)
         return replace(self, enabled=None) if self.enabled else self
+
+    def switched_off(self) -> tuple[str, str]:
+        return ("enabled", "disabled") if self.enabled is False else ("", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +294,8 @@ class PolicyEntry(Entry):
     name: str = of(_NAME)
     title: str = of(_TITLE, "")
     rules: tuple[RuleEntry, ...] = of(ListOf(Record(RuleEntry)), ())
+    unchecked: frozenset[int] = field(default=frozenset(), compare=False)
+    """Of a stored policy: the rules, from 0, whose condition was not held against the tools it is about."""
 
     def references(self) -> Iterator[Reference]:
         for position, rule in enumerate(self.rules):
@@ -331,6 +357,9 @@ class AgentEntry(Entry):
         if self.status is None and before is not None:
             return replace(self, status=before.status)
         return replace(self, status=None) if self.status == "live" else self
+
+    def switched_off(self) -> tuple[str, str]:
+        return ("status", self.status) if self.status else ("", "")
 
 
 SECTIONS: Mapping[str, type[Entry]] = {
@@ -441,8 +470,17 @@ def fault_at(entry: Entry, key: str, message: str) -> Fault:
     node = entry.node
     if node is None:
         return Fault(Place("stored already", 0), f"{entry.key}: {key}", message)
-    child = node.members().get(key, node)
-    return Fault(child.place, f"{node.path}.{key}", message)
+    return Fault(_deepest(node, key).place, f"{node.path}.{key}", message)
+
+
+def _deepest(node: Node, key: str) -> Node:
+    """The node that `rules[0].approvers` leads to, as far as the file goes."""
+    for step in re.findall(r"\w+", key):
+        found = node.value[int(step)] if isinstance(node.value, list) else node.value.get(step)
+        if found is None:
+            break
+        node = found
+    return node
 
 
 def dump(manifest: Manifest) -> dict[str, Any]:
@@ -450,7 +488,10 @@ def dump(manifest: Manifest) -> dict[str, Any]:
     plain: dict[str, Any] = {"apiVersion": API_VERSION}
     for kind, entries in manifest.sections.items():
         dumped = [dump_entry(entry) for entry in entries]
-        plain[kind] = dumped[0] if kind == "organization" else dumped
+        if kind != "organization":
+            plain[kind] = dumped
+        elif dumped:
+            plain[kind] = dumped[0]
     return plain
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from django.db.models import Prefetch
 
 from governance import models
-
-from .schema import (
+from governance.manifest.schema import (
     AgentEntry,
     Approvers,
     BundleEntry,
@@ -77,11 +76,16 @@ def _connectors() -> Iterator[Entry]:
 
 
 def _policies() -> Iterator[Entry]:
-    rules = Prefetch("rules", models.Rule.objects.order_by("position"))
+    in_order = Prefetch("rules", models.Rule.objects.order_by("position"))
     versions = models.PolicyVersion.objects.filter(state="published").select_related("policy")
-    for row in versions.prefetch_related(rules).order_by("policy__name"):
-        entries = tuple(_rule(rule) for rule in row.rules.all())
-        yield PolicyEntry(name=row.policy.name, title=row.policy.title, rules=entries)
+    for row in versions.prefetch_related(in_order).order_by("policy__name"):
+        rules = list(row.rules.all())
+        yield PolicyEntry(
+            name=row.policy.name,
+            title=row.policy.title,
+            rules=tuple(_rule(rule) for rule in rules),
+            unchecked=frozenset(index for index, rule in enumerate(rules) if not rule.is_checked),
+        )
 
 
 def _rule(row: models.Rule) -> RuleEntry:

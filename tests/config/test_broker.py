@@ -45,12 +45,23 @@ def test_messages_leave_in_order_once_and_for_good(tmp_path: Path):
                 queue.put({"id": number})
         with receiver.SimpleQueue("wake") as queue:
             assert queue.qsize() == 3
-            assert [queue.get(timeout=5).payload["id"] for _ in range(3)] == [0, 1, 2]
+            taken = [queue.get(timeout=5) for _ in range(3)]
+            assert [message.payload["id"] for message in taken] == [0, 1, 2]
+            for message in taken:
+                message.ack()
             with pytest.raises(queue.Empty):
                 queue.get_nowait()
     with sqlite3.connect(tmp_path / "broker.sqlite3") as file:
         assert file.execute("SELECT count(*) FROM message").fetchone() == (0,)
     file.close()
+
+
+def test_what_a_closing_taker_did_not_finish_goes_to_the_next(tmp_path: Path):
+    with connection(tmp_path) as sender, sender.SimpleQueue("wake") as queue:
+        queue.put({"id": 1})
+    for _ in range(2):
+        with connection(tmp_path) as receiver, receiver.SimpleQueue("wake") as queue:
+            assert queue.get(timeout=5).payload == {"id": 1}
 
 
 def test_many_takers_share_without_losing_or_doubling(tmp_path: Path):

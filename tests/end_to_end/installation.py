@@ -16,7 +16,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -25,7 +24,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -105,16 +104,6 @@ class Installation:
         """`environment` holds the values that the manifest's `value_from: {env: NAME}` names."""
         file = self.folder / "manifest.json"
         file.write_text(json.dumps({"apiVersion": "gatehouse/v1", **manifest}))
-        if not (REPOSITORY / "gateway/management/commands/apply.py").exists():  # INTERIM
-            done = subprocess.run(
-                [sys.executable, "/tmp/e2e_apply.py", str(file)],
-                env=self.environment | environment | {"PYTHONPATH": str(REPOSITORY)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            return done.stdout
         return self.manage("apply", str(file), environment=environment).stdout
 
     def issue_key(self, agent: str, **options: str) -> str:
@@ -266,10 +255,16 @@ def drop_database(admin_url: str, url: str) -> None:
     on_server(admin_url, f'DROP DATABASE IF EXISTS "{urlsplit(url).path[1:]}" WITH (FORCE)')
 
 
-def remove_templates() -> None:
+def remove_folder() -> None:
     """For the end of the test process."""
     if migrated_folder.cache_info().currsize:
         shutil.rmtree(migrated_folder(), ignore_errors=True)
+
+
+def remove_database(admin_url: str) -> None:
+    """See remove_folder."""
+    if migrated_database.cache_info().currsize:
+        drop_database(admin_url, with_database(admin_url, migrated_database(admin_url)))
 
 
 def make_keys(folder: Path) -> None:

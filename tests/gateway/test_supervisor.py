@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from gateway import supervisor
 
-supervisor.FIRST_BACKOFF_SECONDS = 0.1
+supervisor.ORPHAN_GRACE_SECONDS = 1.0
 folder, names = Path(sys.argv[1]), sys.argv[2:]
 
 def overdue():
@@ -122,8 +122,8 @@ def test_a_second_signal_cuts_the_drain_short(supervise):
 
 
 def test_children_end_when_the_supervisor_is_killed(supervise):
-    run = supervise("plain", "parent")
-    children = [run.started("plain"), run.started("parent")]
+    run = supervise("plain", "parent", "stubborn")
+    children = [run.started(name) for name in ("plain", "parent", "stubborn")]
     run.process.kill()
     eventually(lambda: all(is_gone(pid) for pid in [*children, *run.pids("grandchild")]))
 

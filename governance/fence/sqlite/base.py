@@ -83,6 +83,7 @@ class DatabaseWrapper(SQLiteDatabaseWrapper):
             self.unlock()
             if self._lock is not None:
                 self._lock.close()
+                self._lock = None
 
     def lock_for_writing(self) -> None:
         """Raises OperationalError when another process keeps the lock for 2 s."""

@@ -1,0 +1,88 @@
+import os
+import sys
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import connection
+
+from gateway import actions
+from gateway.console.one_time_login import one_time_login_url
+from gateway.demo.helpdesk import Helpdesk
+from gateway.demo.organization import AGENT, PEOPLE, Demo
+from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue_writer, parts_of
+from gateway.readiness import wait_until_ready
+from gateway.supervisor import Part, Supervisor
+from governance.models import Connector, User
+
+BY = "command:up"
+OWNER = "owner@example.com"
+LOOPBACK = "127.0.0.0/8"
+
+
+class Command(BaseCommand):
+    help = "Starts everything on this machine with the embedded default, and the demo organisation (DEMO=0: without)."
+
+    def handle(self, **_: Any) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        owner = User.objects.filter(is_superuser=True, is_active=True).order_by("created_at").first()
+        owner = owner or actions.make_owner(OWNER, by=BY)
+        parts: list[Part] = []
+        lines = [f"  owner      {owner.email}  {one_time_login_url(owner)}"]
+        if os.environ.get("DEMO", "1") != "0":
+            demo = Demo(Helpdesk(settings.DATA_DIR / "demo", settings.BASE_DIR))
+            parts.append(self._start_demo(demo))
+            lines += self._demo_lines(demo)
+        parts += [part for name in PARTS for part in parts_of(name, processes=settings.GATEWAY_PROCESSES)]
+        connection.close()
+        threading.Thread(target=self._announce, args=[lines], daemon=True).start()
+        sys.exit(Supervisor(parts, drain_seconds=KILL_AFTER_SECONDS, overdue=overdue_writer()).run())
+
+    def _start_demo(self, demo: Demo) -> Part:
+        """Its helpdesk is on loopback, which connectors may not reach unless somebody says so; the demo does."""
+        os.environ.setdefault("UPSTREAM_ALLOWED_NETWORKS", LOOPBACK)
+        settings.UPSTREAM_ALLOWED_NETWORKS = settings.UPSTREAM_ALLOWED_NETWORKS or demo.networks
+        port = demo.helpdesk.prepare()
+        if not Connector.objects.filter(name="helpdesk").exists():
+            demo.load(port, by=BY)
+        demo.follow_port(port, by=BY)
+        return demo.helpdesk.part(port)
+
+    def _demo_lines(self, demo: Demo) -> list[str]:
+        people = User.objects.filter(email__in=PEOPLE, is_active=True)
+        logins = [f"  {PEOPLE[person.email]:<10} {person.email}  {one_time_login_url(person)}" for person in people]
+        key = demo.agent_key(by=BY)
+        if key is None:
+            return [
+                *logins,
+                "",
+                f"The demo agent {AGENT} is not live any more: its owner was offboarded or it was retired.",
+            ]
+        url = f"{settings.PUBLIC_URL}/mcp/support"
+        return [
+            *logins,
+            "",
+            f"Agent {AGENT} may use {url} with this key:",
+            f"  {key}",
+            "",
+            "Claude Code:",
+            f'  claude mcp add --transport http gatehouse {url} --header "Authorization: Bearer {key}"',
+            "Any shell:",
+            f"  curl -s {url} -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\",
+            '    -d \'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\'',
+        ]
+
+    def _announce(self, lines: list[str]) -> None:
+        if not wait_until_ready(settings.HOST, settings.PORT):
+            self.stderr.write("The gateway did not become ready; its log above says why.")
+            return
+        head = [
+            "",
+            f"Gatehouse is ready: {settings.PUBLIC_URL}/admin/",
+            "",
+            "One-time logins, each works once within 24 hours:",
+        ]
+        self.stdout.write("\n".join([*head, *lines, "", "Ctrl-C stops everything."]))
+        self.stdout.flush()

@@ -1,0 +1,124 @@
+"""Applying a manifest, across rooms: read, discover, then write in one transaction with its evidence."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from connectors.base import UpstreamAuth, UpstreamSpec
+from connectors.kinds import KINDS
+from gateway.actions import act
+from gateway.discovery import LONGEST_REQUEST_SECONDS, OpenAuth, Question, discover
+from governance.facts import Fact, Recorder
+from governance.manifest.apply import Overtaken, carry_out, take_in
+from governance.manifest.plan import Plan
+from governance.manifest.prepare import Prepared, prepare, wanted_connectors, with_tools
+from governance.manifest.schema import ConnectorEntry, Manifest, SecretEntry, Source, parse
+from governance.manifest.values import SecretValue, read_values
+from governance.models import SecretVersion
+from governance.registry import Catalogue
+from governance.vault import VaultError, auth_headers, keyring, open_secret_version
+
+ATTEMPTS = 5
+
+
+class StillMoving(Exception):
+    """Others kept changing the configuration while this was planned; nothing was applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A manifest read from its files, with the values that it points to."""
+
+    manifest: Manifest
+    values: Mapping[str, SecretValue] = field(repr=False)
+    files: tuple[str, ...]
+
+
+def read_wish(sources: Iterable[Source]) -> Wish:
+    """Raises BadManifest."""
+    named = tuple(sources)
+    manifest = parse(named, kinds=KINDS)
+    return Wish(manifest, read_values(manifest), tuple(source.file for source in named))
+
+
+def preview(wish: Wish, *, prune: bool) -> Plan:
+    """What `apply_manifest` would do. Asks the upstreams, changes nothing. Raises Refused or VaultError."""
+    first = prepare(wish.manifest, values=wish.values, prune=prune)
+    return with_tools(first, _ask_upstreams(first, wish)).plan
+
+
+def apply_manifest(wish: Wish, *, by: str, prune: bool) -> Plan:
+    """Makes it so; an empty plan means there was nothing to do. Raises Refused, VaultError or StillMoving."""
+    first = prepare(wish.manifest, values=wish.values, prune=prune)
+    catalogues = _ask_upstreams(first, wish)
+    for _ in range(ATTEMPTS):
+        prepared = with_tools(prepare(wish.manifest, values=wish.values, prune=prune), catalogues)
+        try:
+            _write(prepared, wish, catalogues, by=by)
+        except Overtaken:
+            continue
+        return prepared.plan
+    raise StillMoving
+
+
+def _write(prepared: Prepared, wish: Wish, catalogues: Mapping[str, Catalogue], *, by: str) -> None:
+    def work(record: Recorder, now: datetime) -> None:
+        if prepared.plan.is_empty:
+            take_in(catalogues, by=by, record=record, now=now)
+            return
+        carry_out(prepared, values=wish.values, catalogues=catalogues, by=by, record=record, now=now)
+        record(_applied(prepared.plan, wish))
+
+    act(work, by=by)
+
+
+def _applied(plan: Plan, wish: Wish) -> Fact:
+    actions: dict[str, int] = {}
+    for step in plan.steps:
+        actions[step.action] = actions.get(step.action, 0) + 1
+    details: dict[str, Any] = {"files": list(wish.files), "actions": actions, "warnings": len(plan.warnings)}
+    return Fact("manifest.applied", "organization", details)
+
+
+def _ask_upstreams(prepared: Prepared, wish: Wish) -> dict[str, Catalogue]:
+    entries = wanted_connectors(prepared)
+    secrets: Mapping[str, SecretEntry] = prepared.plan.after["secrets"]
+    stored = _stored_versions(entry.secret for entry in entries)
+    return discover(
+        Question(_spec(entry), _opener(secrets.get(entry.secret), stored, wish.values)) for entry in entries
+    )
+
+
+def _spec(entry: ConnectorEntry) -> UpstreamSpec:
+    return UpstreamSpec(
+        connector_id=entry.name,
+        name=entry.name,
+        kind=entry.kind,
+        urls=entry.urls,
+        timeout_seconds=min(entry.timeout_seconds, LONGEST_REQUEST_SECONDS),
+    )
+
+
+def _stored_versions(secrets: Iterable[str]) -> dict[str, SecretVersion]:
+    live = SecretVersion.objects.filter(retired_at=None, secret__name__in=list(secrets))
+    return {version.secret.name: version for version in live.select_related("secret")}
+
+
+def _opener(
+    secret: SecretEntry | None, stored: Mapping[str, SecretVersion], given: Mapping[str, SecretValue]
+) -> OpenAuth:
+    """The manifest's own value comes first: that of a new secret is stored only after the discovery."""
+    if secret is None:
+        return UpstreamAuth
+
+    def open_auth() -> UpstreamAuth:
+        if secret.name in given:
+            value = given[secret.name].text
+        elif secret.name in stored:
+            value = open_secret_version(stored[secret.name], keyring=keyring())
+        else:
+            raise VaultError(f"The secret {secret.name} has no value yet.")
+        return UpstreamAuth(auth_headers(secret.kind, secret.header, value), secret.name)
+
+    return open_auth

@@ -1,0 +1,148 @@
+"""Freezes, and the one row of the organisation."""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from gateway.console.base import GovernedModelAdmin, Switch, display, person_of
+from governance.facts import Fact
+from governance.models import Freeze, Organization
+
+
+class FreezeForm(forms.ModelForm):  # type: ignore[type-arg]
+    everything = forms.BooleanField(required=False, widget=Switch, help_text="Stops every call of every agent.")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        chosen = [name for name in ("everything", "agent", "connector", "tool") if cleaned.get(name)]
+        if len(chosen) != 1:
+            raise ValidationError("Choose exactly one: everything, an agent, a connector, or a tool.")
+        if cleaned.get("ends_at") and cleaned["ends_at"] <= timezone.now():
+            self.add_error("ends_at", "This is in the past; leave it empty to freeze until it is lifted.")
+        return cleaned
+
+
+class FreezeState(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("in-force", "In force"), ("over", "Over")]
+
+    def queryset(self, request: HttpRequest, freezes: QuerySet[Freeze]) -> QuerySet[Freeze]:
+        if not self.value():
+            return freezes
+        in_force = Q(lifted_at=None) & (Q(ends_at=None) | Q(ends_at__gt=timezone.now()))
+        return freezes.filter(in_force) if self.value() == "in-force" else freezes.exclude(in_force)
+
+
+@admin.register(Freeze)
+class FreezeAdmin(GovernedModelAdmin):
+    """Set here, lifted by action; a freeze that was set is history and is not edited."""
+
+    form = FreezeForm
+    list_display = ("target", "state", "reason", "created_at", "created_by", "ends_at", "lifted_at", "lifted_by")
+    list_filter = (FreezeState,)
+    list_select_related = ("agent", "connector", "tool__connector")
+    search_fields = ("reason", "agent__name", "connector__name", "tool__name", "created_by")
+    autocomplete_fields = ("agent", "connector", "tool")
+    actions = ("lift",)
+    add_fieldsets = (
+        (
+            "What to stop",
+            {
+                "fields": ("everything", "agent", "connector", "tool"),
+                "description": "Takes effect when you save: no further call starts.",
+            },
+        ),
+        ("Why, and how long", {"fields": ("reason", "ends_at")}),
+    )
+    fields = ("target", "state", "reason", "created_at", "created_by", "ends_at", "lifted_at", "lifted_by")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Freeze | None = None) -> Any:
+        return super().get_fieldsets(request, obj) if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Freeze | None = None) -> tuple[str, ...]:
+        return self.fields if obj else ()
+
+    def has_change_permission(self, request: HttpRequest, obj: Freeze | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Freeze | None = None) -> bool:
+        return False
+
+    def has_lift_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("governance.change_freeze")
+
+    def save_model(self, request: HttpRequest, obj: Freeze, form: Any, change: bool) -> None:
+        obj.created_by = person_of(request)
+        super().save_model(request, obj, form, change)
+        self._tell(request, "freeze.set", obj)
+
+    def _tell(self, request: HttpRequest, kind: str, freeze: Freeze) -> None:
+        details = {"freeze": str(freeze.pk), "ends_at": freeze.ends_at, "reason": freeze.reason}
+        self.by(request)["record"](Fact(kind, freeze.target, details))
+
+    @display(description="Target")
+    def target(self, freeze: Freeze) -> str:
+        return freeze.target
+
+    @display(description="State", label={"in force": "danger", "lifted": "success", "ended": "info"})
+    def state(self, freeze: Freeze) -> str:
+        if freeze.lifted_at:
+            return "lifted"
+        return "ended" if freeze.ends_at and freeze.ends_at <= timezone.now() else "in force"
+
+    @admin.action(description="Lift selected freezes", permissions=["lift"])
+    def lift(self, request: HttpRequest, freezes: QuerySet[Freeze]) -> HttpResponse | None:
+        freezes = freezes.filter(lifted_at=None)
+        if not self.confirmed(request):
+            effect = "What they stopped can be called again at once, as far as roles and rules allow."
+            return self.preview(request, freezes, action="lift", verb="Lift", effect=effect)
+        lifted = [freeze for freeze in freezes if self._lift(request, freeze)]
+        self.message_user(request, f"{len(lifted)} freezes lifted.", messages.SUCCESS)
+        return None
+
+    def _lift(self, request: HttpRequest, freeze: Freeze) -> bool:
+        rows = Freeze.objects.filter(pk=freeze.pk, lifted_at=None)
+        if not rows.update(lifted_at=timezone.now(), lifted_by=person_of(request)):
+            return False
+        self._tell(request, "freeze.lifted", freeze)
+        return True
+
+
+class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
+    timezone = forms.CharField(help_text="As in America/New_York. Schedules and business hours are read in it.")
+
+    def clean_timezone(self) -> str:
+        name = str(self.cleaned_data["timezone"])
+        if name not in available_timezones():
+            raise ValidationError("There is no such time zone; write one as in America/New_York.")
+        return name
+
+
+@admin.register(Organization)
+class OrganizationAdmin(GovernedModelAdmin):
+    form = OrganizationForm
+    list_display = ("name", "timezone", "policy_names")
+    autocomplete_fields = ("policies",)
+    fieldsets = (
+        (None, {"fields": ("name", "timezone")}),
+        ("Rules", {"fields": ("policies",), "description": "Bind every call of every agent."}),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(super().has_add_permission(request)) and not Organization.objects.exists()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
+        return False
+
+    @display(description="Rules")
+    def policy_names(self, organization: Organization) -> str:
+        return ", ".join(policy.name for policy in organization.policies.all())

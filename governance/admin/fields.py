@@ -1,0 +1,66 @@
+"""Form fields for what the database keeps as JSON and people write as lines or ticks."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from gateway.console.base import CheckboxList, ClockInput, MultiLineText
+from governance.models.base import name_validator
+
+_UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
+
+
+class Lines(forms.CharField):
+    """A list of texts, one a line; empty lines do not count."""
+
+    def __init__(self, *, check: Any = None, rows: int = 3, **options: Any) -> None:
+        super().__init__(widget=MultiLineText(attrs={"rows": rows}), **options)
+        self._check = check
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or []))
+
+    def to_python(self, value: Any) -> Any:
+        lines = value.splitlines() if isinstance(value, str) else value or []
+        return [line.strip() for line in lines if line.strip()]
+
+    def run_validators(self, value: Any) -> None:
+        for line in value if self._check else ():
+            self._check(line)
+
+
+def check_web_address(address: str) -> None:
+    """The message never repeats the address: a mistaken one may hold a password."""
+    try:
+        parts = urlsplit(address)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_web = False
+    if not is_web or _UNFIT_FOR_URL.search(address):
+        raise ValidationError("Write full addresses that start with http:// or https://, one a line.")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValidationError("An address here has no user, password or fragment; a secret goes into the vault.")
+
+
+def check_label(label: str) -> None:
+    name_validator(label)
+
+
+class Ticks(forms.MultipleChoiceField):
+    """Several of a few known values, as checkboxes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, widget=CheckboxList, **options)
+
+
+class ClockTime(forms.TimeField):
+    """A time of day to the minute, or none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, widget=ClockInput(format="%H:%M"), **options)

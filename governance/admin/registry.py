@@ -1,0 +1,250 @@
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display, pretty_json, visible
+from governance import registry
+from governance.admin.fields import Lines, check_label, check_web_address
+from governance.models import Connector, Tool, ToolDefinition
+
+DEFINITION_COLOURS = {
+    ToolDefinition.Status.WAITING: "warning",
+    ToolDefinition.Status.PINNED: "success",
+    ToolDefinition.Status.SUPERSEDED: "info",
+    ToolDefinition.Status.REJECTED: "danger",
+}
+
+
+class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
+    urls = Lines(
+        label="Addresses",
+        check=check_web_address,
+        help_text="One a line, e.g. https://helpdesk.example.com/mcp. Several are replicas of the same system.",
+    )
+
+
+@admin.register(Connector)
+class ConnectorAdmin(GovernedModelAdmin):
+    form = ConnectorForm
+    parts = (Tool, ToolDefinition)
+    list_display = ("name", "title", "health", "addresses", "secret", "new_tools", "tool_count", "last_seen_at")
+    list_filter = ("is_enabled", "new_tools")
+    list_select_related = ("secret",)
+    search_fields = ("name", "title", "urls")
+    autocomplete_fields = ("secret",)
+    readonly_fields = ("kind", "health", "last_error_shown", "last_seen_at", "protocol_version")
+    fieldsets = (
+        (None, {"fields": ("name", "title", "kind", "is_enabled")}),
+        (
+            "How to reach it",
+            {
+                "fields": ("urls", "secret", "timeout_seconds"),
+                "description": "The secret is presented to the system by the gateway; agents never see it.",
+            },
+        ),
+        (
+            "Tools",
+            {
+                "fields": ("new_tools",),
+                "description": "Definitions found at the first contact are pinned. This is about later ones.",
+            },
+        ),
+        ("Health", {"fields": ("health", "last_error_shown", "last_seen_at", "protocol_version")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connector]:
+        return super().get_queryset(request).annotate(tool_total=Count("tools"))  # type: ignore[no-any-return]
+
+    @display(
+        description="Health",
+        label={"ok": "success", "failing": "danger", "not seen yet": "warning", "disabled": "info"},
+    )
+    def health(self, connector: Connector) -> str:
+        if not connector.is_enabled:
+            return "disabled"
+        if connector.last_error:
+            return "failing"
+        return "ok" if connector.last_seen_at else "not seen yet"
+
+    @display(description="Addresses")
+    def addresses(self, connector: Connector) -> str:
+        first, *others = connector.urls or ("",)
+        return f"{first} (+{len(others)})" if others else str(first)
+
+    @display(description="Last error")
+    def last_error_shown(self, connector: Connector) -> str:
+        return visible(connector.last_error)
+
+    @display(description="Tools", ordering="tool_total")
+    def tool_count(self, connector: Any) -> int:
+        return int(connector.tool_total)
+
+
+class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
+    data_classes = Lines(
+        required=False,
+        check=check_label,
+        help_text="What kind of data it touches, one a line, e.g. customer-finance. Rules can test these.",
+    )
+
+
+class DefinitionInline(ReadOnlyInline):
+    model = ToolDefinition
+    fields = ("status", "short_digest", "seen_at", "decided_by")
+    readonly_fields = fields
+    verbose_name_plural = "definitions"
+
+    @display(description="Digest")
+    def short_digest(self, definition: ToolDefinition) -> str:
+        return definition.digest[:12]
+
+
+class Quarantined(admin.SimpleListFilter):
+    title = "quarantine"
+    parameter_name = "quarantine"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "In quarantine"), ("no", "Not in quarantine")]
+
+    def queryset(self, request: HttpRequest, tools: QuerySet[Tool]) -> QuerySet[Tool]:
+        return tools.filter(quarantined_at__isnull=self.value() == "no") if self.value() else tools
+
+
+@admin.register(Tool)
+class ToolAdmin(GovernedModelAdmin):
+    """Tools come by discovery; here they are classified, and taken out of reach."""
+
+    form = ToolForm
+    list_display = ("name", "connector", "risk_shown", "is_read_only", "classes", "quarantine_shown")
+    list_filter = ("connector", "risk", "is_read_only", Quarantined)
+    list_select_related = ("connector",)
+    search_fields = ("name", "connector__name")
+    readonly_fields = ("connector", "name", "quarantined_at", "quarantine_reason")
+    inlines = (DefinitionInline,)
+    actions = ("quarantine", "release")
+    fieldsets = (
+        (None, {"fields": ("connector", "name")}),
+        (
+            "Classification",
+            {
+                "fields": ("risk", "is_read_only", "data_classes"),
+                "description": "Your word, not the upstream's: what it says of itself is never trusted here.",
+            },
+        ),
+        ("Quarantine", {"fields": ("quarantined_at", "quarantine_reason")}),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Tool | None = None) -> bool:
+        return False
+
+    @display(description="Risk", label={"low": "info", "medium": "warning", "high": "danger"}, ordering="risk")
+    def risk_shown(self, tool: Tool) -> tuple[str, str]:
+        return tool.risk, tool.get_risk_display()
+
+    @display(description="Data classes")
+    def classes(self, tool: Tool) -> str:
+        return ", ".join(tool.data_classes)
+
+    @display(description="Quarantine", label={"quarantined": "danger"}, ordering="quarantined_at")
+    def quarantine_shown(self, tool: Tool) -> str:
+        return "quarantined" if tool.quarantined_at else ""
+
+    @admin.action(description="Quarantine selected tools", permissions=["change"])
+    def quarantine(self, request: HttpRequest, tools: QuerySet[Tool]) -> HttpResponse | None:
+        tools = tools.filter(quarantined_at=None)
+        if not self.confirmed(request):
+            effect = "No agent can reach them from this moment, until they are released."
+            return self.preview(request, tools, action="quarantine", verb="Quarantine", effect=effect)
+        done = list(tools.select_related("connector"))
+        for tool in done:
+            registry.quarantine(tool, reason="Set in the admin", **self.performed(request))
+        self.message_user(request, f"{len(done)} tools quarantined.", messages.SUCCESS)
+        return None
+
+    @admin.action(description="Release selected tools", permissions=["change"])
+    def release(self, request: HttpRequest, tools: QuerySet[Tool]) -> HttpResponse | None:
+        tools = tools.exclude(quarantined_at=None)
+        if not self.confirmed(request):
+            effect = "Agents whose roles give these tools can call them again at once."
+            return self.preview(request, tools, action="release", verb="Release", effect=effect)
+        done = list(tools.select_related("connector"))
+        for tool in done:
+            registry.release(tool, **self.by(request))
+        self.message_user(request, f"{len(done)} tools released.", messages.SUCCESS)
+        return None
+
+
+@admin.register(ToolDefinition)
+class ToolDefinitionAdmin(ReadOnlyModelAdmin):
+    """What an upstream says a tool is. Hostile until a human has read it."""
+
+    list_display = ("tool", "state", "short_digest", "seen_at", "decided_by")
+    list_filter = ("status", "tool__connector")
+    list_select_related = ("tool__connector",)
+    search_fields = ("tool__name", "tool__connector__name", "digest")
+    fields = ("tool", "status", "seen_at", "decided_by", "digest", "body_shown")
+    readonly_fields = ("body_shown",)
+    actions = ("pin", "reject")
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("governance.change_tooldefinition")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ToolDefinition]:
+        """Bodies may be large; only the page of one reads its own."""
+        return super().get_queryset(request).defer("body")  # type: ignore[no-any-return]
+
+    @display(description="Status", label=DEFINITION_COLOURS, ordering="status")
+    def state(self, definition: ToolDefinition) -> tuple[str, str]:
+        return definition.status, definition.get_status_display()
+
+    @display(description="Digest")
+    def short_digest(self, definition: ToolDefinition) -> str:
+        return definition.digest[:12]
+
+    @display(description="Definition")
+    def body_shown(self, definition: ToolDefinition) -> str:
+        return pretty_json(bytes(definition.body))
+
+    @admin.action(description="Pin selected definitions", permissions=["review"])
+    def pin(self, request: HttpRequest, definitions: QuerySet[ToolDefinition]) -> HttpResponse | None:
+        effect = "They are served to agents from this moment, in the place of those pinned before. Read them first."
+        return self._decide(request, definitions, registry.pin, action="pin", verb="Pin", effect=effect)
+
+    @admin.action(description="Reject selected definitions", permissions=["review"])
+    def reject(self, request: HttpRequest, definitions: QuerySet[ToolDefinition]) -> HttpResponse | None:
+        effect = "They stay rejected however often the upstream offers them; what is pinned goes on being served."
+        return self._decide(request, definitions, registry.reject, action="reject", verb="Reject", effect=effect)
+
+    def _decide(
+        self,
+        request: HttpRequest,
+        definitions: QuerySet[ToolDefinition],
+        decide: Callable[..., None],
+        *,
+        action: str,
+        verb: str,
+        effect: str,
+    ) -> HttpResponse | None:
+        waiting = definitions.filter(status=ToolDefinition.Status.WAITING).select_related("tool__connector")
+        if not self.confirmed(request):
+            return self.preview(request, waiting, action=action, verb=verb, effect=effect)
+        decided = [self._try(request, decide, definition) for definition in waiting]
+        self.message_user(request, f"{sum(decided)} definitions decided: {verb.lower()}.", messages.SUCCESS)
+        return None
+
+    def _try(self, request: HttpRequest, decide: Callable[..., None], definition: ToolDefinition) -> bool:
+        try:
+            with transaction.atomic():
+                decide(definition, **self.by(request))
+        except registry.NotDecidable as reason:
+            self.message_user(request, str(reason), messages.WARNING)
+            return False
+        return True

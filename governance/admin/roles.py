@@ -1,0 +1,116 @@
+from datetime import time
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from gateway.console.base import GovernedModelAdmin, display
+from governance.admin.fields import ClockTime, Ticks
+from governance.models import Role
+from governance.time_of_day import WEEKDAYS
+
+
+class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The weekly schedule as days and two times instead of JSON."""
+
+    days = Ticks(choices=[(day, day.title()) for day in WEEKDAYS], help_text="None ticked means every day.")
+    opens = ClockTime(label="From")
+    closes = ClockTime(label="To")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        schedule = self.instance.schedule
+        if schedule:
+            self.initial["days"] = schedule.get("days", [])
+            self.initial["opens"] = time.fromisoformat(schedule["from"])
+            self.initial["closes"] = time.fromisoformat(schedule["to"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        opens, closes, days = cleaned.get("opens"), cleaned.get("closes"), cleaned.get("days") or []
+        if (opens is None) != (closes is None) or (days and opens is None):
+            raise ValidationError("A weekly schedule needs both times.")
+        if opens is not None and opens == closes:
+            raise ValidationError("The schedule would end when it begins.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Any:
+        if "opens" in self.cleaned_data:
+            self.instance.schedule = self._schedule()
+        return super().save(commit)
+
+    def _schedule(self) -> dict[str, Any]:
+        opens, closes = self.cleaned_data["opens"], self.cleaned_data["closes"]
+        if opens is None:
+            return {}
+        days = [day for day in WEEKDAYS if day in self.cleaned_data["days"]]
+        window = {"from": f"{opens:%H:%M}", "to": f"{closes:%H:%M}"}
+        return {"days": days, **window} if days else window
+
+
+@admin.register(Role)
+class RoleAdmin(GovernedModelAdmin):
+    form = RoleForm
+    list_display = ("name", "title", "bundle_names", "agent_names", "holders", "starts_at", "ends_at", "hours")
+    list_filter = ("bundles",)
+    search_fields = ("name", "title", "bundles__name", "agents__name")
+    autocomplete_fields = ("bundles", "agents", "teams", "people")
+    fieldsets = (
+        (None, {"fields": ("name", "title")}),
+        ("What", {"fields": ("bundles",), "description": "Every tool of these bundles, under their rules."}),
+        (
+            "Who",
+            {
+                "fields": ("agents", "teams", "people"),
+                "description": "An agent's own calls take the roles given to the agent; teams and people count "
+                "when it acts on behalf of a person.",
+            },
+        ),
+        ("When", {"fields": ("starts_at", "ends_at"), "description": "Empty means always."}),
+        (
+            "Weekly schedule",
+            {
+                "fields": ("days", "opens", "closes"),
+                "description": "In the organization's time zone. It may pass midnight.",
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Role]:
+        return super().get_queryset(request).prefetch_related("bundles", "agents", "teams", "people")  # type: ignore[no-any-return]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Role | None = None) -> Any:
+        """Those who only look see the stored schedule: the form's own fields exist for those who may change it."""
+        if self.has_change_permission(request, obj) or (obj is None and self.has_add_permission(request)):
+            return self.fieldsets
+        return (*self.fieldsets[:-1], ("Weekly schedule", {"fields": ("hours",)}))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Role | None = None) -> tuple[str, ...]:
+        return ("hours",)
+
+    @display(description="Bundles", label=True)
+    def bundle_names(self, role: Role) -> list[str]:
+        return [bundle.name for bundle in role.bundles.all()]
+
+    @display(description="Agents")
+    def agent_names(self, role: Role) -> str:
+        return _few([agent.name for agent in role.agents.all()])
+
+    @display(description="Teams and people")
+    def holders(self, role: Role) -> str:
+        return _few([str(holder) for holder in (*role.teams.all(), *role.people.all())])
+
+    @display(description="Schedule")
+    def hours(self, role: Role) -> str:
+        if not role.schedule:
+            return "always"
+        days = ", ".join(role.schedule.get("days") or ["every day"])
+        return f"{days} {role.schedule['from']}–{role.schedule['to']}"
+
+
+def _few(names: list[str], *, shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,306 @@
+"""Carries a plan out, inside the caller's one governed transaction, with one fact of evidence for each step."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from governance import models
+from governance.agent_keys import retire_agent
+from governance.bundles import publish_bundle, withdraw_bundle
+from governance.facts import Fact, Recorder
+from governance.manifest.plan import ORDER, Step
+from governance.manifest.prepare import Prepared
+from governance.manifest.schema import (
+    LABELS,
+    AgentEntry,
+    BundleEntry,
+    ConnectorEntry,
+    OrganizationEntry,
+    PersonEntry,
+    PolicyEntry,
+    RoleEntry,
+    RuleEntry,
+    Schedule,
+    SecretEntry,
+    TeamEntry,
+)
+from governance.manifest.values import SecretValue
+from governance.policies import publish_policy, withdraw_policy
+from governance.registry import Catalogue, register
+from governance.snapshot_builder import read_epoch
+from governance.vault import put_secret_value
+
+PAST = {
+    "create": "created",
+    "update": "changed",
+    "remove": "removed",
+    "deactivate": "deactivated",
+    "retire": "retired",
+    "disable": "disabled",
+    "withdraw": "withdrawn",
+}
+
+
+class Overtaken(Exception):
+    """Something governed changed since the plan was drawn; draw it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every step may need."""
+
+    by: str
+    record: Recorder
+    now: datetime
+    values: Mapping[str, SecretValue]
+    unchecked: Mapping[str, frozenset[int]]
+
+
+def carry_out(
+    prepared: Prepared,
+    *,
+    values: Mapping[str, SecretValue],
+    catalogues: Mapping[str, Catalogue],
+    by: str,
+    record: Recorder,
+    now: datetime,
+) -> None:
+    """Raises Overtaken when the plan no longer fits what is stored."""
+    if read_epoch() != prepared.epoch:
+        raise Overtaken
+    plan = prepared.plan
+    work = Work(by, record, now, values, plan.unchecked)
+    for kind in ORDER:
+        _WRITERS[kind]([step for step in plan.steps if step.kind == kind and step.after is not None], work)
+    for step in plan.steps:
+        if step.after is None:
+            _remove(step, work)
+    for step in plan.steps:
+        record(_fact(step))
+    take_in(catalogues, by=by, record=record, now=now)
+
+
+def take_in(catalogues: Mapping[str, Catalogue], *, by: str, record: Recorder, now: datetime) -> None:
+    """Registers what each connector's upstream answered, or notes why it did not."""
+    for connector in models.Connector.objects.filter(name__in=catalogues):
+        register(connector, catalogues[connector.name], by=by, record=record, now=now)
+
+
+def _fact(step: Step) -> Fact:
+    label = LABELS[step.kind]
+    details = {key: value for key, value in step.as_json().items() if key in ("before", "after", "notes")}
+    return Fact(f"{label}.{PAST[step.action]}", f"{label}:{step.key}", details)
+
+
+def _rows(model: type[Any], names: Iterable[str]) -> dict[str, Any]:
+    return {row.name: row for row in model.objects.filter(name__in=list(names))}
+
+
+def _ensure(model: type[Any], steps: Iterable[Step]) -> dict[str, Any]:
+    """The rows of the steps' entries, created bare where they are new, so that they may refer to each other."""
+    names = [step.key for step in steps]
+    rows = _rows(model, names)
+    return rows | {name: model.objects.create(name=name) for name in names if name not in rows}
+
+
+def _update(row: Any, **fields: Any) -> None:
+    """Writes only these columns, and only if one differs."""
+    if any(getattr(row, name) != value for name, value in fields.items()):
+        type(row).objects.filter(pk=row.pk).update(**fields)
+
+
+def _write_policies(steps: list[Step], work: Work) -> None:
+    rows = _ensure(models.Policy, steps)
+    for step in steps:
+        entry, before, row = step.after, step.before, rows[step.key]
+        assert isinstance(entry, PolicyEntry)
+        _update(row, title=entry.title)
+        unchecked = work.unchecked.get(step.key, frozenset())
+        if isinstance(before, PolicyEntry) and before.rules == entry.rules:
+            _mark_checked(row, unchecked)
+        else:
+            rules = [_rule(rule, is_checked=index not in unchecked) for index, rule in enumerate(entry.rules)]
+            publish_policy(row, rules=rules, by=work.by, record=work.record)
+
+
+def _rule(entry: RuleEntry, *, is_checked: bool) -> models.Rule:
+    return models.Rule(
+        effect=entry.effect,
+        tools=list(entry.tools),
+        on=entry.on,
+        condition=entry.when,
+        findings=list(entry.findings),
+        approvers=asdict(entry.approvers) if entry.approvers else {},
+        reason=entry.reason,
+        is_checked=is_checked,
+    )
+
+
+def _mark_checked(policy: models.Policy, unchecked: frozenset[int]) -> None:
+    rules = models.Rule.objects.filter(version__policy=policy, version__state="published").order_by("position")
+    for index, rule in enumerate(rules):
+        _update(rule, is_checked=index not in unchecked)
+
+
+def _write_organization(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, OrganizationEntry)
+        row = models.Organization.objects.first() or models.Organization.objects.create(name=entry.name)
+        _update(row, name=entry.name, timezone=entry.timezone)
+        row.policies.set(_rows(models.Policy, entry.policies).values())
+
+
+def _write_teams(steps: list[Step], work: Work) -> None:
+    rows = _ensure(models.Team, steps)
+    for step in steps:
+        entry, row = step.after, rows[step.key]
+        assert isinstance(entry, TeamEntry)
+        parent = models.Team.objects.get(name=entry.parent) if entry.parent else None
+        _update(row, title=entry.title, parent=parent)
+        row.policies.set(_rows(models.Policy, entry.policies).values())
+
+
+def _write_people(steps: list[Step], work: Work) -> None:
+    rows = {step.key: _person(step.key) for step in steps}
+    for step in steps:
+        entry, row = step.after, rows[step.key]
+        assert isinstance(entry, PersonEntry)
+        _update(
+            row,
+            name=entry.name,
+            is_staff=entry.staff,
+            duties=list(entry.duties),
+            manager=models.User.objects.get(email__iexact=entry.manager) if entry.manager else None,
+            is_active=not entry.is_deactivated,
+        )
+        row.teams.set(_rows(models.Team, entry.teams).values())
+
+
+def _person(email: str) -> models.User:
+    return models.User.objects.filter(email__iexact=email).first() or models.User.objects.create_user(email)
+
+
+def _write_secrets(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, SecretEntry)
+        fields = {"kind": entry.kind, "header_name": entry.header, "description": entry.description}
+        row, _ = models.Secret.objects.get_or_create(name=entry.name, defaults=fields)
+        _update(row, **fields)
+        if step.notes and entry.name in work.values:
+            row.refresh_from_db()
+            put_secret_value(row, value=work.values[entry.name].text, by=work.by, record=work.record, now=work.now)
+
+
+def _write_connectors(steps: list[Step], work: Work) -> None:
+    rows = _ensure(models.Connector, steps)
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, ConnectorEntry)
+        _update(
+            rows[step.key],
+            title=entry.title,
+            kind=entry.kind,
+            urls=list(entry.urls),
+            secret=models.Secret.objects.get(name=entry.secret) if entry.secret else None,
+            new_tools=entry.new_tools,
+            timeout_seconds=entry.timeout_seconds,
+            is_enabled=entry.enabled is not False,
+        )
+
+
+def _write_bundles(steps: list[Step], work: Work) -> None:
+    rows = _ensure(models.Bundle, steps)
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, BundleEntry)
+        _update(rows[step.key], title=entry.title)
+        if not (isinstance(step.before, BundleEntry) and _gives_same(step.before, entry)):
+            _publish(rows[step.key], entry, work)
+
+
+def _gives_same(before: BundleEntry, after: BundleEntry) -> bool:
+    fields = ("inherits", "tools", "names", "policies", "recording")
+    return all(getattr(before, name) == getattr(after, name) for name in fields)
+
+
+def _publish(bundle: models.Bundle, entry: BundleEntry, work: Work) -> None:
+    connectors = _rows(models.Connector, (tools.connector for tools in entry.tools))
+    publish_bundle(
+        bundle,
+        tools=[
+            models.BundleTool(connector=connectors[tools.connector], allow=list(tools.allow), deny=list(tools.deny))
+            for tools in entry.tools
+        ],
+        parents=_rows(models.Bundle, entry.inherits).values(),
+        policies=_rows(models.Policy, entry.policies).values(),
+        names=entry.names,
+        recording=entry.recording,
+        by=work.by,
+        record=work.record,
+    )
+
+
+def _write_roles(steps: list[Step], work: Work) -> None:
+    rows = _ensure(models.Role, steps)
+    for step in steps:
+        entry, row = step.after, rows[step.key]
+        assert isinstance(entry, RoleEntry)
+        schedule = _schedule(entry.schedule) if entry.schedule else {}
+        _update(row, title=entry.title, starts_at=entry.starts_at, ends_at=entry.ends_at, schedule=schedule)
+        row.bundles.set(_rows(models.Bundle, entry.bundles).values())
+        row.teams.set(_rows(models.Team, entry.teams).values())
+        row.people.set(models.User.objects.get(email__iexact=email) for email in entry.people)
+
+
+def _schedule(entry: Schedule) -> dict[str, Any]:
+    days = {"days": list(entry.days)} if entry.days else {}
+    return {**days, "from": entry.opens, "to": entry.closes}
+
+
+def _write_agents(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, AgentEntry)
+        owner = models.User.objects.get(email__iexact=entry.owner)
+        row, _ = models.Agent.objects.get_or_create(name=entry.name, defaults={"owner": owner})
+        _update(row, title=entry.title, purpose=entry.purpose, owner=owner)
+        row.roles.set(_rows(models.Role, entry.roles).values())
+        _write_status(row, entry.status or models.Agent.Status.LIVE, work)
+
+
+def _write_status(agent: models.Agent, status: str, work: Work) -> None:
+    if status == models.Agent.Status.RETIRED and agent.status != status:
+        retire_agent(agent, by=work.by, record=work.record, now=work.now)
+    else:
+        _update(agent, status=status)
+
+
+def _remove(step: Step, work: Work) -> None:
+    """Nothing that stays refers to it: the plan would have been refused."""
+    if step.kind == "bundles":
+        withdraw_bundle(models.Bundle.objects.get(name=step.key), record=work.record)
+    elif step.kind == "policies":
+        withdraw_policy(models.Policy.objects.get(name=step.key), record=work.record)
+    elif step.kind == "teams":
+        models.Team.objects.filter(parent__name=step.key).update(parent=None)
+        models.Team.objects.get(name=step.key).delete()
+    else:
+        _REMOVABLE[step.kind].objects.get(name=step.key).delete()
+
+
+_REMOVABLE: Mapping[str, type[Any]] = {"roles": models.Role, "secrets": models.Secret}
+
+_WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
+    "policies": _write_policies,
+    "organization": _write_organization,
+    "teams": _write_teams,
+    "people": _write_people,
+    "secrets": _write_secrets,
+    "connectors": _write_connectors,
+    "bundles": _write_bundles,
+    "roles": _write_roles,
+    "agents": _write_agents,
+}

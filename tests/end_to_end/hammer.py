@@ -1,0 +1,244 @@
+"""What the fence hammer runs in processes of its own: callers who commit intents, and people who take rights away.
+
+`python -m tests.end_to_end.hammer world GROUPS` fills a fresh installation, `call SECONDS [unfenced]` lets every agent
+call through the real pipeline up to the intent, `revoke GROUP SECONDS` ends and restores rights and prints what it saw.
+Each group is a person with her agents, a tool and a role, so that revokers do not undo each other's acts.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.db import connection  # noqa: E402
+from django.db.models.functions import Now  # noqa: E402
+
+from audit.models import EventRow  # noqa: E402
+from gateway import actions, refusals, runtime  # noqa: E402
+from gateway.call import Frame  # noqa: E402
+from gateway.commit.entry import Committed, Entry, EvidenceUnavailable  # noqa: E402
+from gateway.commit.group import GroupCommitter  # noqa: E402
+from gateway.evidence import not_sent_entry  # noqa: E402
+from gateway.pipeline import admit  # noqa: E402
+from gateway.recovery import first_id_at  # noqa: E402
+from gateway.refusals import Refusal  # noqa: E402
+from gateway.wiring import GatewayPorts  # noqa: E402
+from governance.fence.actor import governed_change  # noqa: E402
+from governance.freezes import FreezeTarget  # noqa: E402
+from governance.models import (  # noqa: E402
+    Agent,
+    AgentCredential,
+    Bundle,
+    BundleTool,
+    BundleVersion,
+    Connector,
+    Organization,
+    Role,
+    Tool,
+    ToolDefinition,
+    User,
+)
+
+BY = "person:hammer@example.com"
+AGENTS_PER_GROUP = 4
+SETTLE_SECONDS = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A right taken away. `before` intents existed when the act returned, `after` a moment later: the same ones."""
+
+    act: str
+    wait_ms: float
+    before: int
+    after: int
+
+
+def agent_name(group: int, number: int) -> str:
+    return f"agent-{group}-{number}"
+
+
+def token(agent: str, serial: int) -> str:
+    return f"{agent}-{serial:06d}"
+
+
+def make_world(groups: int) -> None:
+    with governed_change(by=BY):
+        Organization.objects.get_or_create(is_only=True)
+        connector = Connector.objects.create(name="nowhere", urls=["http://127.0.0.1:9/mcp"])
+        for group in range(groups):
+            _make_group(group, connector)
+
+
+def _make_group(group: int, connector: Connector) -> None:
+    tool = Tool.objects.create(connector=connector, name=f"tool-{group}")
+    ToolDefinition.objects.create(tool=tool, digest="0" * 64, body=b"{}", status="pinned")
+    bundle = Bundle.objects.create(name=f"bundle-{group}")
+    version = BundleVersion.objects.create(bundle=bundle, number=1, recording="metadata", created_by=BY)
+    BundleTool.objects.create(version=version, connector=connector, allow=[tool.name])
+    role = Role.objects.create(name=f"role-{group}")
+    role.bundles.add(bundle)
+    owner = User.objects.create_user(f"owner-{group}@example.com")
+    for number in range(AGENTS_PER_GROUP):
+        agent = Agent.objects.create(name=agent_name(group, number), owner=owner)
+        role.agents.add(agent)
+        make_key(agent, 0)
+
+
+def make_key(agent: Agent, serial: int) -> AgentCredential:
+    digest = hashlib.sha256(token(agent.name, serial).encode()).digest()
+    return AgentCredential.objects.create(agent=agent, digest=digest, hint="hammer", created_by=BY)
+
+
+# -- callers
+
+
+async def call_all(seconds: float) -> int:
+    """Intents committed by this process in the time."""
+    gateway = runtime.GatewayRuntime()
+    await gateway.start()
+    print("ready", flush=True)
+    agents = [agent.name for agent in gateway.ports.snapshot().agents.values()]
+    until = time.monotonic() + seconds
+    made = await asyncio.gather(*(_call_as(agent, gateway.ports, until) for agent in agents))
+    await gateway.stop()
+    return sum(made)
+
+
+async def _call_as(agent: str, ports: GatewayPorts, until: float) -> int:
+    serial = made = 0
+    tool = f"tool-{agent.split('-')[1]}"
+    while time.monotonic() < until:
+        frame = Frame(token(agent, serial), None, f"nowhere__{tool}", {}, "2025-11-25")
+        try:
+            intent = await admit(frame, ports)
+            await ports.commit(not_sent_entry(intent, ports))
+            made += 1
+        except Refusal as refusal:
+            if refusal.reason is refusals.BAD_TOKEN and _is_known(token(agent, serial + 1), ports):
+                serial += 1
+            await asyncio.sleep(0.005)
+        except EvidenceUnavailable:
+            await asyncio.sleep(0.05)
+    return made
+
+
+def _is_known(key: str, ports: GatewayPorts) -> bool:
+    return hashlib.sha256(key.encode()).digest() in ports.snapshot().credentials
+
+
+class Unfenced(GroupCommitter):
+    """The same group commit without the fence."""
+
+    async def commit(self, entry: Entry) -> Committed:
+        return await super().commit(replace(entry, read_set=None))
+
+
+# -- people who take rights away
+
+
+class Revoker:
+    """One group's acts. Every act returns what undoes it; keys and the last offboarding are for good."""
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+        self._agents = [Agent.objects.get(name=agent_name(group, n)) for n in range(AGENTS_PER_GROUP)]
+        self._serials = dict.fromkeys((agent.name for agent in self._agents), 0)
+        self._role = Role.objects.get(name=f"role-{group}")
+        self._tool = Tool.objects.get(name=f"tool-{group}")
+        self.trials: list[Trial] = []
+        self.ended: dict[str, int] = {}
+
+    def run(self, seconds: float) -> None:
+        acts = (self._end_key, self._end_key, self._suspend, self._remove_role, self._quarantine, self._freeze)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            random.choice(acts)(random.choice(self._agents))
+
+    def _end_key(self, agent: Agent) -> None:
+        serial = self._serials[agent.name]
+        credential = AgentCredential.objects.get(digest=hashlib.sha256(token(agent.name, serial).encode()).digest())
+        self._try("key", agent, lambda: actions.revoke_key(credential, by=BY))
+        self.ended[credential.id.hex] = intents_of(credential, agent.name)
+        with governed_change(by=BY):
+            make_key(agent, serial + 1)
+        self._serials[agent.name] = serial + 1
+
+    def _suspend(self, agent: Agent) -> None:
+        self._try("agent", agent, lambda: self._set_status(agent, "suspended"))
+        self._set_status(agent, "live")
+
+    def _remove_role(self, agent: Agent) -> None:
+        self._try("role", agent, lambda: self._role.agents.remove(agent))
+        self._role.agents.add(agent)
+
+    def _quarantine(self, agent: Agent) -> None:
+        tool = Tool.objects.filter(id=self._tool.id)
+        self._try("quarantine", None, lambda: tool.update(quarantined_at=Now()))
+        tool.update(quarantined_at=None)
+
+    def _freeze(self, agent: Agent) -> None:
+        target = FreezeTarget(agent=agent.name)
+        self._try("freeze", agent, lambda: actions.freeze(target, by=BY, lasting=None, reason=""))
+        actions.unfreeze(target, by=BY)
+
+    def _set_status(self, agent: Agent, status: str) -> None:
+        with governed_change(by=BY):
+            Agent.objects.filter(id=agent.id).update(status=status)
+
+    def _try(self, act: str, agent: Agent | None, take_away: Any) -> None:
+        started = time.monotonic()
+        take_away()
+        wait_ms = (time.monotonic() - started) * 1000
+        where = {"agent": agent.name} if agent else {"tool": self._tool.name}
+        intents = EventRow.objects.filter(kind="call.intent", **where)
+        before = intents.count()
+        time.sleep(SETTLE_SECONDS)
+        self.trials.append(Trial(act, round(wait_ms, 2), before, intents.count()))
+
+    def offboard(self) -> dict[str, Any]:
+        owner = User.objects.get(email=f"owner-{self._group}@example.com")
+        return actions.offboard(owner, successor=None, by=BY).as_json()
+
+
+def intents_of(credential: AgentCredential, agent: str) -> int:
+    since = first_id_at(credential.created_at)
+    headers = EventRow.objects.filter(kind="call.intent", agent=agent, id__gte=since).values_list("header", flat=True)
+    return sum(json.loads(bytes(header))["details"]["credential"] == credential.id.hex for header in headers)
+
+
+def hold_open(seconds: float) -> None:
+    """A governed change whose transaction stays open."""
+    with governed_change(by=BY):
+        Organization.objects.update(name="Held")
+        time.sleep(seconds)
+
+
+def main(verb: str, *words: str) -> None:
+    if verb == "world":
+        make_world(int(words[0]))
+    elif verb == "hold":
+        hold_open(float(words[0]))
+    elif verb == "call":
+        if "unfenced" in words:
+            runtime.GroupCommitter = Unfenced  # type: ignore[misc]
+        print(asyncio.run(call_all(float(words[0]))))
+    else:
+        revoker = Revoker(int(words[0]))
+        revoker.run(float(words[1]))
+        receipt = revoker.offboard() if len(words) > 2 else None
+        found = {"trials": [asdict(trial) for trial in revoker.trials], "ended": revoker.ended, "receipt": receipt}
+        print(json.dumps(found, default=str))
+    connection.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,167 @@
+"""Nobody calls on a right that was taken away: many callers, many revokers, and an oracle over what is stored."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.installation import REPOSITORY, Installation
+
+SAMPLE_SECONDS = 8.0
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
+CALLERS, GROUPS = 2, 2
+
+Process = subprocess.Popen[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """From epoch `start` until epoch `end` no intent whose `field` has this value may have been committed."""
+
+    why: str
+    field: str
+    value: str
+    start: int
+    end: float = float("inf")
+
+    def forbids(self, intent: dict[str, Any]) -> bool:
+        return self.start <= intent["epoch"] < self.end
+
+
+def run(house: Installation, *words: str) -> Process:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tests.end_to_end.hammer", *words],
+        env=house.environment | {"PYTHONPATH": str(REPOSITORY), "LOG_LEVEL": "WARNING"},
+        cwd=house.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: Process, timeout: float = 60) -> Any:
+    output, errors = process.communicate(timeout=timeout)
+    assert process.returncode == 0, errors[-4000:]
+    return json.loads(output.splitlines()[-1]) if output else None
+
+
+def hammer(
+    house: Installation, seconds: float, *, callers: int = CALLERS, groups: int = GROUPS, fenced: bool = True
+) -> dict[str, Any]:
+    """Callers and revokers together; what the revokers saw, and how many intents there were."""
+    finish(run(house, "world", str(groups)))
+    calling = [run(house, "call", str(seconds + 4), *([] if fenced else ["unfenced"])) for _ in range(callers)]
+    for process in calling:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    words = ["offboard"] if fenced else []
+    revoking = [run(house, "revoke", str(group), str(seconds), *words) for group in range(groups)]
+    found = [finish(process, seconds + 90) for process in revoking]
+    made = sum(finish(process, seconds + 90) for process in calling)
+    return {"found": found, "intents": made}
+
+
+# -- the oracle
+
+
+class Oracle:
+    """Reads the change log that the triggers wrote: which rights were away from which epoch to which."""
+
+    def __init__(self, house: Installation) -> None:
+        self._house = house
+        rows = house.sql("SELECT id, name, owner_id FROM governance_agent")
+        self._agents = {hex_of(i): name for i, name, _ in rows}
+        self._owned = {name: hex_of(owner) for _, name, owner in rows}
+
+    def stale_intents(self) -> list[tuple[Denied, dict[str, Any]]]:
+        """Intents committed at an epoch at which their decision was no longer right."""
+        by_value: dict[tuple[str, str], list[Denied]] = {}
+        for denied in self._denials():
+            by_value.setdefault((denied.field, denied.value), []).append(denied)
+        return [
+            (denied, intent)
+            for event in self._house.events("call.intent")
+            for intent in [event | {"credential": event["details"]["credential"]}]
+            for field in ("credential", "agent", "tool")
+            for denied in by_value.get((field, intent[field]), ())
+            if denied.forbids(intent)
+        ]
+
+    def _denials(self) -> Iterator[Denied]:
+        changes = self._house.sql(
+            "SELECT a.epoch, c.relation, c.operation, c.object_id, c.before, c.after FROM governance_change c"
+            " JOIN governance_advance a ON a.txid = c.txid ORDER BY a.epoch, c.id"
+        )
+        away: dict[tuple[str, str, str], int] = {}
+        for epoch, relation, operation, touched, before, after in changes:
+            for field, value, is_away in self._meaning(relation, operation, touched, json.loads(after or before)):
+                key = (relation, field, value)
+                if is_away:
+                    away.setdefault(key, epoch)
+                elif key in away:
+                    yield Denied(*key, start=away.pop(key), end=epoch)
+        yield from (Denied(*key, start=epoch) for key, epoch in away.items())
+
+    def _meaning(self, relation: str, operation: str, touched: str, row: dict[str, Any]) -> list[tuple[str, str, bool]]:
+        """(field of an intent, its value, whether the right is away after this change)."""
+        meanings: dict[str, Callable[[], list[tuple[str, str, bool]]]] = {
+            "governance_agentcredential": lambda: [("credential", touched, row["revoked_at"] is not None)],
+            "governance_agent": lambda: [("agent", row["name"], row["status"] != "live")],
+            "governance_role_agents": lambda: [("agent", self._agents[touched], operation == "delete")],
+            "governance_tool": lambda: [("tool", row["name"], row["quarantined_at"] is not None)],
+            "governance_freeze": lambda: [("agent", self._agents[hex_of(row["agent_id"])], row["lifted_at"] is None)],
+            "governance_user": lambda: [
+                ("agent", name, not row["is_active"]) for name, owner in self._owned.items() if owner == touched
+            ],
+        }
+        return meanings.get(relation, list)()
+
+
+def hex_of(value: Any) -> str:
+    return str(value).replace("-", "")
+
+
+def check(house: Installation, result: dict[str, Any]) -> None:
+    trials = [trial for found in result["found"] for trial in found["trials"]]
+    acts = Counter(trial["act"] for trial in trials)
+    waits = sorted(trial["wait_ms"] for trial in trials)
+    print(
+        f"\n{house.database}: {result['intents']} intents, {len(trials)} trials {dict(acts)}, act p50"
+        f" {waits[len(waits) // 2]} ms, p99 {waits[int(len(waits) * 0.99)]} ms, max {waits[-1]} ms"
+    )
+    assert result["intents"] > 100
+    assert set(acts) == {"key", "agent", "role", "quarantine", "freeze"}
+    assert Oracle(house).stale_intents() == []
+    assert [trial for trial in trials if trial["before"] != trial["after"]] == [], "called after the act returned"
+    check_ended_keys(house, result)
+    assert all(found["receipt"]["enforcement"]["complete"] for found in result["found"])
+
+
+def check_ended_keys(house: Installation, result: dict[str, Any]) -> None:
+    """What a key had called when its revocation returned is all it ever called."""
+    called = Counter(event["details"]["credential"] for event in house.events("call.intent"))
+    ended = {key: count for found in result["found"] for key, count in found["ended"].items()}
+    assert sum(ended.values()) > 0
+    assert {key: called[key] for key in ended} == ended
+
+
+def test_no_intent_rests_on_a_right_that_was_taken_away(installation: Installation) -> None:
+    check(installation, hammer(installation, SAMPLE_SECONDS))
+
+
+@pytest.mark.soak
+def test_no_intent_rests_on_a_right_that_was_taken_away_for_long(installation: Installation) -> None:
+    check(installation, hammer(installation, SOAK_SECONDS, callers=4, groups=4))
+
+
+def test_the_oracle_notices_a_gateway_without_the_fence(installation: Installation) -> None:
+    result = hammer(installation, 3, fenced=False)
+    stale = Oracle(installation).stale_intents()
+    print(f"\n{installation.database}, unfenced: {len(stale)} stale of {result['intents']} intents")
+    assert stale

@@ -1,0 +1,127 @@
+"""How long a revocation waits for the calls of others, and what an open change costs them."""
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tests.end_to_end.installation import Installation
+from tests.end_to_end.test_fence_hammer import Process, finish, run
+
+COMMITTERS = int(os.environ.get("SOAK_COMMITTERS", "8"))
+OPEN_SECONDS = 2.0
+
+
+@contextmanager
+def callers(house: Installation, *, processes: int, seconds: float) -> Iterator[list[int]]:
+    """Processes at full load for as long as the block takes; afterwards the intents each of them made."""
+    finish(run(house, "world", "1"))
+    calling: list[Process] = [run(house, "call", str(seconds)) for _ in range(processes)]
+    for process in calling:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    made: list[int] = []
+    yield made
+    made += [finish(process, seconds + 60) for process in calling]
+
+
+def waits(house: Installation, seconds: float) -> list[float]:
+    """Milliseconds that each change of a right took, from its first statement to COMMIT's return."""
+    found = finish(run(house, "revoke", "0", str(seconds)), seconds + 60)
+    return sorted(trial["wait_ms"] for trial in found["trials"])
+
+
+def told(house: Installation, waited: list[float], made: list[int]) -> str:
+    p50, p99 = statistics.median(waited), waited[min(int(len(waited) * 0.99), len(waited) - 1)]
+    return (
+        f"{house.database}: {len(made)} committers, {sum(made)} intents; {len(waited)} changes waited"
+        f" p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {waited[-1]:.1f} ms"
+    )
+
+
+def server_counts(house: Installation) -> tuple[int, int]:
+    """(deadlocks, next multixact id) of the PostgreSQL server."""
+    house.sql("SELECT pg_stat_force_next_flush()")
+    [(deadlocks,)] = house.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    [(multixact,)] = house.sql("SELECT next_multixact_id FROM pg_control_checkpoint()")
+    return deadlocks, int(str(multixact))
+
+
+def test_a_change_waits_for_groups_not_for_a_turn(installation: Installation) -> None:
+    """Without a fair fence a revoker waited for seconds behind busy committers."""
+    with callers(installation, processes=3, seconds=8) as made:
+        waited = waits(installation, 4)
+    print(f"\n{told(installation, waited, made)}")
+    assert len(waited) > 20
+    assert min(made) > 50
+    assert statistics.median(waited) < 200
+    assert waited[-1] < 2000
+
+
+@pytest.mark.soak
+def test_with_eight_committers_at_full_load(installation: Installation) -> None:
+    with callers(installation, processes=COMMITTERS, seconds=70) as made:
+        waited = waits(installation, 60)
+    print(f"\n{told(installation, waited, made)}")
+    assert waited[-1] < 3000
+
+
+def test_a_mixed_run_consumes_no_multixacts_and_has_no_deadlocks(installation: Installation) -> None:
+    if installation.database != "postgres":
+        pytest.skip("SQLite has neither")
+    installation.sql("CHECKPOINT")
+    before = server_counts(installation)
+    with callers(installation, processes=2, seconds=7):
+        waits(installation, 3)
+    installation.sql("CHECKPOINT")
+    assert server_counts(installation) == before
+
+
+def test_an_open_change_stalls_no_call_on_postgresql(installation: Installation) -> None:
+    """Somebody's transaction stays open for two seconds: its last act has not come, so calls go on."""
+    if installation.database != "postgres":
+        pytest.skip("SQLite: see the next test")
+    with (
+        callers(installation, processes=1, seconds=8),
+        psycopg.connect(installation.database_url) as admin,
+    ):
+        admin.execute("UPDATE governance_team SET title = 'x'")
+        admin.execute("INSERT INTO governance_team (id, name, title) VALUES (gen_random_uuid(), 'new', '')")
+        gaps = longest_silence(installation, OPEN_SECONDS)
+        admin.commit()
+    assert gaps < 0.5
+
+
+def test_an_open_change_makes_calls_wait_and_then_refuse_on_sqlite(installation: Installation) -> None:
+    """The price of one writer: calls wait two seconds for it, then they are refused with 503; nothing is lost."""
+    if installation.database != "sqlite":
+        pytest.skip("PostgreSQL: see the test before")
+    with callers(installation, processes=1, seconds=9) as made:
+        started = time.monotonic()
+        finish(run(installation, "hold", str(OPEN_SECONDS + 1)))
+        held_for = time.monotonic() - started
+        gap = longest_silence(installation, 1.0)
+    assert held_for > OPEN_SECONDS
+    assert gap < 0.5, "calls go on at once afterwards"
+    assert sum(made) > 50
+
+
+def longest_silence(house: Installation, seconds: float) -> float:
+    """The longest time without a new intent."""
+    until = time.monotonic() + seconds
+    count, since, longest = intents(house), time.monotonic(), 0.0
+    while time.monotonic() < until:
+        time.sleep(0.05)
+        if (now := intents(house)) != count:
+            count, since = now, time.monotonic()
+        longest = max(longest, time.monotonic() - since)
+    return longest
+
+
+def intents(house: Installation) -> int:
+    [(count,)] = house.sql("SELECT count(*) FROM audit_event WHERE kind = 'call.intent'")
+    return int(count)

@@ -1,0 +1,104 @@
+"""Ways in: one-time links, passwords, and what of both stands in evidence."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from audit.models import EventRow
+from gateway.console import one_time_login
+from gateway.console.one_time_login import one_time_login_url
+from governance.models import Change, User
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def owner() -> User:
+    return User.objects.create_superuser("owner@example.com")
+
+
+def path_of(url: str) -> str:
+    return urlsplit(url).path
+
+
+def test_a_link_signs_in_once(owner: User, client: Client) -> None:
+    link = path_of(one_time_login_url(owner))
+    assert client.get(link).status_code == 200
+    assert "_auth_user_id" not in client.session
+    assert client.post(link).status_code == 302
+    assert client.session["_auth_user_id"] == str(owner.pk)
+    assert [Client().get(link).status_code, Client().post(link).status_code] == [410, 410]
+
+
+def test_of_two_that_click_at_once_one_gets_in(owner: User) -> None:
+    seen = User.objects.get(pk=owner.pk)
+    assert one_time_login._use_up(seen)
+    assert not one_time_login._use_up(seen)
+
+
+def test_a_link_ends_with_its_time_its_person_and_another_sign_in(
+    owner: User, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = path_of(one_time_login_url(owner))
+    User.objects.update(is_active=False)
+    assert client.post(link).status_code == 410
+    User.objects.update(is_active=True)
+    with monkeypatch.context() as later:
+        later.setattr(one_time_login, "LIFETIME", timedelta(seconds=-1))
+        assert client.post(link).status_code == 410
+    Client().force_login(User.objects.get())
+    assert client.post(link).status_code == 410
+
+
+def test_a_forged_link_does_not_work(owner: User, client: Client) -> None:
+    link = path_of(one_time_login_url(owner))
+    assert client.post(f"{link[:-2]}xx").status_code == 410
+    assert client.post("/login/x").status_code == 410
+
+
+def test_the_first_password_is_chosen_after_the_link(owner: User, client: Client) -> None:
+    answer = client.post(path_of(one_time_login_url(owner)))
+    choose = reverse("admin:password_change")
+    assert answer["Location"] == choose
+    assert b"old_password" not in client.get(choose).content
+    assert client.post(choose, {"new_password1": PASSWORD, "new_password2": PASSWORD}).status_code == 302
+    assert Change.objects.latest("id").actor == "person:owner@example.com"
+    assert b"old_password" in client.get(choose).content
+    assert Client().login(username="owner@example.com", password=PASSWORD)
+
+
+def test_a_person_without_admin_rights_lands_on_her_own_page(client: Client) -> None:
+    ana = User.objects.create_user("ana@example.com")
+    assert client.post(path_of(one_time_login_url(ana)))["Location"] == "/me/"
+    assert b"ana@example.com" in client.get("/me/").content
+    assert client.get("/admin/").status_code == 302
+
+
+def test_only_an_owner_makes_links(owner: User, client: Client) -> None:
+    ana = User.objects.create_user("ana@example.com", is_staff=True, duties=["it-admin"])
+    page = reverse("make_one_time_login", args=[owner.pk])
+    assert client.post(page).status_code == 403
+    client.force_login(ana)
+    assert client.post(page).status_code == 403
+    client.force_login(owner)
+    assert b"/login/" in client.post(reverse("make_one_time_login", args=[ana.pk])).content
+    assert EventRow.objects.get(kind="person.one_time_login_made").actor == "person:owner@example.com"
+
+
+def test_ways_in_and_failures_are_evidence(owner: User) -> None:
+    owner.set_password(PASSWORD)
+    owner.save()
+    door = reverse("admin:login")
+    Client().post(door, {"username": "owner@example.com", "password": "wrong"})
+    Client().post(door, {"username": "owner@example.com", "password": PASSWORD})
+    Client().post(path_of(one_time_login_url(User.objects.get())))
+    failed = EventRow.objects.get(kind="person.sign_in_failed")
+    assert (failed.actor, failed.person) == ("stranger", "owner@example.com")
+    headers = [bytes(event.header) for event in EventRow.objects.filter(kind="person.signed_in").order_by("id")]
+    assert [b'"password"' in headers[0], b'"one-time link"' in headers[1]] == [True, True]
+    assert not any(PASSWORD.encode() in bytes(event.header) for event in EventRow.objects.all())
