@@ -72,7 +72,7 @@ class Transport(virtual.Transport):
     Channel = Channel
     driver_type = "sql"
     driver_name = "sqlite3"
-    connection_errors: tuple[type[Exception], ...] = (*virtual.Transport.connection_errors, sqlite3.OperationalError)
+    connection_errors: Any = (*virtual.Transport.connection_errors, sqlite3.OperationalError)
 
     def driver_version(self) -> str:
         return sqlite3.sqlite_version

@@ -7,7 +7,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-TOKEN = re.compile(r"gate_[a-z]{2}_[A-Za-z0-9_-]+|(?i:\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,})")
+TOKEN = re.compile(
+    r"gate_[a-z]{2}_[A-Za-z0-9_-]+|(?i:\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,})|(?<=/login/)[A-Za-z0-9_:-]{8,}"
+)
 PROCESS = os.environ.get("GATEHOUSE_PROCESS", "manage")
 
 
@@ -52,6 +54,7 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
         "loggers": {
             "django.server": {"handlers": [], "propagate": True},
             "django.db.backends": {"level": "WARNING"},
+            "kombu.connection": {"level": "ERROR"},
             "httpx": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
         },

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import warnings
 
 import uvicorn
 from django.conf import settings
@@ -38,7 +39,13 @@ def server_config() -> uvicorn.Config:
     )
 
 
+def ignore_small_files_warning() -> None:
+    """Django warns that WhiteNoise hands it static files synchronously; they are small, and few are asked for."""
+    warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+
+
 def main(descriptor: int) -> None:
+    ignore_small_files_warning()
     listener = socket.socket(fileno=descriptor)
     server = uvicorn.Server(server_config())
     server.run(sockets=[listener])

@@ -79,17 +79,13 @@ def newest_wheel(page: str, html: str) -> tuple[str, str]:
 
 
 def fetch(url: str) -> bytes:
-    request = urllib.request.Request(
-        url, headers={"Accept": "text/html", "User-Agent": "gatehouse-bootstrap"}
-    )
+    request = urllib.request.Request(url, headers={"Accept": "text/html", "User-Agent": "gatehouse-bootstrap"})
     context = ssl.create_default_context(cafile=configured("cert"))
     try:
         with urllib.request.urlopen(request, timeout=60, context=context) as response:
             return bytes(response.read())
     except OSError as error:
-        sys.exit(
-            f"Cannot fetch pip from the package index ({error}); install python3-venv, or set PIP_INDEX_URL."
-        )
+        sys.exit(f"Cannot fetch pip from the package index ({error}); install python3-venv, or set PIP_INDEX_URL.")
 
 
 def index_url() -> str:
@@ -102,9 +98,7 @@ def configured(option: str) -> str | None:
         return value
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(configuration_files())
-    return next(
-        (parser[name][option] for name in ("install", "global") if parser.has_option(name, option)), None
-    )
+    return next((parser[name][option] for name in ("install", "global") if parser.has_option(name, option)), None)
 
 
 def configuration_files() -> Iterator[Path]:

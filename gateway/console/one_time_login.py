@@ -1,66 +1,36 @@
-"""Links that sign a person in once: her first way in, before she has a password.
+"""The page behind a one-time link, and where an owner makes one.
 
-A link names the person and fingerprints her password and last sign-in, so any sign-in or new password ends it.
-The page behind it only shows a button; mail scanners and chat previews that open links use nothing up.
+Opening it only shows a button: mail scanners and chat previews that open links use nothing up.
 """
 
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
-from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
 from gateway.console.base import person_of
+from gateway.one_time_links import one_time_login_url, person_of_link
 from gateway.recorder import recorder
 from governance.facts import Fact
 from governance.fence.actor import governed_change
 from governance.models import User
 
-SALT = "gatehouse.one-time-login"
-LIFETIME = timedelta(hours=24)
 BACKEND = "governance.duties.DutyBackend"
-
-
-def one_time_login_url(user: User) -> str:
-    """An absolute link that signs `user` in once within 24 hours. Whoever holds it can; show it once, log it never."""
-    return f"{settings.PUBLIC_URL}{reverse('one_time_login', args=[_token(user)])}"
-
-
-def _token(user: User) -> str:
-    return signing.dumps([str(user.pk), _state(user)], salt=SALT)
-
-
-def _state(user: User) -> str:
-    seen = user.last_login.isoformat() if user.last_login else ""
-    return salted_hmac(SALT, f"{user.pk}|{user.email}|{user.password}|{seen}", algorithm="sha256").hexdigest()
-
-
-def _person_of(token: str) -> User | None:
-    try:
-        person_id, state = signing.loads(token, salt=SALT, max_age=LIFETIME)
-    except signing.BadSignature:
-        return None
-    user = User.objects.filter(pk=person_id, is_active=True).first()
-    return user if user and constant_time_compare(state, _state(user)) else None
 
 
 @sensitive_variables()
 @never_cache
 @require_http_methods(["GET", "POST"])
 def one_time_login(request: HttpRequest, token: str) -> HttpResponse:
-    user = _person_of(token)
+    user = person_of_link(token)
     if user is None or (request.method == "POST" and not _use_up(user)):
         return render(request, "console/one_time_login.html", {"person": None}, status=410)
     if request.method == "GET":

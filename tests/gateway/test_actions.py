@@ -155,9 +155,7 @@ def test_who_cannot_be_offboarded_or_succeed(ana: User) -> None:
     assert ana.is_active
 
 
-def test_offboarding_is_not_done_before_every_live_gateway_confirms(
-    ana: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offboarding_is_not_done_before_every_live_gateway_confirms(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "ENFORCE_SECONDS", 0.2)
     now = datetime.now(UTC)
     silent = GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now, applied_epoch=0)

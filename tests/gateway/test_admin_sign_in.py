@@ -8,8 +8,9 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import EventRow
+from gateway import one_time_links
 from gateway.console import one_time_login
-from gateway.console.one_time_login import one_time_login_url
+from gateway.one_time_links import one_time_login_url
 from governance.models import Change, User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -49,7 +50,7 @@ def test_a_link_ends_with_its_time_its_person_and_another_sign_in(
     assert client.post(link).status_code == 410
     User.objects.update(is_active=True)
     with monkeypatch.context() as later:
-        later.setattr(one_time_login, "LIFETIME", timedelta(seconds=-1))
+        later.setattr(one_time_links, "LIFETIME", timedelta(seconds=-1))
         assert client.post(link).status_code == 410
     Client().force_login(User.objects.get())
     assert client.post(link).status_code == 410

@@ -5,8 +5,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 
 from gateway import actions
-from gateway.console.one_time_login import one_time_login_url
 from gateway.management.options import actor_of, add_actor
+from gateway.one_time_links import one_time_login_url
 
 
 class Command(BaseCommand):

@@ -14,7 +14,7 @@ from governance.fence.lockfile import overdue_holder
 
 PARTS = ("gateway", "worker", "beat", "sequencer")
 KILL_AFTER_SECONDS = DRAIN_SECONDS + 5
-CELERY = (sys.executable, "-m", "celery", "-A", "config")
+CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "config")
 WORKER_THREADS = 4
 
 

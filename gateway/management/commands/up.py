@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 
 from gateway import actions
-from gateway.console.one_time_login import one_time_login_url
 from gateway.demo.helpdesk import Helpdesk
 from gateway.demo.organization import AGENT, PEOPLE, Demo
 from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue_writer, parts_of
+from gateway.one_time_links import one_time_login_url
 from gateway.readiness import wait_until_ready
 from gateway.supervisor import Part, Supervisor
 from governance.models import Connector, User
