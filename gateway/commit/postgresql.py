@@ -29,7 +29,7 @@ OPEN_INTENTS = """
 """
 SESSION = (
     "-c default_transaction_isolation=read\\ committed -c idle_in_transaction_session_timeout=500ms"
-    " -c lock_timeout=2s -c statement_timeout=5s -c client_connection_check_interval=500ms"
+    " -c lock_timeout=2s -c statement_timeout=5s -c client_connection_check_interval=500ms -c jit=off"
 )
 
 

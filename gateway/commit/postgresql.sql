@@ -66,10 +66,13 @@ BEGIN
       trimmed := 0;
       IF oldest < current_epoch THEN
         -- The log before the mark: trimming moves the mark first, so what is missing here is covered there.
+        -- OFFSET 0: always by index from the few new epochs, even where the planner knows nothing of the tables yet.
         SELECT coalesce(jsonb_object_agg(touched.key, touched.epoch), '{}') INTO changed
         FROM (
           SELECT CASE c.object_id WHEN '*' THEN '*' ELSE c.kind || ':' || c.object_id END AS key, max(a.epoch) AS epoch
-          FROM governance_advance a JOIN governance_change c ON c.txid = a.txid WHERE a.epoch > oldest GROUP BY 1
+          FROM governance_advance a
+          CROSS JOIN LATERAL (SELECT kind, object_id FROM governance_change WHERE txid = a.txid OFFSET 0) AS c
+          WHERE a.epoch > oldest GROUP BY 1
         ) AS touched;
         SELECT trimmed_to INTO STRICT trimmed FROM governance_epoch;
       END IF;

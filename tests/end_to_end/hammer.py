@@ -1,8 +1,12 @@
 """What the fence hammer runs in processes of its own: callers who commit intents, and people who take rights away.
 
-`python -m tests.end_to_end.hammer world GROUPS` fills a fresh installation, `call SECONDS [unfenced]` lets every agent
-call through the real pipeline up to the intent, `revoke GROUP SECONDS` ends and restores rights and prints what it saw,
-`wait SECONDS` prints how long small changes took, `hold SECONDS` keeps one open. Each group is a person with her agents, a tool and a role, so that revokers do not undo each other's acts.
+    python -m ...hammer world GROUPS              fills a fresh installation
+    python -m ...hammer call SECONDS [unfenced]   all agents call, up to the intent, by the real pipeline
+    python -m ...hammer revoke GROUP SECONDS [offboard]   ends and restores rights, tells what it saw
+    python -m ...hammer wait SECONDS              tells how long small changes took
+    python -m ...hammer hold SECONDS              keeps a change open
+
+Each group is a person with her agents, a tool and a role, so that revokers do not undo each other's acts.
 """
 
 import asyncio

@@ -14,11 +14,11 @@ import pytest
 
 from governance.agent_keys import new_key
 from tests import cast
+from tests.connectors.servers import ScriptedServer, Turn, scripted_server
 from tests.end_to_end.conftest import Helpdesk, MakeInstallation
 from tests.end_to_end.installation import Installation
+from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import META, MODERN, Caller, Reply, exchange, http_request, modern_headers, modern_message
-
-pytestmark = pytest.mark.xdist_group("bad-input")
 
 PARSE, REQUEST, METHOD, PARAMS = -32700, -32600, -32601, -32602
 MISMATCH, VERSION = -32020, -32022
@@ -61,8 +61,12 @@ class Bystander(threading.Thread):
         self._is_over = threading.Event()
 
     def run(self) -> None:
+        self._call()
         while not self._is_over.wait(0.05):
-            self.answers.append(self._caller.call("helpdesk__kb_search", query="refund"))
+            self._call()
+
+    def _call(self) -> None:
+        self.answers.append(self._caller.call("helpdesk__kb_search", query="refund"))
 
     def finish(self) -> list[Reply]:
         self._is_over.set()
@@ -70,18 +74,38 @@ class Bystander(threading.Thread):
         return self.answers
 
 
+def mirroring(server: ScriptedServer) -> ScriptedServer:
+    """A modern upstream whose tool wants an argument repeated in a header (`x-mcp-header`)."""
+    region = {"type": "string", "x-mcp-header": "Region"}
+    server.be_modern(tools=[{"name": "route", "inputSchema": {"type": "object", "properties": {"region": region}}}])
+
+    async def route(turn: Turn) -> None:
+        await turn.result({"content": [{"type": "text", "text": "routed"}], "resultType": "complete"})
+
+    server.scripts["tools/call"] = route
+    return server
+
+
+def with_mirror(manifest: dict[str, Any], server: ScriptedServer) -> dict[str, Any]:
+    manifest["connectors"].append({"name": "mirror", "kind": "mcp", "url": server.url})
+    manifest["bundles"].append({"name": "mirror", "tools": [{"connector": "mirror", "allow": ["*"]}]})
+    manifest["roles"][0]["bundles"].append("mirror")
+    return manifest
+
+
 @pytest.fixture(scope="module")
 def desk(make_installation: MakeInstallation, helpdesk: Helpdesk) -> Iterator[Desk]:
     house = make_installation()
-    house.apply(cast.support_desk(helpdesk.url), HELPDESK_TOKEN=helpdesk.token)
-    key, other = house.issue_key(cast.TRIAGE_BOT), house.issue_key(cast.NIGHT_BOT)
-    house.start_gateway()
     with ExitStack() as stack:
+        mirror = mirroring(stack.enter_context(in_background(scripted_server())))
+        house.apply(with_mirror(cast.support_desk(helpdesk.url), mirror), HELPDESK_TOKEN=helpdesk.token)
+        key, other = house.issue_key(cast.TRIAGE_BOT), house.issue_key(cast.NIGHT_BOT)
+        house.start_gateway()
         bystander = Bystander(stack.enter_context(closing(Caller(house.url, other))))
         bystander.start()
         yield Desk(house, key, stack)
         answers = bystander.finish()
-    assert len(answers) > 5
+    assert answers
     assert all("Return and refund policy" in answer.text for answer in answers)
     assert "Traceback" not in house.log()
     assert key not in house.log()
@@ -406,6 +430,19 @@ class TestModernLadder:
         assert self.sent(desk, modern_message("tools/list", {"cursor": "x"})).error[0] == PARAMS
         answer = self.sent(desk, modern_message("tools/call", {"name": 7}))
         assert (answer.status, answer.error[0]) == (400, PARAMS)
+
+    @pytest.mark.parametrize(
+        "header", [None, "us", "EU", "=?base64?%%%?=", "=?base64?" + base64.b64encode(b"us").decode() + "?="]
+    )
+    def test_a_mirrored_argument_that_disagrees(self, desk: Desk, header: str | None):
+        message = modern_message("tools/call", {"name": "mirror__route", "arguments": {"region": "eu"}})
+        answer = self.sent(desk, message, Mcp_Param_Region=header)
+        assert (answer.status, answer.message.get("error", {}).get("code")) == (400, MISMATCH)
+
+    @pytest.mark.parametrize("header", ["eu", "=?base64?" + base64.b64encode(b"eu").decode() + "?="])
+    def test_a_mirrored_argument_that_agrees(self, desk: Desk, header: str):
+        message = modern_message("tools/call", {"name": "mirror__route", "arguments": {"region": "eu"}})
+        assert self.sent(desk, message, Mcp_Param_Region=header).text == "routed"
 
     def test_discovery_says_what_answers(self, desk: Desk):
         found = self.sent(desk, modern_message("server/discover")).result

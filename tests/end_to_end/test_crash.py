@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -247,7 +248,7 @@ def away(scene: Scene) -> Iterator[Callable[[], Callable[[], None]]]:
 
 def _shut_out(scene: Scene) -> Callable[[], None]:
     """Ends every session of the gateway's database and lets nobody in."""
-    name = scene.house.database_url.rpartition("/")[2].partition("?")[0]
+    name = urlsplit(scene.house.database_url).path[1:]
 
     def allow(flag: str) -> None:
         with psycopg.connect(scene.house._admin_url, autocommit=True) as server:

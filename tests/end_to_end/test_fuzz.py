@@ -15,8 +15,6 @@ from tests.end_to_end.conftest import Helpdesk, MakeInstallation
 from tests.end_to_end.installation import Installation, is_ready
 from tests.end_to_end.wire import META, MODERN, Caller, Reply, exchange
 
-pytestmark = pytest.mark.xdist_group("fuzz")
-
 UNDECIDED = 503
 EXAMPLES, SOAK_EXAMPLES = 150, 50_000
 TOOLS = ("helpdesk__kb_search", "helpdesk__ticket_get", "helpdesk__session_info", "helpdesk__ticket_delete")

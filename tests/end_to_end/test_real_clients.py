@@ -18,8 +18,6 @@ from tests import cast
 from tests.end_to_end.conftest import Helpdesk, MakeInstallation
 from tests.end_to_end.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.xdist_group("real-clients")
-
 NODE_CLIENT = REPOSITORY / "tests" / "node" / "client.js"
 
 

@@ -20,7 +20,7 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller
 
-pytestmark = [pytest.mark.xdist_group("real-servers"), pytest.mark.npm]
+pytestmark = pytest.mark.npm
 
 START_SECONDS = 30
 MONGODB_READS = [

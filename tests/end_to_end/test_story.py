@@ -16,8 +16,6 @@ from tests.end_to_end.conftest import Helpdesk, MakeInstallation
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.wire import Caller
 
-pytestmark = pytest.mark.xdist_group("story")
-
 UNKNOWN = (-32602, "Unknown tool")
 
 

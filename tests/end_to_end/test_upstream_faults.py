@@ -18,8 +18,6 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
-pytestmark = pytest.mark.xdist_group("upstream-faults")
-
 TIMEOUT_SECONDS = 1.0
 LATEST_SECONDS = TIMEOUT_SECONDS + 4
 METADATA_SERVICE = "http://169.254.169.254/latest/meta-data/"

@@ -65,8 +65,9 @@ def on_postgresql() -> bool:
 def told() -> list[dict[str, Any]]:
     """Details of the evidence of governed changes, oldest first."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT header FROM audit_event WHERE kind = 'governance.changed' ORDER BY id")
-        return [json.loads(bytes(header))["details"] for (header,) in cursor.fetchall()]
+        cursor.execute("SELECT header FROM audit_event WHERE kind = 'governance.changed'")
+        details = [json.loads(bytes(header))["details"] for (header,) in cursor.fetchall()]
+    return sorted(details, key=lambda detail: int(detail["change"]))
 
 
 @pytest.fixture
@@ -208,9 +209,9 @@ def after_a_lost_savepoint() -> None:
 
 
 def lose_savepoint() -> None:
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         Team.objects.create(name="lost")
-        _ = 1 / 0
+        transaction.set_rollback(True)
 
 
 DOORS = {
@@ -248,7 +249,7 @@ def dangling() -> None:
 
 
 NO_DOORS = {
-    "rolled back": lambda: lose_savepoint(),
+    "rolled back": lose_savepoint,
     "savepoint rolled back": rolled_back,
     "nothing written": lambda: Team.objects.filter(name="nobody").update(title="x"),
     "the same value": lambda: Team.objects.update(title=""),

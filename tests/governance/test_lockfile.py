@@ -136,7 +136,7 @@ def test_nobody_is_named_while_nobody_holds_it(path: Path) -> None:
 
 
 def test_the_last_holder_is_not_blamed_for_the_next_one(path: Path) -> None:
-    """Between taking the lock and writing its name the next holder is nameless; a supervisor would kill who is named."""
+    """Between taking the lock and writing its name the next holder is nameless; who is named gets killed."""
     last = WriteLock(path)
     last.acquire()
     last.release()
