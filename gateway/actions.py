@@ -19,6 +19,7 @@ from governance import agent_keys, freezes, offboarding
 from governance.agent_keys import IssuedKey
 from governance.facts import Fact, Recorder
 from governance.fence.actor import governed_change
+from governance.fence.lockfile import WriteLockTimeout
 from governance.freezes import FreezeTarget
 from governance.models import Agent, AgentCredential, Epoch, Freeze, User
 from governance.vault import keyring, rewrap_all
@@ -27,6 +28,8 @@ ATTEMPTS = 3
 ENFORCE_SECONDS = 15.0
 CALLS_SECONDS = 10.0
 RECENT = timedelta(minutes=15)
+NOT_COMMITTED = ("55P03", "40P01", "40001")
+"""PostgreSQL: lock_not_available, deadlock_detected, serialization_failure."""
 
 Result = TypeVar("Result")
 
@@ -93,10 +96,16 @@ def act(work: Callable[[Recorder, datetime], Result], *, by: str) -> Result:
         try:
             with governed_change(by=by):
                 return work(recorder(by=by, now=now), now)
-        except OperationalError:
-            if attempt == ATTEMPTS - 1:
+        except OperationalError as error:
+            if attempt == ATTEMPTS - 1 or not _was_rolled_back(error):
                 raise
     raise AssertionError("unreachable")
+
+
+def _was_rolled_back(error: OperationalError) -> bool:
+    """Only what surely did not commit may be done again: a connection lost at COMMIT may have issued a key."""
+    cause = error.__cause__
+    return isinstance(cause, WriteLockTimeout) or getattr(cause, "sqlstate", None) in NOT_COMMITTED
 
 
 def issue_key(agent: Agent, *, by: str, expires_in: timedelta | None) -> IssuedKey:
@@ -163,11 +172,12 @@ def await_enforcement(agents: list[str]) -> Enforcement:
         live = list(_live_processes().values_list("applied_epoch", flat=True))
         confirmed = sum(applied >= epoch for applied in live)
         waited = time.monotonic() - started
-        is_settled = confirmed == len(live) and (not _still_open(running) or waited > CALLS_SECONDS)
+        fates = _fates(running)
+        is_settled = confirmed == len(live) and (len(fates) == len(running) or waited > CALLS_SECONDS)
         if is_settled or waited > ENFORCE_SECONDS:
             break
         time.sleep(0.02)
-    calls = tuple(CutCall(c.call_id, c.agent, c.tool, _fate(c.call_id)) for c in running if c.call_id)
+    calls = tuple(CutCall(c.call_id, c.agent, c.tool, fates.get(c.call_id, "open")) for c in running if c.call_id)
     return Enforcement(epoch, len(live), confirmed, int(waited * 1000), calls)
 
 
@@ -185,13 +195,10 @@ def _open_calls(agents: list[str]) -> list[EventRow]:
     return list(recent.filter(~Exists(outcome), kind="call.intent", call_id__isnull=False))
 
 
-def _still_open(calls: list[EventRow]) -> bool:
-    return any(_fate(call.call_id) == "open" for call in calls)
-
-
-def _fate(call_id: Any) -> str:
-    outcomes = EventRow.objects.filter(call_id=call_id, kind="call.outcome")
-    return outcomes.values_list("outcome", flat=True).first() or "open"
+def _fates(calls: list[EventRow]) -> dict[UUID, str]:
+    """Call -> its outcome, for those that have one."""
+    outcomes = EventRow.objects.filter(call_id__in=[call.call_id for call in calls], kind="call.outcome")
+    return {call_id: outcome for call_id, outcome in outcomes.values_list("call_id", "outcome") if call_id}
 
 
 def make_owner(email: str, *, by: str) -> User:

@@ -78,6 +78,11 @@ def not_sent_entry(intent: Intent, ports: Ports) -> Entry:
     return _closing(intent, ports, "not_sent", {"code": "held_up_before_sending"}, is_fenced=False)
 
 
+def not_recorded(intent: Intent, ports: Ports) -> AuditEvent:
+    """For a call whose outcome nobody knows, because something unforeseen went wrong after its intent."""
+    return _closing(intent, ports, "unknown", {"code": "unforeseen"}, is_fenced=False).event
+
+
 def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
     """A "no" to somebody we know."""
     facts = dict(refusal.facts)

@@ -7,6 +7,7 @@ Before the intent is durable nothing reaches the upstream; before the outcome is
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from hashlib import sha256
@@ -38,6 +39,8 @@ from governance.decision import AccessRequest, Decision, Effect, best, decide
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Agent, Bundle, Snapshot, Tool
 
+logger = logging.getLogger(__name__)
+
 DECISIONS = 6
 SEND_WITHIN_NS = 1_000_000_000
 ARGUMENTS_LIMIT = 1024 * 1024
@@ -52,20 +55,30 @@ WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
 async def run(frame: Frame, ports: Ports) -> Answer:
     """The whole story of one call. Never raises for what an agent, an upstream or a missing database can cause."""
     try:
-        while True:
+        intent = await admit(frame, ports)
+        outcome = await execute(intent, ports)
+        while isinstance(outcome, NotSent):
+            await ports.snapshot_at_least(outcome.epoch)
             intent = await admit(frame, ports)
             outcome = await execute(intent, ports)
-            if not isinstance(outcome, NotSent):
-                break
-            await ports.snapshot_at_least(outcome.epoch)
     except Refusal as refusal:
         return await commit_refusal(frame, refusal, ports)
-    except EvidenceUnavailable:
+    except (EvidenceUnavailable, RecordRefused):
         return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
-    safe = screen_result(outcome, ports.vault_index(ports.snapshot())) if isinstance(outcome, RawResult) else outcome
+    return await conclude(intent, outcome, ports)
+
+
+async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: Ports) -> Answer:
+    """From here on the effect may have happened: whatever goes wrong, the agent must not be invited to repeat it."""
     try:
+        vault = ports.vault_index(ports.snapshot())
+        safe = screen_result(outcome, vault) if isinstance(outcome, RawResult) else outcome
         return answer(await commit_outcome(intent, safe, ports))
     except (EvidenceUnavailable, RecordRefused):
+        return outcome_unknown(intent)
+    except Exception:
+        logger.exception("unforeseen failure after the intent of call %s", intent.call.id)
+        ports.lose_outcome(intent)
         return outcome_unknown(intent)
 
 
@@ -198,6 +211,9 @@ async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure |
         return await ports.call_upstream(intent)
     except UpstreamFailure as failure:
         return failure
+    except Exception:
+        logger.exception("unforeseen failure of connector kind %s", intent.connector.kind)
+        return UpstreamFailure("unforeseen", "The gateway failed while it talked to this system.", reached=True)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if not ports.was_cut(intent.call.id) or task is None:

@@ -41,5 +41,8 @@ class Ports(Protocol):
     def was_cut(self, call_id: UUID) -> bool:
         """Whether this process cancelled the call because permission for it was withdrawn; asked once a call."""
 
+    def lose_outcome(self, intent: Intent) -> None:
+        """Notes a call whose outcome nobody knows, to be closed as unknown as soon as evidence can be written."""
+
     def count_stranger(self, frame: Frame, refusal: Refusal) -> None:
         """Refusals of the unauthenticated are evidence in sums: singly they would amplify an attack."""

@@ -106,6 +106,8 @@ class GatewayRuntime:
                 await self._beat()
             except (DatabaseError, EvidenceUnavailable, RecordRefused) as error:
                 logger.warning("heartbeat not recorded: %s", type(error).__name__)
+            except Exception:
+                logger.exception("heartbeat failed")
 
     async def _sleep_until_beat(self) -> None:
         """A new snapshot is told at once: somebody may be waiting to hear that it is enforced here."""
@@ -134,7 +136,8 @@ class GatewayRuntime:
 
     def _pulse(self) -> Pulse:
         """The bound is taken before the epoch is read: it may be too old, never too young."""
-        oldest = min(self.ports.open_intents.values(), default=uuid7())
+        uncertain = (item.event_id for item in self.committer.uncertain)
+        oldest = min((*self.ports.open_intents.values(), *uncertain), default=uuid7())
         return Pulse(self.ports.snapshot().epoch, len(self.ports.open_intents), oldest)
 
     async def _close_uncertain(self) -> None:
@@ -200,6 +203,6 @@ def connection_parameters() -> dict[str, Any]:
     """The database's address for a plain psycopg connection; empty on SQLite."""
     if connection.vendor != "postgresql":
         return {}
-    ours = ("cursor_factory", "context", "prepare_threshold", "options", "connect_timeout")
+    ours = ("cursor_factory", "context", "prepare_threshold", "connect_timeout")
     parameters = connection.get_connection_params()
     return {key: value for key, value in parameters.items() if key not in ours and value is not None}

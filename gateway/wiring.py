@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -15,6 +15,7 @@ from connectors.base import RawResult, UpstreamAuth, UpstreamFailure, UpstreamSp
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import GroupCommitter
+from gateway.evidence import not_recorded
 from gateway.refusals import Refusal
 from gateway.snapshots import SnapshotKeeper
 from governance.inspection.masking import VaultIndex
@@ -93,14 +94,14 @@ class GatewayPorts:
 
     async def retry_lost_outcomes(self) -> None:
         """The effect happened, its outcome could not be recorded, the agent was told so: now evidence is told too."""
-        while self._lost_outcomes:
-            lost = self._lost_outcomes[-1]
-            details = {"code": "outcome_not_recorded", "outcome": lost.outcome}
-            outcome = "not_sent" if lost.outcome == "not_sent" else "unknown"
-            event = replace(lost, id=uuid7(), outcome=outcome, details=details, payload_commitment=b"")
-            await self._committer.commit(Entry(event))
-            self._lost_outcomes.pop()
-            self.open_intents.pop(event.call_id, None)  # type: ignore[arg-type]
+        lost, self._lost_outcomes = self._lost_outcomes, []
+        for event in lost:
+            with suppress(EvidenceUnavailable, RecordRefused):
+                await self.commit(Entry(_as_unknown(event)))
+
+    def lose_outcome(self, intent: Intent) -> None:
+        """Something unforeseen went wrong after the intent: the call is closed as unknown by the next heartbeat."""
+        self._lost_outcomes.append(not_recorded(intent, self))
 
     def seal_payload(self, entry_id: UUID, plaintext: bytes) -> tuple[SealedPayload, bytes]:
         """The sealed body starts with its 32-byte blinding key; the commitment alone says nothing of the body."""
@@ -195,6 +196,13 @@ class GatewayPorts:
 
     def _forms(self, secret: SealedSecret) -> tuple[bytes, ...]:
         return maskable_forms(secret.kind, open_secret(secret, self._keyring))
+
+
+def _as_unknown(event: AuditEvent) -> AuditEvent:
+    """What can still be said of an outcome that was not recorded when it should have been."""
+    outcome = "not_sent" if event.outcome == "not_sent" else "unknown"
+    details = {"code": "outcome_not_recorded", "outcome": event.outcome}
+    return replace(event, id=uuid7(), outcome=outcome, details=details, payload_commitment=b"")
 
 
 def upstream_spec(connector: Connector) -> UpstreamSpec:

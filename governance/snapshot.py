@@ -221,6 +221,8 @@ class Snapshot:
     bundles: Mapping[str, Bundle]
     bundle_ids: Mapping[str, str]
     team_rules: Mapping[str, tuple[Rule, ...]]
+    team_policies: Mapping[str, frozenset[str]]
+    """Team id -> read-set entries of its policies."""
     freezes: tuple[Freeze, ...]
     _holdings: dict[tuple[str, str, str], Holding | None] = field(default_factory=dict, repr=False)
 
@@ -241,7 +243,9 @@ class Snapshot:
         organization = [rule for rule in bundle.rules if rule.origin == "organization"]
         own = [rule for rule in bundle.rules if rule.origin != "organization"]
         rules = tuple(rule for rule in (*organization, *team_rules, *own) if rule.matches(tool))
-        return Holding(agent, bundle, tool, roles, rules, _read_set(agent, bundle, tool, roles, team_rules))
+        policies = [self.team_policies.get(team, frozenset()) for team in agent.owner.team_ids]
+        reads = _read_set(agent, bundle, tool, roles, team_rules).union(*policies)
+        return Holding(agent, bundle, tool, roles, rules, reads)
 
     def freeze_of(self, agent: Agent, tool: Tool, now: datetime) -> Freeze | None:
         return next((freeze for freeze in self.freezes if freeze.covers(agent, tool, now)), None)
@@ -265,8 +269,7 @@ def _read_set(
     }
     entries.update(f"role:{role.id}" for role in roles)
     entries.update(f"team:{team}" for team in agent.owner.team_ids)
-    for rule in team_rules:
-        entries.update((f"policy:{rule.policy_id}", f"policy_version:{rule.version_id}"))
+    entries.update(f"policy_version:{rule.version_id}" for rule in team_rules)
     if tool.connector.secret is not None:
         entries.add(f"secret:{tool.connector.secret.id}")
     return bundle.ancestry | entries

@@ -77,14 +77,13 @@ class _Builder:
         self.secrets = self._secrets()
         self.connectors = self._connectors()
         self.tools = self._tools()
-        self.team_paths, team_rules = self._teams()
+        self.team_paths, team_rules, team_policies = self._teams()
         self.people = self._people()
         self.roles = self._roles()
         agents = self._agents()
-        self.organization_rules = self._policy_rules(
-            () if organization._state.adding else organization.policies.all(),
-            "organization",
-        )
+        policies = () if organization._state.adding else organization.policies.all()
+        self.organization_policies = _policy_entries(policies)
+        self.organization_rules = self._policy_rules(policies, "organization")
         bundles = self._bundles()
         credentials = {credential.digest: credential for credential in self._credentials()}
         return Snapshot(
@@ -101,6 +100,7 @@ class _Builder:
             bundles=bundles,
             bundle_ids={bundle.name: bundle.id for bundle in bundles.values()},
             team_rules=team_rules,
+            team_policies=team_policies,
             freezes=tuple(self._freezes()),
         )
 
@@ -170,11 +170,12 @@ class _Builder:
             },
         )
 
-    def _teams(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[Rule, ...]]]:
-        """Team id -> path of ids from the root; team id -> its own rules."""
+    def _teams(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[Rule, ...]], dict[str, frozenset[str]]]:
+        """Of each team id: the path of ids from the root; its own rules; the read-set entries of its policies."""
         rows = {_key(team.id): team for team in models.Team.objects.prefetch_related("policies")}
         rules = {i: self._policy_rules(team.policies.all(), f"team {team.name}") for i, team in rows.items()}
-        return {i: _path_from_root(i, rows) for i in rows}, rules
+        policies = {i: _policy_entries(team.policies.all()) for i, team in rows.items()}
+        return {i: _path_from_root(i, rows) for i in rows}, rules, policies
 
     def _people(self) -> dict[str, Person]:
         teams: dict[str, list[str]] = defaultdict(list)
@@ -246,8 +247,8 @@ class _Builder:
             policies = version.policies.all()
             rules += self._policy_rules(policies, f"bundle {version.bundle.name} v{version.number}")
             ancestry.update((f"bundle:{member}", f"bundle_version:{_key(version.id)}"))
-            ancestry.update(f"policy:{_key(policy.id)}" for policy in policies)
-        ancestry.update(f"policy:{rule.policy_id}" for rule in rules)
+            ancestry.update(_policy_entries(policies))
+        ancestry.update(self.organization_policies)
         ancestry.update(f"policy_version:{rule.version_id}" for rule in rules)
         tools, by_union_name = self._exposed(row)
         return Bundle(
@@ -285,6 +286,11 @@ class _Builder:
         rows = models.AgentCredential.objects.filter(revoked_at=None)
         for digest, i, agent, start, end in rows.values_list("digest", "id", "agent_id", "not_before", "expires_at"):
             yield Credential(_key(i), _key(agent), bytes(digest), start, end)
+
+
+def _policy_entries(policies: Iterable[models.Policy]) -> frozenset[str]:
+    """Also of policies that have no rule yet: the first rule must touch whoever it binds."""
+    return frozenset(f"policy:{_key(policy.id)}" for policy in policies)
 
 
 def _compile_rule(row: models.Rule) -> Rule:

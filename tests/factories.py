@@ -125,5 +125,6 @@ def snapshot(
         bundles={each.id: each for each in bundles},
         bundle_ids={each.name: each.id for each in bundles},
         team_rules=team_rules or {},
+        team_policies={},
         freezes=freezes,
     )

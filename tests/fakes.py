@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from time import CLOCK_MONOTONIC, clock_gettime_ns
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,6 @@ from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Verdict
 from gateway.refusals import Refusal
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Snapshot
-from time import CLOCK_MONOTONIC, clock_gettime_ns
 
 try:
     from time import CLOCK_BOOTTIME
@@ -76,6 +76,9 @@ class FakePorts:
 
     def was_cut(self, call_id: UUID) -> bool:
         return False
+
+    def lose_outcome(self, intent: Intent) -> None:
+        self.log.append("lost")
 
     def count_stranger(self, frame: Frame, refusal: Refusal) -> None:
         self.strangers.append(refusal.reason.code)

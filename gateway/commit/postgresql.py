@@ -121,8 +121,9 @@ class PostgresqlBackend:
             return self._connection
 
     async def _new_connection(self) -> psycopg.AsyncConnection[Any]:
+        given = psycopg.conninfo.conninfo_to_dict(self._conninfo).get("options", "")
         connection = await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, options=SESSION, connect_timeout=5
+            self._conninfo, autocommit=True, options=f"{given} {SESSION}".strip(), connect_timeout=5
         )
         connection.adapters.register_dumper(Packed, _PackedDumper)
         connection.adapters.register_dumper(PackedBytes, _PackedBytesDumper)

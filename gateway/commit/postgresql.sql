@@ -51,6 +51,10 @@ BEGIN
   END IF;
   SELECT min(d::bigint) INTO oldest FROM unnest(decided, read_sets) AS f(d, read_set) WHERE f.read_set IS NOT NULL;
 
+  IF oldest IS NOT NULL AND EXISTS (SELECT FROM gateway_gatewayprocess WHERE id = process AND ended_at IS NOT NULL) THEN
+    RAISE EXCEPTION 'this process was declared dead: nobody would close what it opens now';
+  END IF;
+
   -- Payloads are too bulky to be written behind the fence. When a record fails there, its payload must not stay
   -- behind without it: the round is undone and done again without that payload.
   LOOP

@@ -27,6 +27,9 @@ OPEN_INTENT = """
 """
 
 
+DEAD_PROCESS = "SELECT 1 FROM gateway_gatewayprocess WHERE id = ? AND ended_at IS NOT NULL"
+
+
 class SqliteBackend:
     """One connection on one thread of its own, so that the event loop never waits for the disk."""
 
@@ -49,6 +52,7 @@ class SqliteBackend:
     def _commit(self, group: list[Entry]) -> list[Committed]:
         rows = encoded(group)
         with self._transaction() as connection:
+            _refuse_the_dead(connection, group)
             epoch, trimmed = connection.execute("SELECT number, trimmed_to FROM governance_epoch").fetchone()
             verdicts = self._verdicts(connection, group, epoch, trimmed)
             fresh = [i for i, verdict in enumerate(verdicts) if verdict is Verdict.COMMITTED]
@@ -124,6 +128,13 @@ def _commit(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise CommitUncertain(type(error).__name__) from error
+
+
+def _refuse_the_dead(connection: sqlite3.Connection, group: list[Entry]) -> None:
+    """Raises EvidenceUnavailable for a process declared dead: nobody would close what it opens now."""
+    process = next((entry.event.process_id for entry in group if entry.read_set is not None), None)
+    if process is not None and connection.execute(DEAD_PROCESS, [process.hex]).fetchone():
+        raise EvidenceUnavailable("this process was declared dead")
 
 
 def _is_stale(entry: Entry, epoch: int, trimmed: int, changed: dict[str, int], now: datetime) -> bool:

@@ -265,3 +265,31 @@ async def test_a_system_that_cannot_be_used_is_refused_before_the_record(field: 
     ports = FakePorts(make.snapshot(agents=(agent,), bundles=(bundle,), credentials=(make.credential(agent),)))
     assert code_of(await run(frame(), ports)) in ("connector_disabled", "secret_missing")
     assert ports.log == ["call.refused"]
+
+
+async def test_an_unforeseen_failure_after_the_intent_is_told_as_unknown_and_closed_later() -> None:
+    def stumble(_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    ports = FakePorts(world())
+    ports.vault_index = stumble_after(ports, stumble)  # type: ignore[method-assign]
+    told = await run(frame(), ports)
+    assert code_of(told) == "outcome_unknown"
+    assert ports.log == ["call.intent", "sent", "lost"]
+
+
+def stumble_after(ports: FakePorts, stumble: object) -> object:
+    """The vault's index breaks once the call is out."""
+    whole = ports.vault_index
+    return lambda view: stumble(view) if "sent" in ports.log else whole(view)  # type: ignore[operator]
+
+
+async def test_an_unforeseen_failure_of_a_connector_is_a_failure_that_may_have_had_an_effect() -> None:
+    def stumble(_: Intent) -> RawResult:
+        raise RuntimeError("unforeseen")
+
+    ports = FakePorts(world())
+    ports.upstream = stumble
+    told = await run(frame(), ports)
+    assert "do not repeat" in text_of(told)
+    assert ports.entries[1].event.details["code"] == "unforeseen"

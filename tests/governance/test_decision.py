@@ -181,3 +181,13 @@ def test_the_read_set_names_all_the_decision_rests_on() -> None:
         "tool:tool-helpdesk-ticket_get",
         "connector:connector-helpdesk",
     }
+
+
+def test_a_team_policy_without_rules_is_in_the_read_set() -> None:
+    """Its first deny rule must touch whoever it will bind."""
+    owner = make.person(teams=("team-support",))
+    agent = make.agent(owner=owner, roles=(make.role("bundle-support"),))
+    view = make.snapshot(agents=(agent,), bundles=(make.bundle(),))
+    policies = {"team-support": frozenset({"policy:new"})}
+    bound = Snapshot(**{name: getattr(view, name) for name in view.__slots__} | {"team_policies": policies})
+    assert "policy:new" in asked(bound).read_set
