@@ -133,13 +133,13 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     bundles = reachable_bundles(frame.bundle, caller.agent, caller.snapshot, ports)
     found = find_tool(frame.bundle, frame.name, bundles)
     if found is None:
-        raise _refusal(caller, refusals.UNKNOWN_TOOL, {"tool_name": frame.name[:200]}, is_final=False)
+        raise refusal_of(caller, refusals.UNKNOWN_TOOL, {"tool_name": frame.name[:200]}, is_final=False)
     if not isinstance(frame.arguments, Mapping):
-        raise _refusal(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
+        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
     encoded = canonical.encode(frame.arguments)
     if len(encoded) > ARGUMENTS_LIMIT:
         text = f"'arguments' has {len(encoded)} bytes; the limit is {ARGUMENTS_LIMIT}."
-        raise _refusal(caller, refusals.BAD_ARGUMENTS, {}, text=text)
+        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
     tool, candidates = found
     return Call(
         id=uuid7(),
@@ -174,13 +174,13 @@ def authorize(call: Call, ports: Ports) -> Permitted:
     snapshot, now = call.caller.snapshot, ports.now()
     decision = best(decide(_access_request(call, bundle), snapshot, now) for bundle in call.candidates)
     if decision is None or not decision.exists:
-        raise _refusal(call.caller, refusals.UNKNOWN_TOOL, _decision_facts(call, decision), is_final=False)
+        raise refusal_of(call.caller, refusals.UNKNOWN_TOOL, _decision_facts(call, decision), is_final=False)
     if decision.effect is not Effect.PERMIT:
         raise _denial(call, decision)
     if not call.tool.connector.is_enabled:
-        raise _refusal(call.caller, refusals.CONNECTOR_DISABLED, _decision_facts(call, decision), is_final=False)
+        raise refusal_of(call.caller, refusals.CONNECTOR_DISABLED, _decision_facts(call, decision), is_final=False)
     if call.tool.connector.secret_missing:
-        raise _refusal(call.caller, refusals.SECRET_MISSING, _decision_facts(call, decision), is_final=False)
+        raise refusal_of(call.caller, refusals.SECRET_MISSING, _decision_facts(call, decision), is_final=False)
     return Permitted(call, decision)
 
 
@@ -189,7 +189,7 @@ def screen_arguments(permitted: Permitted, vault: VaultIndex) -> Screened:
     call = permitted.call
     if call.frame.token.encode() in call.canonical_arguments or vault.find(call.canonical_arguments):
         facts = _decision_facts(call, permitted.decision)
-        raise _refusal(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, facts)
+        raise refusal_of(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, facts)
     return Screened(permitted)
 
 
@@ -344,10 +344,10 @@ def _denial(call: Call, decision: Decision) -> Refusal:
     if strongest is not None:
         facts["rule"] = f"{strongest.policy}#{strongest.position}"
     reason = refusals.BY_DECISION_CODE[decision.code]
-    return _refusal(call.caller, reason, facts, text=f"Denied: {decision.reason}", is_final=False)
+    return refusal_of(call.caller, reason, facts, text=f"Denied: {decision.reason}", is_final=False)
 
 
-def _refusal(
+def refusal_of(
     caller: Caller, reason: refusals.Reason, facts: dict[str, Any], *, text: str = "", is_final: bool = True
 ) -> Refusal:
     who = {

@@ -27,6 +27,7 @@ NO_TOKEN = Reason("no_token", Shape.UNAUTHENTICATED, "Send your agent key as 'Au
 BAD_TOKEN = Reason("bad_token", Shape.UNAUTHENTICATED, "This key is unknown, expired or revoked.")
 UNKNOWN_TOOL = Reason("unknown_tool", Shape.UNKNOWN_TOOL, "Unknown tool")
 BAD_ARGUMENTS = Reason("bad_arguments", Shape.BAD_REQUEST, "The arguments cannot be accepted.")
+MALFORMED = Reason("malformed_request", Shape.BAD_REQUEST, "The message cannot be read.")
 DENIED = Reason(
     "denied_by_rule",
     Shape.RESULT,

@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import close_old_connections, connection
+from django.db import connection
 from django.db.models.functions import Now
 from django.db.utils import Error as DatabaseError
 
@@ -29,6 +29,7 @@ from gateway.commit.postgresql import PostgresqlBackend
 from gateway.commit.sqlite import SqliteBackend
 from gateway.models import GatewayProcess
 from gateway.recovery import close_open_calls, recover
+from gateway.snapshots import with_live_connection
 from gateway.wiring import GatewayPorts
 from governance.fence import triggers
 from governance.payload_keys import PayloadSealer, current_sealer
@@ -185,12 +186,7 @@ class GatewayRuntime:
         connection.close()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_live_connection, work)
-
-
-def _with_live_connection(work: Callable[[], Result]) -> Result:
-    close_old_connections()
-    return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, with_live_connection, work)
 
 
 def make_backend(process_id: UUID) -> Backend:

@@ -157,10 +157,10 @@ class SnapshotKeeper:
             gc.freeze()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_live_connection, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, with_live_connection, work)
 
 
-def _with_live_connection(work: Callable[[], Result]) -> Result:
+def with_live_connection(work: Callable[[], Result]) -> Result:
     """The connection is kept: SQLite counts changes per connection. One that died while idle is replaced."""
     try:
         return work()

@@ -8,17 +8,33 @@ import re
 from typing import Any
 
 from gateway import refusals
-from gateway.call import Answer, Frame
+from gateway.call import Answer, Caller, Frame
 from gateway.commit.entry import EvidenceUnavailable
 from gateway.mcp import legacy, modern
-from gateway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, ProtocolError
+from gateway.mcp.errors import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ProtocolError,
+)
 from gateway.mcp.guards import check_addresses, check_types
 from gateway.mcp.http import ClientGone, Receive, Request, Scope, Send, read_body, read_request, respond
 from gateway.mcp.listing import list_tools
 from gateway.mcp.message import Message, parse_message
 from gateway.mcp.metadata import challenge
+from gateway.mcp.mirrored import check_mirrored
 from gateway.mcp.revisions import LEGACY, META_CLIENT, META_VERSION, MODERN, client_label
-from gateway.pipeline import commit_refusal, identify, refused_answer, run
+from gateway.pipeline import (
+    commit_refusal,
+    find_tool,
+    identify,
+    reachable_bundles,
+    refusal_of,
+    refused_answer,
+    run,
+)
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 
@@ -27,6 +43,7 @@ logger = logging.getLogger(__name__)
 BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/-]{8,512}=*)\Z")
 SESSION_LIMIT = 128
 EMPTY = Message("", None, {})
+RECORDED = (PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH)
 
 
 class McpEndpoint:
@@ -36,43 +53,45 @@ class McpEndpoint:
         self._ports = ports
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = EMPTY
+        message, caller = EMPTY, None
         try:
-            request = read_request(scope, scope["url_route"]["kwargs"].get("bundle"))
-            check_addresses(request)
-            if request.method != "POST":
-                raise ProtocolError(INVALID_REQUEST, "Send POST requests.", status=405, headers=((b"allow", b"POST"),))
-            check_types(request)
+            request = admitted(scope)
             token = bearer_token(request)
-            refused = await self._refuse_stranger(request, token)
-            if refused is not None:
-                await self._send(send, request, EMPTY, refused)
+            caller = await self._caller(request, token)
+            if isinstance(caller, Answer):
+                await self._send(send, request, EMPTY, caller)
                 return
             message = parse_message(await read_body(request, receive))
-            answer = await self._handle(request, message, token)
-            await self._send(send, request, message, answer)
+            await self._send(send, request, message, await self._handle(request, message, token, caller))
         except ProtocolError as error:
+            if isinstance(caller, Caller) and error.code in RECORDED:
+                await self._record_malformed(request, message, caller, error)
             body = {"jsonrpc": "2.0", "id": message.id, "error": error.as_json()}
             await respond(send, error.status, body, error.headers)
         except ClientGone:
             return
         except Exception:
             logger.exception("unforeseen failure in the MCP endpoint")
-            error_body = {"code": INTERNAL_ERROR, "message": "Internal error; nothing more is known to you."}
-            await respond(send, 500, {"jsonrpc": "2.0", "id": message.id, "error": error_body})
+            failure = {"code": INTERNAL_ERROR, "message": "Internal error."}
+            await respond(send, 500, {"jsonrpc": "2.0", "id": message.id, "error": failure})
 
-    async def _refuse_stranger(self, request: Request, token: str) -> Answer | None:
+    async def _caller(self, request: Request, token: str) -> Caller | Answer:
         """Before a byte of the body is read: no valid key, no work."""
         frame = Frame(token, request.bundle, "", {}, "", source_ip=request.source_ip)
         try:
-            await identify(frame, self._ports)
+            return await identify(frame, self._ports)
         except Refusal as refusal:
             return await commit_refusal(frame, refusal, self._ports)
         except EvidenceUnavailable:
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
-        return None
 
-    async def _handle(self, request: Request, message: Message, token: str) -> Answer | None:
+    async def _record_malformed(self, request: Request, message: Message, caller: Caller, error: ProtocolError) -> None:
+        """What a known agent sends that cannot be read at all may be an attack, so it is evidence."""
+        frame = Frame("", request.bundle, message.method, {}, "", source_ip=request.source_ip)
+        facts = {"problem": error.message[:200], "rpc_code": error.code}
+        await commit_refusal(frame, refusal_of(caller, refusals.MALFORMED, facts), self._ports)
+
+    async def _handle(self, request: Request, message: Message, token: str, caller: Caller) -> Answer | None:
         """None for what needs no answer: a notification, or a client's response."""
         if message.is_notification:
             return None
@@ -80,12 +99,20 @@ class McpEndpoint:
             modern.check(request, message)
             if message.method == "server/discover":
                 return _dressed(modern.discover(), modern)
+            self._check_mirrored(request, message, caller)
             return await self._call_or_list(request, message, token, modern)
         legacy.check(message)
         if message.method in legacy.ANSWERS:
             return legacy.ANSWERS[message.method](message)
         version = legacy.version_of(request.text(b"mcp-protocol-version"))
         return await self._call_or_list(request, message, token, legacy, version)
+
+    def _check_mirrored(self, request: Request, message: Message, caller: Caller) -> None:
+        if message.method == "tools/call":
+            bundles = reachable_bundles(request.bundle, caller.agent, caller.snapshot, self._ports)
+            found = find_tool(request.bundle, message.params["name"], bundles)
+            if found is not None:
+                check_mirrored(request, found[0], message.params.get("arguments"))
 
     async def _call_or_list(
         self, request: Request, message: Message, token: str, era: Any, revision: str = MODERN
@@ -114,6 +141,16 @@ class McpEndpoint:
         body: dict[str, Any] = {"jsonrpc": "2.0", "id": message.id}
         body |= {"error": answer.error} if answer.error is not None else {"result": answer.result}
         await respond(send, answer.status, body, headers)
+
+
+def admitted(scope: Scope) -> Request:
+    """What the HTTP request alone must satisfy. Raises ProtocolError."""
+    request = read_request(scope, scope["url_route"]["kwargs"].get("bundle"))
+    check_addresses(request)
+    if request.method != "POST":
+        raise ProtocolError(INVALID_REQUEST, "Send POST requests.", status=405, headers=((b"allow", b"POST"),))
+    check_types(request)
+    return request
 
 
 def is_modern(request: Request, message: Message) -> bool:

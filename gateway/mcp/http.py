@@ -52,7 +52,7 @@ def read_request(scope: Scope, bundle: str | None) -> Request:
     """Raises ProtocolError when a header that is decided on comes twice."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in headers and name in SINGLE:
+        if name in headers and (name in SINGLE or name.startswith(b"mcp-param-")):
             raise ProtocolError(INVALID_REQUEST, f"Header '{name.decode('latin-1')}' is sent more than once.")
         headers[name] = value
     client = scope.get("client")

@@ -1,9 +1,8 @@
 """Revision 2026-07-28: every request is independent and says in `_meta` and headers what it is."""
 
-import base64
-import binascii
 from typing import Any
 
+from connectors.mcp_headers import decode_value
 from gateway.call import Answer
 from gateway.mcp.errors import (
     HEADER_MISMATCH,
@@ -29,7 +28,6 @@ LIST_TTL_MS = 30_000
 DISCOVER_TTL_MS = 300_000
 METHODS = ("server/discover", "tools/list", "tools/call")
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-BASE64_START, BASE64_END = "=?base64?", "?="
 
 
 def check(request: Request, message: Message) -> None:
@@ -69,15 +67,13 @@ def _must_equal(header: str, sent: str, expected: str) -> None:
 
 
 def decode_header(value: str) -> str:
-    """Plain ASCII, or `=?base64?<base64 of UTF-8>?=`. Raises ProtocolError for what is neither."""
-    if not (value.startswith(BASE64_START) and value.endswith(BASE64_END)):
-        if not value.isascii():
-            raise ProtocolError(HEADER_MISMATCH, "Header values must be ASCII or base64-encoded.")
-        return value
+    """Raises ProtocolError for what is neither plain ASCII nor canonical base64 of UTF-8."""
     try:
-        return base64.b64decode(value[len(BASE64_START) : -len(BASE64_END)], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise ProtocolError(HEADER_MISMATCH, "A base64-encoded header value cannot be decoded.") from error
+        if value.isascii():
+            return decode_value(value)
+    except ValueError:
+        pass
+    raise ProtocolError(HEADER_MISMATCH, "Header values must be plain ASCII or base64 of UTF-8.")
 
 
 def discover() -> Answer:
