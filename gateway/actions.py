@@ -22,6 +22,7 @@ from governance.fence.actor import governed_change
 from governance.fence.lockfile import WriteLockTimeout
 from governance.freezes import FreezeTarget
 from governance.models import Agent, AgentCredential, Epoch, Freeze, User
+from governance.payload_keys import rewrap_payload_keys
 from governance.vault import keyring, rewrap_all
 
 ATTEMPTS = 3
@@ -145,7 +146,8 @@ def unfreeze(target: FreezeTarget, *, by: str) -> int:
 def rewrap_vault(*, by: str) -> int:
     """Brings every sealed value under the current key-encryption key, while the gateway serves."""
     now = datetime.now(UTC)
-    return rewrap_all(keyring=keyring(), record=recorder(by=by, now=now))
+    record, keys = recorder(by=by, now=now), keyring()
+    return rewrap_all(keyring=keys, record=record) + rewrap_payload_keys(keyring=keys, record=record)
 
 
 def offboard(person: User, *, successor: User | None, by: str) -> Receipt:

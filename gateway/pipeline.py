@@ -177,10 +177,6 @@ def authorize(call: Call, ports: Ports) -> Permitted:
         raise refusal_of(call.caller, refusals.UNKNOWN_TOOL, _decision_facts(call, decision), is_final=False)
     if decision.effect is not Effect.PERMIT:
         raise _denial(call, decision)
-    if not call.tool.connector.is_enabled:
-        raise refusal_of(call.caller, refusals.CONNECTOR_DISABLED, _decision_facts(call, decision), is_final=False)
-    if call.tool.connector.secret_missing:
-        raise refusal_of(call.caller, refusals.SECRET_MISSING, _decision_facts(call, decision), is_final=False)
     return Permitted(call, decision)
 
 

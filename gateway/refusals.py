@@ -47,14 +47,9 @@ CREDENTIAL_IN_ARGUMENTS = Reason(
     "Denied: the arguments contain a credential.",
     "Never put keys or tokens into tool arguments; the gateway adds the upstream's secret itself.",
 )
-CONNECTOR_DISABLED = Reason(
-    "connector_disabled", Shape.RESULT, "Denied: this system is switched off.", "Ask an administrator."
-)
+CONNECTOR_DISABLED = Reason("connector_disabled", Shape.RESULT, "Denied", "Ask an administrator.")
 SECRET_MISSING = Reason(
-    "secret_missing",
-    Shape.RESULT,
-    "Denied: the gateway has no secret for this system yet.",
-    "Ask an administrator to store it in the vault.",
+    "secret_missing", Shape.RESULT, "Denied", "Ask an administrator to store the secret in the vault."
 )
 EVIDENCE_UNAVAILABLE = Reason(
     "evidence_unavailable",
@@ -64,7 +59,7 @@ EVIDENCE_UNAVAILABLE = Reason(
 )
 BUSY = Reason("busy", Shape.UNAVAILABLE, "Permissions are changing too fast to decide.", "Retry.")
 
-BY_DECISION_CODE = {"denied_by_rule": DENIED, "approval_required": APPROVAL, "frozen": FROZEN}
+BY_DECISION_CODE = {reason.code: reason for reason in (DENIED, APPROVAL, FROZEN, CONNECTOR_DISABLED, SECRET_MISSING)}
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from governance.conditions import Verdict
-from governance.snapshot import Agent, Bundle, Freeze, Holding, Role, Rule, Snapshot, Tool
+from governance.snapshot import Agent, Bundle, Holding, Role, Rule, Snapshot, Tool
 from governance.time_of_day import local_time, time_variables
 
 
@@ -84,21 +84,31 @@ def decide(request: AccessRequest, snapshot: Snapshot, now: datetime) -> Decisio
     roles = [role for role in holding.roles if role.is_in_time(now, snapshot.timezone)]
     if not roles:
         return _unknown(snapshot, "role_not_in_time")
-    freeze = snapshot.freeze_of(agent, tool, now)
-    if freeze is not None:
-        return _frozen(freeze, holding, snapshot)
-    return _by_rules(request, snapshot, now, holding, roles)
+    return _stopped(holding, snapshot, now) or _by_rules(request, snapshot, now, holding, roles)
 
 
 def _unknown(snapshot: Snapshot, code: str) -> Decision:
     return Decision(Effect.DENY, code, "No such tool is in reach.", False, snapshot.epoch)
 
 
-def _frozen(freeze: Freeze, holding: Holding, snapshot: Snapshot) -> Decision:
-    reason = f"Frozen by an administrator{': ' + freeze.reason if freeze.reason else ''}."
+def _stopped(holding: Holding, snapshot: Snapshot, now: datetime) -> Decision | None:
+    """The agent holds the tool, but nobody may use it now."""
+    connector = holding.tool.connector
+    freeze = snapshot.freeze_of(holding.agent, holding.tool, now)
+    if freeze is not None:
+        because = f": {freeze.reason}" if freeze.reason else ""
+        return _stop("frozen", f"Frozen by an administrator{because}.", holding, snapshot)
+    if not connector.is_enabled:
+        return _stop("connector_disabled", "This system is switched off.", holding, snapshot)
+    if connector.secret_missing:
+        return _stop("secret_missing", "The gateway has no secret for this system yet.", holding, snapshot)
+    return None
+
+
+def _stop(code: str, reason: str, holding: Holding, snapshot: Snapshot) -> Decision:
     return Decision(
         Effect.DENY,
-        "frozen",
+        code,
         reason,
         True,
         snapshot.epoch,

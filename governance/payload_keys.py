@@ -8,8 +8,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import transaction
 
+from governance.facts import Fact, Recorder
 from governance.models import PayloadKey
-from governance.vault import Envelope, Keyring, SealBroken, open_envelope, seal
+from governance.vault import Envelope, Keyring, SealBroken, open_envelope, rewrap, seal
 
 NONCE_BYTES = 12
 
@@ -40,17 +41,36 @@ def current_sealer(keyring: Keyring) -> PayloadSealer:
         return open_sealer(newest or _create(keyring), keyring)
 
 
+def rewrap_payload_keys(*, keyring: Keyring, record: Recorder) -> int:
+    """Brings the payload keys under the current KEK; there are few, so in one transaction. Returns how many changed."""
+    with transaction.atomic():
+        rows = list(PayloadKey.objects.exclude(key_id=keyring.current_id).select_for_update())
+        for row in rows:
+            _keep(row, rewrap(_envelope(row), context=_context(row), keyring=keyring))
+            row.save()
+        if rows:
+            record(Fact("vault.rewrapped", "payload keys", {"key_id": keyring.current_id, "keys": len(rows)}))
+    return len(rows)
+
+
 def open_sealer(row: PayloadKey, keyring: Keyring) -> PayloadSealer:
-    envelope = Envelope(row.key_id, bytes(row.wrapped_key), bytes(row.ciphertext))
-    return PayloadSealer(str(row.id), AESGCM(open_envelope(envelope, context=_context(row), keyring=keyring)))
+    key = open_envelope(_envelope(row), context=_context(row), keyring=keyring)
+    return PayloadSealer(str(row.id), AESGCM(key))
 
 
 def _create(keyring: Keyring) -> PayloadKey:
     row = PayloadKey()
-    envelope = seal(AESGCM.generate_key(bit_length=256), context=_context(row), keyring=keyring)
-    row.key_id, row.wrapped_key, row.ciphertext = envelope.key_id, envelope.wrapped_key, envelope.ciphertext
+    _keep(row, seal(AESGCM.generate_key(bit_length=256), context=_context(row), keyring=keyring))
     row.save(force_insert=True)
     return row
+
+
+def _envelope(row: PayloadKey) -> Envelope:
+    return Envelope(row.key_id, bytes(row.wrapped_key), bytes(row.ciphertext))
+
+
+def _keep(row: PayloadKey, envelope: Envelope) -> None:
+    row.key_id, row.wrapped_key, row.ciphertext = envelope.key_id, envelope.wrapped_key, envelope.ciphertext
 
 
 def _context(row: PayloadKey) -> str:

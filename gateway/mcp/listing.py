@@ -52,7 +52,7 @@ def _visible(frame: Frame, caller: Caller, bundles: list[Bundle], ports: Ports) 
                 source_ip=frame.source_ip,
             )
             decision = decide(request, caller.snapshot, now)
-            if decision.effect != "deny" and tool.connector.is_enabled:
+            if decision.effect != "deny":
                 yield name, tool
 
 
