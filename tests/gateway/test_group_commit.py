@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -278,15 +279,23 @@ class Proxy:
         self.folder = folder
         self.lose = ""
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, self.folder / ".s.PGSQL.5432")
 
     async def close(self) -> None:
+        """Returns when every connection is closed: one left to the garbage collector fails another test."""
         assert self._server is not None
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         host = server_parameters()["host"]
         upstream_reader, upstream_writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.5432")
 
@@ -302,7 +311,13 @@ class Proxy:
                 writer.write(data)
             writer.close()
 
-        await asyncio.gather(requests(), answers())
+        try:
+            await asyncio.gather(requests(), answers())
+        finally:
+            for each in (writer, upstream_writer):
+                each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
 
 
 @pytest.mark.parametrize(("lost", "is_durable"), [("request", False), ("answer", True)])

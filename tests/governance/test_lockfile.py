@@ -184,6 +184,14 @@ def that_fails() -> None:
         cursor.execute("UPDATE no_such_table SET a = 1")
 
 
+def comes_free() -> bool:
+    """A waiter that gave up still gets its turn in the kernel's queue, and lets go at once."""
+    deadline = time.monotonic() + 5
+    while is_held() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return not is_held()
+
+
 @needs_sqlite
 @pytest.mark.usefixtures("fresh_database")
 @pytest.mark.parametrize("write", [in_autocommit, in_a_transaction, with_returning, that_fails])
@@ -198,7 +206,7 @@ def test_every_write_takes_the_lock_and_gives_it_back(write: object) -> None:
         holder.close()
     assert callable(write)
     write()
-    assert not is_held()
+    assert comes_free()
 
 
 @needs_sqlite
