@@ -5,10 +5,10 @@ itself the limit.
 """
 
 import asyncio
-import itertools
 import os
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import quantiles
 from urllib.parse import urlsplit
@@ -17,17 +17,17 @@ import orjson
 import uvloop
 
 PATH, FILLER, TOKEN = (os.environ[name] for name in ("BENCH_PATH", "BENCH_FILLER", "BENCH_TOKEN"))
+AUTHORIZATION = f"Authorization: Bearer {TOKEN}\r\n" if TOKEN else ""
 HEAD = (
     f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nMCP-Protocol-Version: 2025-11-25\r\n"
-    "Accept: application/json, text/event-stream\r\n"
-    f"{f'Authorization: Bearer {TOKEN}' + chr(13) + chr(10) if TOKEN else ''}Content-Length: "
+    f"Accept: application/json, text/event-stream\r\n{AUTHORIZATION}Content-Length: "
 ).encode()
 ANSWER_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
 class Tally:
-    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    calls: int = 0
     latencies_ms: list[float] = field(default_factory=list)
     bad: int = 0
     first_bad: str = ""
@@ -41,15 +41,16 @@ async def caller(host: str, port: int, tally: Tally, *, until: float) -> None:
     while time.perf_counter() < until:
         try:
             reader, writer = await asyncio.open_connection(host, port, limit=ANSWER_BYTES)
-            while time.perf_counter() < until:
-                await call(reader, writer, tally)
+            with closing(writer):
+                while time.perf_counter() < until:
+                    await call(reader, writer, tally)
         except (OSError, EOFError, ValueError) as error:
             tally.fail(repr(error))
             await asyncio.sleep(0.05)
 
 
 async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tally: Tally) -> None:
-    number = next(tally.numbers)
+    number = tally.calls = tally.calls + 1
     text = f"{FILLER}call-{number}-end"
     params = {"name": "echo", "arguments": {"text": text}}
     body = orjson.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})

@@ -54,7 +54,7 @@ def seed(upstream_url: str, *, agents: int, rules: int) -> str:
 
 
 def published_bundle(connector: Connector) -> Bundle:
-    tool = Tool.objects.create(connector=connector, name=TOOL["name"])
+    tool = Tool.objects.create(connector=connector, name="echo")
     digest, body = canonical.definition_hash(TOOL), canonical.encode(TOOL)
     ToolDefinition.objects.create(tool=tool, digest=digest, body=body, status="pinned")
     bundle = Bundle.objects.create(name="bench")

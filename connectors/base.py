@@ -72,12 +72,20 @@ class Connector(Protocol):
         """All tools, all pages. Raises UpstreamFailure."""
 
     async def call_tool(
-        self, spec: UpstreamSpec, auth: UpstreamAuth, *, name: str, arguments: bytes, meta: Mapping[str, str]
+        self,
+        spec: UpstreamSpec,
+        auth: UpstreamAuth,
+        *,
+        name: str,
+        arguments: bytes,
+        meta: Mapping[str, str],
+        send_before_ns: int | None = None,
     ) -> RawResult:
         """Runs one tool. `arguments` is canonical JSON and is sent byte for byte; `meta` holds trace context
         only.
 
-        Never repeats a request that may have reached the upstream. Raises UpstreamFailure.
+        Never repeats a request that may have reached the upstream, and begins to send it before
+        `send_before_ns` (CLOCK_BOOTTIME) or fails with code `not_sent_in_time`. Raises UpstreamFailure.
         """
 
     async def forget(self, connector_ids: Sequence[str]) -> None:

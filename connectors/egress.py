@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -228,6 +229,11 @@ class Origin:
         return connection
 
 
+NOT_SENT_IN_TIME = "not_sent_in_time"
+SEND_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Counts while the machine sleeps, too."""
+
+
 class Egress:
     """Sends requests to upstreams over pooled, pinned connections. Belongs to one event loop."""
 
@@ -255,9 +261,10 @@ class Egress:
         body: bytes,
         timeout_seconds: float,
         read: Callable[[Answer], Awaitable[T]],
+        send_before_ns: int | None = None,
     ) -> T:
         """One request, written at most once, and what `read` makes of the answer; all within
-        `timeout_seconds`.
+        `timeout_seconds`. Its first byte is written before `send_before_ns` (CLOCK_BOOTTIME) or never.
 
         The connection is cut when `read` did not come to a good end: an error, the deadline, a cancellation.
         Raises UpstreamFailure, with `reached` False as long as nothing was written.
@@ -270,6 +277,11 @@ class Egress:
             async with asyncio.timeout(timeout_seconds):
                 await origin.refresh(self._look_up, ttl=self._address_ttl_seconds)
                 connection = await origin.take()
+                if send_before_ns is not None and time.clock_gettime_ns(SEND_CLOCK) > send_before_ns:
+                    is_good = True
+                    raise UpstreamFailure(
+                        NOT_SENT_IN_TIME, "Nothing was sent: it took too long to begin.", reached=False
+                    )
                 await connection.send(request)
                 outcome = await read(connection)
                 is_good = True

@@ -54,7 +54,14 @@ class FakeConnector:
         )
 
     async def call_tool(
-        self, spec: UpstreamSpec, auth: UpstreamAuth, *, name: str, arguments: bytes, meta: Mapping[str, str]
+        self,
+        spec: UpstreamSpec,
+        auth: UpstreamAuth,
+        *,
+        name: str,
+        arguments: bytes,
+        meta: Mapping[str, str],
+        send_before_ns: int | None = None,
     ) -> RawResult:
         self.received.append(ReceivedCall(spec.name, name, arguments, auth, meta))
         script = self._scripts.get(name)

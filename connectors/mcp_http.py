@@ -80,9 +80,17 @@ class McpHttp:
         return await self._on_first_reachable(spec, auth, list_all)
 
     async def call_tool(
-        self, spec: UpstreamSpec, auth: UpstreamAuth, *, name: str, arguments: bytes, meta: Mapping[str, str]
+        self,
+        spec: UpstreamSpec,
+        auth: UpstreamAuth,
+        *,
+        name: str,
+        arguments: bytes,
+        meta: Mapping[str, str],
+        send_before_ns: int | None = None,
     ) -> RawResult:
-        request = Request("tools/call", {"name": name, "arguments": orjson.Fragment(arguments)}, name, meta)
+        params = {"name": name, "arguments": orjson.Fragment(arguments)}
+        request = Request("tools/call", params, name, meta, send_before_ns)
 
         async def call(line: Line) -> RawResult:
             return await self._ask(line, auth, request, arguments=arguments)
@@ -198,13 +206,15 @@ class McpHttp:
         body = encode_request(wire, request, request_id=request_id)
         headers = [*protocol_headers(wire, request), *extra, *auth.headers]
         try:
-            return await self._send(line, headers, body, reader)
+            return await self._send(line, headers, body, reader, send_before_ns=request.send_before_ns)
         except (asyncio.CancelledError, UpstreamFailure) as broken:
             if not wire.is_modern and request.method != "initialize" and _leaves_work_behind(broken):
                 self._cancel_upstream(line, auth, wire, request_id)
             raise
 
-    async def _send(self, line: Line, headers: Headers, body: bytes, reader: ReplyReader) -> Reply:
+    async def _send(
+        self, line: Line, headers: Headers, body: bytes, reader: ReplyReader, *, send_before_ns: int | None = None
+    ) -> Reply:
         return await self._egress.send(
             "POST",
             line.url,
@@ -212,6 +222,7 @@ class McpHttp:
             body=body,
             timeout_seconds=line.spec.timeout_seconds,
             read=reader,
+            send_before_ns=send_before_ns,
         )
 
     # -- what we say without expecting an answer

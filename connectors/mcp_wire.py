@@ -47,12 +47,14 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One JSON-RPC request or (for `notifications/...`) notification. `name` is what `Mcp-Name` mirrors."""
+    """One JSON-RPC request or (for `notifications/...`) notification. `name` is what `Mcp-Name` mirrors;
+    after `send_before_ns` (CLOCK_BOOTTIME) it is not sent any more."""
 
     method: str
     params: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
+    send_before_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
         decided_epoch=facts.pop("epoch", 0),
         details={
             "reason": refusal.reason.code,
-            "asked_for": frame.name[:REFUSED_NAMES],
+            "asked_for": _without_key(frame.name, frame)[:REFUSED_NAMES],
             **facts,
             **_where(frame),
         },
@@ -145,11 +145,14 @@ def _closing(
 
 def _where(frame: Frame) -> dict[str, Any]:
     """Whence and in which run; what a client says of itself is only noted, never trusted."""
+    said = {"session": frame.session_id, "client": frame.client}
     where: dict[str, Any] = {"revision": frame.revision, "source_ip": frame.source_ip}
-    if frame.session_id:
-        where["session"] = frame.session_id
-    if frame.client:
-        where["client"] = frame.client
+    where |= {name: _without_key(text, frame) for name, text in said.items() if text}
     if frame.trace:
-        where["trace"] = dict(frame.trace)
+        where["trace"] = {name: _without_key(text, frame) for name, text in frame.trace.items()}
     return where
+
+
+def _without_key(text: str, frame: Frame) -> str:
+    """An agent that puts its key where it does not belong must not have it kept in evidence."""
+    return text.replace(frame.token, "[KEY]") if frame.token else text

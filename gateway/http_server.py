@@ -8,6 +8,8 @@ import warnings
 import uvicorn
 from django.conf import settings
 
+from gateway.http_limits import BoundedHttpProtocol
+
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 DRAIN_SECONDS = 30
@@ -25,8 +27,8 @@ def server_config() -> uvicorn.Config:
     """Host and port stay unset: not uvicorn's `fd` either, which takes every socket for a Unix one."""
     return uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
-        http="httptools",
-        ws="websockets-sansio",
+        http=BoundedHttpProtocol,
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

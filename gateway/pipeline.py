@@ -15,6 +15,7 @@ from typing import Any
 
 from audit.event import uuid7
 from connectors.base import RawResult, UpstreamFailure
+from connectors.egress import NOT_SENT_IN_TIME
 from gateway import refusals
 from gateway.call import (
     Answer,
@@ -42,6 +43,7 @@ from governance.snapshot import Agent, Bundle, Snapshot, Tool
 logger = logging.getLogger(__name__)
 
 DECISIONS = 6
+SENDINGS = 8
 SEND_WITHIN_NS = 1_000_000_000
 ARGUMENTS_LIMIT = 1024 * 1024
 OUTCOME_UNKNOWN = (
@@ -55,17 +57,16 @@ WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
 async def run(frame: Frame, ports: Ports) -> Answer:
     """The whole story of one call. Never raises for what an agent, an upstream or a missing database can cause."""
     try:
-        intent = await admit(frame, ports)
-        outcome = await execute(intent, ports)
-        while isinstance(outcome, NotSent):
-            await ports.snapshot_at_least(outcome.epoch)
+        for _ in range(SENDINGS):
             intent = await admit(frame, ports)
             outcome = await execute(intent, ports)
+            if not isinstance(outcome, NotSent):
+                return await conclude(intent, outcome, ports)
+        raise Refusal(refusals.CROWDED, facts=_caller_facts(intent.call.caller))
     except Refusal as refusal:
         return await commit_refusal(frame, refusal, ports)
     except (EvidenceUnavailable, RecordRefused):
         return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
-    return await conclude(intent, outcome, ports)
 
 
 async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: Ports) -> Answer:
@@ -133,7 +134,7 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     bundles = reachable_bundles(frame.bundle, caller.agent, caller.snapshot, ports)
     found = find_tool(frame.bundle, frame.name, bundles)
     if found is None:
-        raise refusal_of(caller, refusals.UNKNOWN_TOOL, {"tool_name": frame.name[:200]}, is_final=False)
+        raise refusal_of(caller, refusals.UNKNOWN_TOOL, {}, is_final=False)
     if not isinstance(frame.arguments, Mapping):
         raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
     encoded = canonical.encode(frame.arguments)
@@ -181,9 +182,12 @@ def authorize(call: Call, ports: Ports) -> Permitted:
 
 
 def screen_arguments(permitted: Permitted, vault: VaultIndex) -> Screened:
-    """What goes out: neither the agent's own key nor a value of the vault may travel in arguments."""
+    """What goes out, trace context too: neither the agent's own key nor a value of the vault may travel."""
     call = permitted.call
-    if call.frame.token.encode() in call.canonical_arguments or vault.find(call.canonical_arguments):
+    outgoing = call.canonical_arguments
+    if call.frame.trace:
+        outgoing += canonical.encode(dict(call.frame.trace))
+    if call.frame.token.encode() in outgoing or vault.find(outgoing):
         facts = _decision_facts(call, permitted.decision)
         raise refusal_of(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, facts)
     return Screened(permitted)
@@ -199,14 +203,16 @@ async def commit_intent(screened: Screened, ports: Ports) -> Intent | Stale:
 
 
 async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure | NotSent:
-    """Does it. A process that was frozen between COMMIT and here closes its intent instead of sending late."""
+    """Does it. A call that could not begin to be sent soon after its COMMIT is not sent: its intent is closed.
+
+    The database cannot see a process that was frozen in between, or a call that queued for a connection.
+    """
     if time.clock_gettime_ns(BOOT_CLOCK) > intent.send_before_ns:
-        await ports.commit(not_sent_entry(intent, ports))
-        return NotSent(intent.epoch)
+        return await _not_sent(intent, ports)
     try:
         return await ports.call_upstream(intent)
     except UpstreamFailure as failure:
-        return failure
+        return await _not_sent(intent, ports) if failure.code == NOT_SENT_IN_TIME else failure
     except Exception:
         logger.exception("unforeseen failure of connector kind %s", intent.connector.kind)
         return UpstreamFailure("unforeseen", "The gateway failed while it talked to this system.", reached=True)
@@ -216,6 +222,11 @@ async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure |
             raise
         task.uncancel()
         return UpstreamFailure("cut", "Permission for this call was withdrawn while it ran.", reached=True)
+
+
+async def _not_sent(intent: Intent, ports: Ports) -> NotSent:
+    await ports.commit(not_sent_entry(intent, ports))
+    return NotSent(intent.epoch)
 
 
 def screen_result(raw: RawResult, vault: VaultIndex) -> SafeResult:
@@ -346,13 +357,16 @@ def _denial(call: Call, decision: Decision) -> Refusal:
 def refusal_of(
     caller: Caller, reason: refusals.Reason, facts: dict[str, Any], *, text: str = "", is_final: bool = True
 ) -> Refusal:
-    who = {
+    return Refusal(reason, text, _caller_facts(caller) | facts, is_final)
+
+
+def _caller_facts(caller: Caller) -> dict[str, Any]:
+    return {
         "agent": caller.agent.name,
         "person": caller.agent.owner.email,
         "credential": caller.credential.id,
         "epoch": caller.snapshot.epoch,
     }
-    return Refusal(reason, text, who | facts, is_final)
 
 
 def _decision_facts(call: Call, decision: Decision | None) -> dict[str, Any]:

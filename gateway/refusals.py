@@ -57,6 +57,9 @@ EVIDENCE_UNAVAILABLE = Reason(
     "The call cannot be recorded now, so it was not made.",
     "Retry later.",
 )
+CROWDED = Reason(
+    "crowded", Shape.UNAVAILABLE, "This system has no room for the call now; it was not made.", "Retry later."
+)
 BUSY = Reason("busy", Shape.UNAVAILABLE, "Permissions are changing too fast to decide.", "Retry.")
 
 BY_DECISION_CODE = {reason.code: reason for reason in (DENIED, APPROVAL, FROZEN, CONNECTOR_DISABLED, SECRET_MISSING)}

@@ -129,6 +129,7 @@ class GatewayPorts:
                 name=intent.call.tool.name,
                 arguments=intent.call.canonical_arguments,
                 meta=intent.call.frame.trace,
+                send_before_ns=intent.send_before_ns,
             )
 
     def was_cut(self, call_id: UUID) -> bool:

@@ -172,6 +172,7 @@ class Bundle:
     """Exposed name -> tool, at the bundle's own endpoint."""
     by_union_name: Mapping[str, Tool]
     """`<connector>__<tool>` -> tool, at the union endpoint."""
+    tool_ids: frozenset[str]
     rules: tuple[Rule, ...]
     """Organisation first, then ancestors from the farthest, then the bundle's own."""
     ancestry: frozenset[str]
@@ -237,7 +238,7 @@ class Snapshot:
 
     def _find_holding(self, agent: Agent, bundle: Bundle, tool: Tool) -> Holding | None:
         roles = tuple(role for role in agent.roles if bundle.id in role.bundle_ids)
-        if not roles or all(held is not tool for held in bundle.tools.values()):
+        if not roles or tool.id not in bundle.tool_ids:
             return None
         team_rules = [rule for team in agent.owner.team_ids for rule in self.team_rules.get(team, ())]
         organization = [rule for rule in bundle.rules if rule.origin == "organization"]

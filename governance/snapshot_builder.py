@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 NAME_LIMIT = 64
 PREFIX = "__"
+LOOKS_HASHED = re.compile(r"_[0-9a-f]{6}\Z")
 
 
 def build_snapshot() -> Snapshot:
@@ -239,18 +240,21 @@ class _Builder:
         return {i: self._bundle(row, versions) for i, row in versions.items()}
 
     def _bundle(self, row: models.BundleVersion, versions: Mapping[str, models.BundleVersion]) -> Bundle:
-        lineage = _lineage(_key(row.bundle_id), versions)
+        lineage, is_whole = _lineage(_key(row.bundle_id), versions)
         rules = list(self.organization_rules)
         ancestry: set[str] = set()
         for member in lineage:
+            ancestry.add(f"bundle:{member}")
+            if member not in versions:
+                continue
             version = versions[member]
             policies = version.policies.all()
             rules += self._policy_rules(policies, f"bundle {version.bundle.name} v{version.number}")
-            ancestry.update((f"bundle:{member}", f"bundle_version:{_key(version.id)}"))
+            ancestry.add(f"bundle_version:{_key(version.id)}")
             ancestry.update(_policy_entries(policies))
         ancestry.update(self.organization_policies)
         ancestry.update(f"policy_version:{rule.version_id}" for rule in rules)
-        tools, by_union_name = self._exposed(row)
+        tools, by_union_name = self._exposed(row) if is_whole else ({}, {})
         return Bundle(
             id=_key(row.bundle_id),
             name=row.bundle.name,
@@ -260,6 +264,7 @@ class _Builder:
             records_payload=row.recording == "full",
             tools=tools,
             by_union_name=by_union_name,
+            tool_ids=frozenset(tool.id for tool in tools.values()),
             rules=tuple(rules),
             ancestry=frozenset(ancestry),
         )
@@ -334,32 +339,42 @@ def _path_from_root(team_id: str, teams: Mapping[str, models.Team]) -> tuple[str
     return tuple(reversed(path))
 
 
-def _lineage(bundle_id: str, versions: Mapping[str, models.BundleVersion]) -> list[str]:
-    """Published ancestors before the bundle itself, each once; a cycle ends where it began."""
+def _lineage(bundle_id: str, versions: Mapping[str, models.BundleVersion]) -> tuple[list[str], bool]:
+    """Ancestors before the bundle itself, each once; and whether all are published.
+
+    A bundle whose ancestor is not published would lack its rules, so it gives nothing. A cycle ends where it began.
+    """
     order: list[str] = []
     visiting: set[str] = set()
 
     def visit(current: str) -> None:
-        if current in visiting or current not in versions:
+        if current in visiting:
             return
         visiting.add(current)
-        for parent in sorted(versions[current].parents.all(), key=lambda bundle: bundle.name):
+        parents = versions[current].parents.all() if current in versions else ()
+        for parent in sorted(parents, key=lambda bundle: bundle.name):
             visit(_key(parent.id))
         order.append(current)
 
     visit(bundle_id)
-    return order
+    return order, all(member in versions for member in order)
 
 
 def expose(tools: Iterable[Tool], *, prefixed: bool) -> dict[str, Tool]:
-    """Exposed name -> tool. Too long, illegal or colliding names are cut and given six hex digits of a hash."""
+    """Exposed name -> tool. Too long, illegal or colliding names are cut and given six hex digits of a hash.
+
+    A name that looks hashed is hashed as well: otherwise one upstream could take the name that another's tool gets.
+    """
     ordered = sorted(tools, key=lambda tool: (tool.connector.name, tool.name))
     wanted = [f"{tool.connector.name}{PREFIX}{tool.name}" if prefixed else tool.name for tool in ordered]
+    counts = Counter(wanted)
     exposed: dict[str, Tool] = {}
     for name, tool in zip(wanted, ordered, strict=True):
         legal = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-        is_usable = legal == name and len(name) <= NAME_LIMIT and wanted.count(name) == 1
-        exposed[name if is_usable else _hashed_name(legal, tool)] = tool
+        is_usable = legal == name and len(name) <= NAME_LIMIT and counts[name] == 1 and not LOOKS_HASHED.search(name)
+        shown = name if is_usable else _hashed_name(legal, tool)
+        if exposed.setdefault(shown, tool) is not tool:
+            logger.error("tool %s/%s is left out: its exposed name is taken", tool.connector.name, tool.name)
     return exposed
 
 

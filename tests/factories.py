@@ -82,6 +82,7 @@ def bundle(name: str = "support", tools: tuple[Tool, ...] = (), rules: tuple[Rul
         records_payload=True,
         tools={each.name: each for each in held},
         by_union_name={f"{each.connector.name}__{each.name}": each for each in held},
+        tool_ids=frozenset(each.id for each in held),
         rules=rules,
         ancestry=frozenset({f"bundle:bundle-{name}"}),
     )

@@ -10,7 +10,9 @@ from gateway.commit.entry import Entry, EvidenceUnavailable, RecordRefused, Verd
 from gateway.pipeline import DECISIONS, authenticate, reachable_bundles
 from gateway.ports import Ports
 from gateway.refusals import Refusal
+from governance import canonical
 from governance.decision import AccessRequest, decide
+from governance.inspection.masking import VaultIndex
 from governance.snapshot import Bundle, Tool
 
 
@@ -26,9 +28,17 @@ async def list_tools(frame: Frame, ports: Ports) -> list[dict[str, Any]]:
         visible = dict(_visible(frame, caller, bundles, ports))
         committed = await _commit(_entry(frame, caller, bundles, visible, ports), ports)
         if committed.verdict is Verdict.COMMITTED:
-            return [{**tool.definition, "name": name} for name, tool in sorted(visible.items())]
+            return _shown(visible, ports.vault_index(ports.snapshot()))
         snapshot = await ports.snapshot_at_least(committed.epoch)
     raise Refusal(refusals.BUSY)
+
+
+def _shown(visible: dict[str, Tool], vault: VaultIndex) -> list[dict[str, Any]]:
+    """An upstream may have put what we present to it into a description."""
+    tools: Any = [{**tool.definition, "name": name} for name, tool in sorted(visible.items())]
+    if vault.find(canonical.encode(tools)):
+        tools, _ = vault.mask(tools)
+    return tools if isinstance(tools, list) else []
 
 
 async def _commit(entry: Entry, ports: Ports) -> Any:

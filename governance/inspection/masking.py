@@ -5,14 +5,21 @@ encoding, where an escaped letter can no longer hide. Masking happens inside dec
 always parses.
 """
 
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 ANONYMOUS = "[SECRET]"
+MAX_HITS = 1000
+"""Places told; all are masked."""
+MAX_TOKEN = 64
+"""Characters of a key in a place that is told."""
+NUMERIC = re.compile(r"[-+0-9.eE]+")
 BLOCK = 8
 """Bytes compared as one native integer."""
 BLOCK_COVERED = 2 * BLOCK - 1
@@ -35,6 +42,11 @@ class _Form:
     needle: bytes = field(repr=False)
     secret: str
     placeholder: str
+
+    @property
+    def is_numeric(self) -> bool:
+        """Could a JSON number spell it?"""
+        return NUMERIC.fullmatch(self.text) is not None
 
 
 class VaultIndex:
@@ -76,10 +88,14 @@ class VaultIndex:
         """
         body = orjson.dumps(value)
         walk = _Walk(tuple(form for form in self._forms if form.needle in body), [])
-        masked = walk.value(value, "")
+        masked = walk.value(value, None)
         if self.find(orjson.dumps(masked, option=orjson.OPT_SORT_KEYS)):
             return ANONYMOUS, [*walk.hits, Hit("", "")]
         return masked, walk.hits
+
+
+Path = tuple["Path", str] | None
+"""Where a walk is, as a chain of tokens: written out only for the few places that are masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +105,37 @@ class _Walk:
     forms: tuple[_Form, ...]
     hits: list[Hit]
 
-    def value(self, value: Any, path: str) -> Any:
+    def value(self, value: Any, path: Path) -> Any:
         if isinstance(value, str):
             return self.text(value, path)
         if isinstance(value, dict):
             return self.object(value, path)
         if isinstance(value, list):
-            return [self.value(member, f"{path}/{position}") for position, member in enumerate(value)]
+            return [self.value(member, (path, str(position))) for position, member in enumerate(value)]
         return self.scalar(value, path)
 
-    def text(self, text: str, path: str) -> str:
+    def text(self, text: str, path: Path) -> str:
         masked, names = self.replaced(text)
-        self.hits.extend(Hit(name, path) for name in names)
+        self.note(names, path)
         return masked
 
-    def object(self, members: dict[str, Any], path: str) -> dict[str, Any]:
+    def object(self, members: dict[str, Any], path: Path) -> dict[str, Any]:
         masked: dict[str, Any] = {}
+        used: Counter[str] = Counter()
         for key, member in members.items():
             shown, names = self.replaced(key)
-            shown = _free(shown, masked)
-            member_path = f"{path}/{shown.replace('~', '~0').replace('/', '~1')}"
-            self.hits.extend(Hit(name, member_path) for name in names)
+            shown = _free(shown, masked, members, used)
+            member_path = (path, shown)
+            self.note(names, member_path)
             masked[shown] = self.value(member, member_path)
         return masked
 
-    def scalar(self, value: Any, path: str) -> Any:
+    def scalar(self, value: Any, path: Path) -> Any:
         """A number may spell a value too; it becomes text."""
+        if not any(form.is_numeric for form in self.forms):
+            return value
         masked, names = self.replaced(orjson.dumps(value).decode())
-        self.hits.extend(Hit(name, path) for name in names)
+        self.note(names, path)
         return masked if names else value
 
     def replaced(self, text: str) -> tuple[str, list[str]]:
@@ -126,6 +145,19 @@ class _Walk:
                 text = text.replace(form.text, form.placeholder)
                 names.append(form.secret)
         return text, names
+
+    def note(self, names: list[str], path: Path) -> None:
+        if names and len(self.hits) < MAX_HITS:
+            self.hits.extend(Hit(name, _pointer(path)) for name in names)
+
+
+def _pointer(path: Path) -> str:
+    """JSON pointer (RFC 6901); long keys are cut, as upstreams choose them."""
+    tokens: list[str] = []
+    while path is not None:
+        path, token = path
+        tokens.append(token[:MAX_TOKEN].replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{token}" for token in reversed(tokens))
 
 
 def _contains_any(data: bytes, needles: Iterable[bytes]) -> bool:
@@ -141,11 +173,12 @@ def _blocks(needle: bytes) -> Iterator[int]:
         yield int.from_bytes(needle[start : start + BLOCK], sys.byteorder)
 
 
-def _free(key: str, taken: dict[str, Any]) -> str:
-    """Two keys may become one by masking; neither member may be lost."""
-    free, number = key, 2
-    while free in taken:
-        free, number = f"{key}#{number}", number + 1
+def _free(key: str, taken: Mapping[str, Any], original: Mapping[str, Any], used: Counter[str]) -> str:
+    """Two keys may become one by masking; neither member may be lost. Each key counts on, so many are no work."""
+    free = key
+    while free in taken or (free != key and free in original):
+        used[key] += 1
+        free = f"{key}#{used[key] + 1}"
     return free
 
 

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connectors.base import RawResult, UpstreamFailure
+from connectors.egress import NOT_SENT_IN_TIME
 from gateway.call import Answer, Frame, Intent
 from gateway.commit.entry import Verdict
+from gateway.mcp.listing import list_tools
 from gateway.pipeline import DECISIONS, run
 from governance.snapshot import Rule, Snapshot
 from tests import factories as make
-from tests.fakes import FakePorts, answer
+from tests.fakes import OK, FakePorts, answer
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -293,3 +295,55 @@ async def test_an_unforeseen_failure_of_a_connector_is_a_failure_that_may_have_h
     told = await run(frame(), ports)
     assert "do not repeat" in text_of(told)
     assert ports.entries[1].event.details["code"] == "unforeseen"
+
+
+async def test_a_call_that_queued_too_long_for_a_connection_is_decided_again() -> None:
+    tries = iter([UpstreamFailure(NOT_SENT_IN_TIME, "late", reached=False)])
+
+    def crowded(_: Intent) -> RawResult:
+        for failure in tries:
+            raise failure
+        return answer(OK)
+
+    ports = FakePorts(world())
+    ports.upstream = crowded
+    assert text_of(await run(frame(), ports)) == "done"
+    assert [entry.event.outcome for entry in ports.entries] == ["", "not_sent", "", "ok"]
+
+
+async def test_a_system_that_stays_crowded_is_given_up() -> None:
+    def crowded(_: Intent) -> RawResult:
+        raise UpstreamFailure(NOT_SENT_IN_TIME, "late", reached=False)
+
+    ports = FakePorts(world())
+    ports.upstream = crowded
+    told = await run(frame(), ports)
+    assert (told.status, told.retry_after_seconds) == (503, 1)
+    assert {entry.event.outcome for entry in ports.entries} == {"", "not_sent", "refused"}
+
+
+@pytest.mark.parametrize("trace", [{"baggage": f"k={make.KEY}"}, {"tracestate": "s3cr3t-value-of-vault"}])
+async def test_no_credential_travels_in_trace_context(trace: dict[str, str]) -> None:
+    ports = FakePorts(world())
+    ports.secrets = {"helpdesk-token": (b"s3cr3t-value-of-vault",)}
+    told = await run(frame(trace=trace), ports)
+    assert (code_of(told), ports.sent) == ("credential_in_arguments", [])
+    assert make.KEY.encode() not in ports.entries[0].event.header()
+
+
+async def test_an_agents_key_is_not_kept_in_evidence_wherever_it_put_it() -> None:
+    ports = FakePorts(world())
+    await run(frame(make.KEY, session_id=make.KEY, client=make.KEY), ports)
+    assert make.KEY.encode() not in ports.entries[0].event.header()
+
+
+async def test_a_secret_in_a_definition_is_masked_in_the_list() -> None:
+    tool = make.tool()
+    definition = {**tool.definition, "description": "send s3cr3t-value-of-vault"}
+    leaking = make.Tool(**{name: getattr(tool, name) for name in tool.__slots__} | {"definition": definition})
+    agent = make.agent(roles=(make.role("bundle-support"),))
+    bundles = (make.bundle(tools=(leaking,)),)
+    ports = FakePorts(make.snapshot(agents=(agent,), bundles=bundles, credentials=(make.credential(agent),)))
+    ports.secrets = {"helpdesk-token": (b"s3cr3t-value-of-vault",)}
+    tools = await list_tools(frame(), ports)
+    assert tools[0]["description"] == "send [SECRET:helpdesk-token]"

@@ -159,3 +159,18 @@ def _duration(index: VaultIndex, data: bytes) -> float:
     started = time.perf_counter()
     index.find(data)
     return time.perf_counter() - started
+
+
+def test_places_are_told_up_to_a_bound_and_with_short_keys() -> None:
+    index = VaultIndex([("token", [b"s3cr3t-value"])])
+    masked, hits = index.mask({"k" * 5000: ["s3cr3t-value"] * 5000})
+    assert len(hits) == 1000
+    assert max(len(hit.path) for hit in hits) < 100
+    assert "s3cr3t" not in str(masked)
+
+
+def test_many_keys_that_become_one_by_masking_all_survive() -> None:
+    index = VaultIndex([("a", [b"s3cr3t-value"])])
+    members = {f"{'s3cr3t-value' * times}": times for times in range(1, 4)} | {"[SECRET:a]": 0, "[SECRET:a]#2": 9}
+    masked, _ = index.mask(members)
+    assert sorted(masked.values()) == [0, 1, 2, 3, 9]
