@@ -127,10 +127,7 @@ def insert_many(cursor: Cursor, rows: Sequence[Row], *, epoch: int, payloads: Se
 
 def _for_sqlite(row: Row) -> tuple[Any, ...]:
     """Django's own storage format: UUIDs as 32 hex digits, times as naive UTC."""
-    stored = row._asdict() | {
-        "id": row.id.hex,
-        "at": str(row.at.astimezone(UTC).replace(tzinfo=None)),
-        "call_id": row.call_id and row.call_id.hex,
-        "process_id": row.process_id and row.process_id.hex,
-    }
-    return tuple(stored.values())
+    call_id = row.call_id.hex if row.call_id else None
+    process_id = row.process_id.hex if row.process_id else None
+    at = str(row.at.astimezone(UTC).replace(tzinfo=None))
+    return (row.id.hex, row.kind, at, call_id, *row[4:11], process_id, *row[12:])

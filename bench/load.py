@@ -1,21 +1,17 @@
 """One cell: a closed loop against one target, every answer checked, and what the target used meanwhile."""
 
-import http.client
-import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bench.processes import cpu_seconds, machine_seconds, memory_mib
 
 FOLDER = Path(__file__).resolve().parent
 LARGE_BYTES = 16 * 1024
 GRACE_SECONDS = 60
-PROBE = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {"text": "probe"}}}
 
 
 class DriverFailed(Exception):
@@ -137,20 +133,3 @@ def _drive(target: Target, cell: Cell, *, seconds: float) -> str:
     if done.returncode or not lines:
         raise DriverFailed(f"{argv[0]}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     return lines[0]
-
-
-def is_answering(origin: str, path: str, token: str) -> bool:
-    """Does it answer one call rightly?"""
-    address = urlsplit(origin)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    try:
-        connection.request("POST", path, json.dumps(PROBE), headers)
-        answer = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
-    finally:
-        connection.close()
-    return bool(answer.get("result", {}).get("content") == [{"type": "text", "text": "probe"}])

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.databases import no_server, postgres_database
-from bench.load import Target, is_answering
+from bench.load import Target
+from bench.probe import is_answering
 from bench.processes import StartFailed, has_ended, log_tail, running
 from config.keys import ensure_keys
 from gateway.http_server import listen
