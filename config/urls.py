@@ -1,10 +1,12 @@
 from django.contrib import admin
 from django.urls import path
+from django.views.generic import RedirectView
 
 from gateway.console.one_time_login import make_one_time_login, me, one_time_login
 from gateway.oauth.resource import protected_resource
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/people/<uuid:person_id>/one-time-login/", make_one_time_login, name="make_one_time_login"),
     path("admin/", admin.site.urls),
     path("login/<str:token>", one_time_login, name="one_time_login"),

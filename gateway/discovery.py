@@ -15,6 +15,10 @@ from governance.vault import VaultError
 LONGEST_REQUEST_SECONDS = 15.0
 LONGEST_DISCOVERY_SECONDS = 60.0
 AT_ONCE = 8
+WAY_OUT = {
+    "address_refused": " If it is meant, name its network in UPSTREAM_ALLOWED_NETWORKS, here and for the gateway.",
+    "upstream_auth": " Check the connector's secret.",
+}
 
 OpenAuth = Callable[[], UpstreamAuth]
 
@@ -62,7 +66,7 @@ async def _ask(question: Question, kinds: Mapping[str, Connector]) -> Catalogue:
     except KeyError:
         return Catalogue(error=f"This version does not know connectors of kind {spec.kind}.")
     except UpstreamFailure as failure:
-        return Catalogue(error=f"{failure.code}: {failure.message}")
+        return Catalogue(error=f"{failure.code}: {failure.message}{WAY_OUT.get(failure.code, '')}")
     except VaultError as error:
         return Catalogue(error=f"vault: {error}")
     except TimeoutError:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar, TypedDict, TypeVar, cast
 
+from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin import helpers
 from django.db import OperationalError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models.constants import LOOKUP_SEP
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -59,6 +61,8 @@ MultiLineText = UnfoldAdminTextareaWidget
 Switch = UnfoldBooleanSwitchWidget
 WriteOnlyText = UnfoldAdminPasswordWidget
 
+MOST_ROWS_AT_ONCE = 500
+
 Row = TypeVar("Row", bound=Model)
 Column = TypeVar("Column", bound=Callable[..., Any])
 
@@ -93,12 +97,22 @@ class GovernedModelAdmin(ModelAdmin):  # type: ignore[misc]
     """Every POST is one transaction in the name of the person at the keyboard; a GET only reads.
 
     `parts` are models that live and die with a row: deleting it needs no permission of its own for them.
+    `fixed_fields` are given once: evidence names rows by them, so nobody changes them afterwards.
     """
 
     parts: ClassVar[tuple[type[Model], ...]] = ()
+    fixed_fields: ClassVar[tuple[str, ...]] = ()
     actions_selection_counter = True
     list_per_page = 50
     warn_unsaved_form = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), *(self.fixed_fields if obj else ()))
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """A filter in the address on what is never shown (`password__startswith=`) would tell it bit by bit."""
+        is_sealed = not sealed_columns().isdisjoint(lookup.split(LOOKUP_SEP))
+        return not is_sealed and bool(super().lookup_allowed(lookup, value, request))
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._governed(super().changeform_view, request, *args, **kwargs)
@@ -137,23 +151,33 @@ class GovernedModelAdmin(ModelAdmin):  # type: ignore[misc]
     def confirmed(self, request: HttpRequest) -> bool:
         return request.POST.get("confirmed") == "yes"
 
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Row]) -> HttpResponse | None:
+        """What was confirmed is done to the rows of the preview, not to all that match by now."""
+        if self.confirmed(request) or request.POST.get("post"):
+            queryset = queryset.filter(pk__in=request.POST.getlist(helpers.ACTION_CHECKBOX_NAME))
+        return cast(HttpResponse | None, super().response_action(request, queryset))
+
     def preview(
-        self, request: HttpRequest, rows: QuerySet[Row], *, action: str, verb: str, effect: str
-    ) -> TemplateResponse:
+        self, request: HttpRequest, chosen: QuerySet[Row], *, action: str, verb: str, effect: str
+    ) -> HttpResponse:
         """The page between choosing an action and doing it: how many, which, and what will happen."""
+        rows = list(chosen[: MOST_ROWS_AT_ONCE + 1])
+        if len(rows) > MOST_ROWS_AT_ONCE:
+            text = f"Nothing was done: choose at most {MOST_ROWS_AT_ONCE} rows at once, for instance by a filter."
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{verb} {_counted(rows)}?",
+            "title": f"{verb} {_counted(chosen.model, len(rows))}?",
             "opts": self.opts,
             "media": self.media,
             "verb": verb,
             "effect": effect,
-            "count": rows.count(),
+            "count": len(rows),
             "rows": rows[:100],
             "action": action,
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
-            "selected": request.POST.getlist(helpers.ACTION_CHECKBOX_NAME),
-            "select_across": request.POST.get("select_across", "0"),
+            "selected": [row.pk for row in rows],
         }
         return TemplateResponse(request, "admin/preview_action.html", context)
 
@@ -162,8 +186,13 @@ class GovernedModelAdmin(ModelAdmin):  # type: ignore[misc]
         return found, counts, lacking - {str(part._meta.verbose_name) for part in self.parts}, protected
 
 
-def _counted(rows: QuerySet[Row]) -> str:
-    options, count = rows.model._meta, rows.count()
+def sealed_columns() -> frozenset[str]:
+    """Of all models, because a lookup passes through relations."""
+    return frozenset({"password"}).union(*(getattr(model, "SEALED_COLUMNS", ()) for model in apps.get_models()))
+
+
+def _counted(model: type[Model], count: int) -> str:
+    options = model._meta
     return f"{count} {options.verbose_name if count == 1 else options.verbose_name_plural}"
 
 

@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("Policy versions", "governance.policyversion", "rule", "The rules in force, and those before."),
     ),
     "Evidence": (
-        Entry("Evidence", "audit.eventrow", "receipt_long", "What was called, decided, and answered."),
+        Entry("Events", "audit.eventrow", "receipt_long", "What was called, decided, and answered."),
         Entry("Changes", "governance.change", "difference", "Every governed change: who, before, after."),
         Entry("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
         Entry("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),

@@ -32,7 +32,7 @@ class Demo:
     helpdesk: Helpdesk
     networks: tuple[Any, ...] = (ip_network("127.0.0.0/8"),)
 
-    def load(self, port: int, *, by: str) -> None:
+    def load(self, port: int) -> None:
         """Discovers the helpdesk's tools and applies the organisation."""
         manifest = self.helpdesk.folder / "organization.yaml"
         text = MANIFEST.read_text().replace(EXAMPLE_URL, address(port))

@@ -42,6 +42,7 @@ class AgentAdmin(GovernedModelAdmin):
     """Agents are retired, never deleted: evidence names them."""
 
     form = AgentForm
+    fixed_fields = ("name",)
     list_display = ("name", "title", "state", "owner", "role_names", "live_keys", "calls")
     list_filter = ("status", "roles")
     search_fields = ("name", "title", "purpose", "owner__email")
@@ -67,7 +68,7 @@ class AgentAdmin(GovernedModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Agent | None = None) -> tuple[str, ...]:
         is_retired = obj is not None and obj.status == Agent.Status.RETIRED
-        return (*self.readonly_fields, "status") if is_retired else self.readonly_fields
+        return (*super().get_readonly_fields(request, obj), *(("status",) if is_retired else ()))
 
     def has_delete_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
         return False

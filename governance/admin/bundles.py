@@ -21,6 +21,7 @@ class BundleAdmin(GovernedModelAdmin):
     """What a bundle gives is in its versions, which are frozen; a new one is published by `apply`."""
 
     parts = (BundleVersion, BundleTool)
+    fixed_fields = ("name",)
     list_display = ("name", "title", "published", "gives", "rules")
     search_fields = ("name", "title")
     inlines = (VersionInline,)
@@ -40,6 +41,10 @@ class BundleAdmin(GovernedModelAdmin):
         in_force = in_force.prefetch_related("tools__connector", "policies")
         return super().get_queryset(request).prefetch_related(Prefetch("versions", in_force, "in_force"))  # type: ignore[no-any-return]
 
+    def has_delete_permission(self, request: HttpRequest, obj: Bundle | None = None) -> bool:
+        """A bundle that others build on takes its rules along when it goes."""
+        return bool(super().has_delete_permission(request, obj)) and not (obj and _is_in_use(obj))
+
     @display(description="Published", label=True)
     def published(self, bundle: Any) -> str:
         return ", ".join(f"v{version.number}" for version in bundle.in_force)
@@ -51,6 +56,10 @@ class BundleAdmin(GovernedModelAdmin):
     @display(description="Rules")
     def rules(self, bundle: Any) -> str:
         return ", ".join(policy.name for version in bundle.in_force for policy in version.policies.all())
+
+
+def _is_in_use(bundle: Bundle) -> bool:
+    return bundle.roles.exists() or bundle.child_versions.filter(state=BundleVersion.State.PUBLISHED).exists()
 
 
 def _tools(tool: BundleTool) -> str:

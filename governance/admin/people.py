@@ -1,4 +1,6 @@
+from collections.abc import Iterable
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
@@ -15,11 +17,37 @@ from governance.models import Team, User
 OWNERS_ONLY = ("is_staff", "is_superuser", "duties")
 
 
+def _binding_policies(teams: Iterable[Team]) -> set[UUID]:
+    """Of these teams and all above them."""
+    path: set[UUID] = set()
+    step = {team.pk for team in teams}
+    while step:
+        path |= step
+        step = set(Team.objects.filter(children__in=step).values_list("pk", flat=True)) - path
+    return set(Team.policies.through.objects.filter(team_id__in=path).values_list("policy_id", flat=True))
+
+
+def _may_unbind(person: Any) -> bool:
+    """Rules are security's: who only sorts people into teams must not free somebody of a rule by it."""
+    return bool(person.has_perm("governance.change_policy"))
+
+
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
+    person: ClassVar[User]
     duties = Ticks(choices=User.Duty.choices, help_text="What she may do in the admin. Duties can be combined.")
 
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).strip().lower()
+
+    def clean_teams(self) -> Any:
+        before, after = self.instance.teams.all(), self.cleaned_data["teams"]
+        lost = set() if _may_unbind(self.person) else _binding_policies(before) - _binding_policies(after)
+        left = [team.name for team in before if team not in after and _binding_policies([team]) & lost]
+        if left:
+            raise ValidationError(
+                f"Only security or an owner may take somebody out of teams with rules: {', '.join(left)}."
+            )
+        return after
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -71,8 +99,15 @@ class PersonAdmin(GovernedModelAdmin):
         return self.fieldsets if obj else self.add_fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Nobody raises rights, her own or another's, but an owner."""
-        return self.readonly_fields if request.user.is_superuser else (*self.readonly_fields, *OWNERS_ONLY)
+        """Nobody raises rights but an owner; nobody else renames a person, who would act under another's name."""
+        if request.user.is_superuser:
+            return self.readonly_fields
+        return (*self.readonly_fields, *OWNERS_ONLY, *(("email",) if obj else ()))
+
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        form = super().get_form(request, *args, **options)
+        form.person = request.user
+        return form
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
@@ -113,6 +148,7 @@ class PersonAdmin(GovernedModelAdmin):
 class TeamAdmin(GovernedModelAdmin):
     """Who is in a team is IT's, which rules bind it is security's."""
 
+    fixed_fields = ("name",)
     list_display = ("name", "title", "parent", "policy_names", "member_count")
     search_fields = ("name", "title")
     autocomplete_fields = ("parent", "policies")
@@ -129,9 +165,14 @@ class TeamAdmin(GovernedModelAdmin):
         return rows.annotate(member_total=Count("members"))  # type: ignore[no-any-return]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Team | None = None) -> tuple[str, ...]:
-        place = () if request.user.has_perm("governance.add_team") else ("name", "title", "parent")
-        rules = () if request.user.has_perm("governance.change_policy") else ("policies",)
-        return (*place, *rules)
+        names = () if request.user.has_perm("governance.add_team") else ("name", "title")
+        place = ("parent",) if obj else ()
+        rules = () if _may_unbind(request.user) else (*place, "policies")
+        return (*super().get_readonly_fields(request, obj), *names, *rules)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Team | None = None) -> bool:
+        is_free = obj is None or _may_unbind(request.user) or not _binding_policies([obj])
+        return bool(super().has_delete_permission(request, obj)) and is_free
 
     @display(description="Rules")
     def policy_names(self, team: Team) -> str:

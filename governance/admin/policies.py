@@ -21,6 +21,7 @@ class PolicyAdmin(GovernedModelAdmin):
     """The rules are in the versions, which are frozen; a new one comes into force by `apply`."""
 
     parts = (PolicyVersion, Rule)
+    fixed_fields = ("name",)
     list_display = ("name", "title", "in_force", "rule_effects")
     search_fields = ("name", "title")
     inlines = (VersionInline,)
@@ -38,6 +39,10 @@ class PolicyAdmin(GovernedModelAdmin):
         in_force = PolicyVersion.objects.filter(state=PolicyVersion.State.PUBLISHED).prefetch_related("rules")
         return super().get_queryset(request).prefetch_related(Prefetch("versions", in_force, "live_versions"))  # type: ignore[no-any-return]
 
+    def has_delete_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
+        """What binds somebody is taken off first, where its reach is seen."""
+        return bool(super().has_delete_permission(request, obj)) and not (obj and _binds(obj))
+
     @display(description="In force", label=True)
     def in_force(self, policy: Any) -> str:
         return ", ".join(f"v{version.number}" for version in policy.live_versions)
@@ -47,6 +52,10 @@ class PolicyAdmin(GovernedModelAdmin):
         return ", ".join(
             f"{rule.effect} {' '.join(rule.tools)}" for version in policy.live_versions for rule in version.rules.all()
         )
+
+
+def _binds(policy: Policy) -> bool:
+    return policy.bundle_versions.exists() or policy.teams.exists() or policy.organizations.exists()
 
 
 class RuleInline(ReadOnlyInline):

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -9,8 +9,9 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display, pretty_json, visible
 from governance import registry
+from governance.admin.destinations import may_send
 from governance.admin.fields import Lines, check_label, check_web_address
-from governance.models import Connector, Tool, ToolDefinition
+from governance.models import Connector, Tool, ToolDefinition, User
 
 DEFINITION_COLOURS = {
     ToolDefinition.Status.WAITING: "warning",
@@ -20,18 +21,30 @@ DEFINITION_COLOURS = {
 }
 
 
+SENT_ELSEWHERE = "Only an owner may send a stored secret to another address; or store the value again as a new secret."
+
+
 class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
+    person: ClassVar[User]
     urls = Lines(
         label="Addresses",
         check=check_web_address,
         help_text="One a line, e.g. https://helpdesk.example.com/mcp. Several are replicas of the same system.",
     )
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        secret = cleaned.get("secret")
+        if secret and not may_send(secret, cleaned.get("urls", ()), person=self.person):
+            self.add_error("urls", SENT_ELSEWHERE)
+        return cleaned
+
 
 @admin.register(Connector)
 class ConnectorAdmin(GovernedModelAdmin):
     form = ConnectorForm
     parts = (Tool, ToolDefinition)
+    fixed_fields = ("name",)
     list_display = ("name", "title", "health", "addresses", "secret", "new_tools", "tool_count", "last_seen_at")
     list_filter = ("is_enabled", "new_tools")
     list_select_related = ("secret",)
@@ -59,6 +72,11 @@ class ConnectorAdmin(GovernedModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connector]:
         return super().get_queryset(request).annotate(tool_total=Count("tools"))  # type: ignore[no-any-return]
+
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        form = super().get_form(request, *args, **options)
+        form.person = request.user
+        return form
 
     @display(
         description="Health",

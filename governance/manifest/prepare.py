@@ -66,7 +66,11 @@ def _known_tools(registrations: Mapping[str, Registration], catalogues: Mapping[
 
 
 def _upstream_warnings(registrations: Mapping[str, Registration], catalogues: Mapping[str, Catalogue]) -> list[str]:
-    silent = [f"connector {name}: {found.error}" for name, found in catalogues.items() if found.error]
+    silent = [
+        f"connector {name}: {found.error} Its tools are unknown until it is applied again or asked by the worker."
+        for name, found in catalogues.items()
+        if found.error
+    ]
     unusable = [
         f"connector {name}: left out, name or definition unusable: {', '.join(found.unusable[:10])}"
         for name, found in catalogues.items()

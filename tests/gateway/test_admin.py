@@ -25,6 +25,7 @@ from governance.models import (
     Agent,
     AgentCredential,
     Bundle,
+    BundleVersion,
     Change,
     Connector,
     Freeze,
@@ -367,7 +368,223 @@ def test_another_kind_of_secret_needs_another_value(sign_in: SignIn) -> None:
     assert Secret.objects.get().kind == "bearer"
 
 
+HELPDESK = "https://helpdesk.example.com/mcp"
+LISTENER = "https://mallory.example/mcp"
+
+
+def connector_form(**fields: Any) -> dict[str, Any]:
+    return {"name": "crm", "new_tools": "review", "timeout_seconds": "30", "is_enabled": "on", **fields}
+
+
+def a_connector_with_secret() -> Connector:
+    secret = Secret.objects.create(name="helpdesk-token")
+    with governed_change(by="person:ana@example.com"):
+        put_secret_value(
+            secret, value=SECRET_VALUE, by="person:ana@example.com", record=[].append, now=datetime.now(UTC)
+        )
+    return Connector.objects.create(name="helpdesk", urls=[HELPDESK], secret=secret)
+
+
+@pytest.mark.parametrize("address", [LISTENER, f"{HELPDESK}\n{LISTENER}", "http://helpdesk.example.com/mcp"])
+def test_an_it_admin_cannot_send_a_stored_secret_elsewhere(sign_in: SignIn, address: str) -> None:
+    client, connector = sign_in("it-admin"), a_connector_with_secret()
+    fields = connector_form(urls=address, secret=connector.secret_id)
+    answers = [
+        post(client, "governance_connector_change", connector.pk, **fields),
+        post(client, "governance_connector_add", **fields),
+    ]
+    assert all(b"Only an owner may send a stored secret to another address" in answer.content for answer in answers)
+    assert [row.urls for row in Connector.objects.all()] == [[HELPDESK]]
+
+
+def test_a_secret_taken_off_its_connector_is_no_freer(sign_in: SignIn) -> None:
+    client, connector = sign_in("it-admin"), a_connector_with_secret()
+    post(client, "governance_connector_change", connector.pk, **connector_form(urls=HELPDESK, secret=""))
+    fields = connector_form(name="other", urls=LISTENER, secret=connector.secret_id)
+    assert not Secret.objects.get().connectors.exists()
+    assert b"Only an owner" in post(client, "governance_connector_add", **fields).content
+    assert not Secret.objects.get().connectors.exists()
+
+
+def test_who_stored_a_secret_says_where_it_goes(sign_in: SignIn) -> None:
+    client = sign_in("it-admin")
+    post(client, "governance_secret_add", **secret_form(new_value=SECRET_VALUE))
+    fields = connector_form(urls=HELPDESK, secret=Secret.objects.get().pk)
+    assert post(client, "governance_connector_add", **fields).status_code == 302
+
+
+def test_a_stored_secret_goes_on_to_where_it_went(sign_in: SignIn) -> None:
+    client, connector = sign_in("it-admin"), a_connector_with_secret()
+    fields = connector_form(urls="https://HELPDESK.example.com:443/v2", secret=connector.secret_id)
+    assert post(client, "governance_connector_change", connector.pk, **fields).status_code == 302
+
+
+def test_an_owner_sends_a_stored_secret_elsewhere(owner: Client) -> None:
+    connector = a_connector_with_secret()
+    fields = connector_form(urls="https://new.example.com/mcp", secret=connector.secret_id)
+    assert post(owner, "governance_connector_change", connector.pk, **fields).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("screen", "lookup"),
+    [
+        ("user", "password__startswith=p"),
+        ("user", "manager__password__startswith=p"),
+        ("agent", "owner__password__startswith=p"),
+        ("agentcredential", "digest__gt=0"),
+        ("secret", "versions__ciphertext__gt=0"),
+        ("secretversion", "wrapped_key__gt=0"),
+    ],
+)
+def test_no_lookup_guesses_at_what_is_sealed(sign_in: SignIn, screen: str, lookup: str) -> None:
+    client = sign_in("it-admin")
+    a_key(an_agent())
+    assert client.get(reverse(f"admin:governance_{screen}_changelist") + "?" + lookup).status_code == 400
+
+
+# Names that evidence goes by
+
+
+def test_an_it_admin_cannot_take_the_name_of_another_person(sign_in: SignIn) -> None:
+    client, ana = sign_in("it-admin"), User.objects.create_user("ana@example.com")
+    post(client, "governance_user_change", ana.pk, **PERSON)
+    ana.refresh_from_db()
+    assert (ana.name, ana.email) == ("Mallory", "ana@example.com")
+
+
+def test_an_owner_corrects_an_address(owner: Client) -> None:
+    ana = User.objects.create_user("ana@example.com")
+    post(owner, "governance_user_change", ana.pk, **PERSON)
+    ana.refresh_from_db()
+    assert ana.email == "mallory@example.com"
+
+
+def test_names_are_given_once(owner: Client) -> None:
+    agent = an_agent()
+    rows = [
+        agent,
+        Connector.objects.create(name="crm"),
+        Team.objects.create(name="support"),
+        Policy.objects.create(name="no-refunds"),
+        Bundle.objects.create(name="support"),
+    ]
+    fields = connector_form(title="New", owner=agent.owner_id, status="live", urls=HELPDESK)
+    inlines = no_inlines("credentials", "versions")
+    for row in rows:
+        was = row.name
+        answer = post(
+            owner, f"governance_{row._meta.model_name}_change", row.pk, **{**fields, **inlines, "name": "other"}
+        )
+        row.refresh_from_db()
+        assert (answer.status_code, row.name, row.title) == (302, was, "New")
+
+
+# Rules that bind
+
+
+def a_bound_team() -> tuple[Team, Team]:
+    """A team whose parent carries a policy."""
+    parent = Team.objects.create(name="everyone")
+    parent.policies.add(Policy.objects.create(name="no-refunds"))
+    return parent, Team.objects.create(name="support", parent=parent)
+
+
+def test_it_cannot_move_or_delete_a_team_that_rules_bind(sign_in: SignIn) -> None:
+    client, (parent, team) = sign_in("it-admin"), a_bound_team()
+    post(client, "governance_team_change", team.pk, title="Support", parent="")
+    assert post(client, "governance_team_delete", team.pk, post="yes").status_code == 403
+    choice = {"action": "delete_selected", "_selected_action": [str(team.pk)], "post": "yes"}
+    assert post(client, "governance_team_changelist", **choice).status_code == 403
+    team.refresh_from_db()
+    assert (team.title, team.parent) == ("Support", parent)
+
+
+def test_it_deletes_a_team_without_rules(sign_in: SignIn) -> None:
+    team = Team.objects.create(name="support")
+    assert post(sign_in("it-admin"), "governance_team_delete", team.pk, post="yes").status_code == 302
+    assert not Team.objects.exists()
+
+
+def test_security_moves_a_team(sign_in: SignIn) -> None:
+    _, team = a_bound_team()
+    post(sign_in("security"), "governance_team_change", team.pk, parent="")
+    team.refresh_from_db()
+    assert team.parent is None
+
+
+def test_it_cannot_take_a_person_out_of_the_reach_of_rules(sign_in: SignIn) -> None:
+    client, (_, team) = sign_in("it-admin"), a_bound_team()
+    free = Team.objects.create(name="free")
+    deeper = Team.objects.create(name="night-support", parent=team)
+    ana = User.objects.create_user("ana@example.com")
+    ana.teams.set([team, free])
+    refused = post(client, "governance_user_change", ana.pk, is_active="on", teams=[free.pk])
+    assert b"out of teams with rules: support." in refused.content
+    assert set(ana.teams.all()) == {team, free}
+    assert post(client, "governance_user_change", ana.pk, is_active="on", teams=[deeper.pk]).status_code == 302
+    assert set(ana.teams.all()) == {deeper}
+
+
+@pytest.mark.parametrize("holder", ["bundle version", "team", "organization"])
+def test_nobody_deletes_a_policy_in_use(owner: Client, holder: str) -> None:
+    policy = Policy.objects.create(name="no-refunds")
+    holders = {
+        "bundle version": lambda: BundleVersion.objects.create(
+            bundle=Bundle.objects.create(name="support"), number=1, created_by="test"
+        ),
+        "team": lambda: Team.objects.create(name="support"),
+        "organization": lambda: Organization.objects.get_or_create()[0],
+    }
+    holders[holder]().policies.add(policy)
+    assert post(owner, "governance_policy_delete", policy.pk, post="yes").status_code == 403
+    choice = {"action": "delete_selected", "_selected_action": [str(policy.pk)], "post": "yes"}
+    assert post(owner, "governance_policy_changelist", **choice).status_code == 403
+    assert Policy.objects.exists()
+
+
+def test_nobody_deletes_a_bundle_in_use(owner: Client) -> None:
+    base_bundle, given, unused = (Bundle.objects.create(name=name) for name in ("base", "given", "unused"))
+    child = BundleVersion.objects.create(bundle=unused, number=1, created_by="test")
+    child.parents.add(base_bundle)
+    Role.objects.create(name="support-agent").bundles.add(given)
+    answers = [
+        post(owner, "governance_bundle_delete", bundle.pk, post="yes").status_code
+        for bundle in (base_bundle, given, unused)
+    ]
+    assert answers == [403, 403, 302]
+
+
 # Actions
+
+
+def test_a_confirmed_action_touches_only_the_rows_of_its_preview(sign_in: SignIn) -> None:
+    client, agent = sign_in("it-admin"), an_agent()
+    shown = a_key(agent, "gate_ak_a")
+    choice = {"action": "revoke", "_selected_action": [str(shown.pk)], "select_across": "1"}
+    question = post(client, "governance_agentcredential_changelist", **choice)
+    later = a_key(agent, "gate_ak_b")
+    asked = dict(re.findall(r'name="(\w+)" value="([^"]*)"', question.content.decode()))
+    assert (asked["_selected_action"], asked["select_across"]) == (str(shown.pk), "0")
+    post(client, "governance_agentcredential_changelist", **choice, confirmed="yes")
+    shown.refresh_from_db(), later.refresh_from_db()
+    assert (shown.revoked_at is None, later.revoked_at) == (False, None)
+
+
+def test_an_action_across_pages_previews_every_row_it_will_touch(sign_in: SignIn) -> None:
+    client, agent = sign_in("it-admin"), an_agent()
+    keys = [a_key(agent, f"gate_ak_{index}") for index in range(60)]
+    choice = {"action": "revoke", "_selected_action": [str(keys[0].pk)], "select_across": "1"}
+    question = post(client, "governance_agentcredential_changelist", **choice).content.decode()
+    assert set(re.findall(r'name="_selected_action" value="([^"]*)"', question)) == {str(key.pk) for key in keys}
+
+
+def test_too_many_rows_at_once_are_refused(sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MOST_ROWS_AT_ONCE", 1)
+    client, agent = sign_in("it-admin"), an_agent()
+    keys = [a_key(agent, "gate_ak_a"), a_key(agent, "gate_ak_b")]
+    answer = act(client, "governance_agentcredential", "revoke", *keys, confirmed=False)
+    assert answer.status_code == 302
+    assert b"choose at most 1 rows at once" in page(client, "governance_agentcredential_changelist").content
 
 
 def test_revoking_keys_asks_first_and_says_how_many(sign_in: SignIn) -> None:

@@ -53,6 +53,9 @@ class Command(BaseCommand):
         self._show_items(receipt.items)
         for call in done.calls:
             self.stdout.write(f"  call {call.call_id} of {call.agent} to {call.tool}: {call.fate}")
+        if not done.processes:
+            self.stdout.write(f"No gateway is running; nothing of hers can start a call, epoch {done.epoch}")
+            return
         self.stdout.write(
             f"Enforced in {done.confirmed} of {done.processes} gateways, {done.milliseconds} ms, "
             f"{len(done.calls)} calls were running, epoch {done.epoch}"

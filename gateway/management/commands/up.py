@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from gateway import actions
@@ -15,17 +15,22 @@ from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue
 from gateway.one_time_links import one_time_login_url
 from gateway.readiness import wait_until_ready
 from gateway.supervisor import Part, Supervisor
+from governance.fence.lockfile import WriteLock, WriteLockTimeout
 from governance.models import Connector, User
 
 BY = "command:up"
 OWNER = "owner@example.com"
-LOOPBACK = "127.0.0.0/8"
 
 
 class Command(BaseCommand):
     help = "Starts everything on this machine with the embedded default, and the demo organisation (DEMO=0: without)."
 
     def handle(self, **_: Any) -> None:
+        alone = WriteLock(settings.DATA_DIR / "up.lock")
+        try:
+            alone.acquire(timeout_seconds=0.5)
+        except WriteLockTimeout:
+            raise CommandError(f"DATA_DIR: another `make up` runs on {settings.DATA_DIR}; stop it first.") from None
         call_command("migrate", verbosity=0, interactive=False)
         owner = User.objects.filter(is_superuser=True, is_active=True).order_by("created_at").first()
         owner = owner or actions.make_owner(OWNER, by=BY)
@@ -42,11 +47,11 @@ class Command(BaseCommand):
 
     def _start_demo(self, demo: Demo) -> Part:
         """Its helpdesk is on loopback, which connectors may not reach unless somebody says so; the demo does."""
-        os.environ.setdefault("UPSTREAM_ALLOWED_NETWORKS", LOOPBACK)
-        settings.UPSTREAM_ALLOWED_NETWORKS = settings.UPSTREAM_ALLOWED_NETWORKS or demo.networks
+        settings.UPSTREAM_ALLOWED_NETWORKS = (*settings.UPSTREAM_ALLOWED_NETWORKS, *demo.networks)
+        os.environ["UPSTREAM_ALLOWED_NETWORKS"] = ",".join(map(str, settings.UPSTREAM_ALLOWED_NETWORKS))
         port = demo.helpdesk.prepare()
         if not Connector.objects.filter(name="helpdesk").exists():
-            demo.load(port, by=BY)
+            demo.load(port)
         demo.follow_port(port, by=BY)
         return demo.helpdesk.part(port)
 
