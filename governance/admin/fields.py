@@ -1,16 +1,13 @@
 """Form fields for what the database keeps as JSON and people write as lines or ticks."""
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
 
 from gateway.console.base import CheckboxList, ClockInput, MultiLineText
+from governance.manifest.schema import check_url
 from governance.models.base import name_validator
-
-_UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
 
 
 class Lines(forms.CharField):
@@ -36,16 +33,10 @@ class Lines(forms.CharField):
 
 
 def check_web_address(address: str) -> None:
-    """The message never repeats the address: a mistaken one may hold a password."""
     try:
-        parts = urlsplit(address)
-        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_web = False
-    if not is_web or _UNFIT_FOR_URL.search(address):
-        raise ValidationError("Write full addresses that start with http:// or https://, one a line.")
-    if "@" in parts.netloc or parts.fragment:
-        raise ValidationError("An address here has no user, password or fragment; a secret goes into the vault.")
+        check_url(address)
+    except ValueError as error:
+        raise ValidationError(f"Write full addresses, one a line: {error}.") from None
 
 
 def check_label(label: str) -> None:

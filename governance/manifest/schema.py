@@ -56,7 +56,7 @@ def _check_timezone(name: str) -> None:
         raise ValueError(f"there is no time zone '{name[:64]}'{nearest(name, known)}")
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
     """The message never repeats the URL: a mistaken one may hold a password."""
     try:
         parts = urlsplit(url)
@@ -214,7 +214,7 @@ class ConnectorEntry(Entry):
     name: str = of(_NAME)
     title: str = of(_TITLE, "")
     kind: str = of(Text(16), "mcp")
-    urls: tuple[str, ...] = of(ListOf(Text(2000, check=_check_url), at_least=1), singular="url")
+    urls: tuple[str, ...] = of(ListOf(Text(2000, check=check_url), at_least=1), singular="url")
     secret: str = of(_NAME, "")
     new_tools: str = of(Choice(("review", "allow")), "review")
     timeout_seconds: float = of(Number(0.1, 600), 30)
