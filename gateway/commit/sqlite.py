@@ -69,12 +69,13 @@ class SqliteBackend:
         fenced = [entry.event.decided_epoch for entry in group if entry.read_set is not None]
         oldest = min(fenced, default=epoch)
         changed = dict(connection.execute(TOUCHED, [oldest])) if oldest < epoch else {}
+        recorded = _recorded(connection, group)
         now = datetime.now(UTC)
         return [
             Verdict.STALE
             if _is_stale(entry, epoch, trimmed, changed, now)
             else Verdict.DUPLICATE
-            if _is_recorded(connection, entry)
+            if entry.event.call_id is not None and (entry.event.call_id.hex, entry.event.kind) in recorded
             else Verdict.COMMITTED
             for entry in group
         ]
@@ -147,8 +148,9 @@ def _is_stale(entry: Entry, epoch: int, trimmed: int, changed: dict[str, int], n
     return bool(changed) and any(changed.get(key, 0) > decided for key in (*entry.read_set, "*"))
 
 
-def _is_recorded(connection: sqlite3.Connection, entry: Entry) -> bool:
-    if entry.event.call_id is None:
-        return False
-    query = "SELECT 1 FROM audit_event WHERE call_id = ? AND kind = ?"
-    return connection.execute(query, [entry.event.call_id.hex, entry.event.kind]).fetchone() is not None
+def _recorded(connection: sqlite3.Connection, group: list[Entry]) -> set[tuple[str, str]]:
+    """(call id, kind) of what the calls of this group have on record already, in one query."""
+    calls = [entry.event.call_id.hex for entry in group if entry.event.call_id is not None]
+    marks = ", ".join("?" * len(calls))
+    query = f"SELECT call_id, kind FROM audit_event WHERE call_id IN ({marks})"  # noqa: S608  (only placeholders)
+    return set(connection.execute(query, calls))
