@@ -1,6 +1,7 @@
 """The pipeline's ports, for real: this process's snapshot, group commit, vault and connectors."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ from governance.inspection.masking import VaultIndex
 from governance.payload_keys import PayloadSealer
 from governance.snapshot import Connector, SealedSecret, Snapshot
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
+
+logger = logging.getLogger(__name__)
 
 STRANGER_KINDS = 1000
 
@@ -80,7 +83,10 @@ class GatewayPorts:
         except (EvidenceUnavailable, RecordRefused):
             self._note_failed(event)
             raise
-        if event.call_id is not None and (event.kind == "call.outcome") != (committed.verdict is Verdict.STALE):
+        is_stale = committed.verdict is Verdict.STALE
+        is_over = event.kind == "call.outcome" and not is_stale
+        never_began = event.kind == "call.intent" and is_stale
+        if event.call_id is not None and (is_over or never_began):
             self.open_intents.pop(event.call_id, None)
         return committed
 
@@ -196,7 +202,13 @@ class GatewayPorts:
             raise UpstreamFailure("vault", "The gateway cannot open this system's secret.", reached=False) from error
 
     def _forms(self, secret: SealedSecret) -> tuple[bytes, ...]:
-        return maskable_forms(secret.kind, open_secret(secret, self._keyring))
+        """None for a secret that cannot be opened here: nothing of it can be presented, and one broken secret must
+        not stop the calls to every other system."""
+        try:
+            return maskable_forms(secret.kind, open_secret(secret, self._keyring))
+        except VaultError as error:
+            logger.error("secret %s cannot be opened: %s", secret.name, error)
+            return ()
 
 
 def _as_unknown(event: AuditEvent) -> AuditEvent:

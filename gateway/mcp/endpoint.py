@@ -65,7 +65,7 @@ class McpEndpoint:
             await self._send(send, request, message, await self._handle(request, message, token, caller))
         except ProtocolError as error:
             if isinstance(caller, Caller) and error.code in RECORDED:
-                await self._record_malformed(request, message, caller, error)
+                await self._record_malformed(request, message, caller, error, token)
             body = {"jsonrpc": "2.0", "id": message.id, "error": error.as_json()}
             await respond(send, error.status, body, error.headers)
         except ClientGone:
@@ -85,10 +85,12 @@ class McpEndpoint:
         except EvidenceUnavailable:
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
 
-    async def _record_malformed(self, request: Request, message: Message, caller: Caller, error: ProtocolError) -> None:
+    async def _record_malformed(
+        self, request: Request, message: Message, caller: Caller, error: ProtocolError, token: str
+    ) -> None:
         """What a known agent sends that cannot be read at all may be an attack, so it is evidence."""
-        frame = Frame("", request.bundle, message.method, {}, "", source_ip=request.source_ip)
-        facts = {"problem": error.message[:200], "rpc_code": error.code}
+        frame = Frame(token, request.bundle, message.method, {}, "", source_ip=request.source_ip)
+        facts = {"problem": error.message.replace(token, "[KEY]")[:200], "rpc_code": error.code}
         await commit_refusal(frame, refusal_of(caller, refusals.MALFORMED, facts), self._ports)
 
     async def _handle(self, request: Request, message: Message, token: str, caller: Caller) -> Answer | None:
