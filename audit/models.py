@@ -107,3 +107,46 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"checkpoint of {self.size} leaves"
+
+
+class CallTally(models.Model):
+    """Calls of one hour, counted from their evidence for the home page; may be thrown away and counted anew.
+
+    A refused call has its decision and no duration; a call that was sent counts once, with its outcome.
+    """
+
+    hour = models.DateTimeField()
+    agent = models.TextField(db_default="")
+    connector = models.TextField(db_default="")
+    tool = models.TextField(db_default="")
+    decision = models.TextField(db_default="")
+    outcome = models.TextField(db_default="")
+    calls = models.BigIntegerField(default=0)
+    upstream_ms = models.BigIntegerField(default=0)
+    slowest_ms = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_call_tally"
+        verbose_name_plural = "call tallies"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("hour", "agent", "connector", "tool", "decision", "outcome"), name="call_tally_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls of {self.agent} in {self.hour:%Y-%m-%d %H}h"
+
+
+class TallyCursor(models.Model):
+    """How far the log has been counted: the next leaf to read."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    next_leaf = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_tally_cursor"
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_tally_cursor"),)
+
+    def __str__(self) -> str:
+        return str(self.next_leaf)

@@ -34,6 +34,27 @@ class GatewayProcess(models.Model):
         return f"{self.host}:{self.pid}"
 
 
+class IdempotentAnswer(models.Model):
+    """What a write of the REST API answered, kept so that repeating its Idempotency-Key repeats the answer.
+
+    `request_digest` is of method, path and body: the same key with another request is an error.
+    """
+
+    person_id = models.UUIDField()
+    key = models.CharField(max_length=255)
+    request_digest = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.BinaryField(default=bytes)
+    headers = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("person_id", "key"), name="idempotency_key_once_per_person"),)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 @receiver(post_migrate)
 def install_triggers(app_config: AppConfig, using: str, **_: object) -> None:
     """After our own migrations, which come last: the tables and functions the triggers need are there then."""

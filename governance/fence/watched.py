@@ -12,7 +12,9 @@ from governance.models import (
     BundleVersion,
     Connector,
     Freeze,
+    Offboarding,
     Organization,
+    PersonalToken,
     Policy,
     PolicyVersion,
     Role,
@@ -82,6 +84,8 @@ WATCHED = (
     Watched(Role.agents.through, "agent", "agent_id"),
     Watched(Role.teams.through, "role", "role_id"),
     Watched(Role.people.through, "role", "role_id"),
+    Watched(PersonalToken, "personal_token"),
+    Watched(Offboarding, "offboarding"),
 )
 """Rows that only appear in a decision through their container are logged under it: a new role membership of an
 agent touches the agent, a new rule touches its policy version."""

@@ -2,9 +2,11 @@ from governance.models.agents import Agent, AgentCredential
 from governance.models.bundles import Bundle, BundleTool, BundleVersion
 from governance.models.epoch import Advance, Change, Epoch
 from governance.models.freezes import Freeze
+from governance.models.offboardings import Offboarding
 from governance.models.organization import Organization
 from governance.models.payload_keys import PayloadKey
 from governance.models.people import Team, User
+from governance.models.personal_tokens import PersonalToken
 from governance.models.policies import Policy, PolicyVersion, Rule
 from governance.models.registry import Connector, Tool, ToolDefinition
 from governance.models.roles import Role
@@ -21,8 +23,10 @@ __all__ = (
     "Connector",
     "Epoch",
     "Freeze",
+    "Offboarding",
     "Organization",
     "PayloadKey",
+    "PersonalToken",
     "Policy",
     "PolicyVersion",
     "Role",

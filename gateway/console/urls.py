@@ -1,0 +1,11 @@
+"""The screens across rooms, under /admin/ beside the lists of Django's admin."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("gateway.console.home.urls")),
+    path("", include("gateway.console.offboarding.urls")),
+    path("", include("gateway.console.connecting.urls")),
+    path("", include("gateway.console.access.urls")),
+    path("", include("gateway.console.evidence.urls")),
+]

@@ -1,0 +1,36 @@
+// What the screens share: buttons that copy, and a WebSocket that comes back.
+"use strict";
+
+document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.getElementById(button.dataset.copy);
+    const text = source ? source.textContent.trim() : button.dataset.copyText;
+    const label = button.textContent;
+    try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = "Copied";
+    } catch {
+        if (source) getSelection().selectAllChildren(source);
+        button.textContent = "Press Ctrl-C";
+    }
+    setTimeout(() => { button.textContent = label; }, 2000);
+});
+
+// gatehouse.live("/ws/…", message => …): `message` is parsed JSON; reconnects, ever later, until the server says 1000.
+window.gatehouse = {
+    live(path, onMessage) {
+        let delay = 500;
+        const open = () => {
+            const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+            const socket = new WebSocket(`${scheme}//${location.host}${path}`);
+            socket.onmessage = (event) => { delay = 500; onMessage(JSON.parse(event.data)); };
+            socket.onclose = (event) => {
+                if (event.code === 1000) return;
+                setTimeout(open, delay);
+                delay = Math.min(delay * 2, 15000);
+            };
+        };
+        open();
+    },
+};
