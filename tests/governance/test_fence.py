@@ -27,7 +27,9 @@ from governance.models import (
     Connector,
     Epoch,
     Freeze,
+    Offboarding,
     Organization,
+    PersonalToken,
     Policy,
     PolicyVersion,
     Role,
@@ -93,6 +95,8 @@ def world() -> dict[type[models.Model], models.Model]:
     organization = Organization.objects.create()
     key = AgentCredential.objects.create(agent=agent, digest=b"SEALED", hint="h", created_by="test")
     freeze = Freeze.objects.create(agent=agent, created_by="test")
+    token = PersonalToken.objects.create(person=owner, name="t", digest=b"SEALED", hint="h", created_by="test")
+    ending = Offboarding.objects.create(person=owner, due_at=timezone.now(), created_by="test")
     owner.teams.add(team)
     organization.policies.add(policy)
     team.policies.add(policy)
@@ -103,7 +107,7 @@ def world() -> dict[type[models.Model], models.Model]:
     role.teams.add(team)
     role.people.add(owner)
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
-    rows += (bundle_version, bundle_tool, role, team, organization, key, freeze)
+    rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 
