@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line. `up` is the one command that makes missing keys instead of refusing to start."""
+"""Django's command line. `up` and `make_keys` make missing keys; every other command refuses to start without."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from config.keys import data_dir, ensure_keys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    if sys.argv[1:2] == ["up"]:
+    if sys.argv[1:2] in (["up"], ["make_keys"]):
         ensure_keys(data_dir())
     execute_from_command_line(sys.argv)
 

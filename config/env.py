@@ -68,7 +68,7 @@ def number(name: str, *, default: int, low: int, high: int) -> int:
     return int(value)
 
 
-def folder(name: str, *, default: Path) -> Path:
+def place(name: str, *, default: Path) -> Path:
     return Path(text(name, default=str(default))).expanduser().absolute()
 
 

@@ -13,7 +13,7 @@ AUDIT_SIGNING_KEY_FILE = "audit-signing.key"
 
 
 def data_dir() -> Path:
-    return env.folder("DATA_DIR", default=Path(__file__).resolve().parent.parent / "var")
+    return env.place("DATA_DIR", default=Path(__file__).resolve().parent.parent / "var")
 
 
 def ensure_keys(folder: Path) -> None:

@@ -69,6 +69,9 @@ class Keyring:
         except KeyError:
             raise UnknownKey(f"No key-encryption key with id {key_id} is configured.") from None
 
+    def knows(self, key_id: str) -> bool:
+        return key_id in self._ciphers
+
     def __repr__(self) -> str:
         return "<Keyring>"
 
