@@ -95,7 +95,8 @@ def _gatehouse(name: str, database: Database, upstream: Target, size: Size) -> I
             argv = [sys.executable, "-m", "gateway.http_server", str(listener.fileno())]
             origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
             target = Target(name, origin, "/mcp/bench", 0, token, server_pid)
-            with _started(target, argv, folder, environment, inherit=(listener.fileno(),)) as started:
+            lean = environment | {"DJANGO_SETTINGS_MODULE": "config.settings_gateway"}
+            with _started(target, argv, folder, lean, inherit=(listener.fileno(),)) as started:
                 yield started
 
 

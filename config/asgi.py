@@ -1,10 +1,10 @@
-"""The ASGI application: MCP beside Django, in Channels' routers."""
+"""The ASGI application of a gateway process."""
 
 import os
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings_gateway")
 django.setup(set_prefix=False)
 
 from gateway.asgi import make_application  # noqa: E402  (Django's apps must be ready first)

@@ -43,19 +43,6 @@ def addresses_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
     return []
 
 
-@register(Tags.compatibility)
-def processes_hear_each_other(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    if settings.GATEWAY_PROCESSES > 1 and not settings.REDIS_URL:
-        return [
-            checks.Warning(
-                "GATEWAY_PROCESSES is above 1 without REDIS_URL: live screens hear only their own process.",
-                hint="Set REDIS_URL.",
-                id="gatehouse.W002",
-            )
-        ]
-    return []
-
-
 @register(Tags.security)
 def old_kek_is_old(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.KEK in settings.KEK_PREVIOUS:

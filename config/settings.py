@@ -15,13 +15,17 @@ PUBLIC_URL = env.origin("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}")
 GATEWAY_PROCESSES = env.number("GATEWAY_PROCESSES", default=1, low=1, high=64)
 UPSTREAM_ALLOWED_NETWORKS = env.networks("UPSTREAM_ALLOWED_NETWORKS")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+GATEWAY_APPLICATION = "config.asgi:application"
+GATEWAY_SETTINGS = "config.settings_gateway"
+PAGES_APPLICATION = "config.asgi_pages:application"
+PAGES_SOCKET = env.text("GATEHOUSE_PAGES_SOCKET")
 REDIS_URL = env.secret_url("REDIS_URL", schemes=("redis", "rediss"))
 
 # Keys
 SECRET_KEY = env.required_secret("SECRET_KEY", file=DATA_DIR / keys.SECRET_KEY_FILE, at_least=50)
 KEK = env.key("GATEHOUSE_KEK", file=DATA_DIR / keys.KEK_FILE)
 KEK_PREVIOUS = env.keys("GATEHOUSE_KEK_PREVIOUS")
-AUDIT_SIGNING_KEY_FILE = DATA_DIR / keys.AUDIT_SIGNING_KEY_FILE
+AUDIT_SIGNING_KEY_FILE = env.place("AUDIT_SIGNING_KEY_FILE", default=DATA_DIR / keys.AUDIT_SIGNING_KEY_FILE)
 
 # Django
 DEBUG = env.flag("DEBUG", default=False)
@@ -38,8 +42,14 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
     "governance",
     "audit",
@@ -55,10 +65,11 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "gateway.console.accounts.sessions.RememberLastSeen",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
-ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -70,11 +81,13 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "libraries": {"console": "gateway.console.tags"},
         },
     },
 ]
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 5 * 60
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -82,6 +95,14 @@ USE_TZ = True
 # The database
 DATABASE_URL = env.secret_url("DATABASE_URL", schemes=("postgresql", "postgres"))
 DATABASES = {"default": database.from_url(DATABASE_URL, default_file=DATA_DIR / "gatehouse.sqlite3")}
+# Counts attempts to sign in, among others: too small a cache would forget them under a flood
+CACHES = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        if REDIS_URL
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
+    ),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # People
@@ -92,19 +113,61 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
+PASSWORD_RESET_TIMEOUT = 60 * 60
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "sessionid"
 CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrftoken"
+CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # W005 and W021 ask for HSTS on every subdomain of the host, which are not ours to bind.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+# Ways in (django-allauth): nobody signs up, and an e-mail address is IT's word
+ACCOUNT_ADAPTER = "gateway.console.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 - a class
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
+ACCOUNT_RATE_LIMITS = {
+    "login": "60/m/ip",
+    "login_failed": "20/m/ip,5/5m/key",
+    "login_failed_anywhere": "100/h/key",
+    "change_password": "5/5m/user",
+    "reauthenticate": "10/5m/user",
+    "reset_password": "10/5m/ip,3/5m/key",
+}
+MFA_ADAPTER = "gateway.console.accounts.second_factor.SecondFactorAdapter"
+MFA_FORMS = {
+    "activate_totp": "gateway.console.accounts.second_factor.ActivateAuthenticatorApp",
+    "add_webauthn": "gateway.console.accounts.second_factor.AddPasskey",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "Gatehouse"
+MFA_TOTP_TOLERANCE = 1
+USERSESSIONS_ADAPTER = "gateway.console.accounts.sessions.SessionsAdapter"
+
+# Mail; without a server people ask IT for a one-time link
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_PORT = env.number("EMAIL_PORT", default=587, low=1, high=65535)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.secret("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", default=f"gatehouse@{PUBLIC_HOST}")
 
 # The admin's skin
 BLUES = {
@@ -127,8 +190,10 @@ UNFOLD = {
     "SITE_ICON": "/static/gatehouse/icon.svg",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/gatehouse/icon.svg"}],
     "STYLES": ["/static/gatehouse/admin.css"],
+    "SCRIPTS": ["/static/gatehouse/skin.js"],
     "COLORS": {"primary": BLUES},
     "SIDEBAR": {"navigation": "gateway.console.navigation.navigation"},
+    "DASHBOARD_CALLBACK": "gateway.console.home.page.with_home",
 }
 
 # Work in the background: payloads carry ids only, results are not kept
@@ -150,7 +215,43 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "discover tools": {"task": "gateway.tasks.discover_tools", "schedule": 15 * 60, "options": {"expires": 15 * 60}},
     "recover calls": {"task": "gateway.tasks.recover_calls", "schedule": 30, "options": {"expires": 30}},
+    "offboard people": {"task": "gateway.tasks.offboard_people", "schedule": 10, "options": {"expires": 10}},
+    "count calls": {"task": "gateway.tasks.count_calls", "schedule": 10, "options": {"expires": 10}},
+    "forget answers": {"task": "gateway.tasks.forget_answers", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
+}
+
+# The REST API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["gateway.api.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["gateway.api.permissions.ByDuty"],
+    "DEFAULT_THROTTLE_CLASSES": ["gateway.api.throttling.TokenThrottle"],
+    "DEFAULT_PARSER_CLASSES": ["gateway.api.bodies.JsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["gateway.api.bodies.JsonRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "gateway.api.pagination.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "gateway.api.schema.ApiSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "gateway.api.problems.problem_response",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Gatehouse API",
+    "VERSION": "1",
+    "DESCRIPTION": "Everything the admin can do, under the same permissions and with the same evidence.",
+    "OAS_VERSION": "3.1.1",
+    "SERVERS": [{"url": "/"}],
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "AgentStatus": "governance.models.Agent.Status",
+        "BundleVersionState": "governance.models.BundleVersion.State",
+        "DefinitionStatus": "governance.models.ToolDefinition.Status",
+        "OffboardingState": "governance.models.Offboarding.State",
+        "PolicyVersionState": "governance.models.PolicyVersion.State",
+    },
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "gateway.api.schema.finish"],
+    "SERVE_INCLUDE_SCHEMA": False,
 }
 
 # Live screens

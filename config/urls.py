@@ -2,18 +2,23 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from gateway.console.one_time_login import make_one_time_login, me, one_time_login
-from gateway.oauth.resource import protected_resource
+from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
+from gateway.console.my_tokens import MyTokens, RevokeMyToken
+from gateway.console.one_time_login import make_one_time_login, one_time_login
 
+handler429 = "gateway.console.accounts.views.too_many_requests"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/people/<uuid:person_id>/one-time-login/", make_one_time_login, name="make_one_time_login"),
     path("admin/", include("gateway.console.urls")),
     path("admin/", admin.site.urls),
+    path("account/", include("gateway.console.accounts.urls")),
     path("api/v1/", include("gateway.api.urls")),
     path("login/<str:token>", one_time_login, name="one_time_login"),
-    path("me/", me, name="me"),
-    path(".well-known/oauth-protected-resource", protected_resource),
-    path(".well-known/oauth-protected-resource/mcp", protected_resource),
-    path(".well-known/oauth-protected-resource/mcp/<slug:bundle>", protected_resource),
+    path("me/", Me.as_view(), name="me"),
+    path("me/tokens/", MyTokens.as_view(), name="personal_tokens"),
+    path("me/tokens/<uuid:token_id>/revoke/", RevokeMyToken.as_view(), name="revoke_personal_token"),
+    path("me/agents/<uuid:agent_id>/", MyAgent.as_view(), name="my_agent"),
+    path("me/agents/<uuid:agent_id>/suspend/", SuspendMyAgent.as_view(), name="suspend_my_agent"),
+    path("me/agents/<uuid:agent_id>/end-keys/", RevokeMyKeys.as_view(), name="revoke_my_keys"),
 ]

@@ -1,17 +1,20 @@
-"""One process, two doors: the MCP endpoint and Django's pages, and the lifespan they share."""
+"""A gateway process: the MCP endpoint and its probes are its own, all else is handed to the pages process."""
 
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
+from django.conf import settings
 from django.urls import re_path
 
+from gateway.forwarding import PagesForwarder, no_pages
 from gateway.health import Health
 from gateway.mcp.endpoint import McpEndpoint
 from gateway.mcp.http import Receive, Scope, Send
+from gateway.mcp.metadata import protected_resource
 from gateway.runtime import GatewayRuntime
+from gateway.tunnels import TunnelForwarder
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +25,18 @@ def make_application() -> App:
     runtime = GatewayRuntime()
     routes: list[tuple[str, Any]] = [
         (r"^mcp(?:/(?P<bundle>[a-z0-9][a-z0-9-]{0,62}))?$", McpEndpoint(runtime.ports)),
-        (r"^(?P<probe>healthz|readyz)$", Health(runtime)),
-        (r"", get_asgi_application()),
+        (r"^(?P<probe>healthz|readyz)$", Health(runtime, settings.PAGES_SOCKET)),
+        (r"^\.well-known/oauth-protected-resource(?:/mcp(?:/(?P<bundle>[a-zA-Z0-9_-]+))?)?$", protected_resource),
+        (r"", PagesForwarder(settings.PAGES_SOCKET) if settings.PAGES_SOCKET else no_pages),
     ]
     return with_lifespan(
-        ProtocolTypeRouter({"http": URLRouter([re_path(pattern, app) for pattern, app in routes])}), runtime
+        ProtocolTypeRouter(
+            {
+                "http": URLRouter([re_path(pattern, app) for pattern, app in routes]),
+                "websocket": TunnelForwarder(settings.PAGES_SOCKET),
+            }
+        ),
+        runtime,
     )
 
 

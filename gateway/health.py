@@ -1,15 +1,23 @@
-"""/healthz: the process answers. /readyz: it could serve a call now, one line a part."""
+"""/healthz: the process answers. /readyz: it could serve a call now, one line a part.
+
+The pages have a line, too, but calls do not need them: a gateway without them is ready.
+"""
+
+import asyncio
 
 from gateway.commit.entry import EvidenceUnavailable
 from gateway.mcp.http import Receive, Scope, Send, respond
 from gateway.runtime import GatewayRuntime
 
+CONNECT_SECONDS = 0.5
+
 
 class Health:
     """ASGI application beside the endpoint; says nothing of agents, people or systems."""
 
-    def __init__(self, runtime: GatewayRuntime) -> None:
+    def __init__(self, runtime: GatewayRuntime, pages_socket: str) -> None:
         self._runtime = runtime
+        self._pages_socket = pages_socket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -19,7 +27,8 @@ class Health:
         else:
             parts = await self._parts()
             is_ready = all(part == "ok" for part in parts.values())
-            await respond(send, 200 if is_ready else 503, {"ready": is_ready, "parts": parts})
+            told = parts | await self._pages()
+            await respond(send, 200 if is_ready else 503, {"ready": is_ready, "parts": told})
 
     async def _parts(self) -> dict[str, str]:
         try:
@@ -27,3 +36,15 @@ class Health:
         except EvidenceUnavailable as error:
             return {"database": str(error) or "unavailable", "snapshot": "cannot be confirmed"}
         return {"database": "ok", "snapshot": "ok"}
+
+    async def _pages(self) -> dict[str, str]:
+        """Whether somebody listens on their socket; nothing for a gateway that was started alone."""
+        if not self._pages_socket:
+            return {}
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, writer = await asyncio.open_unix_connection(self._pages_socket)
+        except (OSError, TimeoutError):
+            return {"pages": "not answering"}
+        writer.close()
+        return {"pages": "ok"}

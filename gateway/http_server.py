@@ -3,12 +3,11 @@
 import os
 import socket
 import sys
-import warnings
 
 import uvicorn
 from django.conf import settings
 
-from gateway.http_limits import BoundedHttpProtocol
+from gateway.tunnels import UpgradingHttpProtocol
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
@@ -26,8 +25,8 @@ def listen(host: str, port: int) -> socket.socket:
 def server_config() -> uvicorn.Config:
     """Host and port stay unset: not uvicorn's `fd` either, which takes every socket for a Unix one."""
     return uvicorn.Config(
-        settings.ASGI_APPLICATION.replace(".application", ":application"),
-        http=BoundedHttpProtocol,
+        settings.GATEWAY_APPLICATION,
+        http=UpgradingHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -41,13 +40,7 @@ def server_config() -> uvicorn.Config:
     )
 
 
-def ignore_small_files_warning() -> None:
-    """Django warns that WhiteNoise hands it static files synchronously; they are small, and few are asked for."""
-    warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
-
-
 def main(descriptor: int) -> None:
-    ignore_small_files_warning()
     listener = socket.socket(fileno=descriptor)
     server = uvicorn.Server(server_config())
     server.run(sockets=[listener])

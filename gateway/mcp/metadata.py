@@ -1,6 +1,8 @@
-"""How a client without a valid key learns where keys come from (RFC 9728)."""
+"""How a client without a valid key learns where keys come from: protected resource metadata (RFC 9728)."""
 
 from django.conf import settings
+
+from gateway.mcp.http import Receive, Scope, Send, respond
 
 
 def resource_metadata_url(bundle: str | None) -> str:
@@ -14,3 +16,17 @@ def challenge(bundle: str | None, error: str) -> bytes:
     if error:
         parts.append(error.strip())
     return f"Bearer {', '.join(parts)}".encode()
+
+
+async def protected_resource(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same for every well-formed bundle name: it must not tell which bundles exist."""
+    if scope["method"] not in ("GET", "HEAD"):
+        await respond(send, 405, None, [(b"allow", b"GET, HEAD")])
+        return
+    bundle = scope["url_route"]["kwargs"].get("bundle")
+    metadata = {
+        "resource": settings.PUBLIC_URL.rstrip("/") + (f"/mcp/{bundle}" if bundle else "/mcp"),
+        "resource_name": "Gatehouse",
+        "bearer_methods_supported": ["header"],
+    }
+    await respond(send, 200, metadata, [(b"access-control-allow-origin", b"*")])

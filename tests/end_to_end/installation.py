@@ -24,7 +24,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ class Installation:
         self.data_dir = folder / "data"
         self.url = ""
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.pages: subprocess.Popen[bytes] | None = None
         self._listener: socket.socket | None = None
+        self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
         self._extra: dict[str, str] = {"UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8"}
         self._admin_url = postgres_url
         shutil.copytree(migrated_folder(), self.data_dir)
@@ -117,16 +119,34 @@ class Installation:
 
     # -- the gateway
 
-    def start_gateway(self, processes: int = 1) -> str:
-        """Real gateway processes on one socket; returns the origin once they serve. The port stays the same."""
+    def start_gateway(self, processes: int = 1, *, pages: bool = False) -> str:
+        """Real gateway processes on one socket; returns the origin once they serve. The port stays the same.
+
+        Only with `pages` is there a process for the admin and its like: it takes a second more.
+        """
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
             port = self._listener.getsockname()[1]
             self.url = f"http://127.0.0.1:{port}"
             self.configure(PORT=str(port))
+        if pages and self.pages is None:
+            self.start_pages()
         self.processes += [self._start_process() for _ in range(processes)]
         self._await_ready()
         return self.url
+
+    def start_pages(self) -> None:
+        """The pages process; gateways that were started with one reach its successors, too."""
+        if self._socket_folder is None:
+            self._socket_folder = tempfile.TemporaryDirectory(prefix="gatehouse-")
+            self.configure(GATEHOUSE_PAGES_SOCKET=f"{self._socket_folder.name}/pages.sock")
+        self.pages = self._start("gateway.pages_server", self._extra["GATEHOUSE_PAGES_SOCKET"])
+
+    def kill_pages(self) -> None:
+        if self.pages is not None:
+            self.pages.kill()
+            self.pages.wait()
+            self.pages = None
 
     def stop_gateway(self) -> None:
         """Asks the processes to end, as `serve` does, and waits."""
@@ -144,6 +164,15 @@ class Installation:
             process.wait()
             self.processes.remove(process)
 
+    def lose_the_database(self) -> None:
+        """Leaves the keys and an empty database, as on the machine that a backup is restored to."""
+        if self.database == "postgres":
+            drop_database(self._admin_url, self.database_url)
+            on_server(self._admin_url, f'CREATE DATABASE "{urlsplit(self.database_url).path[1:]}"')
+            return
+        for path in self.data_dir.glob("gatehouse.sqlite3*"):
+            path.unlink()
+
     def log(self) -> str:
         """All that the gateway processes have written."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("gateway-*.log")))
@@ -151,13 +180,19 @@ class Installation:
     def _start_process(self) -> subprocess.Popen[bytes]:
         assert self._listener is not None
         descriptor = self._listener.fileno()
+        lean = {"DJANGO_SETTINGS_MODULE": "config.settings_gateway"}
+        return self._start("gateway.http_server", str(descriptor), inherit=(descriptor,), environment=lean)
+
+    def _start(
+        self, module: str, argument: str, *, inherit: Sequence[int] = (), environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         path = self.folder / f"gateway-{time.monotonic_ns()}.log"
         with path.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "gateway.http_server", str(descriptor)],
-                env=self.environment | {"PYTHONPATH": str(REPOSITORY)},
+                [sys.executable, "-m", module, argument],
+                env=self.environment | {"PYTHONPATH": str(REPOSITORY)} | dict(environment or {}),
                 cwd=self.folder,
-                pass_fds=(descriptor,),
+                pass_fds=inherit,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -212,6 +247,9 @@ class Installation:
 
     def close(self) -> None:
         self.kill9()
+        self.kill_pages()
+        if self._socket_folder is not None:
+            self._socket_folder.cleanup()
         if self._listener is not None:
             self._listener.close()
         if self.database_url:

@@ -1,7 +1,11 @@
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +23,7 @@ WORKER_THREADS = 4
 
 
 class Command(BaseCommand):
-    help = "Runs the long-lived parts until SIGTERM or Ctrl-C: gateway, worker, beat and sequencer."
+    help = "Runs the long-lived parts until SIGTERM or Ctrl-C: gateway (with the pages), worker, beat and sequencer."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--only", default=",".join(PARTS), help="parts to run, separated by commas")
@@ -50,6 +54,7 @@ def parts_of(name: str, *, processes: int) -> Iterable[Part]:
 
 
 def gateway_parts(processes: int) -> list[Part]:
+    """Gateways that share the port, and behind them one process for the pages."""
     try:
         descriptor = listen(settings.HOST, settings.PORT).detach()
     except OSError as error:
@@ -57,10 +62,22 @@ def gateway_parts(processes: int) -> list[Part]:
             f"PORT: cannot listen on {settings.HOST}:{settings.PORT} ({error.strerror}); set HOST or PORT."
         ) from error
     argv = (sys.executable, "-m", "gateway.http_server", str(descriptor))
+    pages_socket = str(private_folder() / "pages.sock")
+    lean = {"DJANGO_SETTINGS_MODULE": settings.GATEWAY_SETTINGS, "GATEHOUSE_PAGES_SOCKET": pages_socket}
     return [
-        Part(f"gateway-{number}", argv, inherit=(descriptor,), environment=importable())
-        for number in range(1, processes + 1)
+        *(
+            Part(f"gateway-{number}", argv, inherit=(descriptor,), environment=importable() | lean)
+            for number in range(1, processes + 1)
+        ),
+        Part("pages", (sys.executable, "-m", "gateway.pages_server", pages_socket), environment=importable()),
     ]
+
+
+def private_folder() -> Path:
+    """For sockets, whose paths must be short; nobody but us may enter it."""
+    folder = tempfile.mkdtemp(prefix="gatehouse-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def importable() -> dict[str, str]:

@@ -9,11 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from gateway import actions
+from gateway.client_setup import clients, endpoint_of
 from gateway.demo.helpdesk import Helpdesk
 from gateway.demo.organization import AGENT, PEOPLE, Demo
 from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue_writer, parts_of
 from gateway.one_time_links import one_time_login_url
-from gateway.readiness import wait_until_ready
+from gateway.readiness import wait_for_pages, wait_until_ready
 from gateway.supervisor import Part, Supervisor
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
 from governance.models import Connector, User
@@ -65,22 +66,23 @@ class Command(BaseCommand):
                 "",
                 f"The demo agent {AGENT} is not live any more: its owner was offboarded or it was retired.",
             ]
-        url = f"{settings.PUBLIC_URL}/mcp/support"
+        endpoint = endpoint_of(settings.PUBLIC_URL, "support")
+        told = {client.id: client for client in clients(endpoint, key=key)}
         return [
             *logins,
             "",
-            f"Agent {AGENT} may use {url} with this key:",
+            f"Agent {AGENT} may use {endpoint.url} with this key:",
             f"  {key}",
             "",
             "Claude Code:",
-            f'  claude mcp add --transport http gatehouse {url} --header "Authorization: Bearer {key}"',
+            f"  {told['claude-code'].steps[0].text}",
             "Any shell:",
-            f"  curl -s {url} -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\",
-            '    -d \'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\'',
+            *(f"  {line}" for line in told["curl"].steps[0].text.splitlines()),
         ]
 
     def _announce(self, lines: list[str]) -> None:
-        if not wait_until_ready(settings.HOST, settings.PORT):
+        address = (settings.HOST, settings.PORT)
+        if not (wait_until_ready(*address) and wait_for_pages(*address)):
             self.stderr.write("The gateway did not become ready; its log above says why.")
             return
         head = [
