@@ -1,184 +1,164 @@
 """The screens of what happened: to read, to filter, never to change."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from audit.kinds import CALL_KINDS, DECISIONS, OUTCOMES, TONES, VERBS, kind_in_words
 from audit.models import Checkpoint, EventRow, Leaf
+from audit.search import VIEWS, EventSearch
 from gateway.console.base import (
     ExactTextFilter,
-    InfinitePaginator,
+    KeysetChangeList,
     ReadOnlyModelAdmin,
     block,
+    copyable,
     display,
     moment,
     pretty_json,
     visible,
 )
 
-KINDS = (
-    ("call.intent", "Call: sent"),
-    ("call.outcome", "Call: came back"),
-    ("call.refused", "Call: refused"),
-    ("tools.listed", "Tools: listed"),
-    ("tools.registered", "Tools: found at an upstream"),
-    ("tool.quarantined", "Tool: quarantined"),
-    ("tool.released", "Tool: released"),
-    ("definition.pinned", "Definition: pinned"),
-    ("definition.rejected", "Definition: rejected"),
-    ("strangers.refused", "Strangers refused"),
-    ("person.signed_in", "Person: signed in"),
-    ("person.sign_in_failed", "Person: sign-in failed"),
-    ("person.one_time_login_made", "Person: one-time login made"),
-    ("person.offboarded", "Person: offboarded"),
-    ("offboarding.completed", "Offboarding: enforced everywhere"),
-    ("owner.created", "Owner: made"),
-    ("agent.retired", "Agent: retired"),
-    ("key.issued", "Key: issued"),
-    ("key.revoked", "Key: revoked"),
-    ("keys.revoked", "Keys: all of an agent revoked"),
-    ("bundle.published", "Bundle: published"),
-    ("bundle.withdrawn", "Bundle: withdrawn"),
-    ("policy.published", "Policy: in force"),
-    ("policy.withdrawn", "Policy: withdrawn"),
-    ("manifest.applied", "Manifest: applied"),
-    ("secret.value_set", "Secret: value set"),
-    ("vault.rewrapped", "Vault: rewrapped"),
-    ("freeze.set", "Freeze: set"),
-    ("freeze.lifted", "Freeze: lifted"),
-)
-DECISIONS = (("permit", "Permit"), ("deny", "Deny"), ("ask", "Ask"))
-OUTCOMES = (
-    ("ok", "OK"),
-    ("tool_error", "The tool reported an error"),
-    ("error", "Upstream failed"),
-    ("refused", "Refused"),
-    ("withheld", "Withheld: permission ended meanwhile"),
-    ("not_sent", "Not sent"),
-    ("unknown", "Unknown"),
-)
-PERIODS = {
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-    "week": timedelta(weeks=1),
-    "month": timedelta(days=30),
-}
-COLOURS = {
-    "permit": "success",
-    "deny": "danger",
-    "ask": "warning",
-    "ok": "success",
-    "tool_error": "warning",
-    "error": "danger",
-    "refused": "danger",
-    "withheld": "warning",
-    "not_sent": "info",
-    "unknown": "warning",
-}
-
-
-class FixedChoice(admin.SimpleListFilter):
-    """Choices written down here: finding the distinct values would read the whole table."""
-
-    choices_shown: tuple[tuple[str, str], ...]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> tuple[tuple[str, str], ...]:
-        return self.choices_shown
-
-    def queryset(self, request: HttpRequest, events: QuerySet[EventRow]) -> QuerySet[EventRow]:
-        return events.filter(**{str(self.parameter_name): self.value()}) if self.value() else events
-
-
-class KindFilter(FixedChoice):
-    title, parameter_name, choices_shown = "kind", "kind", KINDS
-
-
-class DecisionFilter(FixedChoice):
-    title, parameter_name, choices_shown = "decision", "decision", DECISIONS
-
-
-class OutcomeFilter(FixedChoice):
-    title, parameter_name, choices_shown = "outcome", "outcome", OUTCOMES
-
-
-class PeriodFilter(admin.SimpleListFilter):
-    """Ids are time-ordered (UUIDv7), so a time is a place in the primary key."""
-
-    title = "time"
-    parameter_name = "period"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, f"Past {name}") for name in PERIODS]
-
-    def queryset(self, request: HttpRequest, events: QuerySet[EventRow]) -> QuerySet[EventRow]:
-        if self.value() not in PERIODS:
-            return events
-        since = datetime.now(UTC) - PERIODS[str(self.value())]
-        return events.filter(id__gte=UUID(int=int(since.timestamp() * 1000) << 80))
-
 
 class EvidenceAdmin(ReadOnlyModelAdmin):
-    """Large tables: newest first, next and previous, and no counting."""
+    """Large tables: newest first, page after page by key, and no counting."""
 
-    paginator = InfinitePaginator
     show_full_result_count = False
     sortable_by = ()
     actions = None
     list_fullwidth = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        return KeysetChangeList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return tuple(self.fields)
 
     @display(description="Time (UTC)")
     def time(self, row: Any) -> str:
         return moment(row.at)
 
 
+class EventChangeList(KeysetChangeList):
+    """The list's own form does all the filtering, so that its address can be kept and sent to others."""
+
+    search: EventSearch
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        left = super().get_filters_params(params)
+        return {name: value for name, value in left.items() if name not in EventSearch.base_fields}
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[EventRow]:
+        self.search = EventSearch(request.GET)
+        events = super().get_queryset(request, exclude_parameters)
+        return self.search.narrow(events) if self.search.is_valid() else events.none()
+
+    @property
+    def is_narrowed(self) -> bool:
+        return not self.search.is_valid() or self.search.is_narrowed
+
+    def url_for_result(self, result: Any) -> str:
+        """A call has a page of its own, which tells all its events."""
+        return _page_of(result)
+
+    @property
+    def views(self) -> list[tuple[str, str, bool]]:
+        """(title, link, is it this one) of each way to look at the same question."""
+        shown = self.search.view_shown if self.search.is_valid() else ""
+        return [(title, self.get_query_string({"view": name}), name == shown) for name, title in VIEWS.items()]
+
+
 @admin.register(EventRow)
 class EventAdmin(EvidenceAdmin):
-    list_display = (
-        "time", "kind", "agent_shown", "tool_shown", "person_shown", "decision_shown", "outcome_shown", "actor_shown",
+    """Reads as a story: when, who, did what, whether it was allowed, and how it ended."""
+
+    list_display = ("when", "who", "what", "decision_shown", "outcome_shown", "took")
+    list_before_template = "console/evidence/filters.html"
+    empty_hint = "As soon as an agent calls a tool, the call stands here."
+    export_columns: ClassVar[tuple[str, ...]] = (
+        "at", "kind", "actor", "agent", "person", "connector", "tool", "decision", "outcome", "took_ms", "call_id",
     )  # fmt: skip
-    list_filter = (
-        PeriodFilter,
-        KindFilter,
-        DecisionFilter,
-        OutcomeFilter,
-        ExactTextFilter.on("agent", "agent"),
-        ExactTextFilter.on("tool", "tool"),
-    )
-    search_fields = ("id",)
-    search_help_text = "An event or call id, or the whole name of an agent or tool."
     ordering = ("-id",)
     fields = (
-        "time", "kind", "decision_shown", "outcome_shown", "agent_shown", "person_shown", "connector", "tool_shown",
-        "actor_shown", "id", "same_call", "process_id", "decided_epoch", "epoch", "leaf", "header_shown",
+        "time", "kind_shown", "decision_shown", "outcome_shown", "agent_shown", "person_shown", "connector_shown",
+        "tool_shown", "actor_shown", "id_shown", "same_call", "process_id", "decided_epoch", "epoch", "leaf",
+        "header_shown",
     )  # fmt: skip
 
-    def get_readonly_fields(self, request: HttpRequest, obj: EventRow | None = None) -> tuple[str, ...]:
-        return self.fields
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("gatehouse/home.css",)}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EventChangeList]:
+        return EventChangeList
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("governance.export_eventrow")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EventRow]:
         """Headers may be large; only the page of one event reads its own."""
         return super().get_queryset(request).defer("header")  # type: ignore[no-any-return]
 
-    def get_search_results(
-        self, request: HttpRequest, events: QuerySet[EventRow], term: str
-    ) -> tuple[QuerySet[EventRow], bool]:
-        if not term:
-            return events, False
-        try:
-            wanted = Q(id=UUID(term)) | Q(call_id=UUID(term))
-        except ValueError:
-            wanted = Q(agent=term) | Q(tool=term)
-        return events.filter(wanted), False
+    # The list
+
+    @display(description="Time (UTC)")
+    def when(self, event: EventRow) -> SafeString:
+        return moment(event.at)
+
+    @display(description="Who")
+    def who(self, event: EventRow) -> SafeString:
+        name = event.agent if event.kind in CALL_KINDS else event.actor.removeprefix("person:")
+        answers = event.person if event.kind in CALL_KINDS and event.person else ""
+        return _two_lines(visible(name), f"for {visible(answers)}" if answers else "")
+
+    @display(description="Did what")
+    def what(self, event: EventRow) -> SafeString:
+        verb = VERBS.get(event.kind)
+        if verb is None:
+            about = event.agent or event.person or event.tool or event.connector
+            return _two_lines(kind_in_words(event.kind), visible(about))
+        tool = visible(event.tool) or "a tool that does not exist"
+        return _two_lines(f"{verb} {tool}", f"on {visible(event.connector)}" if event.connector else "")
+
+    @display(description="Decision")
+    def decision_shown(self, event: EventRow) -> SafeString:
+        return _badge(event.decision, DECISIONS)
+
+    @display(description="Outcome")
+    def outcome_shown(self, event: EventRow) -> SafeString:
+        return _badge(event.outcome, OUTCOMES)
+
+    @display(description="Took")
+    def took(self, event: EventRow) -> str:
+        milliseconds = self.took_ms(event)
+        return "" if milliseconds is None else f"{milliseconds:,} ms"
+
+    @display(description="Took (ms)")
+    def took_ms(self, event: EventRow) -> int | None:
+        """From the question to its answer: the id of a call holds the millisecond in which it was asked."""
+        if event.call_id is None or event.kind != "call.outcome":
+            return None
+        asked = datetime.fromtimestamp((event.call_id.int >> 80) / 1000, UTC)
+        return max(0, (event.at - asked) // timedelta(milliseconds=1))
+
+    # One event
+
+    @display(description="Kind")
+    def kind_shown(self, event: EventRow) -> str:
+        return kind_in_words(event.kind)
 
     @display(description="Agent")
     def agent_shown(self, event: EventRow) -> str:
         return visible(event.agent)
+
+    @display(description="Connector")
+    def connector_shown(self, event: EventRow) -> str:
+        return visible(event.connector)
 
     @display(description="Tool")
     def tool_shown(self, event: EventRow) -> str:
@@ -192,20 +172,16 @@ class EventAdmin(EvidenceAdmin):
     def actor_shown(self, event: EventRow) -> str:
         return visible(event.actor)
 
-    @display(description="Decision", label=COLOURS)
-    def decision_shown(self, event: EventRow) -> str:
-        return visible(event.decision)
-
-    @display(description="Outcome", label=COLOURS)
-    def outcome_shown(self, event: EventRow) -> str:
-        return visible(event.outcome)
+    @display(description="Id")
+    def id_shown(self, event: EventRow) -> SafeString:
+        return copyable(str(event.pk))
 
     @display(description="Call")
     def same_call(self, event: EventRow) -> str:
-        if event.call_id is None:
+        if event.kind not in CALL_KINDS:
             return ""
-        link = reverse("admin:audit_eventrow_changelist")
-        return format_html('<a class="text-primary-600" href="{}?q={}">{}</a>', link, event.call_id, event.call_id)
+        link = reverse("call_page", args=[event.call_id or event.pk])
+        return format_html('<a class="font-medium text-primary-600" href="{}">The whole call, as a story</a>', link)
 
     @display(description="Place in the log")
     def leaf(self, event: EventRow) -> str:
@@ -213,21 +189,33 @@ class EventAdmin(EvidenceAdmin):
         return f"leaf {leaf.index:,}" if leaf else "not sequenced yet"
 
     @display(description="Hashed record")
-    def header_shown(self, event: EventRow) -> str:
+    def header_shown(self, event: EventRow) -> SafeString:
         return pretty_json(bytes(event.header))
+
+
+def _page_of(event: EventRow) -> str:
+    if event.kind in CALL_KINDS:
+        return reverse("call_page", args=[event.call_id or event.pk])
+    return reverse("admin:audit_eventrow_change", args=[event.pk])
+
+
+def _two_lines(first: str, second: str) -> SafeString:
+    return format_html('<span class="gh-lines"><b>{}</b><small>{}</small></span>', first, second)
+
+
+def _badge(word: str, words: dict[str, str]) -> SafeString:
+    if not word:
+        return SafeString("")
+    shown = words.get(word) or visible(word)
+    return format_html('<span class="gh-badge" data-tone="{}">{}</span>', TONES.get(word, "none"), shown)
 
 
 def _hexadecimal(raw: bytes | memoryview) -> str:
     return bytes(raw).hex()
 
 
-class LogAdmin(EvidenceAdmin):
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return tuple(self.fields)
-
-
 @admin.register(Leaf)
-class LeafAdmin(LogAdmin):
+class LeafAdmin(EvidenceAdmin):
     list_display = ("index", "event", "hash_shown")
     list_filter = (ExactTextFilter.on("index", "index"),)
     ordering = ("-index",)
@@ -244,7 +232,7 @@ class LeafAdmin(LogAdmin):
 
 
 @admin.register(Checkpoint)
-class CheckpointAdmin(LogAdmin):
+class CheckpointAdmin(EvidenceAdmin):
     list_display = ("size", "time", "root_shown")
     ordering = ("-size",)
     fields = ("size", "time", "root_shown", "note_shown")

@@ -10,8 +10,9 @@ from django.db import models
 class EventRow(models.Model):
     """One event: `header` is the truth that gets hashed, the other columns repeat it for screens and queries.
 
-    Two secondary indexes only, as every call pays for each: the timelines of an agent and of a tool. There is
-    none on kind, person or time: ids are time-ordered, so a range of the primary key is a range of time.
+    Every call pays for each index entry. All events of an agent have one, for open calls must be found at once. By
+    tool and person only what settled a call has one, and by decision, outcome, kind and actor only what is rarer
+    than a call that went well. There is none on time: ids are time-ordered, so a range of ids is a range of time.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -42,7 +43,24 @@ class EventRow(models.Model):
         )
         indexes = (
             models.Index(fields=("agent", "id"), name="audit_event_by_agent"),
-            models.Index(fields=("tool", "id"), name="audit_event_by_tool"),
+            models.Index(
+                fields=("tool", "id"), condition=~models.Q(kind="call.intent"), name="audit_event_tool_settled"
+            ),
+            models.Index(
+                fields=("person", "id"), condition=~models.Q(kind="call.intent"), name="audit_event_by_person"
+            ),
+            models.Index(
+                fields=("decision", "id"),
+                condition=models.Q(decision__in=("deny", "ask")),
+                name="audit_event_by_decision",
+            ),
+            models.Index(
+                fields=("outcome", "id"),
+                condition=~models.Q(outcome__in=("", "ok")),
+                name="audit_event_by_outcome",
+            ),
+            models.Index(fields=("kind", "id"), condition=models.Q(call_id__isnull=True), name="audit_event_by_kind"),
+            models.Index(fields=("actor", "id"), condition=models.Q(call_id__isnull=True), name="audit_event_by_actor"),
         )
 
     def __str__(self) -> str:
@@ -112,7 +130,8 @@ class Checkpoint(models.Model):
 class CallTally(models.Model):
     """Calls of one hour, counted from their evidence for the home page; may be thrown away and counted anew.
 
-    A refused call has its decision and no duration; a call that was sent counts once, with its outcome.
+    A refused call has its decision and no duration; a call that was sent counts once, with its outcome. Durations
+    are the upstream's: their sum and the longest, in milliseconds.
     """
 
     hour = models.DateTimeField()
@@ -122,8 +141,8 @@ class CallTally(models.Model):
     decision = models.TextField(db_default="")
     outcome = models.TextField(db_default="")
     calls = models.BigIntegerField(default=0)
-    upstream_ms = models.BigIntegerField(default=0)
-    slowest_ms = models.BigIntegerField(default=0)
+    upstream_ms = models.FloatField(default=0)
+    slowest_ms = models.FloatField(default=0)
 
     class Meta:
         db_table = "audit_call_tally"
@@ -150,3 +169,21 @@ class TallyCursor(models.Model):
 
     def __str__(self) -> str:
         return str(self.next_leaf)
+
+
+class Mention(models.Model):
+    """Which evidence of governed changes names a governed row, in any id column: that row's history.
+
+    Written by the trigger that writes the evidence, in the same statement; may be thrown away and made anew from it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    object_id = models.CharField(max_length=32)
+    event_id = models.UUIDField()
+
+    class Meta:
+        db_table = "audit_mention"
+        indexes = (models.Index(fields=("object_id", "id"), name="audit_mention_of_object"),)
+
+    def __str__(self) -> str:
+        return f"{self.object_id} in {self.event_id}"

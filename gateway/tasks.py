@@ -1,10 +1,15 @@
 """Work in the background: thin shells over actions. Messages carry nothing that could not be asked again."""
 
 import logging
+from datetime import UTC, datetime
 
 from celery import shared_task
 
+from audit.tally import count_new_calls
+from gateway import password_resets
 from gateway.drift import rediscover
+from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
+from gateway.offboardings import begin_due, follow_unfinished
 from gateway.recovery import recover
 from governance.fence.log import trim_change_log
 
@@ -20,6 +25,12 @@ def discover_tools() -> None:
 
 
 @shared_task(ignore_result=True)
+def discover_connector(name: str, by: str) -> None:
+    """One system, asked because a person wants it now."""
+    rediscover(only=name, by=by)
+
+
+@shared_task(ignore_result=True)
 def recover_calls() -> None:
     """Closes what dead gateway processes left open, also when no gateway is left to do it."""
     if closed := recover():
@@ -27,5 +38,30 @@ def recover_calls() -> None:
 
 
 @shared_task(ignore_result=True)
+def offboard_people() -> None:
+    """Begins what is planned for now, and goes on with what nobody watches any more."""
+    if begun := begin_due():
+        logger.info("began %d planned offboardings", begun)
+    follow_unfinished()
+
+
+@shared_task(ignore_result=True)
 def trim_changes() -> None:
     trim_change_log()
+
+
+@shared_task(ignore_result=True)
+def forget_answers() -> None:
+    """What was kept for repeated Idempotency-Keys, once their day is over."""
+    IdempotentAnswer.objects.filter(created_at__lt=datetime.now(UTC) - IDEMPOTENCY_LIFETIME).delete()
+
+
+@shared_task(ignore_result=True)
+def count_calls() -> None:
+    """Keeps the numbers of the home page up to the log."""
+    count_new_calls()
+
+
+@shared_task(ignore_result=True, autoretry_for=(OSError,), retry_backoff=True, max_retries=3)
+def mail_password_reset(person_id: str) -> None:
+    password_resets.mail_password_reset(person_id)

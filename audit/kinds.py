@@ -1,0 +1,96 @@
+"""The words for what evidence says: kinds, decisions, outcomes, and how each reads to people."""
+
+CALL_ENDS = ("call.outcome", "call.refused")
+"""Each call ends in exactly one of these, so they stand for it in lists and numbers."""
+
+CALL_KINDS = ("call.intent", *CALL_ENDS)
+
+ROUTINE_KINDS = ("tools.listed", "audit.heartbeat")
+"""Neither calls nor acts of anybody, and many."""
+
+KINDS = {
+    "call.intent": "Call: sent",
+    "call.outcome": "Call: came back",
+    "call.refused": "Call: refused",
+    "tools.listed": "Tools: listed",
+    "tools.registered": "Tools: found at an upstream",
+    "tool.quarantined": "Tool: quarantined",
+    "tool.released": "Tool: released",
+    "definition.pinned": "Definition: pinned",
+    "definition.rejected": "Definition: rejected",
+    "strangers.refused": "Strangers refused",
+    "person.signed_in": "Person: signed in",
+    "person.sign_in_failed": "Person: sign-in failed",
+    "person.one_time_login_made": "Person: one-time login made",
+    "person.offboarded": "Person: offboarded",
+    "offboarding.scheduled": "Offboarding: planned",
+    "offboarding.cancelled": "Offboarding: plan cancelled",
+    "offboarding.failed": "Offboarding: plan could not be carried out",
+    "offboarding.completed": "Offboarding: enforced everywhere",
+    "offboarding.incomplete": "Offboarding: not confirmed everywhere",
+    "offboarding.checked": "Offboarding: ended keys tried again",
+    "owner.created": "Owner: made",
+    "agent.created": "Agent: made",
+    "agent.transferred": "Agent: handed over",
+    "agent.retired": "Agent: retired",
+    "key.issued": "Key: issued",
+    "key.revoked": "Key: revoked",
+    "keys.revoked": "Keys: all of an agent revoked",
+    "bundle.published": "Bundle: published",
+    "bundle.withdrawn": "Bundle: withdrawn",
+    "policy.published": "Policy: in force",
+    "policy.withdrawn": "Policy: withdrawn",
+    "manifest.applied": "Manifest: applied",
+    "role.given": "Role: given",
+    "token.issued": "Personal token: issued",
+    "token.revoked": "Personal token: revoked",
+    "tokens.revoked": "Personal tokens: all of a person revoked",
+    "tools.classified": "Tools: classified",
+    "secret.value_set": "Secret: value set",
+    "secret.replaced": "Secret: value replaced",
+    "second_factors.rewrapped": "Vault: second factors rewrapped",
+    "vault.rewrapped": "Vault: rewrapped",
+    "freeze.set": "Freeze: set",
+    "freeze.lifted": "Freeze: lifted",
+    "governance.changed": "Governance: row changed",
+    "list.exported": "List: exported",
+    "access.exported": "Access matrix: exported",
+    "backup.made": "Backup: made",
+    "backup.restored": "Backup: restored",
+    "payload.opened": "Evidence: arguments or result opened",
+    "audit.heartbeat": "Evidence: sign of life",
+}
+VERBS = {"call.intent": "asks for", "call.outcome": "called", "call.refused": "was refused"}
+"""What an agent did to a tool, for one line."""
+
+DECISIONS = {"permit": "Permitted", "deny": "Denied", "ask": "Needs a person"}
+OUTCOMES = {
+    "ok": "OK",
+    "tool_error": "Tool reported an error",
+    "error": "Upstream answered with an error",
+    "failed": "Upstream failed",
+    "refused": "Refused",
+    "withheld": "Withheld: permission ended meanwhile",
+    "not_sent": "Not sent",
+    "unknown": "Unknown",
+}
+TONES = {
+    "permit": "good",
+    "deny": "bad",
+    "ask": "warn",
+    "ok": "good",
+    "tool_error": "warn",
+    "error": "bad",
+    "failed": "bad",
+    "refused": "bad",
+    "withheld": "warn",
+    "not_sent": "info",
+    "unknown": "warn",
+}
+"""How a decision or outcome is marked, beside its word."""
+
+
+def kind_in_words(kind: str) -> str:
+    """A kind this table does not know yet reads as `Subject: past event`."""
+    subject, _, event = kind.replace("_", " ").partition(".")
+    return KINDS.get(kind) or f"{subject.capitalize()}: {event}"

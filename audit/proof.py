@@ -1,0 +1,108 @@
+"""Proof that one event is in the signed log, small enough to hand to somebody outside.
+
+Between two checkpoints lie few leaves. The frontier stored with the checkpoint before the leaf stands for everything
+to its left, so the path to the next checkpoint's root is found without reading the log.
+"""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from audit.event import leaf_entry
+from audit.merkle import Frontier, is_included, leaf_hash, root_of
+from audit.models import Checkpoint, EventRow, Leaf
+
+MOST_LEAVES = 100_000
+"""Read for one proof; a log that was signed as it grew needs far fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """RFC 6962 inclusion of `leaf` in the tree that `note` signs."""
+
+    event_id: UUID
+    index: int
+    leaf: bytes
+    entry: bytes
+    size: int
+    root: bytes
+    path: tuple[bytes, ...]
+    note: str
+
+    @property
+    def holds(self) -> bool:
+        """Is the stored record what the leaf commits to, and does the path lead to the signed root?"""
+        is_same = leaf_hash(self.entry) == self.leaf
+        return is_same and is_included(self.leaf, self.index, self.size, self.root, self.path)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": "RFC 6962 inclusion proof, SHA-256; C2SP checkpoint",
+            "event": str(self.event_id),
+            "leaf_index": self.index,
+            "leaf_entry": b64encode(self.entry).decode(),
+            "leaf_hash": self.leaf.hex(),
+            "tree_size": self.size,
+            "root_hash": self.root.hex(),
+            "path": [node.hex() for node in self.path],
+            "checkpoint": self.note,
+        }
+
+
+def prove(event: EventRow) -> Proof | None:
+    """None until a checkpoint covers the event, or when the log around it is damaged."""
+    leaf = Leaf.objects.filter(event_id=event.pk).first()
+    if leaf is None:
+        return None
+    signed = Checkpoint.objects.filter(size__gt=leaf.index).order_by("size").first()
+    path = _path(leaf.index, signed.size) if signed else None
+    if signed is None or path is None:
+        return None
+    return Proof(
+        event_id=event.pk,
+        index=leaf.index,
+        leaf=bytes(leaf.hash),
+        entry=leaf_entry(event.epoch, bytes(event.header)),
+        size=signed.size,
+        root=bytes(signed.root),
+        path=path,
+        note=signed.note,
+    )
+
+
+def _path(index: int, size: int) -> tuple[bytes, ...] | None:
+    """Siblings from the leaf up; None if leaves are missing or too many."""
+    before = Checkpoint.objects.filter(size__lte=index).order_by("-size").first()
+    start = before.size if before else 0
+    if size - start > MOST_LEAVES:
+        return None
+    rows = Leaf.objects.filter(index__gte=start, index__lt=size).order_by("index").values_list("hash", flat=True)
+    hashes = [bytes(row) for row in rows]
+    if len(hashes) != size - start:
+        return None
+    try:
+        known = Frontier.from_bytes(start, bytes(before.frontier)) if before else Frontier()
+    except ValueError:
+        return None
+    left = known.extend(hashes[: index - start])
+    return path_from(left, hashes[index - start :])
+
+
+def path_from(left: Frontier, rest: list[bytes]) -> tuple[bytes, ...]:
+    """The path of the leaf `rest[0]`, right after the tree `left`, in the tree of `left` and `rest`.
+
+    Every sibling on the left of that path is a peak of `left`: the one that begins at leaf `low` has as many peaks
+    before it as `low` has bits set.
+    """
+    index, size = left.size, left.size + len(rest)
+
+    def walk(low: int, high: int) -> list[bytes]:
+        if high - low == 1:
+            return []
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        if index < middle:
+            return [*walk(low, middle), root_of(rest[middle - index : high - index])]
+        return [*walk(middle, high), left.peaks[low.bit_count()]]
+
+    return tuple(walk(0, size))

@@ -1,0 +1,61 @@
+"""Opening what was sealed: the arguments and the result of a call, for somebody with a reason on record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import orjson
+from django.db.models import QuerySet
+
+from audit.models import EventRow, Payload
+from audit.record import commitment
+from gateway.actions import act
+from governance.facts import Fact
+from governance.models import PayloadKey
+from governance.payload_keys import open_sealer
+from governance.vault import SealBroken, keyring
+
+BLINDING_BYTES = 32
+TITLES = {"call.intent": "Arguments, as they were sent", "call.outcome": "Answer, as the agent got it"}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One body. `problem` says why there is none, or why it must not be believed."""
+
+    title: str
+    body: bytes = field(default=b"", repr=False)
+    problem: str = ""
+
+
+def sealed_payloads(events: Sequence[EventRow]) -> QuerySet[Payload]:
+    return Payload.objects.filter(event_id__in=[event.pk for event in events])
+
+
+def open_payloads(events: Sequence[EventRow], *, call_id: UUID, reason: str, by: str) -> list[Opened]:
+    """First the record that they were opened, by whom and why, then the bodies."""
+    details = {"reason": reason, "agent": events[0].agent, "tool": events[0].tool}
+    act(lambda record, now: record(Fact("payload.opened", f"call:{call_id}", details)), by=by)
+    sealed = {payload.event_id: payload for payload in sealed_payloads(events)}
+    return [_open(event, sealed[event.pk]) for event in events if event.pk in sealed]
+
+
+def _open(event: EventRow, payload: Payload) -> Opened:
+    title = TITLES.get(event.kind, event.kind)
+    key = PayloadKey.objects.filter(pk=payload.key_id).first()
+    if key is None:
+        return Opened(title, problem="Its key is gone: it cannot be opened any more.")
+    try:
+        plain = open_sealer(key, keyring()).open(bytes(payload.sealed), event_id=event.pk)
+    except SealBroken:
+        return Opened(title, problem="The seal is broken: it was altered, or the vault's key is another one.")
+    blinding, body = plain[:BLINDING_BYTES], plain[BLINDING_BYTES:]
+    is_same = commitment(body, blinding).hex() == _committed(event)
+    return Opened(title, body, "" if is_same else "This is not what the record commits to.")
+
+
+def _committed(event: EventRow) -> str:
+    try:
+        return str(orjson.loads(bytes(event.header)).get("payload_commitment", ""))
+    except (ValueError, AttributeError):
+        return ""

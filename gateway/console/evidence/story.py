@@ -1,0 +1,269 @@
+"""One call as a story in the order of time, told from its evidence alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from audit.kinds import DECISIONS, OUTCOMES, TONES
+from audit.models import EventRow
+from gateway.console.hostile_text import visible
+
+CAME_BACK = {
+    "ok": "The system answered.",
+    "tool_error": "The system answered that the tool could not do it.",
+    "error": "The system answered with a protocol error.",
+    "failed": "The system did not answer as it should.",
+    "withheld": "The system answered, but the agent had lost its permission meanwhile.",
+    "not_sent": "It was held up and never sent.",
+    "unknown": "Nobody knows whether it was carried out.",
+}
+ANSWERED = {
+    "ok": "The agent got the result.",
+    "tool_error": "The agent got the tool's error.",
+    "error": "The agent got the error.",
+    "failed": "The agent was told that the system failed.",
+    "withheld": "The agent got nothing of the answer.",
+    "not_sent": "The agent was told that nothing was done and may try again.",
+    "unknown": "The agent was told not to repeat the call, because it may have taken effect.",
+}
+WHY_UNKNOWN = {
+    "process_died": "The gateway process ended after sending. Another one closed the call; only the system itself can"
+    " tell what it did.",
+    "unforeseen": "Something unforeseen went wrong after sending. Only the system itself can tell what it did.",
+}
+WHY_REFUSED = {
+    "unknown_tool": "No tool of this name is in the agent's reach.",
+    "denied_by_rule": "A rule denies it.",
+    "approval_required": "A rule wants a person's approval.",
+    "frozen": "An administrator has frozen it.",
+    "credential_in_arguments": "The arguments contain a credential.",
+    "connector_disabled": "The system is switched off.",
+    "secret_missing": "The gateway has no secret for the system yet.",
+    "crowded": "Too many calls to the system were under way.",
+    "bad_token": "The key or its agent is not valid now.",
+    "malformed_request": "The message could not be read.",
+    "bad_arguments": "The arguments could not be accepted.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """`is_code`: an identifier or address, to be read letter by letter."""
+
+    label: str
+    value: str
+    is_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuleShown:
+    """A rule that took part, where it came from and what it wanted."""
+
+    effect: str
+    name: str
+    origin: str
+    reason: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    title: str
+    at: datetime | None
+    sentence: str
+    tone: str = ""
+    facts: tuple[Fact, ...] = ()
+    rules: tuple[RuleShown, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event with what its hashed header says beyond its columns."""
+
+    row: EventRow
+    details: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, row: EventRow) -> "Record":
+        return cls(row, _details(bytes(row.header)))
+
+    def text(self, name: str) -> str:
+        """Agents and clients chose some of these: made visible, and never trusted to be text."""
+        value = self.details.get(name)
+        return "" if value is None or value == "" else visible(value if isinstance(value, str) else str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    id: UUID
+    start: Record
+    end: Record | None
+    steps: tuple[Step, ...]
+
+    @property
+    def decision(self) -> tuple[str, str]:
+        return _marked(self.start.row.decision, DECISIONS)
+
+    @property
+    def outcome(self) -> tuple[str, str]:
+        """A call whose end is not recorded yet is under way."""
+        return _marked(self.end.row.outcome, OUTCOMES) if self.end else ("info", "Under way")
+
+    @property
+    def milliseconds(self) -> int | None:
+        """From the question to its answer; None for what was refused at once or is under way."""
+        asked = self.steps[0].at
+        if self.end is None or self.end is self.start or asked is None:
+            return None
+        return round((self.end.row.at - asked).total_seconds() * 1000)
+
+
+def tell(records: Mapping[str, Record], names: Mapping[str, str]) -> Story:
+    """`records` of one call by kind; `names` of the keys and secrets they mention by id, as far as they still exist."""
+    if (no := records.get("call.refused")) is not None:
+        return Story(no.row.pk, no, no, (_asked(no, no.row.at, names), _refused(no), _answered_refusal(no)))
+    intent, end = records.get("call.intent"), records.get("call.outcome")
+    start = intent or end
+    assert start is not None, "a call has an intent, an outcome or a refusal"
+    steps: list[Step | None] = [_asked(start, _moment(start.row.call_id) or start.row.at, names), _decided(start)]
+    steps += [_sent(start, names)] if intent is not None else []
+    steps += [_came_back(end), _changed(end), _answered(end)] if end else [_under_way()]
+    return Story(start.row.call_id or start.row.pk, start, end, tuple(step for step in steps if step))
+
+
+def _asked(record: Record, at: datetime, names: Mapping[str, str]) -> Step:
+    row, key = record.row, record.text("credential")
+    wanted = visible(row.tool) or record.text("asked_for") or "something"
+    facts = _facts(
+        ("Answers for the agent", visible(row.person), False),
+        ("Key", names.get(key, key), True),
+        ("From address", record.text("source_ip"), True),
+        ("Session", record.text("session"), True),
+        ("Client says it is", record.text("client"), False),
+        ("Protocol", record.text("revision"), True),
+        ("Trace", _trace(record), True),
+        ("Digest of the arguments", record.text("arguments_digest"), True),
+    )
+    on = f" on {visible(row.connector)}" if row.connector else ""
+    return Step("Asked", at, f"{visible(row.agent)} asked for {wanted}{on}.", facts=facts)
+
+
+def _decided(record: Record) -> Step:
+    row, bundle = record.row, record.text("bundle")
+    sentence = f"{DECISIONS.get(row.decision, visible(row.decision))}{f' by bundle {bundle}' if bundle else ''}."
+    rules = _rules(record)
+    if not rules:
+        sentence += " No rule took part: holding the tool is enough."
+    return Step("Decided", row.at, sentence, TONES.get(row.decision, ""), _decision_facts(record), rules)
+
+
+def _refused(record: Record) -> Step:
+    reason = record.text("reason")
+    sentence = f"Refused. {WHY_REFUSED.get(reason, f'Reason: {reason}.')}"
+    facts = (*_facts(("Problem", record.text("problem"), False), ("Why", record.text("why"), True)),)
+    return Step("Decided", record.row.at, sentence, "bad", (*facts, *_decision_facts(record)), _rules(record))
+
+
+def _decision_facts(record: Record) -> tuple[Fact, ...]:
+    return _facts(
+        ("Bundle", record.text("bundle"), False),
+        ("Under the rules of epoch", f"{record.row.decided_epoch:,}" if record.row.decided_epoch else "", False),
+        ("Tool definition", record.text("definition"), True),
+    )
+
+
+def _sent(record: Record, names: Mapping[str, str]) -> Step:
+    secret = record.text("secret_version")
+    presented = "with the secret below, whose value is in no record" if secret else "without a secret"
+    sentence = f"Recorded first, then sent to {visible(record.row.connector)}, {presented}."
+    return Step("Sent", record.row.at, sentence, facts=_facts(("Secret", names.get(secret, secret), True)))
+
+
+def _came_back(record: Record) -> Step:
+    row, code = record.row, record.text("code")
+    sentence = CAME_BACK.get(row.outcome, visible(row.outcome))
+    why = WHY_UNKNOWN.get(code, "")
+    reached = {"True": "yes", "False": "no"}.get(record.text("reached"), "")
+    facts = _facts(
+        ("The system took", _milliseconds(record), False),
+        ("Size of the answer", f"{record.text('bytes')} bytes" if record.text("bytes") else "", False),
+        ("What went wrong", "" if why else code, True),
+        ("Did it reach the system", reached, False),
+        ("Recorded by", "recovery" if row.actor == "system:recovery" else "", False),
+    )
+    return Step("Came back", row.at, f"{sentence} {why}".strip(), TONES.get(row.outcome, ""), facts)
+
+
+def _changed(record: Record) -> Step | None:
+    """What the gateway took out of the answer; only an answer can be changed."""
+    masked = record.details.get("masked")
+    if not isinstance(masked, list):
+        return None
+    if not masked:
+        return Step("Changed", None, "Nothing: no secret of ours was in the answer.")
+    names = ", ".join(visible(str(name)) for name in masked)
+    return Step(
+        "Changed", None, "The answer contained secrets of ours. They were masked.", "warn", (Fact("Of", names),)
+    )
+
+
+def _answered(record: Record) -> Step:
+    return Step("Answered", record.row.at, ANSWERED.get(record.row.outcome, ""), TONES.get(record.row.outcome, ""))
+
+
+def _answered_refusal(record: Record) -> Step:
+    return Step("Answered", record.row.at, "The agent was told no, with the reason and what it may do instead.", "bad")
+
+
+def _under_way() -> Step:
+    sentence = "It was sent, and its end is not recorded yet. If the gateway process dies, another one closes the call."
+    return Step("Under way", None, sentence, "warn")
+
+
+def _rules(record: Record) -> tuple[RuleShown, ...]:
+    found = record.details.get("rules")
+    return tuple(_rule(rule) for rule in found if isinstance(rule, dict)) if isinstance(found, list) else ()
+
+
+def _rule(rule: Mapping[str, Any]) -> RuleShown:
+    def text(name: str) -> str:
+        return visible(str(rule.get(name, "")))
+
+    name = f"{text('policy')} v{text('version')}, rule {text('rule')}"
+    return RuleShown(text("effect"), name, text("from"), text("reason"), text("condition"))
+
+
+def _details(header: bytes) -> Mapping[str, Any]:
+    try:
+        details = orjson.loads(header).get("details")
+    except (ValueError, AttributeError):
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def _facts(*known: tuple[str, str, bool]) -> tuple[Fact, ...]:
+    return tuple(Fact(*fact) for fact in known if fact[1])
+
+
+def _trace(record: Record) -> str:
+    trace = record.details.get("trace")
+    pairs: Iterable[tuple[Any, Any]] = trace.items() if isinstance(trace, dict) else ()
+    return visible(", ".join(f"{name} {value}" for name, value in pairs))
+
+
+def _milliseconds(record: Record) -> str:
+    value = record.details.get("upstream_ms")
+    return f"{value:,.1f} ms" if isinstance(value, int | float) else ""
+
+
+def _moment(call_id: UUID | None) -> datetime | None:
+    """The id of a call holds the millisecond in which it was asked."""
+    return datetime.fromtimestamp((call_id.int >> 80) / 1000, UTC) if call_id and call_id.version == 7 else None
+
+
+def _marked(word: str, words: Mapping[str, str]) -> tuple[str, str]:
+    return TONES.get(word, "info"), words.get(word) or visible(word)

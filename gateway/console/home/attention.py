@@ -1,0 +1,186 @@
+"""What needs a person now. Each watch looks for one kind of thing and says it in a sentence, to those whose duty it is.
+
+A new kind of thing is one more function and one more line in WATCHES.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.urls import reverse
+
+from audit.models import Checkpoint, EventRow, Pending
+from audit.search import first_id_at
+from gateway.models import GatewayProcess
+from gateway.recovery import DEAD_AFTER
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Connector,
+    Freeze,
+    SecretVersion,
+    ToolDefinition,
+    User,
+)
+
+MOST_COUNTED = 99
+NAMES_SHOWN = 3
+EXPIRES_SOON = timedelta(days=14)
+RECENT = timedelta(days=7)
+SEALED_WITHIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One line of the list. `tone` is bad when something does not work or cannot be proven, else warn or info."""
+
+    tone: str
+    title: str
+    sentence: str
+    link: str
+    act: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`permission` is that of the act that would put it right, so that nobody is shown what she cannot mend."""
+
+    permission: str
+    look: Callable[[datetime], Need | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The first few of some rows, and how many there are as far as anybody wants to know."""
+
+    names: tuple[str, ...]
+    count: int
+
+    @classmethod
+    def among(cls, rows: QuerySet[Any], column: str) -> "Found":
+        names = list(rows.values_list(column, flat=True)[: MOST_COUNTED + 1])
+        return cls(tuple(map(str, names[:NAMES_SHOWN])), len(names))
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def of(self, one: str, many: str = "") -> str:
+        """`1 key`, `12 keys`, `99+ keys`."""
+        shown = f"{MOST_COUNTED}+" if self.count > MOST_COUNTED else str(self.count)
+        return f"{shown} {one if self.count == 1 else many or f'{one}s'}"
+
+    @property
+    def listed(self) -> str:
+        return f"{', '.join(self.names)}{' …' if self.count > len(self.names) else ''}"
+
+
+def needs_of(person: User, now: datetime) -> list[Need]:
+    """What this person can do something about, the worst first."""
+    found = (watch.look(now) for watch in WATCHES if person.has_perm(watch.permission))
+    return sorted((need for need in found if need), key=lambda need: ("bad", "warn", "info").index(need.tone))
+
+
+def _reviews(now: datetime) -> Need | None:
+    waiting = ToolDefinition.objects.filter(status=ToolDefinition.Status.WAITING)
+    found = Found.among(waiting, "tool__name")
+    if not found:
+        return None
+    in_use = ToolDefinition.objects.filter(tool=OuterRef("tool"), status=ToolDefinition.Status.PINNED)
+    changed = Found.among(waiting.filter(Exists(in_use)), "tool__name")
+    drift = f" {changed.of('of them changes', 'of them change')} a tool that agents use now." if changed else ""
+    sentence = f"{found.of('tool definition waits', 'tool definitions wait')} for a decision.{drift}"
+    return Need("warn", "Tools to review", sentence, reverse("review_queue"), "Review")
+
+
+def _failing_connectors(now: datetime) -> Need | None:
+    found = Found.among(Connector.objects.filter(is_enabled=True).exclude(last_error="").order_by("name"), "name")
+    if not found:
+        return None
+    sentence = f"{found.of('connector fails', 'connectors fail')}: {found.listed}. Calls to it will fail, too."
+    return Need("bad", "Connectors failing", sentence, reverse("connectors"), "See what is wrong")
+
+
+def _missing_secrets(now: datetime) -> Need | None:
+    live = SecretVersion.objects.filter(secret=OuterRef("secret"), retired_at=None)
+    lacking = Connector.objects.filter(~Exists(live), is_enabled=True, secret__isnull=False).order_by("name")
+    found = Found.among(lacking, "name")
+    if not found:
+        return None
+    sentence = f"{found.of('connector has', 'connectors have')} a secret without a value: {found.listed}."
+    return Need("bad", "Secrets missing", sentence, reverse("admin:governance_secret_changelist"), "Store the value")
+
+
+def _expiring_keys(now: datetime) -> Need | None:
+    keys = AgentCredential.objects.filter(
+        revoked_at=None, expires_at__gt=now, expires_at__lte=now + EXPIRES_SOON, agent__status=Agent.Status.LIVE
+    )
+    found = Found.among(keys.order_by("expires_at"), "agent__name")
+    if not found:
+        return None
+    link = f"{reverse('admin:governance_agentcredential_changelist')}?state=live&o=6"
+    sentence = f"{found.of('key ends', 'keys end')} within {EXPIRES_SOON.days} days, the first of {found.names[0]}."
+    return Need("warn", "Keys about to expire", sentence, link, "Issue new ones")
+
+
+def _unanswerable_agents(now: datetime) -> Need | None:
+    agents = Agent.objects.filter(owner__is_active=False).exclude(status=Agent.Status.RETIRED).order_by("name")
+    found = Found.among(agents, "name")
+    if not found:
+        return None
+    sentence = f"{found.of('agent belongs', 'agents belong')} to somebody who is not active: {found.listed}."
+    return Need("warn", "Agents without an owner", sentence, reverse("admin:governance_agent_changelist"), "Hand over")
+
+
+def _freezes(now: datetime) -> Need | None:
+    freezes = Freeze.objects.filter(Q(ends_at=None) | Q(ends_at__gt=now), lifted_at=None)
+    found = Found.among(freezes.order_by("-created_at"), "reason")
+    if not found:
+        return None
+    link = reverse("admin:governance_freeze_changelist")
+    return Need("info", "Frozen", f"{found.of('freeze is', 'freezes are')} in force.", link, "See which")
+
+
+def _unknown_outcomes(now: datetime) -> Need | None:
+    events = EventRow.objects.filter(outcome="unknown", id__gte=first_id_at(now - RECENT))
+    found = Found.among(events.order_by("-id"), "tool")
+    if not found:
+        return None
+    link = f"{reverse('admin:audit_eventrow_changelist')}?outcome=unknown&period=week"
+    sentence = f"Of {found.of('call')} in the past week nobody knows whether it was carried out. Ask the system."
+    return Need("warn", "Calls with unknown outcome", sentence, link, "See the calls")
+
+
+def _evidence(now: datetime) -> Need | None:
+    oldest = Pending.objects.order_by("id").values_list("event_id", flat=True).first()
+    if oldest is None or oldest >= first_id_at(now - SEALED_WITHIN):
+        return None
+    link = reverse("admin:audit_checkpoint_changelist")
+    last = Checkpoint.objects.order_by("-size").values_list("at", flat=True).first()
+    since = f"since {last:%Y-%m-%d %H:%M} UTC" if last else "so far"
+    sentence = f"New evidence is kept, but nothing was put under a signature {since}. Is the sequencer running?"
+    return Need("bad", "Evidence is not sealed", sentence, link, "See checkpoints")
+
+
+def _lost_gateways(now: datetime) -> Need | None:
+    lost = GatewayProcess.objects.filter(ended_at=None, beat_at__lt=now - DEAD_AFTER)
+    found = Found.among(lost.order_by("beat_at"), "host")
+    if not found:
+        return None
+    link = reverse("admin:gateway_gatewayprocess_changelist")
+    sentence = f"{found.of('gateway process gives', 'gateway processes give')} no sign of life: {found.listed}."
+    return Need("bad", "Gateways lost", sentence, link, "See processes")
+
+
+WATCHES: tuple[Watch, ...] = (
+    Watch("audit.view_checkpoint", _evidence),
+    Watch("gateway.view_gatewayprocess", _lost_gateways),
+    Watch("governance.discover_connector", _failing_connectors),
+    Watch("governance.replace_secret", _missing_secrets),
+    Watch("governance.decide_tooldefinition", _reviews),
+    Watch("governance.issue_agentcredential", _expiring_keys),
+    Watch("governance.transfer_agent", _unanswerable_agents),
+    Watch("audit.view_eventrow", _unknown_outcomes),
+    Watch("governance.change_freeze", _freezes),
+)
