@@ -1,20 +1,13 @@
 """Agent keys: how they look, how they are issued and ended."""
 
-import hashlib
-import secrets
-import zlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from governance import key_text
 from governance.facts import Fact, Recorder
 from governance.models import Agent, AgentCredential
 
 PREFIX = "gate_ak_"
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-RANDOM_CHARS = 43
-"""43 characters of 62 hold 256 bits."""
-CHECKSUM_CHARS = 6
-HINT_CHARS = len(PREFIX) + 4
 
 
 class NotIssuable(Exception):
@@ -30,30 +23,35 @@ class IssuedKey:
 
 
 def new_key() -> str:
-    """Visible prefix, 256 random bits, checksum: scanners and our own masking recognise it."""
-    body = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARS))
-    return PREFIX + body + _checksum(body)
+    return key_text.new_text(PREFIX)
 
 
 def looks_like_key(text: str) -> bool:
     """Right prefix, length and checksum; says nothing of whether it was ever issued."""
-    body, checksum = text[len(PREFIX) : -CHECKSUM_CHARS], text[-CHECKSUM_CHARS:]
-    return text.startswith(PREFIX) and len(body) == RANDOM_CHARS and checksum == _checksum(body)
+    return key_text.is_well_formed(text, prefix=PREFIX)
 
 
 def key_digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+    return key_text.digest_of(key)
 
 
 def issue_key(agent: Agent, *, by: str, record: Recorder, now: datetime, expires_at: datetime | None) -> IssuedKey:
-    """Raises NotIssuable for an agent that is not live."""
+    """Raises NotIssuable for an agent that is not live.
+
+    The agent is locked and looked at again, as an offboarding of its owner locks it: no key appears behind that.
+    """
+    agent = Agent.objects.select_for_update().get(id=agent.id)
     if agent.status != Agent.Status.LIVE or not agent.owner.is_active:
         raise NotIssuable(f"Agent {agent.name} is not live ({agent.status}, owner {agent.owner.email}).")
     if expires_at is not None and expires_at <= now:
         raise NotIssuable("The key would expire before it starts.")
     key = new_key()
     credential = AgentCredential.objects.create(
-        agent=agent, digest=key_digest(key), hint=key[:HINT_CHARS], created_by=by, expires_at=expires_at
+        agent=agent,
+        digest=key_digest(key),
+        hint=key_text.hint_of(key, prefix=PREFIX),
+        created_by=by,
+        expires_at=expires_at,
     )
     record(Fact("key.issued", f"agent:{agent.name}", {"key_id": str(credential.id), "expires_at": expires_at}))
     return IssuedKey(credential, key)
@@ -82,11 +80,3 @@ def retire_agent(agent: Agent, *, by: str, record: Recorder, now: datetime) -> i
     Agent.objects.filter(id=agent.id).update(status=Agent.Status.RETIRED)
     record(Fact("agent.retired", f"agent:{agent.name}", {"by": by}))
     return revoke_all_keys(agent, by=by, record=record, now=now)
-
-
-def _checksum(body: str) -> str:
-    number, digits = zlib.crc32(body.encode()), []
-    for _ in range(CHECKSUM_CHARS):
-        number, digit = divmod(number, len(ALPHABET))
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))

@@ -45,6 +45,11 @@ def withdraw_bundle(bundle: Bundle, *, record: Recorder) -> bool:
     return True
 
 
+def is_in_use(bundle: Bundle) -> bool:
+    """Roles give it, or others build on it: when it goes, it takes its rules along."""
+    return bundle.roles.exists() or bundle.child_versions.filter(state=BundleVersion.State.PUBLISHED).exists()
+
+
 def cycle_in(parents: Mapping[str, Collection[str]]) -> list[str]:
     """The names along a circle of inheritance, first one repeated at the end; empty when there is none."""
     done: set[str] = set()

@@ -197,6 +197,14 @@ def _check_text(source: str) -> None:
         raise ConditionError(f"A condition may have at most {LONGEST_SOURCE} bytes.")
 
 
+def evaluate_knowing(condition: Condition, known: Mapping[str, Any]) -> Verdict:
+    """What the condition comes to whatever the other variables are; UNDECIDED when that depends on them.
+
+    Their every read fails, and a verdict that survives that does not rest on any of them.
+    """
+    return _evaluate(condition._program, known)
+
+
 def is_never_true(source: str) -> bool:
     """True only when the condition is false whatever a request brings, e.g. `false` or `1 > 2 && args.x`.
 

@@ -1,7 +1,9 @@
 """What each duty may do, as one table, and the backend that makes Django ask it.
 
 Owners may everything; everybody else exactly what her duties give. Django's own groups and per-user permissions
-give nothing.
+give nothing. The admin, the pages, the API and the commands all ask for permissions by the names made here:
+`governance.change_agent`, `governance.offboard_user`. What a person does to what is her own (her password, her
+sessions, her personal tokens) takes no permission.
 """
 
 from typing import Any
@@ -18,12 +20,14 @@ AMEND = ("view", "change")
 
 DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
     User.Duty.IT_ADMIN: {
-        "governance.user": EDIT,
+        "governance.user": (*EDIT, "invite", "offboard"),
+        "governance.offboarding": EDIT,
+        "governance.personaltoken": AMEND,
         "governance.team": MANAGE,
-        "governance.agent": EDIT,
-        "governance.agentcredential": EDIT,
-        "governance.connector": MANAGE,
-        "governance.secret": MANAGE,
+        "governance.agent": (*EDIT, "retire", "transfer", "explain"),
+        "governance.agentcredential": (*EDIT, "issue", "revoke"),
+        "governance.connector": (*MANAGE, "discover"),
+        "governance.secret": (*MANAGE, "replace", "rewrap"),
         "governance.secretversion": VIEW,
         "governance.tool": AMEND,
         "governance.tooldefinition": VIEW,
@@ -33,24 +37,26 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.bundleversion": VIEW,
         "governance.bundletool": VIEW,
         "governance.organization": VIEW,
+        "audit.calltally": VIEW,
         "gateway.gatewayprocess": VIEW,
     },
     User.Duty.SECURITY: {
-        "governance.policy": MANAGE,
+        "governance.policy": (*MANAGE, "publish"),
         "governance.policyversion": VIEW,
         "governance.rule": VIEW,
-        "governance.bundle": MANAGE,
+        "governance.bundle": (*MANAGE, "publish"),
         "governance.bundleversion": VIEW,
         "governance.bundletool": VIEW,
         "governance.tool": AMEND,
-        "governance.tooldefinition": AMEND,
+        "governance.tooldefinition": (*AMEND, "decide"),
         "governance.role": MANAGE,
         "governance.freeze": EDIT,
         "governance.team": AMEND,
         "governance.organization": AMEND,
         "governance.connector": VIEW,
-        "governance.agent": VIEW,
+        "governance.agent": (*VIEW, "explain"),
         "governance.user": VIEW,
+        "audit.calltally": VIEW,
     },
     User.Duty.APPROVER: {
         "governance.agent": VIEW,
@@ -58,7 +64,9 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
     User.Duty.AUDITOR: {
         "governance.user": VIEW,
         "governance.team": VIEW,
-        "governance.agent": VIEW,
+        "governance.offboarding": VIEW,
+        "governance.personaltoken": VIEW,
+        "governance.agent": (*VIEW, "explain"),
         "governance.agentcredential": VIEW,
         "governance.connector": VIEW,
         "governance.tool": VIEW,
@@ -73,12 +81,31 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.freeze": VIEW,
         "governance.organization": VIEW,
         "governance.change": VIEW,
+        "governance.eventrow": ("export",),
         "audit.eventrow": VIEW,
+        "audit.payload": VIEW,
+        "audit.calltally": VIEW,
         "audit.leaf": VIEW,
         "audit.checkpoint": VIEW,
         "gateway.gatewayprocess": VIEW,
     },
 }
+
+FRESH_LOGIN = frozenset(
+    {
+        "audit.view_payload",
+        "governance.apply_manifest",
+        "governance.invite_user",
+        "governance.issue_agentcredential",
+        "governance.make_owner",
+        "governance.offboard_user",
+        "governance.publish_bundle",
+        "governance.publish_policy",
+        "governance.replace_secret",
+        "governance.retire_agent",
+    }
+)
+"""The dangerous acts: who found an unlocked screen, or took over a session, must not get away with them."""
 
 
 def _permissions_of_duty(duty: str) -> frozenset[str]:
@@ -93,6 +120,20 @@ def _permissions_of_duty(duty: str) -> frozenset[str]:
 
 
 PERMISSIONS = {duty: _permissions_of_duty(duty) for duty in DUTIES}
+
+
+def who_may(permission: str) -> str:
+    """In words, for somebody who may not: "the duty IT admin or an owner"."""
+    duties = [User.Duty(duty) for duty, given in PERMISSIONS.items() if permission in given]
+    named = [duty.label.partition(":")[0] for duty in duties]
+    return " or ".join([*(f"the duty {name}" for name in named), "an owner"])
+
+
+def may_sign_in_as(acting: User | AnonymousUser, person: User) -> bool:
+    """Whether a way in as `person` would raise nobody's rights."""
+    if acting.is_superuser or not acting.is_active:
+        return acting.is_active
+    return not person.is_superuser and person.get_all_permissions() <= acting.get_all_permissions()
 
 
 class DutyBackend(ModelBackend):

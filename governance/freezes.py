@@ -55,3 +55,11 @@ def lift(target: FreezeTarget, *, by: str, record: Recorder, now: datetime) -> i
     if lifted:
         record(Fact("freeze.lifted", str(target), {"count": lifted}))
     return lifted
+
+
+def lift_one(row: Freeze, *, by: str, record: Recorder, now: datetime) -> bool:
+    """Only this one; others of the same target stay. False if it was lifted before."""
+    if not Freeze.objects.filter(id=row.id, lifted_at=None).update(lifted_at=now, lifted_by=by):
+        return False
+    record(Fact("freeze.lifted", row.target, {"freeze": str(row.id)}))
+    return True

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from governance.facts import Fact, Recorder
-from governance.models import Policy, PolicyVersion, Rule
+from governance.models import BundleVersion, Policy, PolicyVersion, Rule
 
 
 def publish_policy(policy: Policy, *, rules: Iterable[Rule], by: str, record: Recorder) -> PolicyVersion:
@@ -25,3 +25,14 @@ def withdraw_policy(policy: Policy, *, record: Recorder) -> bool:
         return False
     record(Fact("policy.withdrawn", f"policy:{policy.name}"))
     return True
+
+
+def binds(policy: Policy) -> bool:
+    """Something names it; it is taken off there first, where its reach is seen."""
+    return policy.bundle_versions.exists() or policy.teams.exists() or policy.organizations.exists()
+
+
+def counts(policy: Policy) -> bool:
+    """Its rules take part in decisions now: as `binds`, without what history holds."""
+    published = policy.bundle_versions.filter(state=BundleVersion.State.PUBLISHED)
+    return published.exists() or policy.teams.exists() or policy.organizations.exists()

@@ -172,17 +172,21 @@ def _tool_rows(connector: Connector, names: Sequence[str]) -> dict[str, Tool]:
     return rows | {tool.name: tool for tool in created}
 
 
-def pin(definition: ToolDefinition, *, by: str, record: Recorder) -> None:
+def pin(definition: ToolDefinition, *, by: str, record: Recorder, reason: str = "") -> None:
     """A human accepts a waiting definition; it takes the place of the pinned one. Raises NotDecidable."""
     ToolDefinition.objects.filter(tool=definition.tool_id, status=PINNED).update(status=SUPERSEDED)
     _decide(definition, PINNED, by=by)
-    record(Fact("definition.pinned", f"tool:{definition.tool}", {"digest": definition.digest}))
+    record(Fact("definition.pinned", f"tool:{definition.tool}", _decided(definition, reason)))
 
 
-def reject(definition: ToolDefinition, *, by: str, record: Recorder) -> None:
+def reject(definition: ToolDefinition, *, by: str, record: Recorder, reason: str = "") -> None:
     """A human refuses a waiting definition, for good; the pinned one goes on. Raises NotDecidable."""
     _decide(definition, REJECTED, by=by)
-    record(Fact("definition.rejected", f"tool:{definition.tool}", {"digest": definition.digest}))
+    record(Fact("definition.rejected", f"tool:{definition.tool}", _decided(definition, reason)))
+
+
+def _decided(definition: ToolDefinition, reason: str) -> dict[str, Any]:
+    return {"digest": definition.digest, **({"reason": reason} if reason else {})}
 
 
 def _decide(definition: ToolDefinition, status: str, *, by: str) -> None:

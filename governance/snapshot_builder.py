@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -39,10 +39,53 @@ PREFIX = "__"
 LOOKS_HASHED = re.compile(r"_[0-9a-f]{6}\Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Rows as they would be if saved, by id; a bundle whose version is None would give nothing.
+
+    Their many-to-many relations are read from the rows' prefetch cache (`as_if_saved`), never from the database.
+    """
+
+    versions: Mapping[str, models.BundleVersion | None] = field(default_factory=dict)
+    rules: Mapping[str, list[models.Rule]] = field(default_factory=dict)
+    teams: Mapping[str, models.Team] = field(default_factory=dict)
+    organization_policies: Iterable[models.Policy] | None = None
+
+
+def as_if_saved(row: Any, **relations: Iterable[Any]) -> Any:
+    """The unsaved row with these in its relations."""
+    row._prefetched_objects_cache = {name: list(related) for name, related in relations.items()}
+    return row
+
+
+def person_as_if_saved(row: models.User, teams: Iterable[models.Team]) -> Person:
+    builder = _Builder()
+    rows = {_key(team.id): team for team in models.Team.objects.all()}
+    builder.team_paths = {i: _path_from_root(i, rows) for i in rows}
+    columns = (row.id, row.email, row.name, row.is_active, row.is_staff)
+    return builder._person(columns, [_key(team.id) for team in teams], {i: team.name for i, team in rows.items()})
+
+
+def freeze_of(row: models.Freeze) -> Freeze:
+    return Freeze(
+        agent_id=_key(row.agent_id) or None,
+        connector_id=_key(row.connector_id) or None,
+        tool_id=_key(row.tool_id) or None,
+        reason=row.reason,
+        ends_at=row.ends_at,
+    )
+
+
 def build_snapshot() -> Snapshot:
     """Raises django.db.Error when the database is away."""
     with consistent_read():
         return _Builder().build()
+
+
+def revised_snapshot(base: Snapshot, draft: Draft) -> Snapshot:
+    """`base` with its bundles and rules read anew, as if the draft were saved. Nothing is written, no lock taken."""
+    with consistent_read():
+        return _Builder(draft).revise(base)
 
 
 def read_epoch() -> int:
@@ -71,6 +114,29 @@ def _key(value: Any) -> str:
 class _Builder:
     """Each method compiles one kind; later ones read what earlier ones left on `self`."""
 
+    def __init__(self, draft: Draft | None = None) -> None:
+        self.draft = draft or Draft()
+        self.known: Mapping[str, Bundle] = {}
+
+    def revise(self, base: Snapshot) -> Snapshot:
+        """What stays equal stays the same object, so that comparing the two is cheap."""
+        self.rules = self._rules()
+        self.tools, self.known = base.tools, base.bundles
+        self.team_paths, team_rules, team_policies = self._teams()
+        self.people = self._people() if self.draft.teams else base.people
+        self._read_organization_rules(models.Organization.objects.first() or models.Organization())
+        bundles = self._bundles()
+        return replace(
+            base,
+            agents={i: _of_owner(agent, self.people[agent.owner.id]) for i, agent in base.agents.items()},
+            people=self.people,
+            bundles={i: base.bundles[i] if base.bundles.get(i) == new else new for i, new in bundles.items()},
+            bundle_ids={bundle.name: bundle.id for bundle in bundles.values()},
+            team_rules=team_rules,
+            team_policies=team_policies,
+            _holdings={},
+        )
+
     def build(self) -> Snapshot:
         epoch = read_epoch()
         organization = models.Organization.objects.first() or models.Organization()
@@ -82,9 +148,7 @@ class _Builder:
         self.people = self._people()
         self.roles = self._roles()
         agents = self._agents()
-        policies = () if organization._state.adding else organization.policies.all()
-        self.organization_policies = _policy_entries(policies)
-        self.organization_rules = self._policy_rules(policies, "organization")
+        self._read_organization_rules(organization)
         bundles = self._bundles()
         credentials = {credential.digest: credential for credential in self._credentials()}
         return Snapshot(
@@ -111,7 +175,15 @@ class _Builder:
         rows = models.Rule.objects.filter(version__state="published").select_related("version__policy")
         for row in rows.order_by("version_id", "position"):
             found[_key(row.version.policy_id)].append(_compile_rule(row))
+        found.update({policy: [_compile_rule(row) for row in rows] for policy, rows in self.draft.rules.items()})
         return {policy: tuple(rules) for policy, rules in found.items()}
+
+    def _read_organization_rules(self, organization: models.Organization) -> None:
+        policies = self.draft.organization_policies
+        if policies is None:
+            policies = () if organization._state.adding else organization.policies.all()
+        self.organization_policies = _policy_entries(policies)
+        self.organization_rules = self._policy_rules(policies, "organization")
 
     def _policy_rules(self, policies: Iterable[models.Policy], origin: str) -> tuple[Rule, ...]:
         ordered = sorted(policies, key=lambda policy: policy.name)
@@ -174,6 +246,7 @@ class _Builder:
     def _teams(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[Rule, ...]], dict[str, frozenset[str]]]:
         """Of each team id: the path of ids from the root; its own rules; the read-set entries of its policies."""
         rows = {_key(team.id): team for team in models.Team.objects.prefetch_related("policies")}
+        rows.update(self.draft.teams)
         rules = {i: self._policy_rules(team.policies.all(), f"team {team.name}") for i, team in rows.items()}
         policies = {i: _policy_entries(team.policies.all()) for i, team in rows.items()}
         return {i: _path_from_root(i, rows) for i in rows}, rules, policies
@@ -237,6 +310,8 @@ class _Builder:
             _key(row.bundle_id): row
             for row in rows.prefetch_related("parents", "policies", "tools__connector").order_by("bundle__name")
         }
+        drafted: dict[str, models.BundleVersion | None] = {**versions, **self.draft.versions}
+        versions = {i: row for i, row in drafted.items() if row is not None}
         return {i: self._bundle(row, versions) for i, row in versions.items()}
 
     def _bundle(self, row: models.BundleVersion, versions: Mapping[str, models.BundleVersion]) -> Bundle:
@@ -254,7 +329,7 @@ class _Builder:
             ancestry.update(_policy_entries(policies))
         ancestry.update(self.organization_policies)
         ancestry.update(f"policy_version:{rule.version_id}" for rule in rules)
-        tools, by_union_name = self._exposed(row) if is_whole else ({}, {})
+        tools, by_union_name = self._exposed_once(row) if is_whole else ({}, {})
         return Bundle(
             id=_key(row.bundle_id),
             name=row.bundle.name,
@@ -269,6 +344,13 @@ class _Builder:
             ancestry=frozenset(ancestry),
         )
 
+    def _exposed_once(self, row: models.BundleVersion) -> tuple[Mapping[str, Tool], Mapping[str, Tool]]:
+        """A version that gave tools to the base gives it the same ones now: versions are frozen."""
+        known = self.known.get(_key(row.bundle_id))
+        if known is not None and known.tools and known.version_id == _key(row.id):
+            return known.tools, known.by_union_name
+        return self._exposed(row)
+
     def _exposed(self, row: models.BundleVersion) -> tuple[dict[str, Tool], dict[str, Tool]]:
         selectors = [
             ToolSelector(_key(entry.connector_id), tuple(entry.allow), tuple(entry.deny)) for entry in row.tools.all()
@@ -279,18 +361,16 @@ class _Builder:
 
     def _freezes(self) -> Iterator[Freeze]:
         for row in models.Freeze.objects.filter(lifted_at=None).order_by("created_at"):
-            yield Freeze(
-                agent_id=_key(row.agent_id) or None,
-                connector_id=_key(row.connector_id) or None,
-                tool_id=_key(row.tool_id) or None,
-                reason=row.reason,
-                ends_at=row.ends_at,
-            )
+            yield freeze_of(row)
 
     def _credentials(self) -> Iterator[Credential]:
         rows = models.AgentCredential.objects.filter(revoked_at=None)
         for digest, i, agent, start, end in rows.values_list("digest", "id", "agent_id", "not_before", "expires_at"):
             yield Credential(_key(i), _key(agent), bytes(digest), start, end)
+
+
+def _of_owner(agent: Agent, owner: Person) -> Agent:
+    return agent if agent.owner is owner else replace(agent, owner=owner)
 
 
 def _policy_entries(policies: Iterable[models.Policy]) -> frozenset[str]:

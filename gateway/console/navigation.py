@@ -3,68 +3,148 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.cache import cache
+from django.db.models import F, Func, IntegerField, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
+
+from governance.models import Connector, Epoch, Freeze, Offboarding, ToolDefinition
+
+BADGE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One list of the admin. `hint` says on the home page what it is for."""
+    """One page. `view` is its URL name, `permission` what it takes to open it; `hint` says what it is for.
+
+    `waits` names the count (of `waiting()`) that stands beside it while it is not zero.
+    """
 
     title: str
-    model: str
+    view: str
+    permission: str
     icon: str
     hint: str
+    waits: str = ""
 
     def is_visible(self, request: HttpRequest) -> bool:
-        app, _, model = self.model.partition(".")
-        return request.user.has_perm(f"{app}.view_{model}")
+        return not self.permission or request.user.has_perm(self.permission)
 
-    def as_item(self) -> dict[str, Any]:
-        link = reverse(f"admin:{self.model.replace('.', '_')}_changelist")
-        return {"title": self.title, "icon": self.icon, "link": link, "hint": self.hint}
+    def as_item(self, counts: dict[str, int]) -> dict[str, Any]:
+        item = {"title": self.title, "icon": self.icon, "link": reverse(self.view), "hint": self.hint}
+        count = counts.get(self.waits, 0)
+        return {**item, "badge": f"{count:,}", "badge_variant": "warning"} if count else item
+
+
+def _list(title: str, model: str, icon: str, hint: str, waits: str = "") -> Entry:
+    """The list of a model in the admin."""
+    app, _, name = model.partition(".")
+    return Entry(title, f"admin:{app}_{name}_changelist", f"{app}.view_{name}", icon, hint, waits)
 
 
 GROUPS: dict[str, tuple[Entry, ...]] = {
+    "": (
+        Entry("Home", "admin:index", "", "home", "What needs you now."),
+        Entry("My page", "me", "", "account_circle", "Your agents, sessions and tokens."),
+    ),
     "People": (
-        Entry("People", "governance.user", "person", "Who works here, and with which duties."),
-        Entry("Teams", "governance.team", "groups", "People together; rules can bind a team."),
+        _list("People", "governance.user", "person", "Who works here, and with which duties."),
+        _list("Teams", "governance.team", "groups", "People together; rules can bind a team."),
+        Entry(
+            "Offboarding",
+            "offboardings",
+            "governance.view_offboarding",
+            "person_remove",
+            "End all that hangs on a person, at once or on a date.",
+            "offboardings",
+        ),
+        _list("Personal tokens", "governance.personaltoken", "vpn_key", "By which people's scripts use the API."),
     ),
     "Agents": (
-        Entry("Agents", "governance.agent", "smart_toy", "Software that calls tools, each with an owner."),
-        Entry("Agent keys", "governance.agentcredential", "key", "What agents prove themselves with."),
-        Entry("Roles", "governance.role", "badge", "Who gets which bundles, and when."),
+        _list("Agents", "governance.agent", "smart_toy", "Software that calls tools, each with an owner."),
+        _list("Agent keys", "governance.agentcredential", "key", "What agents prove themselves with."),
+        _list("Roles", "governance.role", "badge", "Who gets which bundles, and when."),
     ),
     "Systems": (
-        Entry("Connectors", "governance.connector", "hub", "The systems behind the gateway."),
-        Entry("Tools", "governance.tool", "build", "What those systems can do; risk and quarantine."),
-        Entry("Tool definitions", "governance.tooldefinition", "fact_check", "New and changed ones await review."),
-        Entry("Secrets", "governance.secret", "lock", "What we present to the systems. Values are write-only."),
-        Entry("Secret versions", "governance.secretversion", "history", "When which value was live."),
+        _list("Connectors", "governance.connector", "hub", "The systems behind the gateway.", "failing"),
+        Entry(
+            "New connector",
+            "connector_new",
+            "governance.discover_connector",
+            "add_link",
+            "Connect a system step by step.",
+        ),
+        Entry(
+            "Review queue",
+            "review_queue",
+            "governance.view_tooldefinition",
+            "fact_check",
+            "New and changed tools wait here for your yes.",
+            "review",
+        ),
+        _list("Tools", "governance.tool", "build", "What those systems can do; risk and quarantine."),
+        _list("Tool definitions", "governance.tooldefinition", "description", "What each tool said it is, ever."),
+        _list("Secrets", "governance.secret", "lock", "What we present to the systems. Values are write-only."),
+        _list("Secret versions", "governance.secretversion", "history", "When which value was live."),
     ),
     "Rules": (
-        Entry("Bundles", "governance.bundle", "inventory_2", "Tools and rules, given to agents as one."),
-        Entry("Bundle versions", "governance.bundleversion", "layers", "What was published, and when."),
-        Entry("Policies", "governance.policy", "gavel", "Rules that permit, deny, mask or ask."),
-        Entry("Policy versions", "governance.policyversion", "rule", "The rules in force, and those before."),
+        _list("Bundles", "governance.bundle", "inventory_2", "Tools and rules, given to agents as one."),
+        _list("Bundle versions", "governance.bundleversion", "layers", "What was published, and when."),
+        _list("Policies", "governance.policy", "gavel", "Rules that permit, deny, mask or ask."),
+        _list("Policy versions", "governance.policyversion", "rule", "The rules in force, and those before."),
+    ),
+    "Who can what": (
+        Entry("Explain", "explain", "governance.explain_agent", "help", "Why an agent can or cannot call a tool."),
+        Entry("Agents and tools", "matrix_agents", "governance.explain_agent", "grid_on", "Every agent by every tool."),
+        Entry("People and tools", "matrix_people", "governance.explain_agent", "table_chart", "Who reaches what."),
     ),
     "Evidence": (
-        Entry("Events", "audit.eventrow", "receipt_long", "What was called, decided, and answered."),
-        Entry("Changes", "governance.change", "difference", "Every governed change: who, before, after."),
-        Entry("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
-        Entry("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),
+        _list("Events", "audit.eventrow", "receipt_long", "What was called, decided, and answered."),
+        _list("Changes", "governance.change", "difference", "Governed changes of the last day, row by row."),
+        _list("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
+        _list("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),
     ),
     "Operations": (
-        Entry("Freezes", "governance.freeze", "ac_unit", "The emergency switch."),
-        Entry("Gateway processes", "gateway.gatewayprocess", "dns", "What is running, and how current it is."),
-        Entry("Organization", "governance.organization", "apartment", "Name, time zone, rules that bind every call."),
+        _list("Freezes", "governance.freeze", "ac_unit", "The emergency switch.", "freezes"),
+        _list("Gateway processes", "gateway.gatewayprocess", "dns", "What is running, and how current it is."),
+        _list("Organization", "governance.organization", "apartment", "Name, time zone, rules that bind every call."),
     ),
 }
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    counts = waiting()
     groups = (
-        {"title": title, "items": [entry.as_item() for entry in entries if entry.is_visible(request)]}
+        {"title": title, "items": [entry.as_item(counts) for entry in entries if entry.is_visible(request)]}
         for title, entries in GROUPS.items()
     )
     return [group for group in groups if group["items"]]
+
+
+def waiting() -> dict[str, int]:
+    """What waits for somebody, a few seconds old at most, in one query."""
+    counts = cache.get("navigation:waiting")
+    if counts is None:
+        counts = _count_waiting()
+        cache.set("navigation:waiting", counts, BADGE_SECONDS)
+    return dict(counts)
+
+
+def _count_waiting() -> dict[str, int]:
+    is_open = Q(ends_at=None) | Q(ends_at__gt=timezone.now())
+    unfinished = (Offboarding.State.ENFORCING, Offboarding.State.INCOMPLETE, Offboarding.State.FAILED)
+    totals = {
+        "review": ToolDefinition.objects.filter(status=ToolDefinition.Status.WAITING),
+        "failing": Connector.objects.filter(is_enabled=True).exclude(last_error=""),
+        "offboardings": Offboarding.objects.filter(state__in=unfinished),
+        "freezes": Freeze.objects.filter(is_open, lifted_at=None),
+    }
+    counted = {f"{name}_waiting": _total(rows) for name, rows in totals.items()}
+    row = Epoch.objects.annotate(**counted).values(*counted).get(id=1)
+    return {name: row[f"{name}_waiting"] for name in totals}
+
+
+def _total(rows: QuerySet[Any]) -> Subquery:
+    counted = rows.order_by().annotate(total=Func(F("pk"), function="COUNT", output_field=IntegerField()))
+    return Subquery(counted.values("total"))

@@ -1,25 +1,166 @@
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
-from django.contrib import admin
-from django.db.models import Prefetch, QuerySet
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.db.models import Model, Prefetch, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 
-from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display
-from governance.models import Bundle, BundleTool, BundleVersion
+from gateway.console.base import (
+    AutocompleteSelectFilter,
+    GovernedModelAdmin,
+    ReadOnlyInline,
+    ReadOnlyModelAdmin,
+    Select,
+    Switch,
+    choose_by_search,
+    display,
+)
+from governance.admin.known_tools import matching
+from governance.admin.pickers import Selection, ToolsField
+from governance.admin.version_changes import bundle_changes, listed
+from governance.bundles import cycle_in, is_in_use, publish_bundle, withdraw_bundle
+from governance.models import Bundle, BundleTool, BundleVersion, Policy
+from governance.snapshot import Snapshot
+from governance.snapshot_builder import Draft, as_if_saved, revised_snapshot
 
 STATE_COLOURS = {BundleVersion.State.PUBLISHED: "success", BundleVersion.State.SUPERSEDED: "info"}
+CONTENT = ("tools", "inherits", "policies", "names", "recording")
+OVERTAKEN = "Somebody else published version {} meanwhile. Load the page again and look at what it says now."
+
+
+class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A bundle with the content of its newest version; saving other content publishes the next version."""
+
+    is_published = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Published",
+        widget=Switch,
+        help_text="Off: the bundle gives nothing to anybody. Its versions stay.",
+    )
+    tools = ToolsField(label="Tools")
+    inherits = forms.ModelMultipleChoiceField(
+        Bundle.objects.all(),
+        required=False,
+        label="Inherits the rules of",
+        help_text="A bundle can only be stricter than those it inherits from.",
+    )
+    policies = forms.ModelMultipleChoiceField(
+        Policy.objects.all(), required=False, label="Policies", help_text="Their rules bind every call of these tools."
+    )
+    names = forms.ChoiceField(
+        choices=BundleVersion.Names.choices, required=False, label="Names of the tools", widget=Select
+    )
+    recording = forms.ChoiceField(
+        choices=BundleVersion.Recording.choices,
+        label="Evidence keeps",
+        widget=Select,
+        help_text="Who called which tool when, and how it was decided, is kept of every call.",
+    )
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    class Meta:
+        model = Bundle
+        fields = ("name", "title")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, relation in (("inherits", "parents"), ("policies", "policies")):
+            if name in self.fields:
+                choose_by_search(cast(Any, self.fields[name]), BundleVersion._meta.get_field(relation))
+        self.newest = _newest(self.instance)
+        if self.newest is not None:
+            self.initial.update({**content_of(self.newest), "seen": self.newest.number})
+            self.initial["is_published"] = self.newest.state == BundleVersion.State.PUBLISHED
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.newest is not None and "seen" in cleaned:
+            _lock(self.instance)
+            newest = _newest(self.instance)
+            if newest and newest.number != cleaned["seen"]:
+                raise ValidationError(OVERTAKEN.format(newest.number))
+        if "inherits" in cleaned and (circle := _circle(self.instance, cleaned["inherits"])):
+            self.add_error("inherits", f"These would inherit from each other in a circle: {' → '.join(circle)}.")
+        return cleaned
+
+    @property
+    def publishes(self) -> bool:
+        """Is there anything new to put into force?"""
+        cleaned = self.cleaned_data
+        if "tools" not in cleaned or not cleaned["is_published"]:
+            return False
+        was_published = self.newest is not None and self.newest.state == BundleVersion.State.PUBLISHED
+        return not was_published or self.newest is None or _comparable(content_of(self.newest)) != _comparable(cleaned)
+
+    @property
+    def withdraws(self) -> bool:
+        return "tools" in self.cleaned_data and not self.cleaned_data["is_published"]
+
+    def bundle_tools(self) -> list[BundleTool]:
+        return [
+            BundleTool(connector_id=UUID(chosen.connector_id), allow=list(chosen.allow), deny=list(chosen.deny))
+            for chosen in self.cleaned_data["tools"]
+        ]
+
+
+def _newest(bundle: Bundle) -> BundleVersion | None:
+    if bundle._state.adding:
+        return None
+    versions = bundle.versions.prefetch_related("tools__connector", "parents", "policies")
+    return versions.order_by("-number").first()
+
+
+def _lock(bundle: Bundle) -> None:
+    """Until the transaction ends nobody else publishes; a preview is no transaction and locks nothing."""
+    if connection.in_atomic_block:
+        Bundle.objects.select_for_update().get(pk=bundle.pk)
+
+
+def content_of(version: BundleVersion) -> dict[str, Any]:
+    """As the form's fields."""
+    return {
+        "tools": [
+            Selection(str(tool.connector_id), tuple(sorted(tool.allow)), tuple(sorted(tool.deny)))
+            for tool in version.tools.all()
+        ],
+        "inherits": list(version.parents.all()),
+        "policies": list(version.policies.all()),
+        "names": version.names,
+        "recording": version.recording,
+    }
+
+
+def _comparable(content: dict[str, Any]) -> tuple[Any, ...]:
+    return (*(frozenset(content[name]) for name in CONTENT[:3]), content["names"], content["recording"])
+
+
+def _circle(bundle: Bundle, inherits: Any) -> list[str]:
+    links = BundleVersion.parents.through.objects.filter(bundleversion__state=BundleVersion.State.PUBLISHED)
+    parents: dict[str, set[str]] = {}
+    for child, parent in links.values_list("bundleversion__bundle__name", "bundle__name"):
+        parents.setdefault(child, set()).add(parent)
+    return cycle_in({**parents, bundle.name: {parent.name for parent in inherits}})
 
 
 class VersionInline(ReadOnlyInline):
     model = BundleVersion
     fields = ("number", "state", "recording", "created_at", "created_by")
     readonly_fields = fields
+    verbose_name_plural = "versions"
 
 
 @admin.register(Bundle)
 class BundleAdmin(GovernedModelAdmin):
-    """What a bundle gives is in its versions, which are frozen; a new one is published by `apply`."""
+    """What a bundle gives is in its versions, which are frozen; saving other content publishes the next one."""
 
+    form = BundleForm
+    changes_reach = True
+    fresh_login_for = "governance.publish_bundle"
     parts = (BundleVersion, BundleTool)
     fixed_fields = ("name",)
     list_display = ("name", "title", "published", "gives", "rules")
@@ -29,21 +170,66 @@ class BundleAdmin(GovernedModelAdmin):
         (
             None,
             {
-                "fields": ("name", "title"),
-                "description": "Agents see the name in their address, /mcp/<name>. "
-                "Versions are frozen; the command “apply” publishes a new one.",
+                "fields": ("name", "title", "is_published", "seen"),
+                "description": "Agents see the name in their address, /mcp/NAME.",
             },
         ),
+        ("Tools", {"fields": ("tools",), "description": "What agents with this bundle may call."}),
+        ("Rules and records", {"fields": ("inherits", "policies", "names", "recording")}),
     )
+    fields_to_look_at = (
+        (None, {"fields": ("name", "title", "published")}),
+        ("In force", {"fields": ("gives", "rules")}),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        hint = path("matching/", self.admin_site.admin_view(matching), name="governance_bundle_matching")
+        return [hint, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Bundle]:
         in_force = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED)
         in_force = in_force.prefetch_related("tools__connector", "policies")
         return super().get_queryset(request).prefetch_related(Prefetch("versions", in_force, "in_force"))  # type: ignore[no-any-return]
 
+    def _may_publish(self, request: HttpRequest, bundle: Bundle | None) -> bool:
+        may_save = self.has_change_permission(request, bundle) if bundle else self.has_add_permission(request)
+        return may_save and request.user.has_perm("governance.publish_bundle")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Bundle | None = None) -> Any:
+        return self.fieldsets if self._may_publish(request, obj) else self.fields_to_look_at
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Bundle | None = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), "published", "gives", "rules")
+
     def has_delete_permission(self, request: HttpRequest, obj: Bundle | None = None) -> bool:
         """A bundle that others build on takes its rules along when it goes."""
-        return bool(super().has_delete_permission(request, obj)) and not (obj and _is_in_use(obj))
+        return bool(super().has_delete_permission(request, obj)) and not (obj and is_in_use(obj))
+
+    def history_of(self, row: Bundle) -> list[Model]:
+        return [row, *row.versions.all()]
+
+    def proposed(self, form: BundleForm, snapshot: Snapshot) -> Snapshot | None:
+        if form.instance._state.adding or not (form.publishes or form.withdraws):
+            return snapshot
+        version = _draft(form) if form.publishes else None
+        return revised_snapshot(snapshot, Draft(versions={form.instance.pk.hex: version}))
+
+    def save_model(self, request: HttpRequest, obj: Bundle, form: BundleForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if form.publishes:
+            cleaned = form.cleaned_data
+            version = publish_bundle(
+                obj,
+                tools=form.bundle_tools(),
+                parents=cleaned["inherits"],
+                policies=cleaned["policies"],
+                names=cleaned["names"],
+                recording=cleaned["recording"],
+                **self.by(request),
+            )
+            self.message_user(request, f"Version {version.number} is published.", messages.SUCCESS)
+        elif form.withdraws and withdraw_bundle(obj, record=self.by(request)["record"]):
+            self.message_user(request, "The bundle is withdrawn: it gives nothing any more.", messages.SUCCESS)
 
     @display(description="Published", label=True)
     def published(self, bundle: Any) -> str:
@@ -58,13 +244,24 @@ class BundleAdmin(GovernedModelAdmin):
         return ", ".join(policy.name for version in bundle.in_force for policy in version.policies.all())
 
 
-def _is_in_use(bundle: Bundle) -> bool:
-    return bundle.roles.exists() or bundle.child_versions.filter(state=BundleVersion.State.PUBLISHED).exists()
+def _draft(form: BundleForm) -> BundleVersion:
+    cleaned, newest = form.cleaned_data, form.newest
+    version = BundleVersion(
+        bundle=form.instance,
+        number=newest.number + 1 if newest else 1,
+        names=cleaned["names"],
+        recording=cleaned["recording"],
+    )
+    drafted: BundleVersion = as_if_saved(
+        version, tools=form.bundle_tools(), parents=cleaned["inherits"], policies=cleaned["policies"]
+    )
+    return drafted
 
 
 def _tools(tool: BundleTool) -> str:
+    shown = [*tool.allow[:6], f"and {len(tool.allow) - 6} more"] if len(tool.allow) > 6 else tool.allow
     denied = f" without {', '.join(tool.deny)}" if tool.deny else ""
-    return f"{tool.connector.name}: {', '.join(tool.allow)}{denied}"
+    return f"{tool.connector.name}: {', '.join(shown)}{denied}"
 
 
 class BundleToolInline(ReadOnlyInline):
@@ -85,12 +282,22 @@ class BundleToolInline(ReadOnlyInline):
 @admin.register(BundleVersion)
 class BundleVersionAdmin(ReadOnlyModelAdmin):
     list_display = ("__str__", "state_shown", "recording", "created_at", "created_by")
-    list_filter = ("state", "bundle")
+    list_filter = ("state", ("bundle", AutocompleteSelectFilter))
+    list_filter_submit = True
     list_select_related = ("bundle",)
     search_fields = ("bundle__name",)
-    fields = ("bundle", "number", "state", "names", "recording", "parents", "policies", "created_at", "created_by")
+    fields = (
+        "bundle", "number", "state", "compared", "names", "recording", "parents", "policies", "created_at",
+        "created_by",
+    )  # fmt: skip
+    readonly_fields = ("compared",)
     inlines = (BundleToolInline,)
 
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def state_shown(self, version: BundleVersion) -> tuple[str, str]:
         return version.state, version.get_state_display()
+
+    @display(description="Against the version before")
+    def compared(self, version: BundleVersion) -> str:
+        before = version.bundle.versions.filter(number__lt=version.number).order_by("-number").first()
+        return listed(bundle_changes(before, version)) if before else "This is the first version."

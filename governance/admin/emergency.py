@@ -12,7 +12,11 @@ from django.utils import timezone
 
 from gateway.console.base import GovernedModelAdmin, Switch, display, person_of
 from governance.facts import Fact
+from governance.freezes import lift_one
 from governance.models import Freeze, Organization
+from governance.proposals import with_freezes
+from governance.snapshot import Snapshot
+from governance.snapshot_builder import Draft, freeze_of, revised_snapshot
 
 
 class FreezeForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -47,6 +51,7 @@ class FreezeAdmin(GovernedModelAdmin):
     """Set here, lifted by action; a freeze that was set is history and is not edited."""
 
     form = FreezeForm
+    changes_reach = True
     list_display = ("target", "state", "reason", "created_at", "created_by", "ends_at", "lifted_at", "lifted_by")
     list_filter = (FreezeState,)
     list_select_related = ("agent", "connector", "tool__connector")
@@ -80,14 +85,14 @@ class FreezeAdmin(GovernedModelAdmin):
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("governance.change_freeze")
 
+    def proposed(self, form: FreezeForm, snapshot: Snapshot) -> Snapshot | None:
+        return with_freezes(snapshot, (*snapshot.freezes, freeze_of(form.instance)))
+
     def save_model(self, request: HttpRequest, obj: Freeze, form: Any, change: bool) -> None:
         obj.created_by = person_of(request)
         super().save_model(request, obj, form, change)
-        self._tell(request, "freeze.set", obj)
-
-    def _tell(self, request: HttpRequest, kind: str, freeze: Freeze) -> None:
-        details = {"freeze": str(freeze.pk), "ends_at": freeze.ends_at, "reason": freeze.reason}
-        self.by(request)["record"](Fact(kind, freeze.target, details))
+        details = {"freeze": str(obj.pk), "ends_at": obj.ends_at, "reason": obj.reason}
+        self.by(request)["record"](Fact("freeze.set", obj.target, details))
 
     @display(description="Target")
     def target(self, freeze: Freeze) -> str:
@@ -104,17 +109,19 @@ class FreezeAdmin(GovernedModelAdmin):
         freezes = freezes.filter(lifted_at=None)
         if not self.confirmed(request):
             effect = "What they stopped can be called again at once, as far as roles and rules allow."
-            return self.preview(request, freezes, action="lift", verb="Lift", effect=effect)
-        lifted = [freeze for freeze in freezes if self._lift(request, freeze)]
+            others = Freeze.objects.filter(lifted_at=None).exclude(pk__in=freezes.values("pk"))
+            staying = [freeze_of(freeze) for freeze in others]
+            return self.preview(
+                request,
+                freezes,
+                action="lift",
+                verb="Lift",
+                effect=effect,
+                proposal=lambda snapshot: with_freezes(snapshot, staying),
+            )
+        lifted = [freeze for freeze in freezes if lift_one(freeze, **self.performed(request))]
         self.message_user(request, f"{len(lifted)} freezes lifted.", messages.SUCCESS)
         return None
-
-    def _lift(self, request: HttpRequest, freeze: Freeze) -> bool:
-        rows = Freeze.objects.filter(pk=freeze.pk, lifted_at=None)
-        if not rows.update(lifted_at=timezone.now(), lifted_by=person_of(request)):
-            return False
-        self._tell(request, "freeze.lifted", freeze)
-        return True
 
 
 class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -130,12 +137,16 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Organization)
 class OrganizationAdmin(GovernedModelAdmin):
     form = OrganizationForm
+    changes_reach = True
     list_display = ("name", "timezone", "policy_names")
     autocomplete_fields = ("policies",)
     fieldsets = (
         (None, {"fields": ("name", "timezone")}),
         ("Rules", {"fields": ("policies",), "description": "Bind every call of every agent."}),
     )
+
+    def proposed(self, form: OrganizationForm, snapshot: Snapshot) -> Snapshot | None:
+        return revised_snapshot(snapshot, Draft(organization_policies=form.cleaned_data["policies"]))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(super().has_add_permission(request)) and not Organization.objects.exists()

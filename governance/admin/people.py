@@ -1,35 +1,34 @@
-from collections.abc import Iterable
-from typing import Any, ClassVar
-from uuid import UUID
+from typing import Any, ClassVar, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 
-from gateway.console.base import GovernedModelAdmin, display
+from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, ReadOnlyModelAdmin, display
 from governance.admin.fields import Ticks
-from governance.models import Team, User
+from governance.house_rules import RuleBroken
+from governance.models import PersonalToken, Team, User
+from governance.people import (
+    check_last_owner,
+    check_teams,
+    fields_locked_for,
+    may_change_person,
+    may_delete_team,
+    team_fields_locked_for,
+)
+from governance.personal_tokens import revoke_token
+from governance.proposals import with_person
+from governance.snapshot import Snapshot
+from governance.snapshot_builder import Draft, as_if_saved, person_as_if_saved, revised_snapshot
 
-OWNERS_ONLY = ("is_staff", "is_superuser", "duties")
 
-
-def _binding_policies(teams: Iterable[Team]) -> set[UUID]:
-    """Of these teams and all above them."""
-    path: set[UUID] = set()
-    step = {team.pk for team in teams}
-    while step:
-        path |= step
-        step = set(Team.objects.filter(children__in=step).values_list("pk", flat=True)) - path
-    return set(Team.policies.through.objects.filter(team_id__in=path).values_list("policy_id", flat=True))
-
-
-def _may_unbind(person: Any) -> bool:
-    """Rules are security's: who only sorts people into teams must not free somebody of a rule by it."""
-    return bool(person.has_perm("governance.change_policy"))
+def acting(request: HttpRequest) -> User:
+    return cast(User, request.user)
 
 
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -40,25 +39,21 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
         return str(self.cleaned_data["email"]).strip().lower()
 
     def clean_teams(self) -> Any:
-        before, after = self.instance.teams.all(), self.cleaned_data["teams"]
-        lost = set() if _may_unbind(self.person) else _binding_policies(before) - _binding_policies(after)
-        left = [team.name for team in before if team not in after and _binding_policies([team]) & lost]
-        if left:
-            raise ValidationError(
-                f"Only security or an owner may take somebody out of teams with rules: {', '.join(left)}."
-            )
+        after = self.cleaned_data["teams"]
+        try:
+            check_teams(self.instance, after, acting=self.person)
+        except RuleBroken as rule:
+            raise ValidationError(str(rule)) from None
         return after
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        stays_owner = cleaned.get("is_superuser", self.instance.is_superuser) and cleaned.get("is_active", True)
-        if not stays_owner and self._is_last_owner():
-            raise ValidationError("This is the last active owner. Make another person an owner first.")
+        is_owner = cleaned.get("is_superuser", self.instance.is_superuser)
+        try:
+            check_last_owner(self.instance, stays_owner=is_owner and cleaned.get("is_active", True))
+        except RuleBroken as rule:
+            raise ValidationError(str(rule)) from None
         return cleaned
-
-    def _is_last_owner(self) -> bool:
-        owners = User.objects.select_for_update().filter(is_superuser=True, is_active=True)
-        return [owner.pk for owner in owners] == [self.instance.pk]
 
 
 @admin.register(User)
@@ -66,11 +61,13 @@ class PersonAdmin(GovernedModelAdmin):
     """People are not deleted: evidence names them. They are deactivated, or offboarded."""
 
     form = PersonForm
+    changes_reach = True
     list_display = ("email", "name", "active", "duty_names", "team_names", "agent_count", "last_login")
-    list_filter = ("is_active", "is_staff", "is_superuser", "teams")
+    list_filter = ("is_active", "is_staff", "is_superuser", ("teams", AutocompleteSelectFilter))
+    list_filter_submit = True
     search_fields = ("email", "name")
     autocomplete_fields = ("manager", "teams")
-    readonly_fields = ("last_login", "created_at", "one_time_login")
+    readonly_fields = ("last_login", "created_at", "one_time_login", "offboarding")
     fieldsets = (
         (None, {"fields": ("email", "name", "manager", "teams")}),
         (
@@ -81,7 +78,7 @@ class PersonAdmin(GovernedModelAdmin):
                 "Only an owner can change the other switches.",
             },
         ),
-        ("Sign-in", {"fields": ("last_login", "created_at", "one_time_login")}),
+        ("Sign-in", {"fields": ("last_login", "created_at", "one_time_login", "offboarding")}),
     )
     add_fieldsets: ClassVar[Any] = fieldsets[:2]
 
@@ -99,10 +96,7 @@ class PersonAdmin(GovernedModelAdmin):
         return self.fieldsets if obj else self.add_fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Nobody raises rights but an owner; nobody else renames a person, who would act under another's name."""
-        if request.user.is_superuser:
-            return self.readonly_fields
-        return (*self.readonly_fields, *OWNERS_ONLY, *(("email",) if obj else ()))
+        return (*self.readonly_fields, *fields_locked_for(acting(request), is_new=obj is None))
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         form = super().get_form(request, *args, **options)
@@ -110,17 +104,27 @@ class PersonAdmin(GovernedModelAdmin):
         return form
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        if obj is not None and obj.is_superuser and not request.user.is_superuser:
-            return False
-        return bool(super().has_change_permission(request, obj))
+        is_open = obj is None or may_change_person(acting(request), obj)
+        return is_open and bool(super().has_change_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
+
+    def permission_to_save(self, request: HttpRequest) -> str:
+        """Only in an owner's form are the switches that raise rights."""
+        return "governance.make_owner" if acting(request).is_owner else ""
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
+
+    def proposed(self, form: PersonForm, snapshot: Snapshot) -> Snapshot | None:
+        person = form.instance
+        if person.pk.hex not in snapshot.people:
+            return snapshot
+        teams = form.cleaned_data["teams"] if "teams" in form.cleaned_data else person.teams.all()
+        return with_person(snapshot, person_as_if_saved(person, teams))
 
     @display(description="Active", label={"active": "success", "off": "danger"}, ordering="is_active")
     def active(self, person: User) -> str:
@@ -141,15 +145,23 @@ class PersonAdmin(GovernedModelAdmin):
     @display(description="One-time login")
     def one_time_login(self, person: User) -> str:
         link = reverse("make_one_time_login", args=[person.pk])
-        return format_html('<a class="text-primary-600 underline" href="{}">Make a link</a> (owners only)', link)
+        return format_html('<a class="text-primary-600 underline" href="{}">Make a link</a>', link)
+
+    @display(description="Leaving")
+    def offboarding(self, person: User) -> str:
+        link = reverse("offboard_person", args=[person.pk])
+        return format_html('<a class="text-primary-600 underline" href="{}">Offboard this person</a>', link)
 
 
 @admin.register(Team)
 class TeamAdmin(GovernedModelAdmin):
     """Who is in a team is IT's, which rules bind it is security's."""
 
+    changes_reach = True
     fixed_fields = ("name",)
     list_display = ("name", "title", "parent", "policy_names", "member_count")
+    list_filter = (("parent", AutocompleteSelectFilter), ("policies", AutocompleteSelectFilter))
+    list_filter_submit = True
     search_fields = ("name", "title")
     autocomplete_fields = ("parent", "policies")
     fieldsets = (
@@ -165,14 +177,19 @@ class TeamAdmin(GovernedModelAdmin):
         return rows.annotate(member_total=Count("members"))  # type: ignore[no-any-return]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Team | None = None) -> tuple[str, ...]:
-        names = () if request.user.has_perm("governance.add_team") else ("name", "title")
-        place = ("parent",) if obj else ()
-        rules = () if _may_unbind(request.user) else (*place, "policies")
-        return (*super().get_readonly_fields(request, obj), *names, *rules)
+        locked = team_fields_locked_for(acting(request), is_new=obj is None)
+        return (*super().get_readonly_fields(request, obj), *locked)
 
     def has_delete_permission(self, request: HttpRequest, obj: Team | None = None) -> bool:
-        is_free = obj is None or _may_unbind(request.user) or not _binding_policies([obj])
+        is_free = obj is None or may_delete_team(acting(request), obj)
         return bool(super().has_delete_permission(request, obj)) and is_free
+
+    def proposed(self, form: Any, snapshot: Snapshot) -> Snapshot | None:
+        team = form.instance
+        if team._state.adding:
+            return snapshot
+        policies = form.cleaned_data["policies"] if "policies" in form.cleaned_data else team.policies.all()
+        return revised_snapshot(snapshot, Draft(teams={team.pk.hex: as_if_saved(team, policies=policies)}))
 
     @display(description="Rules")
     def policy_names(self, team: Team) -> str:
@@ -181,3 +198,47 @@ class TeamAdmin(GovernedModelAdmin):
     @display(description="Members", ordering="member_total")
     def member_count(self, team: Any) -> int:
         return int(team.member_total)
+
+
+@admin.register(PersonalToken)
+class PersonalTokenAdmin(ReadOnlyModelAdmin):
+    """Made and named by their people; here they are seen and ended."""
+
+    list_display = ("token", "name", "person", "state", "scope_names", "created_at", "expires_at", "last_used_at")
+    list_filter = (("person", AutocompleteSelectFilter),)
+    list_filter_submit = True
+    list_select_related = ("person",)
+    search_fields = ("hint", "name", "person__email")
+    fields = (
+        "hint", "name", "person", "state", "scope_names", "created_at", "created_by", "expires_at", "last_used_at",
+        "revoked_at", "revoked_by",
+    )  # fmt: skip
+    readonly_fields = fields
+    actions = ("revoke",)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("governance.change_personaltoken")
+
+    @display(description="Token", ordering="hint")
+    def token(self, token: PersonalToken) -> str:
+        return f"{token.hint}…"
+
+    @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
+    def state(self, token: PersonalToken) -> str:
+        if token.revoked_at:
+            return "revoked"
+        return "expired" if token.expires_at and token.expires_at <= timezone.now() else "live"
+
+    @display(description="May be used for")
+    def scope_names(self, token: PersonalToken) -> str:
+        return ", ".join(token.scopes)
+
+    @admin.action(description="Revoke selected tokens", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[PersonalToken]) -> HttpResponse | None:
+        tokens = tokens.filter(revoked_at=None)
+        if not self.confirmed(request):
+            effect = "Scripts that use them are refused from this moment. It cannot be undone."
+            return self.preview(request, tokens, action="revoke", verb="Revoke", effect=effect)
+        ended = sum(revoke_token(token, **self.performed(request)) for token in tokens.select_related("person"))
+        self.message_user(request, f"{ended} tokens revoked.", messages.SUCCESS)
+        return None

@@ -1,47 +1,171 @@
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import Prefetch, QuerySet
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.db.models import Model, Prefetch, QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 
-from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display
+from gateway.console.base import (
+    AutocompleteSelectFilter,
+    GovernedModelAdmin,
+    ReadOnlyInline,
+    ReadOnlyModelAdmin,
+    Switch,
+    display,
+)
+from governance.admin.known_tools import matching
+from governance.admin.rule_forms import RulesField, entry_of
+from governance.admin.version_changes import listed, policy_changes, rule_sentence
 from governance.models import Policy, PolicyVersion, Rule
+from governance.policies import binds, publish_policy, withdraw_policy
+from governance.snapshot import Snapshot
+from governance.snapshot_builder import Draft, revised_snapshot
 
 STATE_COLOURS = {PolicyVersion.State.PUBLISHED: "success", PolicyVersion.State.SUPERSEDED: "info"}
+OVERTAKEN = "Somebody else put version {} into force meanwhile. Load the page again and look at what it says now."
+
+
+class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A policy with the rules of its newest version; saving other rules puts the next version into force."""
+
+    is_in_force = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="In force",
+        widget=Switch,
+        help_text="Off: none of its rules binds anybody. Its versions stay.",
+    )
+    rules = RulesField(label="Rules")
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    class Meta:
+        model = Policy
+        fields = ("name", "title")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.newest = _newest(self.instance)
+        if self.newest is not None:
+            self.initial.update({"rules": _entries(self.newest), "seen": self.newest.number})
+            self.initial["is_in_force"] = self.newest.state == PolicyVersion.State.PUBLISHED
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.newest is not None and "seen" in cleaned:
+            _lock(self.instance)
+            newest = _newest(self.instance)
+            if newest and newest.number != cleaned["seen"]:
+                raise ValidationError(OVERTAKEN.format(newest.number))
+        return cleaned
+
+    @property
+    def publishes(self) -> bool:
+        """Is there anything new to put into force?"""
+        cleaned = self.cleaned_data
+        if "rules" not in cleaned or not cleaned["is_in_force"]:
+            return False
+        is_published = self.newest is not None and self.newest.state == PolicyVersion.State.PUBLISHED
+        return not is_published or self.newest is None or _entries(self.newest) != cleaned["rules"]
+
+    @property
+    def withdraws(self) -> bool:
+        return "rules" in self.cleaned_data and not self.cleaned_data["is_in_force"]
+
+    def rule_rows(self) -> list[Rule]:
+        return [Rule(**entry) for entry in self.cleaned_data["rules"]]
+
+
+def _newest(policy: Policy) -> PolicyVersion | None:
+    if policy._state.adding:
+        return None
+    return policy.versions.prefetch_related("rules").order_by("-number").first()
+
+
+def _entries(version: PolicyVersion) -> list[dict[str, Any]]:
+    return [entry_of(rule) for rule in sorted(version.rules.all(), key=lambda rule: rule.position)]
+
+
+def _lock(policy: Policy) -> None:
+    """Until the transaction ends nobody else publishes; a preview is no transaction and locks nothing."""
+    if connection.in_atomic_block:
+        Policy.objects.select_for_update().get(pk=policy.pk)
 
 
 class VersionInline(ReadOnlyInline):
     model = PolicyVersion
     fields = ("number", "state", "created_at", "created_by")
     readonly_fields = fields
+    verbose_name_plural = "versions"
 
 
 @admin.register(Policy)
 class PolicyAdmin(GovernedModelAdmin):
-    """The rules are in the versions, which are frozen; a new one comes into force by `apply`."""
+    """The rules are in the versions, which are frozen; saving other rules puts the next version into force."""
 
+    form = PolicyForm
+    changes_reach = True
+    fresh_login_for = "governance.publish_policy"
     parts = (PolicyVersion, Rule)
     fixed_fields = ("name",)
-    list_display = ("name", "title", "in_force", "rule_effects")
+    list_display = ("name", "title", "in_force", "rule_effects", "bound")
     search_fields = ("name", "title")
     inlines = (VersionInline,)
     fieldsets = (
         (
             None,
             {
-                "fields": ("name", "title"),
-                "description": "Versions are frozen; the command “apply” brings a new one into force.",
+                "fields": ("name", "title", "is_in_force", "seen"),
+                "description": "A policy binds where it is put: on a bundle, on a team, or on the whole organization.",
             },
         ),
+        ("Rules", {"fields": ("rules",)}),
     )
+    fields_to_look_at = (
+        (None, {"fields": ("name", "title", "in_force", "bound")}),
+        ("Rules", {"fields": ("rule_effects",)}),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        hint = path("matching/", self.admin_site.admin_view(matching), name="governance_policy_matching")
+        return [hint, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
         in_force = PolicyVersion.objects.filter(state=PolicyVersion.State.PUBLISHED).prefetch_related("rules")
-        return super().get_queryset(request).prefetch_related(Prefetch("versions", in_force, "live_versions"))  # type: ignore[no-any-return]
+        rows = super().get_queryset(request).prefetch_related("teams", "organizations", "bundle_versions__bundle")
+        return rows.prefetch_related(Prefetch("versions", in_force, "live_versions"))  # type: ignore[no-any-return]
+
+    def _may_publish(self, request: HttpRequest, policy: Policy | None) -> bool:
+        may_save = self.has_change_permission(request, policy) if policy else self.has_add_permission(request)
+        return may_save and request.user.has_perm("governance.publish_policy")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Policy | None = None) -> Any:
+        return self.fieldsets if self._may_publish(request, obj) else self.fields_to_look_at
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Policy | None = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), "in_force", "rule_effects", "bound")
 
     def has_delete_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
         """What binds somebody is taken off first, where its reach is seen."""
-        return bool(super().has_delete_permission(request, obj)) and not (obj and _binds(obj))
+        return bool(super().has_delete_permission(request, obj)) and not (obj and binds(obj))
+
+    def history_of(self, row: Policy) -> list[Model]:
+        return [row, *row.versions.all()]
+
+    def proposed(self, form: PolicyForm, snapshot: Snapshot) -> Snapshot | None:
+        if form.instance._state.adding or not (form.publishes or form.withdraws):
+            return snapshot
+        return revised_snapshot(snapshot, Draft(rules={form.instance.pk.hex: _drafted(form)}))
+
+    def save_model(self, request: HttpRequest, obj: Policy, form: PolicyForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if form.publishes:
+            version = publish_policy(obj, rules=form.rule_rows(), **self.by(request))
+            self.message_user(request, f"Version {version.number} is in force.", messages.SUCCESS)
+        elif form.withdraws and withdraw_policy(obj, record=self.by(request)["record"]):
+            self.message_user(request, "The policy is withdrawn: its rules bind nobody.", messages.SUCCESS)
 
     @display(description="In force", label=True)
     def in_force(self, policy: Any) -> str:
@@ -49,13 +173,26 @@ class PolicyAdmin(GovernedModelAdmin):
 
     @display(description="Rules")
     def rule_effects(self, policy: Any) -> str:
-        return ", ".join(
-            f"{rule.effect} {' '.join(rule.tools)}" for version in policy.live_versions for rule in version.rules.all()
-        )
+        return "; ".join(rule_sentence(rule) for version in policy.live_versions for rule in version.rules.all())
+
+    @display(description="Binds")
+    def bound(self, policy: Any) -> str:
+        published = (version for version in policy.bundle_versions.all() if version.state == "published")
+        places = [
+            *("everybody" for _ in policy.organizations.all()),
+            *(f"team {team.name}" for team in policy.teams.all()),
+            *(f"bundle {version.bundle.name}" for version in published),
+        ]
+        return ", ".join(places) or "nobody yet"
 
 
-def _binds(policy: Policy) -> bool:
-    return policy.bundle_versions.exists() or policy.teams.exists() or policy.organizations.exists()
+def _drafted(form: PolicyForm) -> list[Rule]:
+    """No rules at all when the policy is withdrawn."""
+    rows = form.rule_rows() if form.publishes else []
+    version = PolicyVersion(policy=form.instance, number=form.newest.number + 1 if form.newest else 1)
+    for position, rule in enumerate(rows, start=1):
+        rule.version, rule.position = version, position
+    return rows
 
 
 class RuleInline(ReadOnlyInline):
@@ -81,12 +218,19 @@ class RuleInline(ReadOnlyInline):
 @admin.register(PolicyVersion)
 class PolicyVersionAdmin(ReadOnlyModelAdmin):
     list_display = ("__str__", "state_shown", "created_at", "created_by")
-    list_filter = ("state", "policy")
+    list_filter = ("state", ("policy", AutocompleteSelectFilter))
+    list_filter_submit = True
     list_select_related = ("policy",)
     search_fields = ("policy__name",)
-    fields = ("policy", "number", "state", "created_at", "created_by")
+    fields = ("policy", "number", "state", "compared", "created_at", "created_by")
+    readonly_fields = ("compared",)
     inlines = (RuleInline,)
 
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def state_shown(self, version: PolicyVersion) -> tuple[str, str]:
         return version.state, version.get_state_display()
+
+    @display(description="Against the version before")
+    def compared(self, version: PolicyVersion) -> str:
+        before = version.policy.versions.filter(number__lt=version.number).order_by("-number").first()
+        return listed(policy_changes(before, version)) if before else "This is the first version."

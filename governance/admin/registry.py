@@ -4,14 +4,19 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display, pretty_json, visible
 from governance import registry
-from governance.admin.destinations import may_send
 from governance.admin.fields import Lines, check_label, check_web_address
-from governance.models import Connector, Tool, ToolDefinition, User
+from governance.destinations import SENT_ELSEWHERE, may_send
+from governance.models import BundleTool, Connector, Tool, ToolDefinition, User
+from governance.proposals import without_connector, without_tools
+from governance.snapshot import Snapshot
 
 DEFINITION_COLOURS = {
     ToolDefinition.Status.WAITING: "warning",
@@ -19,9 +24,6 @@ DEFINITION_COLOURS = {
     ToolDefinition.Status.SUPERSEDED: "info",
     ToolDefinition.Status.REJECTED: "danger",
 }
-
-
-SENT_ELSEWHERE = "Only an owner may send a stored secret to another address; or store the value again as a new secret."
 
 
 class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -43,14 +45,16 @@ class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Connector)
 class ConnectorAdmin(GovernedModelAdmin):
     form = ConnectorForm
+    changes_reach = True
     parts = (Tool, ToolDefinition)
     fixed_fields = ("name",)
-    list_display = ("name", "title", "health", "addresses", "secret", "new_tools", "tool_count", "last_seen_at")
+    list_display = ("name", "title", "health", "tool_count", "to_review", "last_seen_at", "addresses", "secret", "page")
     list_filter = ("is_enabled", "new_tools")
     list_select_related = ("secret",)
     search_fields = ("name", "title", "urls")
     autocomplete_fields = ("secret",)
     readonly_fields = ("kind", "health", "last_error_shown", "last_seen_at", "protocol_version")
+    change_form_before_template = "console/connecting/before_connector.html"
     fieldsets = (
         (None, {"fields": ("name", "title", "kind", "is_enabled")}),
         (
@@ -71,23 +75,37 @@ class ConnectorAdmin(GovernedModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connector]:
-        return super().get_queryset(request).annotate(tool_total=Count("tools"))  # type: ignore[no-any-return]
+        waiting = Q(tools__definitions__status=ToolDefinition.Status.WAITING)
+        rows: QuerySet[Connector] = super().get_queryset(request)
+        return rows.annotate(
+            tool_total=Count("tools", distinct=True),
+            waiting_total=Count("tools__definitions", filter=waiting, distinct=True),
+            is_given=Exists(BundleTool.objects.filter(connector=OuterRef("pk"), version__state="published")),
+        )
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         form = super().get_form(request, *args, **options)
         form.person = request.user
         return form
 
+    def proposed(self, form: ConnectorForm, snapshot: Snapshot) -> Snapshot | None:
+        """Switching it off; what comes with switching it on again is seen once it answers."""
+        return snapshot if form.cleaned_data["is_enabled"] else without_connector(snapshot, form.instance.pk.hex)
+
+    def proposed_without(self, row: Connector, snapshot: Snapshot) -> Snapshot | None:
+        return without_connector(snapshot, row.pk.hex)
+
     @display(
         description="Health",
-        label={"ok": "success", "failing": "danger", "not seen yet": "warning", "disabled": "info"},
+        label={"ok": "success", "failing": "danger", "not finished": "warning", "disabled": "info"},
     )
-    def health(self, connector: Connector) -> str:
+    def health(self, connector: Any) -> str:
+        """Not finished is what was never reached, or what no bundle publishes: it gives nothing to anybody."""
         if not connector.is_enabled:
             return "disabled"
         if connector.last_error:
             return "failing"
-        return "ok" if connector.last_seen_at else "not seen yet"
+        return "ok" if connector.last_seen_at and connector.is_given else "not finished"
 
     @display(description="Addresses")
     def addresses(self, connector: Connector) -> str:
@@ -101,6 +119,14 @@ class ConnectorAdmin(GovernedModelAdmin):
     @display(description="Tools", ordering="tool_total")
     def tool_count(self, connector: Any) -> int:
         return int(connector.tool_total)
+
+    @display(description="To review", ordering="waiting_total")
+    def to_review(self, connector: Any) -> str:
+        return str(connector.waiting_total or "")
+
+    @display(description="Page")
+    def page(self, connector: Connector) -> SafeString:
+        return format_html('<a href="{}">Overview</a>', reverse("connector_overview", args=[connector.pk]))
 
 
 class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -180,7 +206,15 @@ class ToolAdmin(GovernedModelAdmin):
         tools = tools.filter(quarantined_at=None)
         if not self.confirmed(request):
             effect = "No agent can reach them from this moment, until they are released."
-            return self.preview(request, tools, action="quarantine", verb="Quarantine", effect=effect)
+            gone = {tool.pk.hex for tool in tools}
+            return self.preview(
+                request,
+                tools,
+                action="quarantine",
+                verb="Quarantine",
+                effect=effect,
+                proposal=lambda snapshot: without_tools(snapshot, gone),
+            )
         done = list(tools.select_related("connector"))
         for tool in done:
             registry.quarantine(tool, reason="Set in the admin", **self.performed(request))
@@ -210,10 +244,11 @@ class ToolDefinitionAdmin(ReadOnlyModelAdmin):
     search_fields = ("tool__name", "tool__connector__name", "digest")
     fields = ("tool", "status", "seen_at", "decided_by", "digest", "body_shown")
     readonly_fields = ("body_shown",)
+    change_form_before_template = "console/connecting/before_definition.html"
     actions = ("pin", "reject")
 
     def has_review_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("governance.change_tooldefinition")
+        return request.user.has_perm("governance.decide_tooldefinition")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ToolDefinition]:
         """Bodies may be large; only the page of one reads its own."""

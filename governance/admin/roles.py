@@ -7,9 +7,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from gateway.console.base import GovernedModelAdmin, display
+from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, display
+from governance import snapshot as compiled
 from governance.admin.fields import ClockTime, Ticks
 from governance.models import Role
+from governance.proposals import with_role
+from governance.snapshot import Snapshot
 from governance.time_of_day import WEEKDAYS
 
 
@@ -39,10 +42,10 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def save(self, commit: bool = True) -> Any:
         if "opens" in self.cleaned_data:
-            self.instance.schedule = self._schedule()
+            self.instance.schedule = self.schedule()
         return super().save(commit)
 
-    def _schedule(self) -> dict[str, Any]:
+    def schedule(self) -> dict[str, Any]:
         opens, closes = self.cleaned_data["opens"], self.cleaned_data["closes"]
         if opens is None:
             return {}
@@ -53,9 +56,18 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Role)
 class RoleAdmin(GovernedModelAdmin):
+    """Who gets what, and when: the form says at once whom that moves."""
+
     form = RoleForm
+    changes_reach = True
+    fixed_fields = ("name",)
     list_display = ("name", "title", "bundle_names", "agent_names", "holders", "starts_at", "ends_at", "hours")
-    list_filter = ("bundles",)
+    list_filter = (
+        ("bundles", AutocompleteSelectFilter),
+        ("agents", AutocompleteSelectFilter),
+        ("teams", AutocompleteSelectFilter),
+    )
+    list_filter_submit = True
     search_fields = ("name", "title", "bundles__name", "agents__name")
     autocomplete_fields = ("bundles", "agents", "teams", "people")
     fieldsets = (
@@ -65,8 +77,8 @@ class RoleAdmin(GovernedModelAdmin):
             "Who",
             {
                 "fields": ("agents", "teams", "people"),
-                "description": "An agent's own calls take the roles given to the agent; teams and people count "
-                "when it acts on behalf of a person.",
+                "description": "Agents here get the bundles. Teams and people count when an agent acts on "
+                "behalf of somebody: then only what both hold can be called.",
             },
         ),
         ("When", {"fields": ("starts_at", "ends_at"), "description": "Empty means always."}),
@@ -89,7 +101,23 @@ class RoleAdmin(GovernedModelAdmin):
         return (*self.fieldsets[:-1], ("Weekly schedule", {"fields": ("hours",)}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Role | None = None) -> tuple[str, ...]:
-        return ("hours",)
+        return (*super().get_readonly_fields(request, obj), "hours")
+
+    def proposed(self, form: RoleForm, snapshot: Snapshot) -> Snapshot | None:
+        cleaned = form.cleaned_data
+        role = compiled.Role(
+            form.instance.pk.hex,
+            cleaned.get("name") or form.instance.name,
+            frozenset(bundle.pk.hex for bundle in cleaned["bundles"]),
+            cleaned["starts_at"],
+            cleaned["ends_at"],
+            form.schedule(),
+        )
+        return with_role(snapshot, role, holders={agent.pk.hex for agent in cleaned["agents"]})
+
+    def proposed_without(self, row: Role, snapshot: Snapshot) -> Snapshot | None:
+        gone = compiled.Role(row.pk.hex, row.name, frozenset(), None, None, {})
+        return with_role(snapshot, gone, holders=())
 
     @display(description="Bundles", label=True)
     def bundle_names(self, role: Role) -> list[str]:

@@ -12,15 +12,24 @@ from governance.vault import UnusableSecret, check_presentable, put_secret_value
 
 
 class SecretForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The value goes in and never comes out: no initial, nothing repeated after an error."""
+    """The value goes in and never comes out: no initial, nothing repeated after an error.
+
+    Only a new secret takes its value here, because nobody can use it yet. Later values go through the page that says
+    to which systems they will be sent: somebody could have pointed a connector at a listener of hers meanwhile.
+    """
 
     new_value = forms.CharField(
         required=False,
         strip=False,
         max_length=64 * 1024,
         widget=WriteOnlyText(attrs={"autocomplete": "new-password"}, render_value=False),
-        help_text="Write-only. Leave empty to keep the present value. User and password: write user:password.",
+        help_text="Write-only, and may come later. User and password: write user:password.",
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            del self.fields["new_value"]
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
@@ -31,7 +40,7 @@ class SecretForm(forms.ModelForm):  # type: ignore[type-arg]
         elif cleaned.get("new_value"):
             self._check_value(kind, header, cleaned["new_value"])
         elif "kind" in self.changed_data and self._has_value():
-            self.add_error("new_value", "A secret of another kind needs a new value.")
+            self.add_error("kind", "A secret that has a value keeps its kind. Make a new secret instead.")
         return cleaned
 
     @sensitive_variables()
@@ -66,16 +75,23 @@ class SecretAdmin(GovernedModelAdmin):
     list_filter = ("kind",)
     search_fields = ("name", "description")
     inlines = (VersionInline, ConnectorInline)
+    change_form_before_template = "console/connecting/before_secret.html"
     fieldsets = (
         (None, {"fields": ("name", "description")}),
         (
             "Value",
             {
-                "fields": ("kind", "header_name", "new_value"),
-                "description": "Sealed in the vault when you save; nobody can read it back, and agents never see it.",
+                "fields": ("kind", "header_name"),
+                "description": "Sealed in the vault; nobody can read it back, and agents never see it.",
             },
         ),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Secret | None = None) -> Any:
+        """A new secret may bring its value along."""
+        named, (title, value) = super().get_fieldsets(request, obj)
+        fields = value["fields"] if obj else (*value["fields"], "new_value")
+        return named, (title, {**value, "fields": fields})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Secret]:
         live = SecretVersion.objects.filter(retired_at=None).only("secret", "number", "created_at")

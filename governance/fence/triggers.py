@@ -14,12 +14,15 @@ OPERATIONS = ("insert", "update", "delete")
 
 
 def install(connection: Any) -> None:
-    """Creates what is missing and replaces what differs; leaves the rest alone, so that a live system is not locked."""
-    present = installed(connection)
+    """Creates what is missing and replaces what differs; leaves the rest alone, so that a live system is not locked.
+
+    Tables that are not there (after migrating back) are passed over; a gateway refuses to start without them.
+    """
+    present, tables = installed(connection), set(connection.introspection.table_names())
     with connection.cursor() as cursor:
         for name, table, statements in wanted(connection.vendor):
             fingerprint = _fingerprint(statements)
-            if present.get(name) != fingerprint:
+            if table in tables and present.get(name) != fingerprint:
                 cursor.execute(_drop(connection.vendor, name, table))
                 for statement in statements:
                     cursor.execute(statement)

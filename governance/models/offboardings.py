@@ -9,9 +9,10 @@ from governance.models.people import User
 
 
 class Offboarding(Governed):
-    """One ending of one person. `plan` maps each agent to its successor's e-mail, or to "" for suspending it.
+    """One ending of one person. `plan` says who gets each agent (see offboarding.Plan).
 
-    `items` is what it found and did; `enforcement` grows while live gateways confirm, and is what the receipt shows.
+    `items` is what was found and done, `enforcement` grows while live gateways confirm, `receipt` is both as they were
+    proven, in canonical JSON. They may be large: evidence has their digests and first lines.
     """
 
     class State(models.TextChoices):
@@ -22,7 +23,8 @@ class Offboarding(Governed):
         FAILED = "failed", "Could not be carried out"
         CANCELLED = "cancelled", "Cancelled"
 
-    QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"enforcement", "finished_at"})
+    SEALED_COLUMNS: ClassVar[frozenset[str]] = frozenset({"items", "enforcement", "receipt"})
+    QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"enforcement"})
 
     person = models.ForeignKey(User, on_delete=models.PROTECT, related_name="offboardings")
     plan = models.JSONField(default=dict, blank=True)
@@ -30,11 +32,15 @@ class Offboarding(Governed):
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=300)
     state = models.CharField(max_length=12, choices=State, default=State.SCHEDULED)
-    items = models.JSONField(default=list, blank=True)
-    enforcement = models.JSONField(default=dict, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=500, blank=True)
+    receipt_digest = models.CharField(max_length=64, blank=True)
+    receipt_event = models.UUIDField(null=True, blank=True)
+    checked = models.JSONField(default=dict, blank=True)
+    enforcement = models.JSONField(default=dict, blank=True)
+    items = models.JSONField(default=list, blank=True)
+    receipt = models.TextField(blank=True)
 
     class Meta:
         ordering = ("-created_at",)
@@ -49,6 +55,13 @@ class Offboarding(Governed):
                 fields=("person",),
                 condition=models.Q(state__in=("scheduled", "enforcing")),
                 name="one_open_offboarding_per_person",
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("due_at",),
+                condition=models.Q(state__in=("scheduled", "enforcing", "incomplete")),
+                name="offboarding_unfinished",
             ),
         )
 

@@ -6,12 +6,14 @@ Without this, whoever may edit connectors reads any secret of the vault by havin
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from django.db import connection
 from django.db.models import Q
 
 from governance.models import Change, Secret, SecretVersion, User
 
 Origin = tuple[str, str, int]
 DEFAULT_PORTS = {"http": 80, "https": 443}
+SENT_ELSEWHERE = "Only an owner may send a stored secret to another address; or store the value again as a new secret."
 
 
 def origin_of(address: str) -> Origin:
@@ -19,18 +21,42 @@ def origin_of(address: str) -> Origin:
     return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
+def shown_origin(address: str) -> str:
+    """As a person compares it: `https://helpdesk.example.com:443`."""
+    scheme, host, port = origin_of(address)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def origins(addresses: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(map(shown_origin, addresses)))
+
+
+def destinations(secret: Secret) -> dict[str, list[str]]:
+    """Connector name -> where it presents the secret; of disabled connectors too, as they may be enabled again."""
+    rows = secret.connectors.order_by("name").values_list("name", "urls")
+    return {name: origins(urls) for name, urls in rows}
+
+
 def may_send(secret: Secret, addresses: Iterable[str], *, person: User) -> bool:
     """Of a secret no connector uses, only who stored the value may say where it goes: she knows it anyway.
 
-    Else taking the secret off its connector first would be the way around.
+    Else taking the secret off its connector first would be the way around. Holds the secret's row until the caller's
+    transaction ends, so that no value is stored between this answer and what is done with it.
     """
     if person.is_superuser:
         return True
+    _hold(secret)
     uses = list(secret.connectors.values_list("urls", flat=True))
     if not uses:
         return _knows_value(person, secret)
     known = {origin_of(address) for addresses_in_use in uses for address in addresses_in_use}
     return {origin_of(address) for address in addresses} <= known
+
+
+def _hold(secret: Secret) -> None:
+    """Outside a transaction there is nothing to hold it for."""
+    if connection.in_atomic_block:
+        Secret.objects.select_for_update().filter(pk=secret.pk).first()
 
 
 def _knows_value(person: User, secret: Secret) -> bool:

@@ -1,0 +1,201 @@
+"""Which agents reach which tools. Pure: no database, no clock.
+
+`decide()` answers for one call at one moment. Reach answers whoever gives a right away: what could this agent ever
+call from now on, whatever the arguments, the hour and the address? So a rule that looks at those is not a no but a
+limit, and a role that begins tomorrow counts today.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntFlag
+from functools import lru_cache
+from typing import Any
+
+from governance.conditions import Condition, Verdict, evaluate_knowing
+from governance.snapshot import Agent, Bundle, Freeze, Role, Rule, Snapshot, Tool
+
+_VARIABLE = re.compile(r"\b(agent|person|tool|args|session|time|network|findings)\b")
+
+
+class Limit(IntFlag):
+    """What stands between reaching a tool and running it. Of two ways to a tool the less limited, by number, counts."""
+
+    NOTHING = 0
+    SOMETIMES_ASKED = 1
+    EVERY_TIME = 2
+    ASKED = SOMETIMES_ASKED | EVERY_TIME
+    SOMETIMES_DENIED = 4
+    AT_TIMES = 8
+    EVERYTHING = 15
+
+
+Holds = Mapping[str, int]
+"""Tool id -> what limits its use, as the bits of Limit (enum arithmetic is slow, and this is done a million times).
+A tool that is not in it is out of reach."""
+
+NOTHING_HELD: Holds = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """All that an agent's reach depends on: agents of the same way share one answer."""
+
+    bundles: frozenset[tuple[str, bool]]
+    """(bundle id, is it held only at times)."""
+    teams: tuple[str, ...]
+    """Those with rules."""
+    agent_id: str
+    """Only where a rule looks at who is calling."""
+
+
+class Reach:
+    """What each agent of a snapshot reaches, worked out when asked and kept.
+
+    `known` is the reach of a snapshot that this one is compared with.
+    """
+
+    def __init__(self, snapshot: Snapshot, now: datetime, *, known: "Reach | None" = None) -> None:
+        self.snapshot = snapshot
+        self._now = now
+        self._known = known
+        self._freezes = [freeze for freeze in snapshot.freezes if freeze.ends_at is None or freeze.ends_at > now]
+        self._stopped = frozenset(tool.id for tool in snapshot.tools.values() if self._is_stopped(tool))
+        self._is_wide = known is None or (known._stopped, known._freezes) != (self._stopped, self._freezes)
+        self._other_bundles = _unequal(known.snapshot.bundles, snapshot.bundles) if known else frozenset()
+        self._other_teams = _unequal(known.snapshot.team_rules, snapshot.team_rules) if known else frozenset()
+        self._held: dict[Way, Holds] = {}
+        self._given: dict[tuple[str, Way], Holds] = {}
+        self._personal: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._verdicts: dict[tuple[str, str, str], Verdict] = {}
+        self._matching: dict[tuple[tuple[str, ...], str], bool] = {}
+
+    def of(self, agent: Agent | None) -> Holds:
+        if agent is None or not agent.is_live or any(_stops_agent(freeze, agent) for freeze in self._freezes):
+            return NOTHING_HELD
+        way = self._way(agent)
+        if way not in self._held:
+            self._held[way] = self._merged(agent, way)
+        return self._held[way]
+
+    def differs_for(self, agent_id: str) -> bool:
+        """Could the answer for this agent be another than the known one? A cheap look, before working out both."""
+        if self._known is None or self._is_wide:
+            return True
+        before, after = self._known.snapshot.agents.get(agent_id), self.snapshot.agents.get(agent_id)
+        if before is None or after is None or before != after:
+            return True
+        is_led = not self._other_teams.isdisjoint(after.owner.team_ids)
+        return is_led or any(not self._other_bundles.isdisjoint(role.bundle_ids) for role in after.roles)
+
+    def _way(self, agent: Agent) -> Way:
+        timed: dict[str, bool] = {}
+        for role in agent.roles:
+            if role.ends_at is None or role.ends_at > self._now:
+                for bundle in role.bundle_ids & self.snapshot.bundles.keys():
+                    timed[bundle] = timed.get(bundle, True) and self._is_timed(role)
+        teams = tuple(team for team in agent.owner.team_ids if self.snapshot.team_rules.get(team))
+        is_personal = any(self._is_personal(bundle, teams) for bundle in timed)
+        return Way(frozenset(timed.items()), teams, agent.id if is_personal else "")
+
+    def _is_timed(self, role: Role) -> bool:
+        return bool(role.schedule or role.ends_at) or (role.starts_at is not None and role.starts_at > self._now)
+
+    def _is_personal(self, bundle_id: str, teams: tuple[str, ...]) -> bool:
+        key = (bundle_id, teams)
+        if key not in self._personal:
+            rules = self._rules(self.snapshot.bundles[bundle_id], teams)
+            self._personal[key] = any(not _reads(rule).isdisjoint(("agent", "person")) for rule in rules)
+        return self._personal[key]
+
+    def _merged(self, agent: Agent, way: Way) -> Holds:
+        held: dict[str, int] = {}
+        for bundle_id, is_timed in way.bundles:
+            extra = AT_TIMES if is_timed else 0
+            for tool, limit in self._given_by(bundle_id, agent, way).items():
+                held[tool] = min(held.get(tool, EVERYTHING), limit | extra)
+        return held
+
+    def _given_by(self, bundle_id: str, agent: Agent, way: Way) -> Holds:
+        key = (bundle_id, Way(frozenset(), way.teams, way.agent_id))
+        if key not in self._given:
+            bundle = self.snapshot.bundles[bundle_id]
+            rules = list(self._rules(bundle, way.teams))
+            tools = (tool for tool in bundle.tools.values() if tool.id not in self._stopped)
+            limits = ((tool.id, self._limit(tool, rules, agent)) for tool in tools)
+            self._given[key] = {tool: limit for tool, limit in limits if limit is not None}
+        return self._given[key]
+
+    def _rules(self, bundle: Bundle, teams: tuple[str, ...]) -> Iterator[Rule]:
+        """Those that may stand in the way before a call starts."""
+        of_teams = (rule for team in teams for rule in self.snapshot.team_rules[team])
+        for rule in (*bundle.rules, *of_teams):
+            if rule.effect in ("deny", "ask") and not rule.reads_content:
+                yield rule
+
+    def _limit(self, tool: Tool, rules: Iterable[Rule], agent: Agent) -> int | None:
+        """None when a rule always forbids the tool."""
+        limit = 0
+        for rule in rules:
+            verdict = self._verdict(rule, tool, agent) if self._matches(rule, tool) else Verdict.FALSE
+            if verdict is Verdict.TRUE and rule.effect == "deny":
+                return None
+            if verdict is not Verdict.FALSE:
+                limit |= _LIMITS[rule.effect, verdict]
+        return limit
+
+    def _verdict(self, rule: Rule, tool: Tool, agent: Agent) -> Verdict:
+        """UNDECIDED: it depends on the call. What no call can ever decide counts as a yes, as in `decide()`."""
+        if not isinstance(rule.condition, Condition):
+            return Verdict.TRUE
+        reads = _reads(rule)
+        caller = "" if reads.isdisjoint(("agent", "person")) else agent.id
+        key = (rule.condition.source, caller, tool.id if "tool" in reads else "")
+        if key not in self._verdicts:
+            known = {"agent": agent.variables, "person": agent.owner.variables, "tool": tool.variables}
+            verdict = evaluate_knowing(rule.condition, {name: known[name] for name in reads & known.keys()})
+            is_final = verdict is Verdict.UNDECIDED and reads <= known.keys()
+            self._verdicts[key] = Verdict.TRUE if is_final else verdict
+        return self._verdicts[key]
+
+    def _matches(self, rule: Rule, tool: Tool) -> bool:
+        key = (rule.tools, tool.id)
+        if key not in self._matching:
+            self._matching[key] = rule.matches(tool)
+        return self._matching[key]
+
+    def _is_stopped(self, tool: Tool) -> bool:
+        connector = tool.connector
+        is_frozen = any(
+            freeze.agent_id is None and (freeze.connector_id == connector.id or freeze.tool_id == tool.id)
+            for freeze in self._freezes
+        )
+        return is_frozen or not connector.is_enabled or connector.secret_missing
+
+
+AT_TIMES, EVERYTHING = int(Limit.AT_TIMES), int(Limit.EVERYTHING)
+_LIMITS = {
+    ("ask", Verdict.TRUE): int(Limit.ASKED),
+    ("ask", Verdict.UNDECIDED): int(Limit.SOMETIMES_ASKED),
+    ("deny", Verdict.UNDECIDED): int(Limit.SOMETIMES_DENIED),
+}
+
+
+def _unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _stops_agent(freeze: Freeze, agent: Agent) -> bool:
+    """Everything, or this agent."""
+    return freeze.agent_id in (None, agent.id) and freeze.connector_id is None and freeze.tool_id is None
+
+
+def _reads(rule: Rule) -> frozenset[str]:
+    return _variables_in(rule.condition.source) if isinstance(rule.condition, Condition) else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _variables_in(source: str) -> frozenset[str]:
+    """Errs towards more: a word inside a string literal counts too."""
+    return frozenset(_VARIABLE.findall(source))

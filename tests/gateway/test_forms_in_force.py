@@ -1,0 +1,40 @@
+"""A saved form says in which epoch it took effect; here commits are real."""
+
+import pytest
+from django.test import Client
+
+from governance.models import Epoch, Team, User
+from tests.fresh_database import fresh_database
+from tests.gateway.test_forms import Desk, post, told
+
+__all__ = ("fresh_database",)
+
+pytestmark = [pytest.mark.database, pytest.mark.usefixtures("fresh_database")]
+
+
+@pytest.fixture
+def security(fresh_database: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_user("sam@example.com", is_staff=True, duties=["security"]))
+    return client
+
+
+def test_the_effect_and_its_epoch_are_told(security: Client) -> None:
+    desk = Desk()
+    post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read, desk.delete))
+    epoch = Epoch.objects.get().number
+    assert f"In force since epoch {epoch:,}: 3 agents gain ticket_delete (high risk)." in told(security)
+
+
+def test_the_epoch_is_that_of_the_change_and_no_later_one(security: Client) -> None:
+    desk = Desk()
+    post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read, title="Support"))
+    epoch = Epoch.objects.get().number
+    Team.objects.create(name="later")
+    assert f"In force since epoch {epoch:,}: no agent gains or loses a tool." in told(security)
+
+
+def test_a_save_that_changes_nothing_has_no_epoch(security: Client) -> None:
+    desk = Desk()
+    post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read))
+    assert not any("epoch" in message for message in told(security))
