@@ -1,0 +1,165 @@
+"""One agent: what it is, what it may and why, what it did, and how a client is set up for it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
+from django.shortcuts import get_object_or_404
+
+from gateway.client_setup import Endpoint, clients, endpoint_of
+from gateway.console.access import effective
+from gateway.console.access.current import current_snapshot
+from gateway.console.access.recent import last_day, lately
+from gateway.console.pages import ConsolePage
+from gateway.explain import when
+from governance.models import Agent, AgentCredential, Freeze
+from governance.snapshot import Agent as KnownAgent
+from governance.snapshot import Snapshot
+
+LINES_SHOWN = 25
+LINES_A_PAGE = 50
+KEYS_SHOWN = 50
+TONES: dict[str, str] = {Agent.Status.LIVE: "good", Agent.Status.SUSPENDED: "warn", Agent.Status.RETIRED: "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    key: AgentCredential
+    state: str
+    tone: str
+    age_days: int
+    used_at: datetime | None
+
+
+class AgentPage(ConsolePage):
+    """A page about the agent that its address names."""
+
+    permission = "governance.view_agent"
+
+    @cached_property
+    def agent(self) -> Agent:
+        return get_object_or_404(Agent.objects.select_related("owner"), pk=self.kwargs["agent_id"])
+
+    @cached_property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        return current_snapshot()
+
+    @property
+    def known(self) -> KnownAgent:
+        return self.snapshot.agents[self.agent.pk.hex]
+
+    def live_keys(self) -> QuerySet[AgentCredential]:
+        not_over = Q(expires_at=None) | Q(expires_at__gt=self.now)
+        return self.agent.credentials.filter(not_over, revoked_at=None)
+
+    def freezes(self) -> QuerySet[Freeze]:
+        """In force, and for this agent alone."""
+        not_over = Q(ends_at=None) | Q(ends_at__gt=self.now)
+        return self.agent.freezes.filter(not_over, lifted_at=None)
+
+    def endpoints(self) -> list[Endpoint]:
+        bundles = effective.bundles_of(self.known, self.snapshot)
+        return [endpoint_of(settings.PUBLIC_URL, bundle.name) for bundle in bundles] + [
+            endpoint_of(settings.PUBLIC_URL)
+        ]
+
+    def endpoint(self, name: str | None) -> Endpoint:
+        """The one that was asked for, else the only bundle's, else the union."""
+        endpoints = self.endpoints()
+        likely = endpoints[0] if len(endpoints) == 2 else endpoints[-1]
+        return next((endpoint for endpoint in endpoints if endpoint.name == name), likely)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {"agent": self.agent, **super().get_context_data(**kwargs)}
+
+
+class Overview(AgentPage):
+    template_name = "console/access/overview.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        may = self.request.user.has_perm
+        recently = lately(self.agent.name)
+        total = effective.count_lines(self.known, self.snapshot)
+        shown = effective.lines(self.known, self.snapshot, at=self.now, count=LINES_SHOWN)
+        return {
+            **super().get_context_data(**kwargs),
+            "title": self.agent.title or self.agent.name,
+            "agent_tone": TONES[self.agent.status],
+            "freezes": self.freezes(),
+            "roles": [(role, when(role)) for role in self.known.roles],
+            "keys": self._keys(recently.key_uses) if may("governance.view_agentcredential") else None,
+            "key_count": self.agent.credentials.count(),
+            "endpoints": self.endpoints(),
+            "lines": shown if may("governance.explain_agent") else None,
+            "line_count": total,
+            "calls": recently.calls if may("audit.view_eventrow") else None,
+            "day": last_day(self.agent.name, now=self.now) if may("audit.view_calltally") else None,
+            "is_retired": self.agent.status == Agent.Status.RETIRED,
+        }
+
+    def _keys(self, uses: dict[str, datetime]) -> list[KeyLine]:
+        """The live ones before the others, each by age."""
+        ordered = self.agent.credentials.order_by(F("revoked_at").desc(nulls_first=True), "-created_at")
+        return [self._key_line(key, uses.get(str(key.pk))) for key in ordered[:KEYS_SHOWN]]
+
+    def _key_line(self, key: AgentCredential, used_at: datetime | None) -> KeyLine:
+        state, tone = "live", "good"
+        if key.revoked_at:
+            state, tone = "revoked", "bad"
+        elif key.expires_at and key.expires_at <= self.now:
+            state, tone = "expired", "warn"
+        return KeyLine(key, state, tone, (self.now - key.created_at).days, used_at)
+
+
+class ReachOfAgent(AgentPage):
+    """All that the agent reaches, and why."""
+
+    permission = "governance.explain_agent"
+    template_name = "console/access/reach.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        total = effective.count_lines(self.known, self.snapshot)
+        number = page_number(self.request.GET.get("page"), total=total, size=LINES_A_PAGE)
+        start = (number - 1) * LINES_A_PAGE
+        return {
+            **super().get_context_data(**kwargs),
+            "title": f"What {self.agent.name} reaches",
+            "lines": effective.lines(self.known, self.snapshot, at=self.now, start=start, count=LINES_A_PAGE),
+            "line_count": total,
+            "page": number,
+            "pages": page_count(total, LINES_A_PAGE),
+        }
+
+
+class SetUp(AgentPage):
+    """Texts to paste, without a key: that is only ever shown in the answer that issues it."""
+
+    template_name = "console/access/setup.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        endpoint = self.endpoint(self.request.GET.get("endpoint"))
+        return {
+            **super().get_context_data(**kwargs),
+            "title": f"Set up a client for {self.agent.name}",
+            "endpoint": endpoint,
+            "endpoints": self.endpoints(),
+            "clients": clients(endpoint),
+            "has_keys": self.live_keys().exists(),
+        }
+
+
+def page_count(total: int, size: int) -> int:
+    return max(1, -(-total // size))
+
+
+def page_number(text: str | None, *, total: int, size: int) -> int:
+    """Within what there is, whatever the address says."""
+    wanted = int(text) if text and text.isascii() and text.isdigit() and len(text) < 9 else 1
+    return min(max(wanted, 1), page_count(total, size))

@@ -1,0 +1,91 @@
+"""What an agent did lately, from its evidence: bounded reads along the agent's index."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db.models import Sum
+
+from audit.models import CallTally, EventRow
+from gateway.console.last_seen import own_events
+
+LOOKED_AT = 200
+CALLS_SHOWN = 20
+FAILED = ("tool_error", "error", "failed", "unknown", "not_sent")
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCall:
+    """`call_id` is empty for a call that was refused before it became one."""
+
+    at: datetime
+    call_id: UUID | None
+    connector: str
+    tool: str
+    decision: str
+    outcome: str
+
+    @property
+    def tone(self) -> str:
+        return {"ok": "good", "refused": "bad", "withheld": "bad"}.get(self.outcome, "warn")
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    calls: tuple[RecentCall, ...]
+    key_uses: dict[str, datetime]
+    """Key id -> when it last started a call, as far as the last events tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The last 24 hours, in whole hours."""
+
+    calls: int
+    answered: int
+    denied: int
+    failed: int
+
+
+def lately(agent: str) -> Lately:
+    rows = list(own_events(agent)[:LOOKED_AT])
+    return Lately(tuple(_calls(rows))[:CALLS_SHOWN], _key_uses(rows))
+
+
+def _calls(rows: Sequence[EventRow]) -> Iterator[RecentCall]:
+    """Newest first. A call's outcome stands for it (ids of one millisecond are in no order); without one it is open."""
+    outcomes = {row.call_id: row for row in rows if row.kind == "call.outcome"}
+    seen: set[UUID | None] = set()
+    for row in rows:
+        if row.call_id in seen:
+            continue
+        if row.call_id is not None:
+            seen.add(row.call_id)
+        told = outcomes.get(row.call_id, row)
+        yield RecentCall(told.at, told.call_id, told.connector, told.tool, told.decision, told.outcome or "running")
+
+
+def _key_uses(rows: Iterable[EventRow]) -> dict[str, datetime]:
+    uses: dict[str, datetime] = {}
+    for row in rows:
+        if row.kind == "call.intent":
+            details: dict[str, Any] = orjson.loads(bytes(row.header))["details"]
+            uses.setdefault(str(details.get("credential", "")), row.at)
+    return uses
+
+
+def last_day(agent: str, *, now: datetime) -> Day:
+    """Named hours, so that the tally's index, which starts with the hour, is hit once for each."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    hours = [hour - timedelta(hours=back) for back in range(24)]
+    rows = CallTally.objects.filter(hour__in=hours, agent=agent).values("decision", "outcome")
+    counts = {(row["decision"], row["outcome"]): row["total"] for row in rows.annotate(total=Sum("calls"))}
+    return Day(
+        calls=sum(counts.values()),
+        answered=sum(total for (_, outcome), total in counts.items() if outcome == "ok"),
+        denied=sum(total for (_, outcome), total in counts.items() if outcome in ("refused", "withheld")),
+        failed=sum(total for (_, outcome), total in counts.items() if outcome in FAILED),
+    )

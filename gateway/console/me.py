@@ -1,0 +1,165 @@
+"""A person's own page: what she answers for, and her own ways in. Needs no duty, and shows nobody else's.
+
+She may stop her agents at once, which is the safe direction; new keys and resuming are IT's.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.db import OperationalError
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.generic import TemplateView
+
+from gateway import actions
+from gateway.client_setup import Endpoint, clients, endpoint_of
+from gateway.console.access.current import current_snapshot
+from gateway.console.access.effective import bundles_of, count_lines
+from gateway.console.base import person_of
+from governance.models import Agent, AgentCredential, Freeze, User
+
+AGENTS_SHOWN = 200
+KEYS_SHOWN = 50
+
+
+@method_decorator(never_cache, name="dispatch")
+class OwnPage(LoginRequiredMixin, TemplateView):
+    """Of whoever is signed in."""
+
+    @property
+    def person(self) -> User:
+        return cast(User, self.request.user)
+
+    @cached_property
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def key_is_live(self) -> Q:
+        return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=self.now))
+
+    def freezes(self) -> QuerySet[Freeze]:
+        return Freeze.objects.filter(Q(ends_at=None) | Q(ends_at__gt=self.now), lifted_at=None)
+
+
+class Me(OwnPage):
+    template_name = "console/me.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        agents = self.person.agents.exclude(status=Agent.Status.RETIRED).annotate(
+            key_total=Count("credentials", filter=Q(credentials__revoked_at=None) & self._not_expired()),
+            is_frozen=Exists(self.freezes().filter(agent=OuterRef("pk"))),
+        )
+        return {
+            **super().get_context_data(**kwargs),
+            "agents": agents.order_by("name")[:AGENTS_SHOWN],
+            "agent_total": agents.count(),
+            "shown_at_most": AGENTS_SHOWN,
+        }
+
+    def _not_expired(self) -> Q:
+        return Q(credentials__expires_at=None) | Q(credentials__expires_at__gt=self.now)
+
+
+class MyAgentPage(OwnPage):
+    """One of her own agents; anybody else's does not exist here."""
+
+    @cached_property
+    def agent(self) -> Agent:
+        return get_object_or_404(self.person.agents.select_related("owner"), pk=self.kwargs["agent_id"])
+
+    def live_keys(self) -> QuerySet[AgentCredential]:
+        return self.agent.credentials.filter(self.key_is_live())
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {"agent": self.agent, **super().get_context_data(**kwargs)}
+
+
+class MyAgent(MyAgentPage):
+    template_name = "console/me_agent.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        snapshot = current_snapshot()
+        known = snapshot.agents[self.agent.pk.hex]
+        endpoints = self._endpoints([bundle.name for bundle in bundles_of(known, snapshot)])
+        chosen = self.request.GET.get("endpoint")
+        endpoint = next((each for each in endpoints if each.name == chosen), endpoints[0])
+        return {
+            **super().get_context_data(**kwargs),
+            "freeze": self.freezes().filter(agent=self.agent).first(),
+            "keys": self.live_keys().order_by(F("created_at").desc())[:KEYS_SHOWN],
+            "tools": count_lines(known, snapshot),
+            "endpoints": endpoints,
+            "endpoint": endpoint,
+            "clients": clients(endpoint),
+        }
+
+    def _endpoints(self, bundles: list[str]) -> list[Endpoint]:
+        return [endpoint_of(settings.PUBLIC_URL, name) for name in (*bundles, "")]
+
+
+class MyAgentAct(MyAgentPage):
+    """A GET shows the effects, a POST brings them about."""
+
+    template_name = "console/me_act.html"
+    http_method_names = ("get", "post", "head", "options")
+    verb: ClassVar[str]
+
+    def is_possible(self) -> bool:
+        raise NotImplementedError
+
+    def effects(self) -> Iterable[str]:
+        raise NotImplementedError
+
+    def perform(self, *, by: str) -> str:
+        raise NotImplementedError
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            done = self.perform(by=person_of(request)) if self.is_possible() else "There was nothing to do."
+        except OperationalError:
+            return self.render_to_response(self.get_context_data(is_busy=True), status=503)
+        messages.success(request, done)
+        return redirect("my_agent", self.agent.pk)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        facts = {"verb": self.verb, "is_possible": self.is_possible(), "effects": list(self.effects())}
+        return {**facts, **super().get_context_data(**kwargs)}
+
+
+class SuspendMyAgent(MyAgentAct):
+    verb = "Suspend it"
+
+    def is_possible(self) -> bool:
+        return self.agent.status == Agent.Status.LIVE
+
+    def effects(self) -> Iterable[str]:
+        yield "No further call of it starts, from the moment you confirm."
+        yield "Its keys stay. Ask IT when it shall work again."
+
+    def perform(self, *, by: str) -> str:
+        actions.suspend_agent(self.agent, by=by)
+        return f"{self.agent.name} is suspended."
+
+
+class RevokeMyKeys(MyAgentAct):
+    verb = "End all its keys"
+
+    def is_possible(self) -> bool:
+        return self.live_keys().exists()
+
+    def effects(self) -> Iterable[str]:
+        count = self.live_keys().count()
+        yield f"{count} key{'' if count == 1 else 's'} end at once; the agent is refused until IT issues a new one."
+        yield "This cannot be undone."
+
+    def perform(self, *, by: str) -> str:
+        ended = actions.revoke_keys(self.live_keys().select_related("agent"), by=by)
+        return f"{ended} key{'' if ended == 1 else 's'} ended."
