@@ -1,93 +1,29 @@
 """What humans do, across rooms: each act is one transaction with its evidence, whichever door it comes through."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import TypeVar
 
-from django.db.models import Exists, OuterRef
-from django.db.models.functions import Now
 from django.db.utils import OperationalError
 
-from audit.models import EventRow
-from gateway.models import GatewayProcess
 from gateway.recorder import recorder
-from gateway.recovery import DEAD_AFTER, first_id_at, recover
-from governance import agent_keys, freezes, offboarding
+from gateway.second_factors import rewrap_second_factors
+from governance import agent_keys, agents, freezes, personal_tokens
 from governance.agent_keys import IssuedKey
 from governance.facts import Fact, Recorder
 from governance.fence.actor import governed_change
 from governance.fence.lockfile import WriteLockTimeout
 from governance.freezes import FreezeTarget
-from governance.models import Agent, AgentCredential, Epoch, Freeze, User
+from governance.models import Agent, AgentCredential, Freeze, PersonalToken, User
 from governance.payload_keys import rewrap_payload_keys
+from governance.personal_tokens import IssuedToken
 from governance.vault import keyring, rewrap_all
 
 ATTEMPTS = 3
-ENFORCE_SECONDS = 15.0
-CALLS_SECONDS = 10.0
-RECENT = timedelta(minutes=15)
 NOT_COMMITTED = ("55P03", "40P01", "40001")
 """PostgreSQL: lock_not_available, deadlock_detected, serialization_failure."""
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class CutCall:
-    """A call that was running when permission was withdrawn, and what became of it."""
-
-    call_id: UUID
-    agent: str
-    tool: str
-    fate: str
-
-
-@dataclass(frozen=True, slots=True)
-class Enforcement:
-    """`is_complete` only when every live gateway process confirmed the epoch and no call is left open."""
-
-    epoch: int
-    processes: int
-    confirmed: int
-    milliseconds: int
-    calls: tuple[CutCall, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        return self.confirmed == self.processes and all(call.fate != "open" for call in self.calls)
-
-    def as_json(self) -> dict[str, Any]:
-        calls = [{"call_id": str(c.call_id), "agent": c.agent, "tool": c.tool, "fate": c.fate} for c in self.calls]
-        return {
-            "epoch": self.epoch,
-            "gateways": {"live": self.processes, "confirmed": self.confirmed},
-            "milliseconds": self.milliseconds,
-            "calls": calls,
-            "complete": self.is_complete,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    person: str
-    by: str
-    at: datetime
-    successor: str
-    items: list[offboarding.Item]
-    enforcement: Enforcement
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "person": self.person,
-            "by": self.by,
-            "at": self.at.isoformat(),
-            "successor": self.successor or None,
-            "items": [item.as_json() for item in self.items],
-            "enforcement": self.enforcement.as_json(),
-        }
 
 
 def act(work: Callable[[Recorder, datetime], Result], *, by: str) -> Result:
@@ -124,8 +60,47 @@ def revoke_key(credential: AgentCredential, *, by: str) -> bool:
     return act(lambda record, now: agent_keys.revoke_key(credential, by=by, record=record, now=now), by=by)
 
 
+def issue_token(person: User, *, name: str, scopes: Collection[str], by: str, lifetime: timedelta) -> IssuedToken:
+    """Raises personal_tokens.NotIssuable."""
+    return act(
+        lambda record, now: personal_tokens.issue_token(
+            person, name=name, scopes=scopes, by=by, record=record, now=now, lifetime=lifetime
+        ),
+        by=by,
+    )
+
+
+def revoke_token(row: PersonalToken, *, by: str) -> bool:
+    """False if it was revoked before."""
+    return act(lambda record, now: personal_tokens.revoke_token(row, by=by, record=record, now=now), by=by)
+
+
 def retire_agent(agent: Agent, *, by: str) -> int:
     return act(lambda record, now: agent_keys.retire_agent(agent, by=by, record=record, now=now), by=by)
+
+
+def suspend_agent(agent: Agent, *, by: str) -> bool:
+    return act(lambda record, _: agents.suspend_agent(agent, record=record), by=by)
+
+
+def resume_agent(agent: Agent, *, by: str) -> bool:
+    return act(lambda record, _: agents.resume_agent(agent, record=record), by=by)
+
+
+def transfer_agent(agent: Agent, *, to: User, ends_keys: bool, by: str) -> int:
+    """Raises CannotTransfer."""
+    return act(
+        lambda record, now: agents.transfer_agent(agent, to=to, ends_keys=ends_keys, by=by, record=record, now=now),
+        by=by,
+    )
+
+
+def revoke_keys(credentials: Iterable[AgentCredential], *, by: str) -> int:
+    """All or none; returns how many were live until now."""
+    chosen = list(credentials)
+    return act(
+        lambda record, now: sum(agent_keys.revoke_key(key, by=by, record=record, now=now) for key in chosen), by=by
+    )
 
 
 def freeze(target: FreezeTarget, *, by: str, lasting: timedelta | None, reason: str) -> Freeze:
@@ -147,60 +122,8 @@ def rewrap_vault(*, by: str) -> int:
     """Brings every sealed value under the current key-encryption key, while the gateway serves."""
     now = datetime.now(UTC)
     record, keys = recorder(by=by, now=now), keyring()
-    return rewrap_all(keyring=keys, record=record) + rewrap_payload_keys(keyring=keys, record=record)
-
-
-def offboard(person: User, *, successor: User | None, by: str) -> Receipt:
-    """Ends a person and waits until every live gateway has confirmed it. Raises CannotOffboard."""
-    agents = list(Agent.objects.filter(owner=person).values_list("name", flat=True))
-    at = datetime.now(UTC)
-    items = act(
-        lambda record, now: offboarding.offboard(person, successor=successor, by=by, record=record, now=now),
-        by=by,
-    )
-    enforcement = await_enforcement(agents)
-    receipt = Receipt(person.email, by, at, successor.email if successor else "", items, enforcement)
-    act(lambda record, now: record(_completed(receipt)), by=by)
-    return receipt
-
-
-def await_enforcement(agents: list[str]) -> Enforcement:
-    """The fence enforces at once; this waits for every live process to say so, and for running calls to end."""
-    started = time.monotonic()
-    epoch = Epoch.objects.values_list("number", flat=True).get(id=1)
-    running = _open_calls(agents)
-    while True:
-        recover()
-        live = list(_live_processes().values_list("applied_epoch", flat=True))
-        confirmed = sum(applied >= epoch for applied in live)
-        waited = time.monotonic() - started
-        fates = _fates(running)
-        is_settled = confirmed == len(live) and (len(fates) == len(running) or waited > CALLS_SECONDS)
-        if is_settled or waited > ENFORCE_SECONDS:
-            break
-        time.sleep(0.02)
-    calls = tuple(CutCall(c.call_id, c.agent, c.tool, fates.get(c.call_id, "open")) for c in running if c.call_id)
-    return Enforcement(epoch, len(live), confirmed, int(waited * 1000), calls)
-
-
-def _completed(receipt: Receipt) -> Fact:
-    return Fact("offboarding.completed", f"person:{receipt.person}", receipt.as_json())
-
-
-def _live_processes() -> Any:
-    return GatewayProcess.objects.filter(ended_at=None, beat_at__gte=Now() - DEAD_AFTER)
-
-
-def _open_calls(agents: list[str]) -> list[EventRow]:
-    outcome = EventRow.objects.filter(call_id=OuterRef("call_id"), kind="call.outcome")
-    recent = EventRow.objects.filter(agent__in=agents, id__gte=first_id_at(datetime.now(UTC) - RECENT))
-    return list(recent.filter(~Exists(outcome), kind="call.intent", call_id__isnull=False))
-
-
-def _fates(calls: list[EventRow]) -> dict[UUID, str]:
-    """Call -> its outcome, for those that have one."""
-    outcomes = EventRow.objects.filter(call_id__in=[call.call_id for call in calls], kind="call.outcome")
-    return {call_id: outcome for call_id, outcome in outcomes.values_list("call_id", "outcome") if call_id}
+    rewrapped = rewrap_all(keyring=keys, record=record) + rewrap_payload_keys(keyring=keys, record=record)
+    return rewrapped + rewrap_second_factors(keyring=keys, record=record)
 
 
 def make_owner(email: str, *, by: str) -> User:

@@ -29,7 +29,7 @@ from django.db import connection  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 
 from audit.models import EventRow  # noqa: E402
-from gateway import actions, refusals, runtime  # noqa: E402
+from gateway import actions, offboardings, refusals, runtime  # noqa: E402
 from gateway.call import Frame  # noqa: E402
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable  # noqa: E402
 from gateway.commit.group import GroupCommitter  # noqa: E402
@@ -53,6 +53,7 @@ from governance.models import (  # noqa: E402
     ToolDefinition,
     User,
 )
+from governance.offboarding import Plan  # noqa: E402
 
 BY = "person:hammer@example.com"
 AGENTS_PER_GROUP = 4
@@ -213,7 +214,8 @@ class Revoker:
 
     def offboard(self) -> dict[str, Any]:
         owner = User.objects.get(email=f"owner-{self._group}@example.com")
-        return actions.offboard(owner, successor=None, by=BY).as_json()
+        receipt: dict[str, Any] = json.loads(offboardings.offboard(owner, plan=Plan(), by=BY).receipt)
+        return receipt
 
 
 def intents_of(credential: AgentCredential, agent: str) -> int:

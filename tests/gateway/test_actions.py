@@ -1,17 +1,18 @@
 """Keys, freezes and offboarding through the cross-room verbs, against a real database."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import EventRow
-from gateway import actions
+from gateway import actions, offboardings
 from gateway.models import GatewayProcess
 from governance.agent_keys import NotIssuable, key_digest, looks_like_key, new_key
 from governance.freezes import FreezeTarget, NoSuchTarget
 from governance.models import Agent, AgentCredential, Change, Epoch, Freeze, Role, Team, User
-from governance.offboarding import CannotOffboard, preview
+from governance.offboarding import CannotOffboard, Plan
 from governance.snapshot_builder import build_snapshot
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -111,7 +112,7 @@ def test_a_freeze_is_set_and_lifted(ana: User) -> None:
 def test_a_preview_changes_nothing(ana: User) -> None:
     issue()
     before = Change.objects.count()
-    items = preview(ana, successor=None)
+    items = offboardings.preview(ana, plan=Plan())
     assert [item.kind for item in items] == [
         "person",
         "agent",
@@ -125,45 +126,45 @@ def test_a_preview_changes_nothing(ana: User) -> None:
 
 def test_offboarding_ends_all_that_hangs_on_a_person(ana: User) -> None:
     issue()
-    receipt = actions.offboard(ana, successor=None, by=BY)
+    done = offboardings.offboard(ana, plan=Plan(), by=BY)
     ana.refresh_from_db()
     assert (ana.is_active, ana.is_staff, ana.duties) == (False, False, [])
     assert not ana.teams.exists()
     assert not ana.roles.exists()
     assert triage_bot().status == Agent.Status.SUSPENDED
     assert build_snapshot().credentials == {}
-    assert receipt.enforcement.is_complete
+    assert done.state == "enforced"
     assert kinds()[-2:] == ["person.offboarded", "offboarding.completed"]
 
 
 def test_a_successor_gets_the_agents_but_not_the_keys(ana: User) -> None:
     issue()
     heir = User.objects.create_user("heir@example.com")
-    receipt = actions.offboard(ana, successor=heir, by=BY)
+    done = offboardings.offboard(ana, plan=Plan(heir.email), by=BY)
     assert (triage_bot().owner, triage_bot().status) == (heir, Agent.Status.LIVE)
     assert build_snapshot().credentials == {}
-    assert receipt.as_json()["successor"] == "heir@example.com"
+    assert json.loads(done.receipt)["successor"] == "heir@example.com"
 
 
 def test_who_cannot_be_offboarded_or_succeed(ana: User) -> None:
     owner = User.objects.get(email="owner@example.com")
     with pytest.raises(CannotOffboard, match="last owner"):
-        actions.offboard(owner, successor=None, by=BY)
+        offboardings.offboard(owner, plan=Plan(), by=BY)
     with pytest.raises(CannotOffboard, match="another, active person"):
-        actions.offboard(ana, successor=ana, by=BY)
+        offboardings.offboard(ana, plan=Plan(ana.email), by=BY)
     ana.refresh_from_db()
     assert ana.is_active
 
 
 def test_offboarding_is_not_done_before_every_live_gateway_confirms(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "ENFORCE_SECONDS", 0.2)
+    monkeypatch.setattr(offboardings, "ENFORCE_SECONDS", 0.2)
     now = datetime.now(UTC)
     silent = GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now, applied_epoch=0)
-    receipt = actions.offboard(ana, successor=None, by=BY)
-    assert not receipt.enforcement.is_complete
-    assert (receipt.enforcement.processes, receipt.enforcement.confirmed) == (1, 0)
+    done = offboardings.offboard(ana, plan=Plan(), by=BY)
+    assert done.state == "incomplete"
+    assert (done.enforcement["gateways"]["live"], done.enforcement["gateways"]["confirmed"]) == (1, 0)
     GatewayProcess.objects.filter(id=silent.id).update(applied_epoch=Epoch.objects.get().number)
-    assert actions.await_enforcement([]).is_complete
+    assert offboardings.follow(done.id).state == "enforced"
 
 
 def test_commands_name_what_is_wrong(ana: User) -> None:

@@ -1,0 +1,161 @@
+"""An offboarding in words: what the page, the printed receipt and the WebSocket say of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.offboardings import OPEN, Enforcement
+from governance.models import Offboarding
+from governance.offboarding import KEY, Item
+
+TONES = {
+    "scheduled": "info",
+    "enforcing": "info",
+    "enforced": "good",
+    "incomplete": "warn",
+    "failed": "bad",
+    "cancelled": "",
+}
+FATES = {
+    OPEN: "still running",
+    "ok": "had just ended",
+    "tool_error": "had just ended",
+    "not_sent": "stopped before it was sent",
+    "withheld": "answer withheld",
+    "failed": "cut",
+    "unknown": "cut; whether it took effect is not known",
+}
+ENDED_BY_ITSELF = ("ok", "tool_error")
+PLURALS = {
+    "agent key": "agent keys",
+    "personal token": "personal tokens",
+    "web session": "web sessions",
+    "second factor": "second factors",
+    "agent": "agents",
+    "team membership": "team memberships",
+    "role": "roles",
+    "admin rights": "admin rights",
+    "report": "reports",
+    "freeze": "freezes",
+    "successor in an offboarding": "other offboardings",
+    "person": "accounts",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Findings of one sort, with a heading and how many."""
+
+    title: str
+    explained: str
+    items: tuple[Item, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLine:
+    """An agent with the keys that end with it."""
+
+    item: Item
+    keys: tuple[Item, ...]
+    is_retired: bool
+
+
+GROUPS = (
+    ("Signing in", "Ends at once. Nothing of it works again.",
+     ("person", "web session", "second factor", "personal token")),
+    ("Teams, roles and rights", "She is taken out of all of them.", ("team membership", "role", "admin rights")),
+    ("Left for somebody to do", "This is not ended for her. Somebody has to decide.",
+     ("report", "successor in an offboarding", "freeze")),
+)  # fmt: skip
+
+
+def grouped(items: Iterable[Item]) -> list[Group]:
+    """All but the agents, which have a table of their own."""
+    held = list(items)
+    groups = (
+        Group(title, explained, tuple(item for kind in kinds for item in held if item.kind == kind))
+        for title, explained, kinds in GROUPS
+    )
+    return [group for group in groups if group.items]
+
+
+def agent_lines(items: Iterable[Item]) -> list[AgentLine]:
+    """An agent's keys follow it in the list of findings."""
+    lines: list[tuple[Item, list[Item]]] = []
+    for item in items:
+        if item.kind == "agent":
+            lines.append((item, []))
+        elif item.kind == KEY and lines:
+            lines[-1][1].append(item)
+    return [AgentLine(item, tuple(keys), item.action == "was retired before") for item, keys in lines]
+
+
+def counted(number: int, kind: str) -> str:
+    return f"{number:,} {kind if number == 1 else PLURALS.get(kind, kind)}"
+
+
+def consequence(items: Sequence[Item]) -> str:
+    """The one sentence before the button."""
+    found = Counter(item.kind for item in items)
+    keys = found.pop(KEY, 0)
+    agents = sum(bool(line.keys) for line in agent_lines(items))
+    parts = [f"{keys:,} {'key' if keys == 1 else 'keys'} of {counted(agents, 'agent')}"] if keys else []
+    parts += [counted(found[kind], kind) for kind in ("web session", "second factor", "personal token") if found[kind]]
+    ended = f"Ends {', '.join(['her sign-in', *parts])}."
+    return f"{ended} This cannot be undone: what is ended stays ended."
+
+
+def headline(offboarding: Offboarding) -> str:
+    """Enforced in 2 of 2 gateways, 84 ms, 3 calls cut."""
+    seen = Enforcement.from_json(offboarding.enforcement)
+    if offboarding.state in ("scheduled", "cancelled", "failed"):
+        return ""
+    if seen.epoch and not seen.gateways:
+        return f"Withdrawn. No gateway was running.{_calls(seen)}"
+    verb = "Enforced" if seen.is_confirmed else "Confirmed"
+    live = f"{seen.confirmed} of {len(seen.gateways)} {'gateway' if len(seen.gateways) == 1 else 'gateways'}"
+    return f"{verb} in {live}, {slowest(seen)} ms, {cut_count(seen)}"
+
+
+def slowest(seen: Enforcement) -> int:
+    """Until the last gateway that confirmed had done so."""
+    return max((gateway.milliseconds or 0 for gateway in seen.gateways), default=seen.milliseconds)
+
+
+def cut_count(seen: Enforcement) -> str:
+    cut = sum(call.fate not in (OPEN, *ENDED_BY_ITSELF) for call in seen.calls)
+    waiting = sum(call.fate == OPEN for call in seen.calls)
+    told = "1 call cut" if cut == 1 else f"{cut} calls cut"
+    return f"{told}, {waiting} still running" if waiting else told
+
+
+def _calls(seen: Enforcement) -> str:
+    return f" {cut_count(seen).capitalize()}." if seen.calls else ""
+
+
+def fates(seen: Enforcement) -> list[str]:
+    told = Counter(FATES.get(fate, fate) for fate in (call.fate for call in seen.calls))
+    return [f"{number} {words}" for words, number in told.items()]
+
+
+def live_message(offboarding: Offboarding) -> dict[str, Any]:
+    """What the page of a running offboarding is told; all of it is our own text."""
+    seen = Enforcement.from_json(offboarding.enforcement)
+    return {
+        "state": offboarding.state,
+        "label": offboarding.get_state_display(),
+        "tone": TONES[offboarding.state],
+        "headline": headline(offboarding),
+        "gateways": [{"name": g.name, "milliseconds": g.milliseconds} for g in seen.gateways],
+        "calls": fates(seen) or ["None was running."],
+        "done": offboarding.state != Offboarding.State.ENFORCING,
+    }
+
+
+def items_of(receipt: Mapping[str, Any]) -> list[Item]:
+    return [Item(**item) for item in receipt["items"]]
