@@ -1,6 +1,7 @@
 """What the gateway itself keeps in the database."""
 
 import uuid
+from datetime import timedelta
 
 from django.apps import AppConfig
 from django.db import connections, models
@@ -8,6 +9,8 @@ from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
 from governance.fence import triggers
+
+IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 
 
 class GatewayProcess(models.Model):

@@ -1,0 +1,157 @@
+"""Agents, their keys, and the roles that give them something."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from gateway.api.fields import Choice, Parameters, Row, Text
+from gateway.api.problems import FieldError, Problem, of_fields
+from gateway.api.resource import (
+    Act,
+    Changed,
+    Created,
+    Deleted,
+    Listed,
+    Retrieved,
+    Under,
+    act,
+    by_state,
+    refuse_changes,
+)
+from gateway.api.serializers import AgentRow, CredentialRow, IssuedKey, IssueKey, RoleRow, Transfer
+from governance.agent_keys import NotIssuable, issue_key, retire_agent, revoke_key
+from governance.agents import CannotTransfer, resume_agent, suspend_agent, transfer_agent
+from governance.models import Agent, AgentCredential, Role
+
+
+class AgentParameters(Parameters):
+    name = Text(required=False, max_length=63)
+    owner = Text(source="owner__email", required=False, max_length=254)
+    status = Choice(choices=Agent.Status.choices, required=False)
+    role = Text(source="roles__name", required=False, max_length=63)
+
+
+class Agents(Listed, Retrieved, Created, Changed):
+    """Agents are retired, never deleted: evidence names them."""
+
+    queryset = Agent.objects.select_related("owner").prefetch_related("roles")
+    serializer_class = AgentRow
+    parameters = AgentParameters
+    own = "owner"
+    fixed = ("name",)
+
+    def store(self, serializer: Row, act: Act) -> Any:
+        if serializer.instance is not None:
+            refuse_changes(serializer, ("owner",), "Hand it over by POST agents/{id}/transfer.")
+        return serializer.save()
+
+    @act("governance.change_agent")
+    def suspend(self, request: Request, pk: Any) -> Response:
+        """Every call is refused until it is resumed; its keys stay."""
+
+        def work(agent: Agent, act: Act, _: Mapping[str, Any]) -> None:
+            if not suspend_agent(agent, record=act.record):
+                raise Problem("conflict", f"{agent.name} is not live ({agent.status}).")
+
+        return self.on_row(work)
+
+    @act("governance.change_agent")
+    def resume(self, request: Request, pk: Any) -> Response:
+        """A suspended agent is live again."""
+
+        def work(agent: Agent, act: Act, _: Mapping[str, Any]) -> None:
+            if not resume_agent(agent, record=act.record):
+                raise Problem("conflict", f"{agent.name} is not suspended ({agent.status}).")
+
+        return self.on_row(work)
+
+    @act("governance.retire_agent")
+    def retire(self, request: Request, pk: Any) -> Response:
+        """Ends the agent and all its keys, for good."""
+
+        def work(agent: Agent, act: Act, _: Mapping[str, Any]) -> None:
+            if agent.status == Agent.Status.RETIRED:
+                raise Problem("conflict", f"{agent.name} is retired already.")
+            retire_agent(agent, by=act.by, record=act.record, now=act.now)
+
+        return self.on_row(work)
+
+    @act("governance.transfer_agent", takes=Transfer)
+    def transfer(self, request: Request, pk: Any) -> Response:
+        """Gives it another answerable owner. Its keys end unless the request says otherwise."""
+
+        def work(agent: Agent, act: Act, wish: Mapping[str, Any]) -> None:
+            ends_keys = not wish["keeps_keys"]
+            try:
+                transfer_agent(agent, to=wish["to"], ends_keys=ends_keys, by=act.by, record=act.record, now=act.now)
+            except CannotTransfer as reason:
+                raise Problem("conflict", str(reason)) from None
+
+        return self.on_row(work)
+
+
+class CredentialParameters(Parameters):
+    agent = Text(source="agent__name", required=False, max_length=63)
+    state = Choice(choices=("live", "expired", "revoked"), required=False)
+
+
+class Credentials(Listed, Retrieved):
+    """Agent keys. The key itself is shown once, in the answer that issues it, and kept nowhere."""
+
+    queryset = AgentCredential.objects.select_related("agent")
+    serializer_class = CredentialRow
+    parameters = CredentialParameters
+    order = ("-created_at", "id")
+    own = "agent__owner"
+
+    def narrowed(self, rows: QuerySet[Any], filters: Mapping[str, Any]) -> QuerySet[Any]:
+        return by_state(rows, dict(filters), now=datetime.now(UTC))
+
+    @act("governance.revoke_agentcredential")
+    def revoke(self, request: Request, **_: Any) -> Response:
+        """When this answers, no gateway can start a call with the key. It cannot be undone."""
+        return self.on_row(lambda row, act, _: revoke_key(row, by=act.by, record=act.record, now=act.now))
+
+
+class AgentCredentials(Credentials):
+    under = Under("agent_id", "agent", Agent.objects.select_related("owner"), own="owner")
+    permissions = {"create": "governance.issue_agentcredential"}
+
+    @extend_schema(request=IssueKey, responses={201: IssuedKey})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Issues a key. Others of the agent stay as they are."""
+
+        def work(act: Act) -> Response:
+            issued = self._issue(self.wish(IssueKey).get("expires_at"), act)
+            row = issued.credential
+            shown = {"agent": row.agent.name, "key": issued.key, "key_id": row.pk, "expires_at": row.expires_at}
+            location = f"{request.path}/{row.pk}"
+            return Response(IssuedKey(shown).data, status=201, headers={"Location": location})
+
+        return self.governed(work, shown_once=("key",))
+
+    def _issue(self, expires_at: datetime | None, act: Act) -> Any:
+        try:
+            return issue_key(self.above, by=act.by, record=act.record, now=act.now, expires_at=expires_at)
+        except NotIssuable as reason:
+            field = "expires_at" if expires_at and expires_at <= act.now else ""
+            raise of_fields([FieldError(field, "rule", str(reason))]) from None
+
+
+class RoleParameters(Parameters):
+    name = Text(required=False, max_length=63)
+    bundle = Text(source="bundles__name", required=False, max_length=63)
+    agent = Text(source="agents__name", required=False, max_length=63)
+
+
+class Roles(Listed, Retrieved, Created, Changed, Deleted):
+    """Who gets which bundles, and when."""
+
+    queryset = Role.objects.prefetch_related("bundles", "agents", "teams", "people")
+    serializer_class = RoleRow
+    parameters = RoleParameters

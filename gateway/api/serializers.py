@@ -1,0 +1,476 @@
+"""How governed rows look over the wire: fields named and rows referred to as in the manifest."""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db.models import Model
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
+
+from gateway.api.fields import Choice, Flag, Moment, Number, Reference, References, Row, Strict, Text
+from governance.destinations import SENT_ELSEWHERE, may_send
+from governance.manifest.schema import check_url
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Bundle,
+    BundleVersion,
+    Connector,
+    Freeze,
+    Organization,
+    PersonalToken,
+    Policy,
+    PolicyVersion,
+    Role,
+    Secret,
+    Team,
+    Tool,
+    ToolDefinition,
+    User,
+)
+from governance.models.base import NAME_PATTERN
+from governance.models.secrets import HEADER_NAME_PATTERN
+from governance.time_of_day import WEEKDAYS
+
+LONGEST_SECRET = 64 * 1024
+"""Characters."""
+
+
+class Name(serializers.RegexField):  # type: ignore[misc]
+    """Given once: evidence and addresses name rows by it."""
+
+    def __init__(self, **options: Any) -> None:
+        hint = "Use 1 to 63 of a-z, 0-9 and '-', starting with a letter or digit."
+        super().__init__(NAME_PATTERN.replace(r"\Z", "$"), **{"max_length": 63, "trim_whitespace": False, **options})
+        self.error_messages["invalid"] = hint
+
+    def to_internal_value(self, value: Any) -> str:
+        if not isinstance(value, str) or value.endswith("\n"):
+            self.fail("invalid")
+        return str(super().to_internal_value(value))
+
+
+@extend_schema_field({"type": "string", "format": "email", "maxLength": 254})
+class Email(Text):
+    default_error_messages = {"rule": "This is no e-mail address we could write to."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": 254, **options})
+
+    def to_internal_value(self, value: Any) -> str:
+        address = super().to_internal_value(value).lower()
+        try:
+            validate_email(address)
+        except ValidationError:
+            self.fail("rule")
+        return address
+
+
+def _is_taken(model: Any, name: str, *, besides: Any, column: str = "name") -> bool:
+    rows = model.objects.filter(**{f"{column}__iexact": name})
+    return bool((rows.exclude(pk=besides.pk) if besides else rows).exists())
+
+
+class NamedRow(Row):
+    """A row whose `name` is unique."""
+
+    def validate_name(self, name: str) -> str:
+        if _is_taken(self.Meta.model, name, besides=self.instance):
+            raise serializers.ValidationError(f"The name '{name}' is taken.", "unique")
+        return name
+
+
+class PersonRow(Row):
+    email = Email(help_text="Only an owner may change it later.")
+    active = Flag(source="is_active", required=False, help_text="Off means nothing of hers works, on every path.")
+    staff = Flag(source="is_staff", required=False, help_text="May enter the admin. Owners only.")
+    owner = Flag(source="is_superuser", required=False, help_text="May do everything. Owners only.")
+    duties = serializers.ListField(
+        child=Choice(choices=User.Duty.choices), required=False, max_length=len(User.Duty), help_text="Owners only."
+    )
+    manager = Reference(User, by="email", required=False, allow_null=True)
+    teams = References(Team, required=False)
+
+    class Meta:
+        model = User
+        fields = (
+            "id", "email", "name", "active", "staff", "owner", "duties", "manager", "teams", "created_at", "last_login",
+        )  # fmt: skip
+        read_only_fields = ("id", "created_at", "last_login")
+
+    def validate_email(self, email: str) -> str:
+        if _is_taken(User, email, besides=self.instance, column="email"):
+            raise serializers.ValidationError(f"There is a person with the address {email}.", "unique")
+        return email
+
+    def validate_manager(self, manager: User | None) -> User | None:
+        if manager is not None and self.instance is not None and manager.pk == self.instance.pk:
+            raise serializers.ValidationError("Nobody is her own manager.", "rule")
+        return manager
+
+    def validate_duties(self, duties: list[str]) -> list[str]:
+        return sorted(set(duties))
+
+
+class TeamRow(NamedRow):
+    name = Name()
+    parent = Reference(Team, required=False, allow_null=True)
+    policies = References(Policy, required=False)
+
+    class Meta:
+        model = Team
+        fields = ("id", "name", "title", "parent", "policies")
+        read_only_fields = ("id",)
+
+    def validate_parent(self, parent: Team | None) -> Team | None:
+        above = parent
+        while above is not None and self.instance is not None:
+            if above.pk == self.instance.pk:
+                raise serializers.ValidationError("A team cannot stand below itself.", "rule")
+            above = above.parent
+        return parent
+
+
+class AgentRow(NamedRow):
+    name = Name()
+    purpose = Text(required=False, allow_blank=True, max_length=2000)
+    owner = Reference(User, by="email", among={"is_active": True}, help_text="Later changed by `transfer`.")
+    roles = References(Role, read_only=True, help_text="Given in the roles.")
+
+    class Meta:
+        model = Agent
+        fields = ("id", "name", "title", "purpose", "owner", "status", "roles", "created_at")
+        read_only_fields = ("id", "status", "created_at")
+
+
+class CredentialRow(Row):
+    agent = Reference(Agent, read_only=True)
+
+    class Meta:
+        model = AgentCredential
+        fields = (
+            "id", "agent", "hint", "created_at", "created_by", "not_before", "expires_at", "revoked_at", "revoked_by",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class IssueKey(Strict):
+    expires_at = Moment(required=False, allow_null=True, help_text="Without it the key does not expire.")
+
+
+class IssuedKey(Strict):
+    agent = Text()
+    key = Text(allow_null=True, help_text="Shown only now; null when a repeated request gets its first answer again.")
+    key_id = serializers.UUIDField()
+    expires_at = Moment(allow_null=True)
+
+
+class Transfer(Strict):
+    to = Reference(User, by="email", among={"is_active": True})
+    keeps_keys = Flag(required=False, default=False, help_text="The former owner may know them: normally they end.")
+
+
+class Window(Strict):
+    """A weekly window in the organization's time zone; without days, every day. It may pass midnight."""
+
+    days = serializers.ListField(child=Choice(choices=WEEKDAYS), required=False, max_length=len(WEEKDAYS))
+
+    def get_fields(self) -> dict[str, Any]:
+        clock = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+        return {**super().get_fields(), **{name: _clock(clock) for name in ("from", "to")}}
+
+    def to_representation(self, window: dict[str, Any]) -> dict[str, Any] | None:
+        return window or None
+
+    def validate(self, window: dict[str, Any]) -> dict[str, Any]:
+        if window["from"] == window["to"]:
+            raise serializers.ValidationError("The schedule would end when it begins.", "rule")
+        days = [day for day in WEEKDAYS if day in window.get("days", ())]
+        return {**({"days": days} if days else {}), "from": window["from"], "to": window["to"]}
+
+
+def _clock(pattern: str) -> serializers.RegexField:
+    return serializers.RegexField(pattern, max_length=5, trim_whitespace=False, help_text="HH:MM")
+
+
+class RoleRow(NamedRow):
+    name = Name()
+    bundles = References(Bundle, required=False)
+    agents = References(Agent, required=False)
+    teams = References(Team, required=False)
+    people = References(User, by="email", required=False)
+    schedule = Window(required=False, allow_null=True)
+
+    class Meta:
+        model = Role
+        fields = ("id", "name", "title", "bundles", "agents", "teams", "people", "starts_at", "ends_at", "schedule")
+        read_only_fields = ("id",)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        if "schedule" in values:
+            values["schedule"] = values["schedule"] or {}
+        return values
+
+
+class SecretRow(NamedRow):
+    name = Name()
+    header = serializers.RegexField(
+        HEADER_NAME_PATTERN.replace("(?i)", "").replace(r"\Z", "$").replace("a-z0-9!", "A-Za-z0-9!"),
+        source="header_name", required=False, allow_blank=True, max_length=64, trim_whitespace=False,
+        help_text="For kind `header`, and only for it.",
+    )  # fmt: skip
+    value = Text(
+        write_only=True, required=False, max_length=LONGEST_SECRET,
+        help_text="Write-only. A later change of it takes the scope secrets:replace.",
+    )  # fmt: skip
+    value_set_at = serializers.SerializerMethodField(help_text="Null while it has no value.")
+    connectors = References(Connector, read_only=True)
+
+    class Meta:
+        model = Secret
+        fields = ("id", "name", "kind", "header", "description", "value", "value_set_at", "connectors")
+        read_only_fields = ("id",)
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_value_set_at(self, secret: Any) -> Any:
+        return next((version.created_at for version in secret.live_versions), None)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        kind = values.get("kind", self.instance.kind if self.instance else Secret.Kind.BEARER)
+        header = values.get("header_name", self.instance.header_name if self.instance else "")
+        if (kind == Secret.Kind.HEADER) != bool(header):
+            message = "Name the header for the kind 'header', and only for it."
+            raise serializers.ValidationError({"header": ErrorDetail(message, "rule")})
+        has_value = self.instance is not None and self.get_value_set_at(self.instance)
+        if has_value and kind != self.instance.kind and "value" not in values:
+            message = "A secret of another kind needs a new value."
+            raise serializers.ValidationError({"value": ErrorDetail(message, "rule")})
+        return values
+
+
+class SecretValue(Strict):
+    value = Text(write_only=True, max_length=LONGEST_SECRET)
+
+
+class ConnectorRow(NamedRow):
+    name = Name()
+    urls = serializers.ListField(
+        child=Text(max_length=2000), min_length=1, max_length=50,
+        help_text="One address, or several replicas of the same system.",
+    )  # fmt: skip
+    secret = Reference(Secret, required=False, allow_null=True)
+    timeout_seconds = Number(required=False, min_value=0.1, max_value=600)
+    enabled = Flag(source="is_enabled", required=False)
+
+    class Meta:
+        model = Connector
+        fields = (
+            "id", "name", "title", "kind", "urls", "secret", "new_tools", "timeout_seconds", "enabled", "last_error",
+            "last_seen_at", "protocol_version",
+        )  # fmt: skip
+        read_only_fields = ("id", "kind", "last_error", "last_seen_at", "protocol_version")
+
+    def validate_urls(self, urls: list[str]) -> list[str]:
+        for url in urls:
+            try:
+                check_url(url)
+            except ValueError as reason:
+                raise serializers.ValidationError(f"Write full addresses: {reason}.", "rule") from None
+        return urls
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        secret = values.get("secret", self.instance.secret if self.instance else None)
+        urls = values.get("urls", self.instance.urls if self.instance else [])
+        if secret is not None and not may_send(secret, urls, person=self.context["request"].user):
+            raise serializers.ValidationError({"urls": ErrorDetail(SENT_ELSEWHERE, "forbidden")})
+        return values
+
+
+class ToolRow(Row):
+    connector = Reference(Connector, read_only=True)
+    read_only = Flag(source="is_read_only", required=False)
+    data_classes = serializers.ListField(
+        child=Name(), required=False, max_length=50, help_text="What kind of data it touches; rules can test these."
+    )
+
+    class Meta:
+        model = Tool
+        fields = (
+            "id", "connector", "name", "risk", "read_only", "data_classes", "quarantined_at", "quarantine_reason",
+        )  # fmt: skip
+        read_only_fields = ("id", "name", "quarantined_at", "quarantine_reason")
+
+
+class Reason(Strict):
+    reason = Text(required=False, default="", allow_blank=True, max_length=300)
+
+
+class DefinitionRow(Row):
+    tool_id = serializers.UUIDField(read_only=True)
+    connector = serializers.CharField(source="tool.connector.name", read_only=True)
+    tool = serializers.CharField(source="tool.name", read_only=True)
+
+    class Meta:
+        model: type[Model] = ToolDefinition
+        fields: tuple[str, ...] = ("id", "tool_id", "connector", "tool", "status", "digest", "seen_at", "decided_by")
+        read_only_fields: tuple[str, ...] = fields
+
+
+class BundleRow(NamedRow):
+    name = Name()
+    published = serializers.SerializerMethodField(help_text="Number of the version in force; null when there is none.")
+
+    class Meta:
+        model: type[Model] = Bundle
+        fields: tuple[str, ...] = ("id", "name", "title", "published")
+        read_only_fields: tuple[str, ...] = ("id",)
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_published(self, row: Any) -> int | None:
+        return next((version.number for version in row.in_force), None)
+
+
+class PolicyRow(BundleRow):
+    class Meta(BundleRow.Meta):
+        model = Policy
+
+
+class ToolsOfConnector(Strict):
+    connector = Name()
+    allow = serializers.ListField(child=Text(max_length=200), required=False, max_length=500, help_text="Globs.")
+    deny = serializers.ListField(child=Text(max_length=200), required=False, max_length=500, help_text="Globs.")
+
+
+class BundleContent(Strict):
+    """What a version gives, as a manifest writes it."""
+
+    inherits = serializers.ListField(child=Name(), required=False, max_length=50)
+    tools = ToolsOfConnector(many=True, required=False, max_length=200)
+    names = Choice(choices=("plain", "prefixed"), required=False)
+    policies = serializers.ListField(child=Name(), required=False, max_length=200)
+    recording = Choice(choices=BundleVersion.Recording.choices, required=False)
+
+
+class ApproversOfRule(Strict):
+    team = Name()
+    count = serializers.IntegerField(min_value=1, max_value=20, required=False)
+
+
+class RuleContent(Strict):
+    effect = Choice(choices=("permit", "ask", "deny", "mask", "flag"))
+    tools = serializers.ListField(child=Text(max_length=200), required=False, min_length=1, max_length=500)
+    on = Choice(choices=("arguments", "result"), required=False)
+    when = Text(required=False, allow_blank=True, max_length=4096, help_text="A CEL expression; empty means always.")
+    findings = serializers.ListField(
+        child=Choice(choices=("injection", "personal_data", "secret")), required=False, max_length=3
+    )
+    approvers = ApproversOfRule(required=False)
+    reason = Text(required=False, allow_blank=True, max_length=500)
+
+
+class PolicyContent(Strict):
+    rules = RuleContent(many=True, max_length=500)
+
+
+class BundleVersionRow(Row):
+    bundle = Reference(Bundle, read_only=True)
+    inherits = References(Bundle, source="parents", read_only=True)
+    policies = References(Policy, read_only=True)
+    tools = serializers.SerializerMethodField()
+    names = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = BundleVersion
+        fields = (
+            "id", "bundle", "number", "state", "inherits", "tools", "names", "policies", "recording", "created_at",
+            "created_by",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(ToolsOfConnector(many=True))
+    def get_tools(self, version: BundleVersion) -> list[dict[str, Any]]:
+        return [
+            {"connector": tool.connector.name, "allow": tool.allow, "deny": tool.deny} for tool in version.tools.all()
+        ]
+
+
+class PolicyVersionRow(Row):
+    policy = Reference(Policy, read_only=True)
+    rules = serializers.SerializerMethodField(help_text="In order; members at their default are left out.")
+
+    class Meta:
+        model = PolicyVersion
+        fields = ("id", "policy", "number", "state", "rules", "created_at", "created_by")
+        read_only_fields = fields
+
+    @extend_schema_field(RuleContent(many=True))
+    def get_rules(self, version: PolicyVersion) -> list[dict[str, Any]]:
+        return [rule.manifest_entry() for rule in version.rules.all()]
+
+
+class FreezeRow(Row):
+    agent = Reference(Agent, read_only=True, allow_null=True)
+    connector = Reference(Connector, read_only=True, allow_null=True)
+    tool = serializers.SerializerMethodField(help_text="connector/tool")
+
+    class Meta:
+        model = Freeze
+        fields = (
+            "id", "agent", "connector", "tool", "reason", "created_at", "created_by", "ends_at", "lifted_at",
+            "lifted_by",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_tool(self, freeze: Freeze) -> str | None:
+        return str(freeze.tool) if freeze.tool else None
+
+
+class FreezeWish(Strict):
+    """Exactly one of the four."""
+
+    everything = Flag(required=False, default=False)
+    agent = Name(required=False)
+    connector = Name(required=False)
+    tool = Text(required=False, max_length=200, help_text="connector/tool")
+    reason = Text(required=False, default="", allow_blank=True, max_length=500)
+    ends_at = Moment(required=False, allow_null=True, default=None, help_text="Without it until it is lifted.")
+
+    def validate(self, wish: dict[str, Any]) -> dict[str, Any]:
+        if len([name for name in ("everything", "agent", "connector", "tool") if wish.get(name)]) != 1:
+            raise serializers.ValidationError("Choose exactly one: everything, agent, connector or tool.", "rule")
+        return wish
+
+
+class OrganizationRow(Row):
+    timezone = Text(required=False, max_length=64, help_text="As in America/New_York.")
+    policies = References(Policy, required=False)
+
+    class Meta:
+        model = Organization
+        fields = ("name", "timezone", "policies")
+
+    def validate_timezone(self, name: str) -> str:
+        if name not in available_timezones():
+            raise serializers.ValidationError("There is no such time zone; write one as in America/New_York.", "rule")
+        return name
+
+
+class TokenRow(Row):
+    person = Reference(User, by="email", read_only=True)
+
+    class Meta:
+        model = PersonalToken
+        fields = (
+            "id", "person", "name", "hint", "scopes", "created_at", "created_by", "expires_at", "last_used_at",
+            "revoked_at", "revoked_by",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class OneTimeLogin(Strict):
+    person = Email()
+    url = serializers.URLField(allow_null=True, help_text="Shown only now, and good for one sign-in within 24 hours.")
