@@ -26,6 +26,7 @@ ROGUE_BOT = "rogue-bot"
 """Mallory's; live, with a valid key, without any role."""
 
 PEOPLE = (ANA, LEE, NOOR, OMAR, MALLORY)
+DUTIES = {NOOR: ["it-admin"]}
 REFUND_LIMIT = "big-refunds-are-refused"
 
 
@@ -43,7 +44,10 @@ def organisation(
     owners = {TRIAGE_BOT: ANA, NIGHT_BOT: ANA, RETIRED_BOT: LEE, HANDOVER_BOT: OMAR}
     holders = [{"name": agent, "owner": owner, "roles": ["support-agent"]} for agent, owner in owners.items()]
     return {
-        "people": [{"email": email, "name": email.partition("@")[0].title()} for email in PEOPLE],
+        "people": [
+            {"email": email, "name": email.partition("@")[0].title(), "duties": DUTIES.get(email, [])}
+            for email in PEOPLE
+        ],
         "secrets": [
             {"name": f"{name}-token", "kind": "bearer", "value_from": {"env": variable}}
             for name, variable in secrets.items()

@@ -1,4 +1,4 @@
-"""The page behind a one-time link, and where an owner makes one.
+"""The page behind a one-time link, and where IT makes one.
 
 Opening it only shows a button: mail scanners and chat previews that open links use nothing up.
 """
@@ -17,13 +17,16 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
 from gateway.console.base import person_of
+from gateway.console.step_up import needs_fresh_login
 from gateway.one_time_links import one_time_login_url, person_of_link
 from gateway.recorder import recorder
+from governance.duties import may_sign_in_as
 from governance.facts import Fact
 from governance.fence.actor import governed_change
 from governance.models import User
 
 BACKEND = "governance.duties.DutyBackend"
+INVITE = "governance.invite_user"
 
 
 @sensitive_variables()
@@ -48,18 +51,21 @@ def _use_up(user: User) -> bool:
 
 
 def _first_page(user: User) -> str:
-    if not user.is_staff:
-        return "me"
-    return "admin:index" if user.has_usable_password() else "admin:password_change"
+    if not user.has_usable_password():
+        return "account_set_password"
+    return "admin:index" if user.is_staff else "me"
 
 
 @never_cache
+@login_required
 @require_http_methods(["GET", "POST"])
 def make_one_time_login(request: HttpRequest, person_id: Any) -> HttpResponse:
-    """An owner makes a link for somebody; nobody else may, because the link is as good as the person."""
-    if not request.user.is_superuser:
-        raise PermissionDenied
+    """A link is as good as its person, so nobody makes one for somebody who may do more than she may herself."""
     person = get_object_or_404(User, pk=person_id, is_active=True)
+    if not (request.user.has_perm(INVITE) and may_sign_in_as(request.user, person)):
+        raise PermissionDenied
+    if again := needs_fresh_login(request, INVITE):
+        return again
     context = {**admin.site.each_context(request), "title": f"One-time login for {person.email}", "person": person}
     if request.method == "POST":
         with governed_change(by=person_of(request)):
@@ -67,10 +73,3 @@ def make_one_time_login(request: HttpRequest, person_id: Any) -> HttpResponse:
             record(Fact("person.one_time_login_made", f"person:{person.email}"))
         context["url"] = one_time_login_url(person)
     return render(request, "admin/make_one_time_login.html", context)
-
-
-@never_cache
-@login_required
-def me(request: HttpRequest) -> HttpResponse:
-    """A person's own page."""
-    return render(request, "console/me.html", {"agents": request.user.agents.all()})  # type: ignore[union-attr]

@@ -8,8 +8,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 
+from governance.duties import who_may
 from governance.fence.actor import operating_system_user
 from governance.models import User
+
+NOT_ALLOWED = 3
+"""Exit code, whether a rule of the manifest or a person's lack of rights refused."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -20,8 +24,19 @@ def add_actor(parser: CommandParser) -> None:
     parser.add_argument("--actor", metavar="EMAIL", help="the person who answers for this command")
 
 
-def actor_of(email: str | None) -> str:
-    """As evidence names it. Raises CommandError for somebody unknown or inactive."""
+def actor_of(email: str | None, *, permission: str) -> str:
+    """As evidence names it. Raises CommandError for somebody unknown or inactive, or who may not do this."""
+    actor = answering(email)
+    if email and not found(User, email__iexact=email).has_perm(permission):
+        raise CommandError(f"{email} may not do this: it takes {who_may(permission)}.", returncode=NOT_ALLOWED)
+    return actor
+
+
+def answering(email: str | None) -> str:
+    """The same for what is somebody's own and takes no permission.
+
+    Without a person the operating-system user acts, who holds the keys of the installation anyway.
+    """
     if not email:
         return f"command:{operating_system_user()}"
     person = found(User, email__iexact=email)

@@ -196,12 +196,20 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(upstreams: Upstreams) -> N
 
 def test_who_did_it_is_in_the_evidence(demo: Upstreams, file: Any) -> None:
     assert '"actor":"command:' in evidence()
+    User.objects.filter(email="ira@example.com").update(is_superuser=True)
     run("apply", file("teams: [{name: night, title: Night shift}]"), "--actor", "IRA@example.com")
     told = [json.loads(line) for line in evidence().splitlines() if '"team.created"' in line]
     created = next(event for event in told if event["details"]["subject"] == "team:night")
     assert created["actor"] == "person:ira@example.com"
     assert (created["details"]["before"], created["details"]["after"]["title"]) == (None, "Night shift")
     assert TOKEN not in evidence()
+
+
+def test_only_an_owner_applies(demo: Upstreams) -> None:
+    assert failure("apply", str(DEMO), "--actor", "ira@example.com") == (
+        3,
+        "ira@example.com may not do this: it takes an owner.",
+    )
 
 
 def test_somebody_inactive_cannot_answer_for_it(demo: Upstreams, file: Any) -> None:

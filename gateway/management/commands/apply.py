@@ -16,6 +16,9 @@ BAD_FILE = 2
 REFUSED = 3
 
 
+PERMISSION = "governance.apply_manifest"
+
+
 class Command(BaseCommand):
     help = "Makes the installation what the manifest says. Exit 0 done or nothing to do, 2 bad file, 3 refused."
 
@@ -29,7 +32,7 @@ class Command(BaseCommand):
         add_actor(parser)
 
     def handle(self, *, files: list[str], as_json: bool, actor: str | None, **options: Any) -> None:
-        by = actor_of(actor)
+        by = actor_of(actor, permission=PERMISSION)
         try:
             wish = read_wish([_source(file) for file in files])
             plan, applied = _carry_out(wish, by=by, dry_run=options["dry_run"], prune=options["prune"])

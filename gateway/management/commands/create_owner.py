@@ -8,6 +8,8 @@ from gateway import actions
 from gateway.management.options import actor_of, add_actor
 from gateway.one_time_links import one_time_login_url
 
+PERMISSION = "governance.make_owner"
+
 
 class Command(BaseCommand):
     help = "Makes a person an owner of this installation and prints a one-time login link."
@@ -21,5 +23,5 @@ class Command(BaseCommand):
             validate_email(email)
         except ValidationError as error:
             raise CommandError(f"'{email}' is no e-mail address.") from error
-        owner = actions.make_owner(email, by=actor_of(actor))
+        owner = actions.make_owner(email, by=actor_of(actor, permission=PERMISSION))
         self.stdout.write(f"{owner.email} is an owner. One-time login (24 h): {one_time_login_url(owner)}")

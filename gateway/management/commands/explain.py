@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.explain import Explanation, NotExplainable, explain
+from gateway.explain import OUTCOMES, Considered, Explanation, NotExplainable, explain
 from governance import canonical
 
 
@@ -51,11 +51,13 @@ def _told(found: Explanation) -> str:
     for path in found.paths:
         roles = ", ".join(path.roles) or "none in its time"
         lines.append(f"  through bundle {path.bundle}, role {roles}: {path.effect} ({path.code})")
-        lines += [_rule(rule) for rule in path.rules] or ["    no rule took part"]
+        lines += [_rule(rule) for rule in path.considered] or ["    no rule binds it there"]
+    if found.remedies:
+        lines += ["what would change it:", *(f"  {remedy.text}" for remedy in found.remedies)]
     return "\n".join(lines)
 
 
-def _rule(rule: dict[str, Any]) -> str:
-    why = f": {rule['reason']}" if rule["reason"] else ""
-    name = f"{rule['policy']} v{rule['version']} rule {rule['rule']}"
-    return f"    {rule['effect']} by {name} from {rule['from']}, {rule['condition']}{why}"
+def _rule(rule: Considered) -> str:
+    why = f": {rule.reason}" if rule.reason else ""
+    name = f"{rule.policy} v{rule.version} rule {rule.position}"
+    return f"    {rule.effect} by {name} from {rule.origin}, {OUTCOMES[rule.outcome]}{why}"

@@ -6,6 +6,8 @@ from gateway import actions
 from gateway.management.options import actor_of, add_actor, duration
 from governance.freezes import FreezeTarget, NoSuchTarget
 
+PERMISSION = "governance.add_freeze"
+
 
 class Command(BaseCommand):
     help = "Stops an agent, a connector, a tool or everything at once, until lifted or for a time."
@@ -20,7 +22,7 @@ class Command(BaseCommand):
         target = target_of(options)
         ends_in = duration(lasting) if lasting else None
         try:
-            row = actions.freeze(target, by=actor_of(actor), lasting=ends_in, reason=reason)
+            row = actions.freeze(target, by=actor_of(actor, permission=PERMISSION), lasting=ends_in, reason=reason)
         except NoSuchTarget as error:
             raise CommandError(str(error)) from error
         until = row.ends_at.isoformat() if row.ends_at else "it is lifted (unfreeze)"

@@ -1,34 +1,66 @@
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor, duration, found
-from governance.agent_keys import NotIssuable
-from governance.models import Agent
+from gateway.management.options import actor_of, add_actor, answering, duration, found
+from governance import agent_keys, personal_tokens
+from governance.models import Agent, User
+from governance.personal_tokens import DEFAULT_LIFETIME, SCOPES
+
+PERMISSION = "governance.issue_agentcredential"
+TOKENS_OF_OTHERS = "governance.make_owner"
+"""A token is as good as its person within its scopes; who acts for somebody else could do everything as her."""
 
 
 class Command(BaseCommand):
-    help = "Issues a new key for an agent and shows it once."
+    help = "Issues a new key for an agent, or a personal token for the REST API, and shows it once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("agent", help="the agent's name")
-        parser.add_argument("--expires", metavar="DURATION", help="e.g. 30d; without it the key does not expire")
+        whose = parser.add_mutually_exclusive_group(required=True)
+        whose.add_argument("agent", nargs="?", help="the agent's name")
+        whose.add_argument("--person", metavar="EMAIL", help="make a personal token for her instead")
+        parser.add_argument("--scope", nargs="+", default=[], metavar="SCOPE", help=f"of a token: {', '.join(SCOPES)}")
+        parser.add_argument("--name", default="command line", help="of a token: what it is for")
+        parser.add_argument("--expires", metavar="DURATION", help="e.g. 30d; else a key never, a token after 90 days")
         parser.add_argument("--json", action="store_true", dest="as_json")
         add_actor(parser)
 
-    def handle(self, *, agent: str, expires: str | None, as_json: bool, actor: str | None, **_: Any) -> None:
+    def handle(self, *, agent: str | None, person: str | None, expires: str | None, **options: Any) -> None:
         lasting = duration(expires) if expires else None
         try:
-            issued = actions.issue_key(found(Agent, name=agent), by=actor_of(actor), expires_in=lasting)
-        except NotIssuable as error:
+            shown = self._token(person, lasting, options) if person else self._key(agent or "", lasting, options)
+        except (agent_keys.NotIssuable, personal_tokens.NotIssuable) as error:
             raise CommandError(str(error)) from error
-        credential = issued.credential
-        ends = credential.expires_at.isoformat() if credential.expires_at else None
-        if as_json:
-            shown = {"agent": agent, "key": issued.key, "key_id": str(credential.id), "expires_at": ends}
+        if options["as_json"]:
             self.stdout.write(json.dumps(shown))
             return
-        self.stdout.write(f"Key of {agent} (shown only now): {issued.key}")
-        self.stdout.write(f"Key id for revoke_key: {credential.id}; expires: {ends or 'never'}")
+        whose, kind = next(iter(shown.values())), "Token" if person else "Key"
+        self.stdout.write(f"{kind} of {whose} (shown only now): {shown.get('key') or shown.get('token')}")
+        self.stdout.write(f"{kind} id for revoke_key: {shown['key_id']}; expires: {shown['expires_at'] or 'never'}")
+
+    def _key(self, name: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
+        by = actor_of(options["actor"], permission=PERMISSION)
+        issued = actions.issue_key(found(Agent, name=name), by=by, expires_in=lasting)
+        row = issued.credential
+        ends = row.expires_at.isoformat() if row.expires_at else None
+        return {"agent": name, "key": issued.key, "key_id": str(row.id), "expires_at": ends}
+
+    def _token(self, email: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
+        person = found(User, email__iexact=email)
+        is_own = str(options["actor"] or "").lower() == person.email
+        by = answering(options["actor"]) if is_own else actor_of(options["actor"], permission=TOKENS_OF_OTHERS)
+        issued = actions.issue_token(
+            person, name=options["name"], scopes=options["scope"], by=by, lifetime=lasting or DEFAULT_LIFETIME
+        )
+        row = issued.row
+        ends = row.expires_at.isoformat() if row.expires_at else None
+        return {
+            "person": person.email,
+            "token": issued.token,
+            "key_id": str(row.id),
+            "scopes": row.scopes,
+            "expires_at": ends,
+        }

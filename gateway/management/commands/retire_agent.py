@@ -6,6 +6,8 @@ from gateway import actions
 from gateway.management.options import actor_of, add_actor, found
 from governance.models import Agent
 
+PERMISSION = "governance.retire_agent"
+
 
 class Command(BaseCommand):
     help = "Ends an agent for good, with all its keys."
@@ -15,5 +17,6 @@ class Command(BaseCommand):
         add_actor(parser)
 
     def handle(self, *, agent: str, actor: str | None, **_: Any) -> None:
-        keys = actions.retire_agent(found(Agent, name=agent), by=actor_of(actor))
+        by = actor_of(actor, permission=PERMISSION)
+        keys = actions.retire_agent(found(Agent, name=agent), by=by)
         self.stdout.write(f"Agent {agent} is retired; {keys} key(s) revoked.")

@@ -5,6 +5,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from gateway import actions
 from gateway.management.options import actor_of, add_actor
 
+PERMISSION = "governance.rewrap_secret"
+
 
 class Command(BaseCommand):
     help = "Brings everything in the vault under the current key-encryption key, while the gateway serves."
@@ -14,5 +16,5 @@ class Command(BaseCommand):
         add_actor(parser)
 
     def handle(self, *, actor: str | None, **_: Any) -> None:
-        count = actions.rewrap_vault(by=actor_of(actor))
+        count = actions.rewrap_vault(by=actor_of(actor, permission=PERMISSION))
         self.stdout.write(f"{count} sealed value(s) rewrapped." if count else "Everything is under the current key.")

@@ -7,6 +7,8 @@ from gateway.management.commands.freeze import add_target, target_of
 from gateway.management.options import actor_of, add_actor
 from governance.freezes import NoSuchTarget
 
+PERMISSION = "governance.change_freeze"
+
 
 class Command(BaseCommand):
     help = "Lifts the freezes of exactly this target."
@@ -18,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *, actor: str | None, **options: Any) -> None:
         target = target_of(options)
         try:
-            lifted = actions.unfreeze(target, by=actor_of(actor))
+            lifted = actions.unfreeze(target, by=actor_of(actor, permission=PERMISSION))
         except NoSuchTarget as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Lifted {lifted} freeze(s) of {target}." if lifted else f"No freeze of {target} was set.")

@@ -1,0 +1,51 @@
+"""Everything django-allauth may serve, named one by one: no sign-up, no e-mail addresses to manage."""
+
+from allauth.account import views as account
+from allauth.mfa.base import views as second_factor
+from allauth.mfa.recovery_codes import views as recovery_codes
+from allauth.mfa.totp import views as totp
+from allauth.mfa.webauthn import views as passkeys
+from django.urls import path
+
+from gateway.console.accounts.second_factor import passkeys_work
+from gateway.console.accounts.sessions import SessionList, end_session
+from gateway.console.accounts.views import first_password, forgot_password, link_too_old
+
+PASSKEYS = {"passkeys_work": passkeys_work}
+
+urlpatterns = [
+    path("login/", account.LoginView.as_view(extra_context=PASSKEYS), name="account_login"),
+    path("logout/", account.logout, name="account_logout"),
+    path("inactive/", account.account_inactive, name="account_inactive"),
+    path("again/", account.reauthenticate, name="account_reauthenticate"),
+    path("again/by-code/", second_factor.reauthenticate, name="mfa_reauthenticate"),
+    path("again/by-passkey/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("again/link-too-old/", link_too_old, name="account_link_too_old"),
+    path("password/", account.password_change, name="account_change_password"),
+    path("password/first/", first_password, name="account_set_password"),
+    path("password/forgotten/", forgot_password, name="account_reset_password"),
+    path("password/forgotten/sent/", account.password_reset_done, name="account_reset_password_done"),
+    path(
+        "password/forgotten/<str:uidb36>/<str:key>/",
+        account.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "password/forgotten/done/",
+        account.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
+    path("second-factor/", second_factor.IndexView.as_view(extra_context=PASSKEYS), name="mfa_index"),
+    path("second-factor/check/", second_factor.authenticate, name="mfa_authenticate"),
+    path("second-factor/app/add/", totp.activate_totp, name="mfa_activate_totp"),
+    path("second-factor/app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("second-factor/codes/", recovery_codes.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path("second-factor/codes/new/", recovery_codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("second-factor/passkeys/", passkeys.list_webauthn, name="mfa_list_webauthn"),
+    path("second-factor/passkeys/add/", passkeys.add_webauthn, name="mfa_add_webauthn"),
+    path("second-factor/passkeys/<int:pk>/rename/", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
+    path("second-factor/passkeys/<int:pk>/remove/", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
+    path("passkey/", passkeys.login_webauthn, name="mfa_login_webauthn"),
+    path("sessions/", SessionList.as_view(), name="usersessions_list"),
+    path("sessions/<int:session_id>/end/", end_session, name="end_session"),
+]
