@@ -17,15 +17,16 @@ from governance.vault import auth_headers, keyring
 BY = "system:discovery"
 
 
-def rediscover() -> dict[str, Catalogue]:
+def rediscover(*, only: str = "", by: str = BY) -> dict[str, Catalogue]:
     """Connector name -> what it answered. Nothing is open in the database while upstreams are asked."""
-    connectors = [each for each in build_snapshot().connectors.values() if each.is_enabled and not each.secret_missing]
+    known = build_snapshot().connectors.values()
+    connectors = [each for each in known if each.is_enabled and not each.secret_missing and only in ("", each.name)]
     catalogues = discover(Question(upstream_spec(each), partial(_open_auth, each)) for each in connectors)
 
     def work(record: Recorder, now: datetime) -> None:
-        take_in(catalogues, by=BY, record=record, now=now)
+        take_in(catalogues, by=by, record=record, now=now)
 
-    act(work, by=BY)
+    act(work, by=by)
     return catalogues
 
 

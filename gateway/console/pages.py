@@ -25,9 +25,9 @@ class ConsolePage(TemplateView):
     title: ClassVar[str] = ""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not admin.site.has_permission(request):
+        if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        if not request.user.has_perm(self.permission):
+        if not (admin.site.has_permission(request) and request.user.has_perm(self.permission)):
             raise PermissionDenied
         return needs_fresh_login(request, self.permission) or super().dispatch(request, *args, **kwargs)
 

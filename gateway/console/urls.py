@@ -2,7 +2,10 @@
 
 from django.urls import include, path
 
+from gateway.console.search import search
+
 urlpatterns = [
+    path("search/", search, name="search"),
     path("", include("gateway.console.home.urls")),
     path("", include("gateway.console.offboarding.urls")),
     path("", include("gateway.console.connecting.urls")),

@@ -17,13 +17,17 @@ document.addEventListener("click", async (event) => {
     setTimeout(() => { button.textContent = label; }, 2000);
 });
 
-// gatehouse.live("/ws/…", message => …): `message` is parsed JSON; reconnects, ever later, until the server says 1000.
+// gatehouse.live("/ws/…", message => …): `message` is parsed JSON; reconnects, ever later, until the server says 1000
+// or the function it returns is called.
 window.gatehouse = {
     live(path, onMessage) {
         let delay = 500;
+        let socket;
+        let isOver = false;
         const open = () => {
+            if (isOver) return;
             const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-            const socket = new WebSocket(`${scheme}//${location.host}${path}`);
+            socket = new WebSocket(`${scheme}//${location.host}${path}`);
             socket.onmessage = (event) => { delay = 500; onMessage(JSON.parse(event.data)); };
             socket.onclose = (event) => {
                 if (event.code === 1000) return;
@@ -32,5 +36,6 @@ window.gatehouse = {
             };
         };
         open();
+        return () => { isOver = true; socket.close(1000); };
     },
 };
