@@ -39,8 +39,9 @@ check: format lint types imports migrations deploy-check test ## everything CI c
 format: setup-dev ## is the code formatted?
 	$(PYTHON) -m ruff format --check .
 
-lint: setup-dev ## does the linter find anything?
+lint: setup-dev ## do the linters of code and templates find anything?
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m djlint --quiet --check --lint templates
 
 types: setup-dev ## do the types hold?
 	$(PYTHON) -m mypy

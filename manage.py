@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Django's command line. `up` and `make_keys` make missing keys; every other command refuses to start without."""
+"""Django's command line. `up` and `make_keys` make missing keys; every other command refuses to start without.
+
+Whatever it writes, the database first of all, is for its own user: sessions and sealed values stand in it.
+"""
 
 import os
 import sys
@@ -11,6 +14,7 @@ from config.keys import data_dir, ensure_keys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.umask(0o077)
     if sys.argv[1:2] in (["up"], ["make_keys"]):
         ensure_keys(data_dir())
     execute_from_command_line(sys.argv)

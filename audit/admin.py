@@ -122,7 +122,7 @@ class EventAdmin(EvidenceAdmin):
         if verb is None:
             about = event.agent or event.person or event.tool or event.connector
             return _two_lines(kind_in_words(event.kind), visible(about))
-        tool = visible(event.tool) or "a tool that does not exist"
+        tool = visible(event.tool) or "a tool outside its reach"
         return _two_lines(f"{verb} {tool}", f"on {visible(event.connector)}" if event.connector else "")
 
     @display(description="Decision")

@@ -18,6 +18,11 @@ def uuid7(now_ms: int | None = None) -> UUID:
     return UUID(int=ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & (1 << 62) - 1)
 
 
+def first_id_at(at: datetime) -> UUID:
+    """The smallest id an event of that moment can have: a moment is a place in the primary key."""
+    return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """Who, what, when, why and with which outcome. Actors are text: evidence outlives what it describes.

@@ -13,6 +13,7 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from audit.event import first_id_at
 from audit.kinds import CALL_ENDS, CALL_KINDS, DECISIONS, KINDS, OUTCOMES, ROUTINE_KINDS
 from audit.models import EventRow
 from audit.record import MAX_COLUMN_CHARS
@@ -32,11 +33,6 @@ OFTEN = ("period", "agent", "person", "tool", "decision", "outcome")
 RARELY = ("since", "until", "connector", "kind", "by", "q")
 
 Events = QuerySet[EventRow]
-
-
-def first_id_at(at: datetime) -> UUID:
-    """The smallest id an event of that moment can have."""
-    return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
 
 
 def _choices(table: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -7,7 +7,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from config.env import HiddenText, wrong
 
 IDLE_SECONDS = 10
-SERVER_OPTIONS = f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s -c client_connection_check_interval=500ms"
+SERVER_OPTIONS = (
+    f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s -c client_connection_check_interval=500ms"
+    # Our queries end after a few dozen rows, whatever the planner fears: compiling one costs more than running it.
+    " -c jit=off"
+)
 DEAD_PEER_OPTIONS = {
     "connect_timeout": 5,
     "keepalives": 1,

@@ -25,6 +25,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Max
+from django.db.models.functions import Coalesce
 
 from audit.models import Checkpoint, Leaf
 from gateway.actions import act
@@ -140,7 +141,7 @@ def _manifest(dump: Path) -> Manifest:
         database=connection.vendor,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         epoch=Epoch.objects.values_list("number", flat=True).get(id=1),
-        leaves=(Leaf.objects.aggregate(last=Max("index"))["last"] or -1) + 1,
+        leaves=Leaf.objects.aggregate(leaves=Coalesce(Max("index") + 1, 0))["leaves"],
         checkpoint=checkpoint.note if checkpoint else "",
         migrations=tuple(sorted(f"{app}.{name}" for app, name in applied)),
         key_ids=tuple(sorted(key_ids)),
@@ -167,7 +168,7 @@ def _unpack(source: Path, folder: Path) -> Manifest:
             manifest = _parse(_member(tar, MANIFEST).read(LONGEST_MANIFEST_BYTES))
             with (folder / DUMP).open("wb") as file:
                 shutil.copyfileobj(_member(tar, DUMP), file, CHUNK_BYTES)
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (OSError, tarfile.TarError, EOFError, RecursionError) as error:
         raise BackupFailed(f"{source} cannot be read as a backup ({error}).") from error
     if _digest(folder / DUMP) != manifest.sha256:
         raise BackupFailed(f"{source} is damaged: its dump is not the one that its manifest names.")
@@ -189,7 +190,7 @@ def _parse(text: bytes) -> Manifest:
         found: Mapping[str, Any] = json.loads(text)
         lists = {key: tuple(found[key]) for key in ("migrations", "key_ids")}
         manifest = Manifest(**{**found, **lists})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BackupFailed("its manifest.json is not what this version writes.") from error
     if manifest.format != FORMAT:
         raise BackupFailed(f"it is of format {manifest.format}; this version reads {FORMAT}.")

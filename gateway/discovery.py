@@ -1,16 +1,20 @@
 """Asks upstreams which tools they offer. No database in here, so no transaction can be open meanwhile."""
 
 import asyncio
+import base64
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
+from django.views.decorators.debug import sensitive_variables
 
 from connectors.base import Connector, Discovery, UpstreamAuth, UpstreamFailure, UpstreamSpec
 from connectors.egress import Egress
 from connectors.kinds import KINDS
+from governance.inspection.masking import VaultIndex
+from governance.models import Secret
 from governance.registry import Catalogue, catalogue
-from governance.vault import VaultError
+from governance.vault import VaultError, maskable_forms
 
 LONGEST_REQUEST_SECONDS = 15.0
 LONGEST_DISCOVERY_SECONDS = 60.0
@@ -19,6 +23,8 @@ WAY_OUT = {
     "address_refused": " If it is meant, name its network in UPSTREAM_ALLOWED_NETWORKS, here and for the gateway.",
     "upstream_auth": " Check the connector's secret.",
 }
+
+BASIC = "Basic "
 
 OpenAuth = Callable[[], UpstreamAuth]
 
@@ -62,7 +68,8 @@ async def _ask(question: Question, kinds: Mapping[str, Connector]) -> Catalogue:
     spec = question.spec
     try:
         async with asyncio.timeout(LONGEST_DISCOVERY_SECONDS):
-            found: Discovery = await kinds[spec.kind].discover(spec, question.open_auth())
+            auth = question.open_auth()
+            found: Discovery = await kinds[spec.kind].discover(spec, auth)
     except KeyError:
         return Catalogue(error=f"This version does not know connectors of kind {spec.kind}.")
     except UpstreamFailure as failure:
@@ -71,4 +78,32 @@ async def _ask(question: Question, kinds: Mapping[str, Connector]) -> Catalogue:
         return Catalogue(error=f"vault: {error}")
     except TimeoutError:
         return Catalogue(error="timeout: The upstream took too long to list its tools.")
-    return catalogue(found.tools, protocol_version=found.protocol_version)
+    return _without_echoes(catalogue(found.tools, protocol_version=found.protocol_version), auth)
+
+
+def _without_echoes(found: Catalogue, auth: UpstreamAuth) -> Catalogue:
+    """Leaves out definitions that repeat our secret: every reviewer and every agent would read it there."""
+    vault = VaultIndex([("secret", _spellings(auth))])
+    echoing = {tool.name for tool in found.tools if vault.find(tool.body)}
+    return replace(
+        found,
+        tools=tuple(tool for tool in found.tools if tool.name not in echoing),
+        unusable=tuple(vault.mask(name)[0] for name in (*found.unusable, *sorted(echoing))),
+    )
+
+
+@sensitive_variables()
+def _spellings(auth: UpstreamAuth) -> list[bytes]:
+    """Of what the headers present, behind the name of a scheme; of a user and a password also the password."""
+    presented = [value.rpartition(" ")[2] for _, value in auth.headers]
+    pairs = [_unpacked(value[len(BASIC) :]) for _, value in auth.headers if value.startswith(BASIC)]
+    return [
+        form
+        for kind, values in ((Secret.Kind.BEARER, presented), (Secret.Kind.BASIC, pairs))
+        for value in values
+        for form in maskable_forms(kind, value)
+    ]
+
+
+def _unpacked(word: str) -> str:
+    return base64.b64decode(word).decode(errors="replace")

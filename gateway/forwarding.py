@@ -5,9 +5,11 @@ client says of itself (X-Forwarded-*, Forwarded) is removed here, and what uvico
 """
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 import httpcore
 
@@ -20,6 +22,9 @@ BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
 ANSWER_SECONDS = 120.0
 CONNECTIONS = 100
+PER_ADDRESS = 30
+"""Of them at once for one client address, or one /64 of IPv6: slow uploads of one stranger shut out nobody else."""
+PLACE_SECONDS = 5.0
 IDLE_SECONDS = 30.0
 RECONNECTS = 5
 """Tries to connect after the first one, 7.5 s in all: pages that start again are waited for."""
@@ -100,6 +105,7 @@ class PagesForwarder:
             keepalive_expiry=IDLE_SECONDS,
             retries=RECONNECTS,
         )
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A client that leaves takes its request with it: the pages need not go on for nobody."""
@@ -119,6 +125,20 @@ class PagesForwarder:
         await self._pool.aclose()
 
     async def _answer(self, scope: Scope, body: Body, send: Send) -> None:
+        """An address' places are forgotten when nobody holds or wants one."""
+        places = self._places.setdefault(neighbourhood(scope), asyncio.Semaphore(PER_ADDRESS))
+        try:
+            async with asyncio.timeout(PLACE_SECONDS):
+                await places.acquire()
+        except TimeoutError:
+            await say(send, 429, "Too many requests at once from your address.", [(b"retry-after", b"5")])
+            return
+        try:
+            await self._exchange(scope, body, send)
+        finally:
+            places.release()
+
+    async def _exchange(self, scope: Scope, body: Body, send: Send) -> None:
         """Once an answer has begun, breaking it off is the only way to say that it failed."""
         try:
             response = await self._ask(scope, body)
@@ -213,6 +233,16 @@ def listed_in_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     return {word.strip().lower() for name, value in headers if name == b"connection" for word in value.split(b",")} - {
         b"host"
     }
+
+
+def neighbourhood(scope: Scope) -> str:
+    """Who shares one allowance: an address, or the network that one subscriber of IPv6 has."""
+    address = scope["client"][0] if scope.get("client") else ""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return str(address)
+    return str(parsed if parsed.version == 4 else ipaddress.ip_network((int(parsed), 64), strict=False))
 
 
 def target(scope: Scope) -> bytes:

@@ -19,13 +19,13 @@ import orjson
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from audit.event import AuditEvent
+from audit.event import AuditEvent, first_id_at
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.record import record
 from gateway.actions import act
 from gateway.held_sign_ins import ENDERS
 from gateway.models import GatewayProcess
-from gateway.recovery import DEAD_AFTER, first_id_at, recover
+from gateway.recovery import DEAD_AFTER, recover
 from governance import offboarding as verbs
 from governance.models import Epoch, Offboarding, User
 from governance.offboarding import CannotOffboard, Item, Plan
@@ -87,14 +87,12 @@ class Enforcement:
     def fates(self) -> dict[str, int]:
         return dict(Counter(call.fate for call in self.calls))
 
-    def says_the_same_as(self, other: "Enforcement") -> bool:
-        return (self.epoch, self.gateways, self.calls) == (other.epoch, other.gateways, other.calls)
-
     def as_json(self) -> dict[str, Any]:
-        each = [{"id": g.id, "name": g.name, "milliseconds": g.milliseconds} for g in self.gateways]
+        confirmations = [{"id": g.id, "name": g.name, "milliseconds": g.milliseconds} for g in self.gateways]
         return {
             "epoch": self.epoch,
-            "gateways": {"live": len(each), "confirmed": self.confirmed, "each": each},
+            "gateways": {"live": len(confirmations), "confirmed": self.confirmed},
+            "confirmations": confirmations,
             "milliseconds": self.milliseconds,
             "calls": [{"call_id": c.call_id, "agent": c.agent, "tool": c.tool, "fate": c.fate} for c in self.calls],
             "complete": self.is_complete,
@@ -104,7 +102,7 @@ class Enforcement:
     def from_json(cls, kept: Mapping[str, Any]) -> "Enforcement":
         if not kept:
             return cls()
-        gateways = tuple(Gateway(**each) for each in kept["gateways"]["each"])
+        gateways = tuple(Gateway(**each) for each in kept["confirmations"])
         calls = tuple(CutCall(**call) for call in kept["calls"])
         return cls(kept["epoch"], gateways, calls, kept["milliseconds"])
 

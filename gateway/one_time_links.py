@@ -1,6 +1,7 @@
 """Links that sign a person in once: her first way in, before she has a password.
 
-A link names the person and fingerprints her password and last sign-in, so any sign-in or new password ends it.
+A link names the person and fingerprints her password, last sign-in and rights. Any sign-in, new password or new duty
+ends it: who made it could sign in as her when she could do nothing, and must not be able to when she can.
 """
 
 from datetime import timedelta
@@ -27,7 +28,9 @@ def _token(user: User) -> str:
 
 def _state(user: User) -> str:
     seen = user.last_login.isoformat() if user.last_login else ""
-    return salted_hmac(SALT, f"{user.pk}|{user.email}|{user.password}|{seen}", algorithm="sha256").hexdigest()
+    rights = f"{user.is_superuser}|{user.is_staff}|{sorted(user.duties)}"
+    state = f"{user.pk}|{user.email}|{user.password}|{seen}|{rights}"
+    return salted_hmac(SALT, state, algorithm="sha256").hexdigest()
 
 
 def person_of_link(token: str) -> User | None:

@@ -10,12 +10,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from audit.event import AuditEvent
+from audit.event import AuditEvent, first_id_at
 from audit.models import EventRow
 from audit.record import record
 from gateway.models import GatewayProcess
 
 DEAD_AFTER = timedelta(seconds=10)
+CLOCKS_DIFFER = timedelta(seconds=1)
 
 
 def recover() -> int:
@@ -51,15 +52,9 @@ def _open_intents(process: GatewayProcess) -> list[EventRow]:
     """
     outcome = EventRow.objects.filter(call_id=OuterRef("call_id"), kind="call.outcome")
     oldest = process.oldest_in_flight
-    since = first_id_at(process.started_at if oldest is None else _moment_of(oldest))
+    since = first_id_at((process.started_at if oldest is None else _moment_of(oldest)) - CLOCKS_DIFFER)
     intents = EventRow.objects.filter(kind="call.intent", process_id=process.id, id__gte=since)
     return list(intents.filter(~Exists(outcome)))
-
-
-def first_id_at(at: datetime) -> UUID:
-    """The smallest time-ordered id of that moment, less a second for clocks that differ."""
-    milliseconds = int((at - timedelta(seconds=1)).timestamp() * 1000)
-    return UUID(int=milliseconds << 80)
 
 
 def _moment_of(event_id: UUID) -> datetime:

@@ -1,7 +1,9 @@
 """Work in the background: thin shells over actions. Messages carry nothing that could not be asked again."""
 
 import logging
+import threading
 from datetime import UTC, datetime
+from typing import Any
 
 from celery import shared_task
 
@@ -15,6 +17,10 @@ from governance.fence.log import trim_change_log
 
 logger = logging.getLogger(__name__)
 
+QUESTIONS = threading.BoundedSemaphore(2)
+"""Of the worker's four threads: planned offboardings must not wait for slow upstreams."""
+ASK_LATER_SECONDS = 10
+
 
 @shared_task(ignore_result=True)
 def discover_tools() -> None:
@@ -24,10 +30,15 @@ def discover_tools() -> None:
             logger.warning("connector %s: %s", name, found.error)
 
 
-@shared_task(ignore_result=True)
-def discover_connector(name: str, by: str) -> None:
-    """One system, asked because a person wants it now."""
-    rediscover(only=name, by=by)
+@shared_task(bind=True, ignore_result=True, max_retries=None)
+def discover_connector(self: Any, name: str, by: str) -> None:
+    """One system, asked because a person wants it now; a little later while enough others are."""
+    if not QUESTIONS.acquire(blocking=False):
+        raise self.retry(countdown=ASK_LATER_SECONDS)
+    try:
+        rediscover(only=name, by=by)
+    finally:
+        QUESTIONS.release()
 
 
 @shared_task(ignore_result=True)

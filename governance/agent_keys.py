@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db.models import Q
+
 from governance import key_text
 from governance.facts import Fact, Recorder
 from governance.models import Agent, AgentCredential
@@ -33,6 +35,12 @@ def looks_like_key(text: str) -> bool:
 
 def key_digest(key: str) -> bytes:
     return key_text.digest_of(key)
+
+
+def live(now: datetime, *, through: str = "") -> Q:
+    """Of rows of AgentCredential, or of rows that reach them `through` a relation (`credentials__`)."""
+    not_expired = Q(**{f"{through}expires_at": None}) | Q(**{f"{through}expires_at__gt": now})
+    return Q(**{f"{through}revoked_at": None}) & not_expired
 
 
 def issue_key(agent: Agent, *, by: str, record: Recorder, now: datetime, expires_at: datetime | None) -> IssuedKey:

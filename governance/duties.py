@@ -130,10 +130,15 @@ def who_may(permission: str) -> str:
 
 
 def may_sign_in_as(acting: User | AnonymousUser, person: User) -> bool:
-    """Whether a way in as `person` would raise nobody's rights."""
-    if acting.is_superuser or not acting.is_active:
-        return acting.is_active
-    return not person.is_superuser and person.get_all_permissions() <= acting.get_all_permissions()
+    """Whether a way in as `person` would raise nobody's rights; a duty may be more than its permissions."""
+    if not isinstance(acting, User) or not acting.is_active:
+        return False
+    return acting.is_superuser or (not person.is_superuser and set(person.duties) <= set(acting.duties))
+
+
+def may_do_anything(person: User) -> bool:
+    """Anything beyond what is her own, now or as soon as somebody activates her."""
+    return bool(person.is_superuser or person.is_staff or person.duties)
 
 
 class DutyBackend(ModelBackend):

@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Q
+
 from governance.facts import Fact, Recorder
 from governance.models import Agent, Connector, Freeze, Tool
+
+LASTING = {"900": "15 minutes", "3600": "1 hour", "28800": "8 hours", "86400": "1 day", "": "until somebody lifts it"}
+"""What people choose among, in seconds."""
 
 
 class NoSuchTarget(Exception):
@@ -36,6 +41,11 @@ class FreezeTarget:
     def __str__(self) -> str:
         named = {"agent": self.agent, "connector": self.connector, "tool": self.tool}
         return next((f"{kind} {name}" for kind, name in named.items() if name), "everything")
+
+
+def in_force(now: datetime) -> Q:
+    """Of rows of Freeze."""
+    return Q(lifted_at=None) & (Q(ends_at=None) | Q(ends_at__gt=now))
 
 
 def freeze(

@@ -6,7 +6,7 @@ All by sets: a person with hundreds of agents and thousands of keys costs as man
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Any, Protocol
@@ -51,8 +51,8 @@ class Item:
     todo: str = ""
     id: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def as_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "name": self.name, "action": self.action, "todo": self.todo, "id": self.id}
 
     @property
     def mark(self) -> str:
@@ -369,7 +369,7 @@ def _told(offboarding: Offboarding, plan: Plan, items: list[Item]) -> dict[str, 
         "counts": counts(items),
         "items": [item.as_json() for item in items[:FIRST_ITEMS]],
         "items_in_all": len(items),
-        "items_sha256": hashlib.sha256(orjson.dumps([item.as_json() for item in items])).hexdigest(),
+        "items_sha256": hashlib.sha256(orjson.dumps(items)).hexdigest(),
     }
 
 

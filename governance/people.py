@@ -11,8 +11,11 @@ OWNERS_ONLY = ("is_staff", "is_superuser", "duties")
 
 def fields_locked_for(acting: User, *, is_new: bool) -> tuple[str, ...]:
     """Nobody raises rights but an owner; nobody else renames a person, who would act under another's name."""
-    if acting.is_superuser:
-        return ()
+    return () if acting.is_superuser else raising_rights(is_new=is_new)
+
+
+def raising_rights(*, is_new: bool) -> tuple[str, ...]:
+    """Whoever can rename a person has her password reset mailed elsewhere."""
     return OWNERS_ONLY if is_new else (*OWNERS_ONLY, "email")
 
 

@@ -39,7 +39,6 @@ SCOPES = {
     ),
     "people:invite": _scope("Make one-time logins", "invite_user"),
     "people:offboard": _scope("Offboard people", "offboard_user"),
-    "people:owners": _scope("Make owners and give duties", "make_owner"),
     "agents:write": _scope(
         "Add, change, pause and hand over agents, revoke their keys",
         "add_agent", "change_agent", "transfer_agent", "revoke_agentcredential",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntFlag
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from governance.conditions import Condition, Verdict, evaluate_knowing
@@ -46,18 +47,26 @@ class Way:
     """(bundle id, is it held only at times)."""
     teams: tuple[str, ...]
     """Those with rules."""
-    agent_id: str
-    """Only where a rule looks at who is calling."""
+    marks: frozenset[tuple[str, str]]
+    """Of each condition that looks at who is calling, what it comes to for this agent."""
+
+
+class TooMuchToTell(Exception):
+    """Conditions that look at agents and tools together would be evaluated for too many pairs of them."""
 
 
 class Reach:
     """What each agent of a snapshot reaches, worked out when asked and kept.
 
-    `known` is the reach of a snapshot that this one is compared with.
+    `known` is the reach of a snapshot that this one is compared with. Whoever asks for many agents at once bounds
+    the work by `most_verdicts`: beyond so many evaluated conditions it raises TooMuchToTell.
     """
 
-    def __init__(self, snapshot: Snapshot, now: datetime, *, known: "Reach | None" = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, now: datetime, *, known: "Reach | None" = None, most_verdicts: float = inf
+    ) -> None:
         self.snapshot = snapshot
+        self._most_verdicts = most_verdicts
         self._now = now
         self._known = known
         self._freezes = [freeze for freeze in snapshot.freezes if freeze.ends_at is None or freeze.ends_at > now]
@@ -67,7 +76,8 @@ class Reach:
         self._other_teams = _unequal(known.snapshot.team_rules, snapshot.team_rules) if known else frozenset()
         self._held: dict[Way, Holds] = {}
         self._given: dict[tuple[str, Way], Holds] = {}
-        self._personal: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._personal: dict[tuple[str, tuple[str, ...]], tuple[Condition, ...]] = {}
+        self._marks: dict[tuple[str, str], str] = {}
         self._verdicts: dict[tuple[str, str, str], Verdict] = {}
         self._matching: dict[tuple[tuple[str, ...], str], bool] = {}
 
@@ -96,18 +106,31 @@ class Reach:
                 for bundle in role.bundle_ids & self.snapshot.bundles.keys():
                     timed[bundle] = timed.get(bundle, True) and self._is_timed(role)
         teams = tuple(team for team in agent.owner.team_ids if self.snapshot.team_rules.get(team))
-        is_personal = any(self._is_personal(bundle, teams) for bundle in timed)
-        return Way(frozenset(timed.items()), teams, agent.id if is_personal else "")
+        personal = {condition for bundle in timed for condition in self._personal_conditions(bundle, teams)}
+        marks = frozenset((condition.source, self._mark(condition, agent)) for condition in personal)
+        return Way(frozenset(timed.items()), teams, marks)
 
     def _is_timed(self, role: Role) -> bool:
         return bool(role.schedule or role.ends_at) or (role.starts_at is not None and role.starts_at > self._now)
 
-    def _is_personal(self, bundle_id: str, teams: tuple[str, ...]) -> bool:
+    def _personal_conditions(self, bundle_id: str, teams: tuple[str, ...]) -> tuple[Condition, ...]:
         key = (bundle_id, teams)
         if key not in self._personal:
             rules = self._rules(self.snapshot.bundles[bundle_id], teams)
-            self._personal[key] = any(not _reads(rule).isdisjoint(("agent", "person")) for rule in rules)
+            conditions = (rule.condition for rule in rules if not _reads(rule).isdisjoint(("agent", "person")))
+            self._personal[key] = tuple(found for found in conditions if isinstance(found, Condition))
         return self._personal[key]
+
+    def _mark(self, condition: Condition, agent: Agent) -> str:
+        """The same for agents whom the condition treats alike; where it is the tool that decides, the agent's own."""
+        key = (condition.source, agent.id)
+        if key not in self._marks:
+            reads = _variables_in(condition.source)
+            known = {"agent": agent.variables, "person": agent.owner.variables}
+            verdict = evaluate_knowing(condition, {name: known[name] for name in reads & known.keys()})
+            is_open = verdict is Verdict.UNDECIDED and "tool" in reads
+            self._marks[key] = agent.id if is_open else verdict.name
+        return self._marks[key]
 
     def _merged(self, agent: Agent, way: Way) -> Holds:
         held: dict[str, int] = {}
@@ -118,7 +141,7 @@ class Reach:
         return held
 
     def _given_by(self, bundle_id: str, agent: Agent, way: Way) -> Holds:
-        key = (bundle_id, Way(frozenset(), way.teams, way.agent_id))
+        key = (bundle_id, Way(frozenset(), way.teams, way.marks))
         if key not in self._given:
             bundle = self.snapshot.bundles[bundle_id]
             rules = list(self._rules(bundle, way.teams))
@@ -153,6 +176,8 @@ class Reach:
         caller = "" if reads.isdisjoint(("agent", "person")) else agent.id
         key = (rule.condition.source, caller, tool.id if "tool" in reads else "")
         if key not in self._verdicts:
+            if len(self._verdicts) >= self._most_verdicts:
+                raise TooMuchToTell
             known = {"agent": agent.variables, "person": agent.owner.variables, "tool": tool.variables}
             verdict = evaluate_knowing(rule.condition, {name: known[name] for name in reads & known.keys()})
             is_final = verdict is Verdict.UNDECIDED and reads <= known.keys()

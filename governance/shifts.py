@@ -13,6 +13,8 @@ from governance.snapshot import Snapshot, Tool
 NAMED = 3
 """So many agents or tools are called by name; of more there is a count."""
 ASKED = int(Limit.ASKED)
+MOST_VERDICTS = 100_000
+"""So many times a condition is evaluated for one comparison, each about 0.01 ms."""
 
 Turn = tuple[frozenset[tuple[str, int]], frozenset[tuple[str, int]]]
 """What an agent held and holds no more in this way, and what it holds now: (tool id, limit) each."""
@@ -105,8 +107,9 @@ class Difference:
 
 
 def difference(before: Snapshot, after: Snapshot, *, now: datetime) -> Difference:
-    was = Reach(before, now)
-    becomes = Reach(after, now, known=was)
+    """Raises TooMuchToTell, within about a second."""
+    was = Reach(before, now, most_verdicts=MOST_VERDICTS)
+    becomes = Reach(after, now, known=was, most_verdicts=MOST_VERDICTS)
     groups: dict[Turn, list[str]] = defaultdict(list)
     for agent, name in {**_names(before), **_names(after)}.items():
         if becomes.differs_for(agent):

@@ -1,5 +1,6 @@
 """Compiles the governed rows into a Snapshot, in one read transaction, epoch first."""
 
+import gc
 import hashlib
 import logging
 import re
@@ -35,6 +36,7 @@ from governance.snapshot import (
 logger = logging.getLogger(__name__)
 
 NAME_LIMIT = 64
+TOOL_FIELDS = ("connector_id", "name", "risk", "is_read_only", "data_classes")
 PREFIX = "__"
 LOOKS_HASHED = re.compile(r"_[0-9a-f]{6}\Z")
 
@@ -78,13 +80,13 @@ def freeze_of(row: models.Freeze) -> Freeze:
 
 def build_snapshot() -> Snapshot:
     """Raises django.db.Error when the database is away."""
-    with consistent_read():
+    with consistent_read(), _without_garbage_collection():
         return _Builder().build()
 
 
 def revised_snapshot(base: Snapshot, draft: Draft) -> Snapshot:
     """`base` with its bundles and rules read anew, as if the draft were saved. Nothing is written, no lock taken."""
-    with consistent_read():
+    with consistent_read(), _without_garbage_collection():
         return _Builder(draft).revise(base)
 
 
@@ -105,6 +107,18 @@ def consistent_read() -> Iterator[None]:
     else:
         with cast(SqliteWrapper, connection).reading(), transaction.atomic():
             yield
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """A build makes many lasting objects and no cycles: to look for cycles among them takes as long as to build."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _key(value: Any) -> str:
@@ -223,23 +237,25 @@ class _Builder:
         )
 
     def _tools(self) -> dict[str, Tool]:
-        rows = models.ToolDefinition.objects.filter(status="pinned", tool__quarantined_at=None).select_related("tool")
-        return {_key(row.tool_id): self._tool(row) for row in rows}
+        rows = models.ToolDefinition.objects.filter(status="pinned", tool__quarantined_at=None)
+        fields = ("tool_id", "digest", "body", *(f"tool__{name}" for name in TOOL_FIELDS))
+        return {_key(row[0]): self._tool(*row) for row in rows.values_list(*fields)}
 
-    def _tool(self, row: models.ToolDefinition) -> Tool:
-        connector = self.connectors[_key(row.tool.connector_id)]
+    def _tool(self, tool_id: Any, digest: str, body: Any, connector_id: Any, name: str, *traits: Any) -> Tool:
+        connector = self.connectors[_key(connector_id)]
+        risk, read_only, data_classes = traits
         return Tool(
-            id=_key(row.tool_id),
-            name=row.tool.name,
+            id=_key(tool_id),
+            name=name,
             connector=connector,
-            definition_digest=row.digest,
-            definition=orjson.loads(bytes(row.body)),
+            definition_digest=digest,
+            definition=orjson.loads(bytes(body)),
             variables={
-                "name": row.tool.name,
+                "name": name,
                 "connector": connector.name,
-                "risk": row.tool.risk,
-                "read_only": row.tool.is_read_only,
-                "data_classes": row.tool.data_classes,
+                "risk": risk,
+                "read_only": read_only,
+                "data_classes": data_classes,
             },
         )
 
@@ -297,12 +313,14 @@ class _Builder:
         roles: dict[str, list[Role]] = defaultdict(list)
         for role, agent in models.Role.agents.through.objects.order_by("role_id").values_list("role_id", "agent_id"):
             roles[_key(agent)].append(self.roles[_key(role)])
-        return {_key(row.id): self._agent(row, tuple(roles[_key(row.id)])) for row in models.Agent.objects.all()}
+        fields = models.Agent.objects.values_list("id", "name", "status", "owner_id", "title", "purpose")
+        return {_key(row[0]): self._agent(row, tuple(roles.get(_key(row[0]), ()))) for row in fields}
 
-    def _agent(self, row: models.Agent, roles: tuple[Role, ...]) -> Agent:
-        owner = self.people[_key(row.owner_id)]
-        variables = {"name": row.name, "title": row.title, "purpose": row.purpose, "owner": owner.email}
-        return Agent(_key(row.id), row.name, row.status, owner, roles, variables)
+    def _agent(self, row: tuple[Any, ...], roles: tuple[Role, ...]) -> Agent:
+        agent_id, name, status, owner_id, title, purpose = row
+        owner = self.people[_key(owner_id)]
+        variables = {"name": name, "title": title, "purpose": purpose, "owner": owner.email}
+        return Agent(_key(agent_id), name, status, owner, roles, variables)
 
     def _bundles(self) -> dict[str, Bundle]:
         rows = models.BundleVersion.objects.filter(state="published").select_related("bundle")
@@ -312,6 +330,9 @@ class _Builder:
         }
         drafted: dict[str, models.BundleVersion | None] = {**versions, **self.draft.versions}
         versions = {i: row for i, row in drafted.items() if row is not None}
+        self.offers: dict[str, list[Tool]] = defaultdict(list)
+        for tool in self.tools.values():
+            self.offers[tool.connector.id].append(tool)
         return {i: self._bundle(row, versions) for i, row in versions.items()}
 
     def _bundle(self, row: models.BundleVersion, versions: Mapping[str, models.BundleVersion]) -> Bundle:
@@ -355,7 +376,8 @@ class _Builder:
         selectors = [
             ToolSelector(_key(entry.connector_id), tuple(entry.allow), tuple(entry.deny)) for entry in row.tools.all()
         ]
-        tools = [tool for tool in self.tools.values() if any(selector.selects(tool) for selector in selectors)]
+        offered = [(selector, tool) for selector in selectors for tool in self.offers[selector.connector_id]]
+        tools = {tool.id: tool for selector, tool in offered if selector.selects(tool)}.values()
         is_plain = row.names == "plain" or (not row.names and len(selectors) <= 1)
         return expose(tools, prefixed=not is_plain), expose(tools, prefixed=True)
 

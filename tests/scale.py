@@ -4,16 +4,29 @@ The rows are made inside the server. Ids are time-ordered over the past 30 days,
 and most are not, and one call in fifty is refused, as in an installation that works.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
 from governance.fence.actor import governed_change
-from governance.models import Agent, AgentCredential, Connector, Role, Tool, ToolDefinition, User
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Bundle,
+    BundleTool,
+    BundleVersion,
+    Connector,
+    Role,
+    Tool,
+    ToolDefinition,
+    User,
+)
 
 Row = TypeVar("Row", bound=Model)
 
@@ -98,8 +111,23 @@ def fill(scale: Scale) -> None:
         _fill_governed(scale)
     sizes = {name: getattr(scale, name) for name in Scale.__dataclass_fields__}
     with connection.cursor() as cursor:
-        for script in (FUNCTIONS, CALLS.format(**sizes), LOG.format(**sizes), "ANALYZE"):
+        cursor.execute(FUNCTIONS)
+        with _index_built_afterwards(cursor):
+            cursor.execute(CALLS.format(**sizes))
+        for script in (LOG.format(**sizes), "ANALYZE"):
             cursor.execute(script)
+
+
+@contextmanager
+def _index_built_afterwards(cursor: CursorWrapper) -> Iterator[None]:
+    """Several times faster than to keep eight indexes while five million rows arrive in no order of theirs."""
+    cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'audit_event' AND indexname !~ 'pkey'")
+    indexes = cursor.fetchall()
+    for name, _ in indexes:
+        cursor.execute(f"DROP INDEX {name}")
+    yield
+    for _, definition in indexes:
+        cursor.execute(definition)
 
 
 def _fill_governed(scale: Scale) -> None:
@@ -121,9 +149,21 @@ def _fill_governed(scale: Scale) -> None:
         Connector(name=f"connector-{n}", urls=["https://example.com/mcp"]) for n in range(scale.connectors)
     )
     tools = _many(Tool(connector=connectors[n % scale.connectors], name=f"tool-{n}") for n in range(scale.tools))
+    _fill_bundles(connectors, roles)
     _many(
         ToolDefinition(tool=tool, digest=f"{n:064x}", body=b"{}", status="waiting" if n % 4 == 0 else "pinned")
         for n, tool in enumerate(tools)
+    )
+
+
+def _fill_bundles(connectors: list[Connector], roles: list[Role]) -> None:
+    """One for each connector with all its tools; every role gives two."""
+    bundles = _many(Bundle(name=f"bundle-{n}") for n in range(len(connectors)))
+    versions = _many(BundleVersion(bundle=bundle, number=1, created_by="command:scale") for bundle in bundles)
+    _many(BundleTool(version=each, connector=connector) for each, connector in zip(versions, connectors, strict=True))
+    held = Role.bundles.through
+    held.objects.bulk_create(
+        held(role=role, bundle=bundles[(n + step) % len(bundles)]) for n, role in enumerate(roles) for step in (0, 1)
     )
 
 

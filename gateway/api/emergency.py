@@ -20,7 +20,7 @@ from gateway.api.serializers import FreezeRow, FreezeWish, OrganizationRow
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER
 from governance import freezes
-from governance.freezes import FreezeTarget, NoSuchTarget
+from governance.freezes import FreezeTarget, NoSuchTarget, in_force
 from governance.models import Epoch, Freeze, Organization
 
 
@@ -40,8 +40,8 @@ class Freezes(Listed, Retrieved):
 
     def narrowed(self, rows: QuerySet[Any], filters: Mapping[str, Any]) -> QuerySet[Any]:
         plain = dict(filters)
-        in_force = Q(lifted_at=None) & (Q(ends_at=None) | Q(ends_at__gt=datetime.now(UTC)))
-        states = {None: Q(), "in-force": in_force, "over": ~in_force}
+        is_in_force = in_force(datetime.now(UTC))
+        states = {None: Q(), "in-force": is_in_force, "over": ~is_in_force}
         return rows.filter(states[plain.pop("state", None)], **plain)
 
     @extend_schema(request=FreezeWish, responses={201: FreezeRow})

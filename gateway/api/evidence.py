@@ -7,10 +7,10 @@ from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from audit.event import first_id_at
 from audit.models import CallTally, Checkpoint, EventRow, Leaf
 from gateway.api.fields import Choice, Moment, Parameters, Row, Text
 from gateway.api.resource import Listed, Retrieved
-from gateway.recovery import first_id_at
 from governance.models import Change
 
 ANYTHING = {"type": ["object", "null"], "additionalProperties": True}

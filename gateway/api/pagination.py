@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import orjson
@@ -53,15 +54,25 @@ def _decode(cursor: str, model: type[Model], order: tuple[str, ...]) -> list[Any
     """Whatever comes in is compared with columns, so it must be values of theirs."""
     try:
         key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not isinstance(key, list) or len(key) != len(order) or "\0" in str(key):
+        if not isinstance(key, list) or len(key) != len(order) or not all(map(_is_text, key)):
             raise ValueError(cursor)
         columns = (model._meta.get_field(column.removeprefix("-")) for column in order)
-        return [cast(Any, column).to_python(value) for column, value in zip(columns, key, strict=True)]
+        return [_value(column, text) for column, text in zip(columns, key, strict=True)]
     except (ValueError, TypeError, OverflowError, binascii.Error, ValidationError):
         message = "Take it from `next` of a page, unchanged."
         raise Problem(
             "invalid_parameter", f"cursor: {message}", errors=[FieldError("cursor", "invalid", message)]
         ) from None
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, str) and "\0" not in part
+
+
+def _value(column: Any, text: str) -> Any:
+    """In UTC, because a database cannot hold every time that a time zone can write."""
+    value = column.to_python(text)
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _beyond(order: tuple[str, ...], key: list[Any]) -> Q:

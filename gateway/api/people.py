@@ -20,24 +20,25 @@ from gateway.api.resource import (
     Retrieved,
     act,
     by_state,
-    changed_columns,
     refuse_changes,
 )
 from gateway.api.serializers import OneTimeLogin, PersonRow, TeamRow, TokenRow
 from gateway.one_time_links import one_time_login_url
-from governance.duties import may_sign_in_as
+from governance.duties import may_do_anything
 from governance.facts import Fact
 from governance.models import PersonalToken, Team, User
 from governance.people import (
-    OWNERS_ONLY,
     check_last_owner,
     check_teams,
-    fields_locked_for,
     may_change_person,
     may_delete_team,
+    raising_rights,
     team_fields_locked_for,
 )
 from governance.personal_tokens import revoke_token
+
+OWNERS_SCREEN = "Only an owner may change this, on the person's page: a token that leaked must not make owners."
+NO_WAY_UP = "A token makes links for people without duties only, or it would become all that they may."
 
 
 class PeopleParameters(Parameters):
@@ -59,10 +60,7 @@ class People(Listed, Retrieved, Created, Changed):
         person, wanted = serializer.instance, serializer.validated_data
         if person is not None and not may_change_person(act.person, person):
             raise Problem("permission_denied", "Only an owner may change an owner.")
-        locked = fields_locked_for(act.person, is_new=person is None)
-        refuse_changes(serializer, locked, "Only an owner may change this.")
-        if changed_columns(serializer) & set(OWNERS_ONLY):
-            self.demand("governance.make_owner")
+        refuse_changes(serializer, raising_rights(is_new=person is None), OWNERS_SCREEN)
         if person is None:
             return serializer.save(password=make_password(None))
         check_teams(person, wanted.get("teams", person.teams.all()), acting=act.person)
@@ -72,14 +70,14 @@ class People(Listed, Retrieved, Created, Changed):
 
     @act("governance.invite_user", gives=OneTimeLogin, status=201)
     def one_time_login(self, request: Request, pk: Any) -> Response:
-        """A link that signs her in once, shown only now."""
+        """A link that signs her in once, shown only now. For people without duties: the others' are made on a page."""
 
         def work(act: Act) -> Response:
             person = self.locked()
             if not person.is_active:
                 raise Problem("conflict", f"{person.email} is not active.")
-            if not may_sign_in_as(act.person, person):
-                raise Problem("permission_denied", "A link is as good as its person, who may do more than you may.")
+            if may_do_anything(person):
+                raise Problem("permission_denied", NO_WAY_UP)
             act.record(Fact("person.one_time_login_made", f"person:{person.email}"))
             return Response({"person": person.email, "url": one_time_login_url(person)}, status=201)
 

@@ -28,7 +28,7 @@ class ByDuty(BasePermission):  # type: ignore[misc]
         if permission is None:
             return True
         if not scopes_allow(request.auth.scopes, permission):
-            raise Problem("missing_scope", f"{_scopes_for(permission)} Make another token on the page /me/tokens/.")
+            raise Problem("missing_scope", _scopes_for(permission))
         return view.decides_by_row or may(request.user, permission)
 
     def has_object_permission(self, request: Request, view: Any, row: Any) -> bool:
@@ -37,4 +37,6 @@ class ByDuty(BasePermission):  # type: ignore[misc]
 
 def _scopes_for(permission: str) -> str:
     names = [name for name in SCOPES if scopes_allow([name], permission)]
-    return f"This takes the scope {' or '.join(names)}." if names else "No token may do this."
+    if not names:
+        return "No token may do this; it is done on its page, by somebody who has just signed in."
+    return f"This takes the scope {' or '.join(names)}. Make another token on the page /me/tokens/."

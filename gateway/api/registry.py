@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema_field
@@ -17,9 +18,12 @@ from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retriev
 from gateway.api.serializers import ConnectorRow, DefinitionRow, Reason, SecretRow, SecretValue, ToolRow
 from gateway.tasks import discover_connector
 from governance import registry
+from governance.destinations import destinations
 from governance.models import Connector, Secret, SecretVersion, Tool, ToolDefinition
 from governance.registry import NotDecidable
 from governance.vault import UnusableSecret, put_secret_value
+
+ASKED_EVERY_SECONDS = 15
 
 
 class NameParameters(Parameters):
@@ -47,10 +51,16 @@ class Connectors(Listed, Retrieved, Created, Changed, Deleted):
             connector = self.locked()
             if not connector.is_enabled:
                 raise Problem("conflict", f"{connector.name} is disabled.")
-            transaction.on_commit(lambda: discover_connector.delay(connector.name, act.by))
+            transaction.on_commit(lambda: _ask_soon(connector, act.by))
             return self.answered(connector, status=202)
 
         return self.governed(work)
+
+
+def _ask_soon(connector: Connector, by: str) -> None:
+    """Once in a while for each system, however often a script wants it."""
+    if cache.add(f"discovery:{connector.pk}", 1, ASKED_EVERY_SECONDS):
+        discover_connector.delay(connector.name, by)
 
 
 class ToolParameters(Parameters):
@@ -144,6 +154,7 @@ class Definitions(Listed, Retrieved):
         return self.on_row(lambda row, act, _: deciding(lambda: registry.reject(row, by=act.by, record=act.record)))
 
 
+SENT_TO = "Look whether the value shall go there, and send them as `destinations`"
 LIVE_VALUES = Prefetch(
     "versions",
     SecretVersion.objects.filter(retired_at=None).only("secret", "number", "created_at"),
@@ -160,8 +171,6 @@ class Secrets(Listed, Retrieved, Created, Changed, Deleted):
 
     def store(self, serializer: Row, act: Act) -> Any:
         value = serializer.validated_data.pop("value", None)
-        if value is not None and serializer.instance is not None:
-            self.demand("governance.replace_secret")
         secret = serializer.save()
         if value is not None:
             _put(secret, value, act)
@@ -169,8 +178,16 @@ class Secrets(Listed, Retrieved, Created, Changed, Deleted):
 
     @act("governance.replace_secret", takes=SecretValue)
     def value(self, request: Request, pk: Any) -> Response:
-        """Stores a new value; the one before is retired."""
-        return self.on_row(lambda secret, act, wish: _put(secret, wish["value"], act))
+        """Stores a new value; the one before is retired. Say where it will be sent: somebody could have pointed a
+        connector at a listener of hers meanwhile."""
+
+        def work(secret: Secret, act: Act, wish: Mapping[str, Any]) -> None:
+            places = destinations(secret)
+            if wish["destinations"] != places:
+                raise Problem("conflict", f"Nothing was stored. {SENT_TO}: {orjson.dumps(places).decode()}")
+            _put(secret, wish["value"], act)
+
+        return self.on_row(work)
 
 
 def _put(secret: Secret, value: str, act: Act) -> None:

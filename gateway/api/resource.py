@@ -131,23 +131,10 @@ class Endpoint(GenericViewSet):  # type: ignore[misc]
 
             return actions.act(whole, by=f"person:{person.email}")
 
-    def demand(self, permission: str) -> None:
-        """For what a field of a request needs beyond the request itself."""
-        needed = _Needing(permission)
-        for each in self.get_permissions():
-            if not each.has_permission(self.request, needed):
-                self.permission_denied(self.request)
-
     def finalize_response(self, request: Request, response: HttpResponse, *args: Any, **kwargs: Any) -> HttpResponse:
         response = super().finalize_response(request, response, *args, **kwargs)
         response["Cache-Control"] = "no-store"
         return response
-
-
-@dataclass(frozen=True, slots=True)
-class _Needing:
-    permission: str
-    decides_by_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)

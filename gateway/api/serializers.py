@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from gateway.api.fields import Choice, Flag, Moment, Number, Reference, References, Row, Strict, Text
-from governance.destinations import SENT_ELSEWHERE, may_send
+from governance.destinations import destinations, goes_nowhere_new
 from governance.manifest.schema import check_url
 from governance.models import (
     Agent,
@@ -37,6 +37,13 @@ from governance.time_of_day import WEEKDAYS
 
 LONGEST_SECRET = 64 * 1024
 """Characters."""
+PLACES = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
+OWNERS_WAY = (
+    "No token sends a stored secret to another address. An owner may, on the connector's page; "
+    "or store the value again as a new secret."
+)
+KEEPS_KIND = "A secret that has a value keeps its kind. Make a new secret instead."
+NEW_VALUE = "A new value is sent by POST secrets/{id}/value, which says where it goes."
 
 
 class Name(serializers.RegexField):  # type: ignore[misc]
@@ -84,12 +91,15 @@ class NamedRow(Row):
 
 
 class PersonRow(Row):
-    email = Email(help_text="Only an owner may change it later.")
+    email = Email(help_text="Changed later on the person's page only, by an owner.")
     active = Flag(source="is_active", required=False, help_text="Off means nothing of hers works, on every path.")
-    staff = Flag(source="is_staff", required=False, help_text="May enter the admin. Owners only.")
-    owner = Flag(source="is_superuser", required=False, help_text="May do everything. Owners only.")
+    staff = Flag(source="is_staff", required=False, help_text="May enter the admin. Set on the person's page only.")
+    owner = Flag(source="is_superuser", required=False, help_text="May do everything. Set on the person's page only.")
     duties = serializers.ListField(
-        child=Choice(choices=User.Duty.choices), required=False, max_length=len(User.Duty), help_text="Owners only."
+        child=Choice(choices=User.Duty.choices),
+        required=False,
+        max_length=len(User.Duty),
+        help_text="Set on the person's page only, by an owner.",
     )
     manager = Reference(User, by="email", required=False, allow_null=True)
     teams = References(Team, required=False)
@@ -224,19 +234,29 @@ class SecretRow(NamedRow):
     )  # fmt: skip
     value = Text(
         write_only=True, required=False, max_length=LONGEST_SECRET,
-        help_text="Write-only. A later change of it takes the scope secrets:replace.",
+        help_text="Write-only, and only when the secret is made; later ones go by POST secrets/{id}/value.",
     )  # fmt: skip
     value_set_at = serializers.SerializerMethodField(help_text="Null while it has no value.")
     connectors = References(Connector, read_only=True)
+    destinations = serializers.SerializerMethodField(help_text="Connector -> the addresses its value is sent to.")
 
     class Meta:
         model = Secret
-        fields = ("id", "name", "kind", "header", "description", "value", "value_set_at", "connectors")
+        fields = ("id", "name", "kind", "header", "description", "value", "value_set_at", "connectors", "destinations")
         read_only_fields = ("id",)
 
     @extend_schema_field(serializers.DateTimeField(allow_null=True))
     def get_value_set_at(self, secret: Any) -> Any:
         return next((version.created_at for version in secret.live_versions), None)
+
+    @extend_schema_field(PLACES)
+    def get_destinations(self, secret: Secret) -> dict[str, list[str]]:
+        return destinations(secret)
+
+    def validate_value(self, value: str) -> str:
+        if self.instance is not None:
+            raise serializers.ValidationError(NEW_VALUE, "forbidden")
+        return value
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         kind = values.get("kind", self.instance.kind if self.instance else Secret.Kind.BEARER)
@@ -245,14 +265,17 @@ class SecretRow(NamedRow):
             message = "Name the header for the kind 'header', and only for it."
             raise serializers.ValidationError({"header": ErrorDetail(message, "rule")})
         has_value = self.instance is not None and self.get_value_set_at(self.instance)
-        if has_value and kind != self.instance.kind and "value" not in values:
-            message = "A secret of another kind needs a new value."
-            raise serializers.ValidationError({"value": ErrorDetail(message, "rule")})
+        if has_value and kind != self.instance.kind:
+            raise serializers.ValidationError({"kind": ErrorDetail(KEEPS_KIND, "rule")})
         return values
 
 
 class SecretValue(Strict):
     value = Text(write_only=True, max_length=LONGEST_SECRET)
+    destinations = serializers.DictField(
+        child=serializers.ListField(child=Text(max_length=2000), max_length=50), required=False, default=dict,
+        help_text="`destinations` of the secret as you saw them: if it goes elsewhere by now, nothing is stored.",
+    )  # fmt: skip
 
 
 class ConnectorRow(NamedRow):
@@ -284,8 +307,8 @@ class ConnectorRow(NamedRow):
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         secret = values.get("secret", self.instance.secret if self.instance else None)
         urls = values.get("urls", self.instance.urls if self.instance else [])
-        if secret is not None and not may_send(secret, urls, person=self.context["request"].user):
-            raise serializers.ValidationError({"urls": ErrorDetail(SENT_ELSEWHERE, "forbidden")})
+        if secret is not None and not goes_nowhere_new(secret, urls, person=self.context["request"].user):
+            raise serializers.ValidationError({"urls": ErrorDetail(OWNERS_WAY, "forbidden")})
         return values
 
 

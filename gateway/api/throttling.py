@@ -29,10 +29,6 @@ def count(who: str, *, by: int = 1) -> int:
         return by
 
 
-def counted(who: str) -> int:
-    return int(cache.get(_key(who), 0))
-
-
 def seconds_left() -> float:
     return WINDOW_SECONDS - time.time() % WINDOW_SECONDS
 

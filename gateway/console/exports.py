@@ -17,10 +17,11 @@ from django.utils.text import capfirst
 
 MOST_ROWS = 100_000
 CHUNK = 500
+TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 _FORMULA = re.compile(r"\A[\s\0]*[=+\-@]")
 
 
-class Line:
+class Echo:
     """What csv writes to: keeps nothing, hands back."""
 
     def write(self, text: str) -> str:
@@ -31,21 +32,25 @@ def as_csv(
     request: HttpRequest, admin: Any, rows: Any, *, columns: Sequence[str], filename: str
 ) -> StreamingHttpResponse:
     """At most MOST_ROWS rows of the queryset; `columns` as in `list_display`."""
-    lines = _lines(admin, rows, columns)
-    stream = _in_threads(lines) if isinstance(request, ASGIRequest) else lines
-    response = StreamingHttpResponse(stream, content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{filename}.csv"'
+    return streamed(request, _lines(admin, rows, columns), filename=f"{filename}.csv")
+
+
+def streamed(request: HttpRequest, parts: Iterator[str], *, filename: str) -> StreamingHttpResponse:
+    """A file that is made while it is sent; its kind is told by its name."""
+    stream = _in_threads(parts) if isinstance(request, ASGIRequest) else parts
+    response = StreamingHttpResponse(stream, content_type=TYPES[filename.rpartition(".")[2]])
+    response["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response
 
 
-async def _in_threads(lines: Iterator[str]) -> AsyncIterator[str]:
-    """The database is asked on a thread, so that the event loop goes on meanwhile."""
-    while chunk := await sync_to_async(lambda: "".join(islice(lines, CHUNK)))():
+async def _in_threads(parts: Iterator[str]) -> AsyncIterator[str]:
+    """The next parts are worked out on a thread, so that the event loop goes on meanwhile."""
+    while chunk := await sync_to_async(lambda: "".join(islice(parts, CHUNK)))():
         yield chunk
 
 
 def _lines(admin: Any, rows: Any, columns: Sequence[str]) -> Iterator[str]:
-    writer = csv.writer(Line())
+    writer = csv.writer(Echo())
     yield writer.writerow(["id", *(capfirst(str(label_for_field(column, admin.model, admin))) for column in columns)])
     for row in islice(rows.iterator(chunk_size=CHUNK), MOST_ROWS):
         yield writer.writerow([str(row.pk), *(harmless(_text(admin, row, column)) for column in columns)])

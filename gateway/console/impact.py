@@ -6,10 +6,15 @@ from datetime import UTC, datetime
 
 from gateway.console.access.current import current_snapshot
 from gateway.console.hostile_text import visible
+from governance.reach import TooMuchToTell
 from governance.shifts import Danger, Difference, Shift, difference
 from governance.snapshot import Snapshot
 
 SHOWN = 12
+TOO_MUCH = (
+    "This looks at so many agents and tools together that it cannot be listed now. "
+    "Once it is saved, each agent's page tells what that agent may use."
+)
 TONES = {Danger.HIGH_RISK: ("bad", "High risk"), Danger.WRITES: ("warn", "Can change data")}
 
 Proposal = Callable[[Snapshot], Snapshot | None]
@@ -40,7 +45,12 @@ def impact_of(proposal: Proposal) -> Impact | None:
     """Reads, and holds neither the fence nor the write lock. None when the change is no matter of reach."""
     before = current_snapshot()
     after = proposal(before)
-    return None if after is None else _told(difference(before, after, now=datetime.now(UTC)))
+    if after is None:
+        return None
+    try:
+        return _told(difference(before, after, now=datetime.now(UTC)))
+    except TooMuchToTell:
+        return Impact(is_dangerous=True, problem=TOO_MUCH)
 
 
 def _told(found: Difference) -> Impact:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db import OperationalError
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.decorators import method_decorator
@@ -23,7 +23,9 @@ from gateway import actions
 from gateway.client_setup import Endpoint, clients, endpoint_of
 from gateway.console.access.current import current_snapshot
 from gateway.console.access.effective import bundles_of, count_lines
-from gateway.console.base import person_of
+from gateway.console.acting import person_of
+from governance.agent_keys import live
+from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze, User
 
 AGENTS_SHOWN = 200
@@ -42,11 +44,8 @@ class OwnPage(LoginRequiredMixin, TemplateView):
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def key_is_live(self) -> Q:
-        return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=self.now))
-
     def freezes(self) -> QuerySet[Freeze]:
-        return Freeze.objects.filter(Q(ends_at=None) | Q(ends_at__gt=self.now), lifted_at=None)
+        return Freeze.objects.filter(in_force(self.now))
 
 
 class Me(OwnPage):
@@ -54,7 +53,7 @@ class Me(OwnPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         agents = self.person.agents.exclude(status=Agent.Status.RETIRED).annotate(
-            key_total=Count("credentials", filter=Q(credentials__revoked_at=None) & self._not_expired()),
+            key_total=Count("credentials", filter=live(self.now, through="credentials__")),
             is_frozen=Exists(self.freezes().filter(agent=OuterRef("pk"))),
         )
         return {
@@ -63,9 +62,6 @@ class Me(OwnPage):
             "agent_total": agents.count(),
             "shown_at_most": AGENTS_SHOWN,
         }
-
-    def _not_expired(self) -> Q:
-        return Q(credentials__expires_at=None) | Q(credentials__expires_at__gt=self.now)
 
 
 class MyAgentPage(OwnPage):
@@ -76,7 +72,7 @@ class MyAgentPage(OwnPage):
         return get_object_or_404(self.person.agents.select_related("owner"), pk=self.kwargs["agent_id"])
 
     def live_keys(self) -> QuerySet[AgentCredential]:
-        return self.agent.credentials.filter(self.key_is_live())
+        return self.agent.credentials.filter(live(self.now))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {"agent": self.agent, **super().get_context_data(**kwargs)}

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 
 from gateway import actions
-from gateway.console.base import person_of
+from gateway.console.acting import person_of
 from gateway.console.me import OwnPage
 from gateway.console.step_up import is_fresh, sign_in_again
 from governance.models import PersonalToken, User

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import F, Func, IntegerField, Q, QuerySet, Subquery
+from django.db.models import F, Func, IntegerField, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from governance.freezes import in_force
 from governance.models import Connector, Epoch, Freeze, Offboarding, ToolDefinition
 
 BADGE_SECONDS = 5
@@ -94,7 +95,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Policies", "governance.policy", "gavel", "Rules that permit, deny, mask or ask."),
         _list("Policy versions", "governance.policyversion", "rule", "The rules in force, and those before."),
     ),
-    "Who can what": (
+    "Who can do what": (
         Entry("Explain", "explain", "governance.explain_agent", "help", "Why an agent can or cannot call a tool."),
         Entry("Agents and tools", "matrix_agents", "governance.explain_agent", "grid_on", "Every agent by every tool."),
         Entry("People and tools", "matrix_people", "governance.explain_agent", "table_chart", "Who reaches what."),
@@ -109,6 +110,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Freezes", "governance.freeze", "ac_unit", "The emergency switch.", "freezes"),
         _list("Gateway processes", "gateway.gatewayprocess", "dns", "What is running, and how current it is."),
         _list("Organization", "governance.organization", "apartment", "Name, time zone, rules that bind every call."),
+        Entry("API", "api_docs", "", "terminal", "What scripts can do here, and how."),
     ),
 }
 
@@ -132,13 +134,12 @@ def waiting() -> dict[str, int]:
 
 
 def _count_waiting() -> dict[str, int]:
-    is_open = Q(ends_at=None) | Q(ends_at__gt=timezone.now())
     unfinished = (Offboarding.State.ENFORCING, Offboarding.State.INCOMPLETE, Offboarding.State.FAILED)
     totals = {
         "review": ToolDefinition.objects.filter(status=ToolDefinition.Status.WAITING),
         "failing": Connector.objects.filter(is_enabled=True).exclude(last_error=""),
         "offboardings": Offboarding.objects.filter(state__in=unfinished),
-        "freezes": Freeze.objects.filter(is_open, lifted_at=None),
+        "freezes": Freeze.objects.filter(in_force(timezone.now())),
     }
     counted = {f"{name}_waiting": _total(rows) for name, rows in totals.items()}
     row = Epoch.objects.annotate(**counted).values(*counted).get(id=1)

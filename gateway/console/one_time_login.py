@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from gateway.console.base import person_of
+from gateway.console.acting import person_named, person_of
 from gateway.console.step_up import needs_fresh_login
 from gateway.one_time_links import one_time_login_url, person_of_link
 from gateway.recorder import recorder
@@ -45,7 +45,7 @@ def one_time_login(request: HttpRequest, token: str) -> HttpResponse:
 
 def _use_up(user: User) -> bool:
     """Of two that click at once, one gets in."""
-    with governed_change(by=f"person:{user.email}"):
+    with governed_change(by=person_named(user)):
         unused = User.objects.filter(pk=user.pk, is_active=True, password=user.password, last_login=user.last_login)
         return unused.update(last_login=timezone.now()) == 1
 

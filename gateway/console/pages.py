@@ -5,12 +5,15 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
+from gateway.console.acting import busy_page, person_named
 from gateway.console.step_up import needs_fresh_login
+from governance.models import User
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -33,3 +36,33 @@ class ConsolePage(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {**admin.site.each_context(self.request), "title": self.title, **super().get_context_data(**kwargs)}
+
+
+class GovernedPage(ConsolePage):
+    """A page whose POST writes: nothing half-done when the database is busy."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except OperationalError:
+            if request.method != "POST":
+                raise
+            return busy_page(request)
+
+    def refuse_unless(self, permission: str) -> HttpResponse | None:
+        """For an act that needs more than the page does."""
+        if not self.may(permission):
+            raise PermissionDenied
+        return needs_fresh_login(self.request, permission)
+
+    def may(self, permission: str) -> bool:
+        return bool(self.request.user.has_perm(permission))
+
+    @property
+    def person(self) -> User:
+        assert isinstance(self.request.user, User)
+        return self.request.user
+
+    @property
+    def by(self) -> str:
+        return person_named(self.person)

@@ -24,6 +24,7 @@ from django.utils.html import format_html
 
 from audit.event import AuditEvent
 from audit.record import record
+from gateway.console.acting import person_named
 from gateway.console.step_up import stamp
 from gateway.sessions import end_all_sessions
 from governance.fence.actor import governed_change
@@ -130,7 +131,7 @@ def _teller_of_second_factor(kind: str) -> Any:
 
 
 def _tell(kind: str, request: HttpRequest, user: User, **details: Any) -> None:
-    person = f"person:{user.email}"
+    person = person_named(user)
     _record(kind, actor=person, person=user.email, details={"address": _address(request), **details})
 
 

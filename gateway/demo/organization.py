@@ -13,18 +13,33 @@ from django.core.management import call_command
 from gateway import actions
 from gateway.demo.helpdesk import Helpdesk, write_private
 from governance.agent_keys import NotIssuable, key_digest
+from governance.classification import suggest
 from governance.facts import Recorder
-from governance.models import Agent, AgentCredential, Connector
+from governance.models import Agent, AgentCredential, Connector, Tool, ToolDefinition
 
 MANIFEST = Path(__file__).with_name("organization.yaml")
 AGENT = "triage-bot"
-PEOPLE = {"ira@example.com": "IT admin", "lee@example.com": "approver", "ana@example.com": "person"}
+BY = "command:up"
+PEOPLE = {
+    "ira@example.com": "IT admin",
+    "noor@example.com": "security",
+    "lee@example.com": "approver",
+    "ana@example.com": "person",
+}
 EXAMPLE_URL = "http://127.0.0.1:9100/mcp"
 EXAMPLE_SOURCE = "{env: HELPDESK_TOKEN}"
 
 
 def address(port: int) -> str:
     return f"http://127.0.0.1:{port}/mcp"
+
+
+def _classify() -> None:
+    """As somebody does who accepts what the wizard suggests."""
+    for definition in ToolDefinition.objects.filter(tool__connector__name="helpdesk", status="pinned"):
+        found = json.loads(bytes(definition.body))
+        said = suggest(found["name"], found.get("annotations", {}))
+        Tool.objects.filter(pk=definition.tool_id).update(risk=said.risk, is_read_only=said.is_read_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,7 @@ class Demo:
         manifest.write_text(text.replace(EXAMPLE_SOURCE, f"{{file: {json.dumps(str(self.helpdesk.token_file))}}}"))
         with self.helpdesk.running(port):
             call_command("apply", str(manifest), stdout=io.StringIO())
+        actions.act(lambda record, now: _classify(), by=BY)
 
     def follow_port(self, port: int, *, by: str) -> None:
         """The port may have been taken since the last start; the connector follows."""

@@ -12,9 +12,9 @@ CREATE FUNCTION gatehouse_mentioned(before jsonb, after jsonb) RETURNS SETOF tex
   SELECT DISTINCT replace(side.value, '-', '')
   FROM (
     SELECT * FROM jsonb_each_text(CASE jsonb_typeof(before) WHEN 'object' THEN before ELSE '{}' END)
-    UNION SELECT * FROM jsonb_each_text(CASE jsonb_typeof(after) WHEN 'object' THEN after ELSE '{}' END)
+    UNION ALL SELECT * FROM jsonb_each_text(CASE jsonb_typeof(after) WHEN 'object' THEN after ELSE '{}' END)
   ) AS side
-  WHERE (side.key = 'id' OR side.key LIKE '%\_id') AND side.value ~ '^[0-9a-f]{8}(-?[0-9a-f]{4}){4}[0-9a-f]{8}$'
+  WHERE (side.key = 'id' OR side.key LIKE '%\_id') AND side.value LIKE '________-____-____-____-____________'
 $$;
 
 CREATE OR REPLACE FUNCTION gatehouse_record_changes() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -26,11 +26,11 @@ BEGIN
     SELECT mentioned, t.event_id FROM told t, gatehouse_mentioned(t.before::jsonb, t.after::jsonb) AS mentioned
   ), events AS (
     INSERT INTO audit_event (id, kind, at, actor, header)
-    SELECT t.event_id, 'governance.changed', t.at, left(t.actor, 255), convert_to(jsonb_build_object(
+    SELECT t.event_id, 'governance.changed', t.at, left(t.actor, 255), convert_to(json_build_object(
       'actor', t.actor, 'agent', '', 'call_id', NULL, 'connector', '', 'decided_epoch', 0, 'decision', '',
       'at', to_char(t.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-      'details', jsonb_build_object('change', t.id, 'kind', t.kind, 'object_id', t.object_id, 'relation', t.relation,
-        'operation', t.operation, 'before', t.before::jsonb, 'after', t.after::jsonb),
+      'details', json_build_object('change', t.id, 'kind', t.kind, 'object_id', t.object_id, 'relation', t.relation,
+        'operation', t.operation, 'before', t.before::json, 'after', t.after::json),
       'id', t.event_id, 'kind', 'governance.changed', 'outcome', '', 'payload_commitment', '', 'person', '',
       'process_id', NULL, 'tool', '')::text, 'UTF8')
     FROM told t

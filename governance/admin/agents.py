@@ -24,9 +24,9 @@ from gateway.console.base import (
     moment,
     needs_fresh_login,
 )
-from governance.agent_keys import retire_agent, revoke_all_keys, revoke_key
+from governance.agent_keys import live, retire_agent, revoke_all_keys, revoke_key
 from governance.agents import resume_agent, suspend_agent, transfer_agent
-from governance.freezes import FreezeTarget, freeze
+from governance.freezes import LASTING, FreezeTarget, freeze, in_force
 from governance.models import Agent, AgentCredential, Freeze, User
 from governance.proposals import with_agent
 from governance.snapshot import Snapshot
@@ -38,16 +38,11 @@ STATUS_COLOURS = {
     "frozen": "danger",
 }
 EXPIRES_SOON = timedelta(days=14)
-LASTING = {"900": "15 minutes", "3600": "1 hour", "28800": "8 hours", "86400": "1 day", "": "until somebody lifts it"}
 
 
 def live_keys_of_agent() -> QuerySet[AgentCredential]:
     """Of the agent in the outer query: a subquery for each row shown, where a join would count all keys there are."""
-    return AgentCredential.objects.filter(key_is_live(), agent=OuterRef("pk")).order_by()
-
-
-def key_is_live() -> Q:
-    return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    return AgentCredential.objects.filter(live(timezone.now()), agent=OuterRef("pk")).order_by()
 
 
 class AgentForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -109,6 +104,8 @@ class AgentAdmin(GovernedModelAdmin):
     form = AgentForm
     changes_reach = True
     fixed_fields = ("name",)
+    change_form_before_template = "console/access/before_agent.html"
+    empty_hint = "An agent is a program that calls tools. It has an owner who answers for it, roles, and keys."
     list_display = ("name", "state", "owner_email", "role_names", "live_keys", "oldest_key", "seen")
     list_filter = (
         "status",
@@ -134,9 +131,7 @@ class AgentAdmin(GovernedModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
         rows = super().get_queryset(request).select_related("owner").prefetch_related("roles")
         keys = live_keys_of_agent().values("agent")
-        frozen = Freeze.objects.filter(
-            Q(ends_at=None) | Q(ends_at__gt=timezone.now()), agent=OuterRef("pk"), lifted_at=None
-        )
+        frozen = Freeze.objects.filter(in_force(timezone.now()), agent=OuterRef("pk"))
         return rows.annotate(  # type: ignore[no-any-return]
             key_total=Coalesce(Subquery(keys.annotate(n=Count("pk")).values("n")), 0, output_field=IntegerField()),
             oldest=Subquery(live_keys_of_agent().order_by("created_at").values("created_at")[:1]),
@@ -282,7 +277,7 @@ class AgentAdmin(GovernedModelAdmin):
         return None
 
     def _live(self, agents: QuerySet[Agent]) -> int:
-        return AgentCredential.objects.filter(key_is_live(), agent__in=agents.values("pk")).count()
+        return AgentCredential.objects.filter(live(timezone.now()), agent__in=agents.values("pk")).count()
 
     def _form(self, request: HttpRequest, form: Callable[..., forms.Form]) -> forms.Form:
         """Empty, and so not valid, as long as the preview was not confirmed."""
@@ -319,6 +314,7 @@ class KeyState(admin.SimpleListFilter):
 class AgentKeyAdmin(ReadOnlyModelAdmin):
     """Keys are issued from the agent's screen and revoked here; nothing of them can be edited."""
 
+    empty_hint = "Open an agent and choose “Issue a key”."
     list_display = ("key", "agent", "state", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
     list_filter = (KeyState,)
     list_select_related = ("agent",)

@@ -3,33 +3,26 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.db import connection
-from django.db.models import Model, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
-from django.urls import URLPattern, path
 
 from gateway.console.base import (
     AutocompleteSelectFilter,
-    GovernedModelAdmin,
     ReadOnlyInline,
-    ReadOnlyModelAdmin,
     Select,
     Switch,
     choose_by_search,
     display,
 )
-from governance.admin.known_tools import matching
 from governance.admin.pickers import Selection, ToolsField
-from governance.admin.version_changes import bundle_changes, listed
+from governance.admin.version_changes import bundle_changes
+from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
 from governance.bundles import cycle_in, is_in_use, publish_bundle, withdraw_bundle
 from governance.models import Bundle, BundleTool, BundleVersion, Policy
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import Draft, as_if_saved, revised_snapshot
 
-STATE_COLOURS = {BundleVersion.State.PUBLISHED: "success", BundleVersion.State.SUPERSEDED: "info"}
 CONTENT = ("tools", "inherits", "policies", "names", "recording")
-OVERTAKEN = "Somebody else published version {} meanwhile. Load the page again and look at what it says now."
 
 
 class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -80,10 +73,7 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if self.newest is not None and "seen" in cleaned:
-            _lock(self.instance)
-            newest = _newest(self.instance)
-            if newest and newest.number != cleaned["seen"]:
-                raise ValidationError(OVERTAKEN.format(newest.number))
+            check_seen(self.instance, seen=cleaned["seen"])
         if "inherits" in cleaned and (circle := _circle(self.instance, cleaned["inherits"])):
             self.add_error("inherits", f"These would inherit from each other in a circle: {' → '.join(circle)}.")
         return cleaned
@@ -115,12 +105,6 @@ def _newest(bundle: Bundle) -> BundleVersion | None:
     return versions.order_by("-number").first()
 
 
-def _lock(bundle: Bundle) -> None:
-    """Until the transaction ends nobody else publishes; a preview is no transaction and locks nothing."""
-    if connection.in_atomic_block:
-        Bundle.objects.select_for_update().get(pk=bundle.pk)
-
-
 def content_of(version: BundleVersion) -> dict[str, Any]:
     """As the form's fields."""
     return {
@@ -147,25 +131,24 @@ def _circle(bundle: Bundle, inherits: Any) -> list[str]:
     return cycle_in({**parents, bundle.name: {parent.name for parent in inherits}})
 
 
-class VersionInline(ReadOnlyInline):
+class BundleVersionInline(VersionInline):
     model = BundleVersion
     fields = ("number", "state", "recording", "created_at", "created_by")
     readonly_fields = fields
-    verbose_name_plural = "versions"
 
 
 @admin.register(Bundle)
-class BundleAdmin(GovernedModelAdmin):
+class BundleAdmin(VersionedAdmin):
     """What a bundle gives is in its versions, which are frozen; saving other content publishes the next one."""
 
     form = BundleForm
-    changes_reach = True
+    shown = ("published", "gives", "rules")
     fresh_login_for = "governance.publish_bundle"
     parts = (BundleVersion, BundleTool)
-    fixed_fields = ("name",)
+    empty_hint = "A bundle names tools that belong together. Connect a system first; then publish some of its tools."
     list_display = ("name", "title", "published", "gives", "rules")
     search_fields = ("name", "title")
-    inlines = (VersionInline,)
+    inlines = (BundleVersionInline,)
     fieldsets = (
         (
             None,
@@ -182,31 +165,14 @@ class BundleAdmin(GovernedModelAdmin):
         ("In force", {"fields": ("gives", "rules")}),
     )
 
-    def get_urls(self) -> list[URLPattern]:
-        hint = path("matching/", self.admin_site.admin_view(matching), name="governance_bundle_matching")
-        return [hint, *super().get_urls()]
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Bundle]:
         in_force = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED)
         in_force = in_force.prefetch_related("tools__connector", "policies")
         return super().get_queryset(request).prefetch_related(Prefetch("versions", in_force, "in_force"))  # type: ignore[no-any-return]
 
-    def _may_publish(self, request: HttpRequest, bundle: Bundle | None) -> bool:
-        may_save = self.has_change_permission(request, bundle) if bundle else self.has_add_permission(request)
-        return may_save and request.user.has_perm("governance.publish_bundle")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Bundle | None = None) -> Any:
-        return self.fieldsets if self._may_publish(request, obj) else self.fields_to_look_at
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Bundle | None = None) -> tuple[str, ...]:
-        return (*super().get_readonly_fields(request, obj), "published", "gives", "rules")
-
     def has_delete_permission(self, request: HttpRequest, obj: Bundle | None = None) -> bool:
         """A bundle that others build on takes its rules along when it goes."""
         return bool(super().has_delete_permission(request, obj)) and not (obj and is_in_use(obj))
-
-    def history_of(self, row: Bundle) -> list[Model]:
-        return [row, *row.versions.all()]
 
     def proposed(self, form: BundleForm, snapshot: Snapshot) -> Snapshot | None:
         if form.instance._state.adding or not (form.publishes or form.withdraws):
@@ -280,24 +246,17 @@ class BundleToolInline(ReadOnlyInline):
 
 
 @admin.register(BundleVersion)
-class BundleVersionAdmin(ReadOnlyModelAdmin):
+class BundleVersionAdmin(VersionAdmin):
+    of = "bundle"
     list_display = ("__str__", "state_shown", "recording", "created_at", "created_by")
     list_filter = ("state", ("bundle", AutocompleteSelectFilter))
-    list_filter_submit = True
     list_select_related = ("bundle",)
     search_fields = ("bundle__name",)
     fields = (
         "bundle", "number", "state", "compared", "names", "recording", "parents", "policies", "created_at",
         "created_by",
     )  # fmt: skip
-    readonly_fields = ("compared",)
     inlines = (BundleToolInline,)
 
-    @display(description="State", label=STATE_COLOURS, ordering="state")
-    def state_shown(self, version: BundleVersion) -> tuple[str, str]:
-        return version.state, version.get_state_display()
-
-    @display(description="Against the version before")
-    def compared(self, version: BundleVersion) -> str:
-        before = version.bundle.versions.filter(number__lt=version.number).order_by("-number").first()
-        return listed(bundle_changes(before, version)) if before else "This is the first version."
+    def changes(self, before: BundleVersion, after: BundleVersion) -> list[tuple[str, str]]:
+        return bundle_changes(before, after)

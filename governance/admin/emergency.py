@@ -6,13 +6,13 @@ from zoneinfo import available_timezones
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from gateway.console.base import GovernedModelAdmin, Switch, display, person_of
 from governance.facts import Fact
-from governance.freezes import lift_one
+from governance.freezes import in_force, lift_one
 from governance.models import Freeze, Organization
 from governance.proposals import with_freezes
 from governance.snapshot import Snapshot
@@ -42,8 +42,8 @@ class FreezeState(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, freezes: QuerySet[Freeze]) -> QuerySet[Freeze]:
         if not self.value():
             return freezes
-        in_force = Q(lifted_at=None) & (Q(ends_at=None) | Q(ends_at__gt=timezone.now()))
-        return freezes.filter(in_force) if self.value() == "in-force" else freezes.exclude(in_force)
+        is_in_force = in_force(timezone.now())
+        return freezes.filter(is_in_force) if self.value() == "in-force" else freezes.exclude(is_in_force)
 
 
 @admin.register(Freeze)
@@ -52,6 +52,7 @@ class FreezeAdmin(GovernedModelAdmin):
 
     form = FreezeForm
     changes_reach = True
+    empty_hint = "Nothing is frozen, and nothing ever was. A freeze stops calls at once, until it ends or is lifted."
     list_display = ("target", "state", "reason", "created_at", "created_by", "ends_at", "lifted_at", "lifted_by")
     list_filter = (FreezeState,)
     list_select_related = ("agent", "connector", "tool__connector")

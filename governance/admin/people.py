@@ -49,6 +49,8 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         is_owner = cleaned.get("is_superuser", self.instance.is_superuser)
+        if "is_staff" in cleaned and (is_owner or cleaned.get("duties")):
+            cleaned["is_staff"] = True
         try:
             check_last_owner(self.instance, stays_owner=is_owner and cleaned.get("is_active", True))
         except RuleBroken as rule:
@@ -90,6 +92,8 @@ class PersonAdmin(GovernedModelAdmin):
         if db_field.name == "is_superuser":
             field.label = "Owner"
             field.help_text = "May do everything, including making other owners."
+        if db_field.name == "is_staff":
+            field.help_text = "Owners and people with a duty always may."
         return field
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
@@ -159,6 +163,7 @@ class TeamAdmin(GovernedModelAdmin):
 
     changes_reach = True
     fixed_fields = ("name",)
+    empty_hint = "Teams carry rules and roles for everybody in them."
     list_display = ("name", "title", "parent", "policy_names", "member_count")
     list_filter = (("parent", AutocompleteSelectFilter), ("policies", AutocompleteSelectFilter))
     list_filter_submit = True
@@ -204,6 +209,7 @@ class TeamAdmin(GovernedModelAdmin):
 class PersonalTokenAdmin(ReadOnlyModelAdmin):
     """Made and named by their people; here they are seen and ended."""
 
+    empty_hint = "People make tokens for their scripts on “My page”; here they are seen and ended."
     list_display = ("token", "name", "person", "state", "scope_names", "created_at", "expires_at", "last_used_at")
     list_filter = (("person", AutocompleteSelectFilter),)
     list_filter_submit = True

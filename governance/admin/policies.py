@@ -2,30 +2,24 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.db import connection
-from django.db.models import Model, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
-from django.urls import URLPattern, path
 
 from gateway.console.base import (
     AutocompleteSelectFilter,
-    GovernedModelAdmin,
     ReadOnlyInline,
-    ReadOnlyModelAdmin,
     Switch,
     display,
 )
-from governance.admin.known_tools import matching
 from governance.admin.rule_forms import RulesField, entry_of
-from governance.admin.version_changes import listed, policy_changes, rule_sentence
+from governance.admin.version_changes import policy_changes, rule_sentence
+from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
 from governance.models import Policy, PolicyVersion, Rule
-from governance.policies import binds, publish_policy, withdraw_policy
+from governance.policies import binds, counts, publish_policy, withdraw_policy
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import Draft, revised_snapshot
 
-STATE_COLOURS = {PolicyVersion.State.PUBLISHED: "success", PolicyVersion.State.SUPERSEDED: "info"}
-OVERTAKEN = "Somebody else put version {} into force meanwhile. Load the page again and look at what it says now."
+BINDS_NOBODY = "It binds nobody yet. Put it on a bundle, on a team, or on the whole organization."
 
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -55,10 +49,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if self.newest is not None and "seen" in cleaned:
-            _lock(self.instance)
-            newest = _newest(self.instance)
-            if newest and newest.number != cleaned["seen"]:
-                raise ValidationError(OVERTAKEN.format(newest.number))
+            check_seen(self.instance, seen=cleaned["seen"])
         return cleaned
 
     @property
@@ -88,31 +79,24 @@ def _entries(version: PolicyVersion) -> list[dict[str, Any]]:
     return [entry_of(rule) for rule in sorted(version.rules.all(), key=lambda rule: rule.position)]
 
 
-def _lock(policy: Policy) -> None:
-    """Until the transaction ends nobody else publishes; a preview is no transaction and locks nothing."""
-    if connection.in_atomic_block:
-        Policy.objects.select_for_update().get(pk=policy.pk)
-
-
-class VersionInline(ReadOnlyInline):
+class PolicyVersionInline(VersionInline):
     model = PolicyVersion
     fields = ("number", "state", "created_at", "created_by")
     readonly_fields = fields
-    verbose_name_plural = "versions"
 
 
 @admin.register(Policy)
-class PolicyAdmin(GovernedModelAdmin):
+class PolicyAdmin(VersionedAdmin):
     """The rules are in the versions, which are frozen; saving other rules puts the next version into force."""
 
     form = PolicyForm
-    changes_reach = True
+    shown = ("in_force", "rule_effects", "bound")
     fresh_login_for = "governance.publish_policy"
     parts = (PolicyVersion, Rule)
-    fixed_fields = ("name",)
+    empty_hint = "A policy holds rules that deny a call or make it wait for a person, on top of what bundles give."
     list_display = ("name", "title", "in_force", "rule_effects", "bound")
     search_fields = ("name", "title")
-    inlines = (VersionInline,)
+    inlines = (PolicyVersionInline,)
     fieldsets = (
         (
             None,
@@ -128,31 +112,14 @@ class PolicyAdmin(GovernedModelAdmin):
         ("Rules", {"fields": ("rule_effects",)}),
     )
 
-    def get_urls(self) -> list[URLPattern]:
-        hint = path("matching/", self.admin_site.admin_view(matching), name="governance_policy_matching")
-        return [hint, *super().get_urls()]
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
         in_force = PolicyVersion.objects.filter(state=PolicyVersion.State.PUBLISHED).prefetch_related("rules")
         rows = super().get_queryset(request).prefetch_related("teams", "organizations", "bundle_versions__bundle")
         return rows.prefetch_related(Prefetch("versions", in_force, "live_versions"))  # type: ignore[no-any-return]
 
-    def _may_publish(self, request: HttpRequest, policy: Policy | None) -> bool:
-        may_save = self.has_change_permission(request, policy) if policy else self.has_add_permission(request)
-        return may_save and request.user.has_perm("governance.publish_policy")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Policy | None = None) -> Any:
-        return self.fieldsets if self._may_publish(request, obj) else self.fields_to_look_at
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Policy | None = None) -> tuple[str, ...]:
-        return (*super().get_readonly_fields(request, obj), "in_force", "rule_effects", "bound")
-
     def has_delete_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
         """What binds somebody is taken off first, where its reach is seen."""
         return bool(super().has_delete_permission(request, obj)) and not (obj and binds(obj))
-
-    def history_of(self, row: Policy) -> list[Model]:
-        return [row, *row.versions.all()]
 
     def proposed(self, form: PolicyForm, snapshot: Snapshot) -> Snapshot | None:
         if form.instance._state.adding or not (form.publishes or form.withdraws):
@@ -164,6 +131,8 @@ class PolicyAdmin(GovernedModelAdmin):
         if form.publishes:
             version = publish_policy(obj, rules=form.rule_rows(), **self.by(request))
             self.message_user(request, f"Version {version.number} is in force.", messages.SUCCESS)
+            if not counts(obj):
+                self.message_user(request, BINDS_NOBODY, messages.WARNING)
         elif form.withdraws and withdraw_policy(obj, record=self.by(request)["record"]):
             self.message_user(request, "The policy is withdrawn: its rules bind nobody.", messages.SUCCESS)
 
@@ -216,21 +185,14 @@ class RuleInline(ReadOnlyInline):
 
 
 @admin.register(PolicyVersion)
-class PolicyVersionAdmin(ReadOnlyModelAdmin):
+class PolicyVersionAdmin(VersionAdmin):
+    of = "policy"
     list_display = ("__str__", "state_shown", "created_at", "created_by")
     list_filter = ("state", ("policy", AutocompleteSelectFilter))
-    list_filter_submit = True
     list_select_related = ("policy",)
     search_fields = ("policy__name",)
     fields = ("policy", "number", "state", "compared", "created_at", "created_by")
-    readonly_fields = ("compared",)
     inlines = (RuleInline,)
 
-    @display(description="State", label=STATE_COLOURS, ordering="state")
-    def state_shown(self, version: PolicyVersion) -> tuple[str, str]:
-        return version.state, version.get_state_display()
-
-    @display(description="Against the version before")
-    def compared(self, version: PolicyVersion) -> str:
-        before = version.policy.versions.filter(number__lt=version.number).order_by("-number").first()
-        return listed(policy_changes(before, version)) if before else "This is the first version."
+    def changes(self, before: PolicyVersion, after: PolicyVersion) -> list[tuple[str, str]]:
+        return policy_changes(before, after)

@@ -3,12 +3,11 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display, pretty_json, visible
 from governance import registry
@@ -42,13 +41,21 @@ class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
 
+class ConnectorList(ChangeList):
+    def url_for_result(self, result: Model) -> str:
+        return reverse("connector_overview", args=[result.pk])
+
+
 @admin.register(Connector)
 class ConnectorAdmin(GovernedModelAdmin):
+    """A row leads to the connector's own page."""
+
     form = ConnectorForm
     changes_reach = True
     parts = (Tool, ToolDefinition)
     fixed_fields = ("name",)
-    list_display = ("name", "title", "health", "tool_count", "to_review", "last_seen_at", "addresses", "secret", "page")
+    empty_hint = "A connector is a system behind the gateway. Give the address of an MCP server to begin."
+    list_display = ("name", "title", "health", "tool_count", "to_review", "last_seen_at", "addresses", "secret")
     list_filter = ("is_enabled", "new_tools")
     list_select_related = ("secret",)
     search_fields = ("name", "title", "urls")
@@ -82,6 +89,9 @@ class ConnectorAdmin(GovernedModelAdmin):
             waiting_total=Count("tools__definitions", filter=waiting, distinct=True),
             is_given=Exists(BundleTool.objects.filter(connector=OuterRef("pk"), version__state="published")),
         )
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        return ConnectorList
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         form = super().get_form(request, *args, **options)
@@ -124,10 +134,6 @@ class ConnectorAdmin(GovernedModelAdmin):
     def to_review(self, connector: Any) -> str:
         return str(connector.waiting_total or "")
 
-    @display(description="Page")
-    def page(self, connector: Connector) -> SafeString:
-        return format_html('<a href="{}">Overview</a>', reverse("connector_overview", args=[connector.pk]))
-
 
 class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
     data_classes = Lines(
@@ -164,6 +170,7 @@ class ToolAdmin(GovernedModelAdmin):
     """Tools come by discovery; here they are classified, and taken out of reach."""
 
     form = ToolForm
+    empty_hint = "Connect a system, and the tools it offers stand here."
     list_display = ("name", "connector", "risk_shown", "is_read_only", "classes", "quarantine_shown")
     list_filter = ("connector", "risk", "is_read_only", Quarantined)
     list_select_related = ("connector",)
@@ -238,6 +245,7 @@ class ToolAdmin(GovernedModelAdmin):
 class ToolDefinitionAdmin(ReadOnlyModelAdmin):
     """What an upstream says a tool is. Hostile until a human has read it."""
 
+    empty_hint = "Connect a system; what it says of its tools stands here, and every later change of it."
     list_display = ("tool", "state", "short_digest", "seen_at", "decided_by")
     list_filter = ("status", "tool__connector")
     list_select_related = ("tool__connector",)

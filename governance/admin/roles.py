@@ -4,7 +4,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, display
@@ -14,6 +15,10 @@ from governance.models import Role
 from governance.proposals import with_role
 from governance.snapshot import Snapshot
 from governance.time_of_day import WEEKDAYS
+
+HOLDERS = {"agents": "name", "teams": "name", "people": "email"}
+"""Relation -> the column that names its rows."""
+SHOWN = 3
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -61,6 +66,7 @@ class RoleAdmin(GovernedModelAdmin):
     form = RoleForm
     changes_reach = True
     fixed_fields = ("name",)
+    empty_hint = "A role gives bundles to agents, always or at certain times."
     list_display = ("name", "title", "bundle_names", "agent_names", "holders", "starts_at", "ends_at", "hours")
     list_filter = (
         ("bundles", AutocompleteSelectFilter),
@@ -92,7 +98,8 @@ class RoleAdmin(GovernedModelAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Role]:
-        return super().get_queryset(request).prefetch_related("bundles", "agents", "teams", "people")  # type: ignore[no-any-return]
+        rows = super().get_queryset(request).prefetch_related("bundles", *map(_first_few, HOLDERS))
+        return rows.annotate(**{f"{name}_count": _counted(name) for name in HOLDERS})  # type: ignore[no-any-return]
 
     def get_fieldsets(self, request: HttpRequest, obj: Role | None = None) -> Any:
         """Those who only look see the stored schedule: the form's own fields exist for those who may change it."""
@@ -125,11 +132,11 @@ class RoleAdmin(GovernedModelAdmin):
 
     @display(description="Agents")
     def agent_names(self, role: Role) -> str:
-        return _few([agent.name for agent in role.agents.all()])
+        return _told(role, "agents")
 
     @display(description="Teams and people")
     def holders(self, role: Role) -> str:
-        return _few([str(holder) for holder in (*role.teams.all(), *role.people.all())])
+        return ", ".join(filter(None, (_told(role, "teams"), _told(role, "people"))))
 
     @display(description="Schedule")
     def hours(self, role: Role) -> str:
@@ -139,6 +146,18 @@ class RoleAdmin(GovernedModelAdmin):
         return f"{days} {role.schedule['from']}–{role.schedule['to']}"
 
 
-def _few(names: list[str], *, shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+def _first_few(relation: str) -> Prefetch:  # type: ignore[type-arg]
+    """A role may hold thousands, of which a list shows three."""
+    model: Any = Role._meta.get_field(relation).related_model
+    return Prefetch(relation, model.objects.order_by(HOLDERS[relation])[:SHOWN], to_attr=f"first_{relation}")
+
+
+def _counted(relation: str) -> Coalesce:
+    links = getattr(Role, relation).through.objects.filter(role=OuterRef("pk")).order_by()
+    return Coalesce(Subquery(links.values("role").annotate(count=Count("pk")).values("count")), 0)
+
+
+def _told(role: Role, relation: str) -> str:
+    first, count = getattr(role, f"first_{relation}"), getattr(role, f"{relation}_count")
+    more = f" and {count - len(first)} more" if count > len(first) else ""
+    return ", ".join(getattr(holder, HOLDERS[relation]) for holder in first) + more

@@ -71,6 +71,7 @@ class ConnectorInline(ReadOnlyInline):
 class SecretAdmin(GovernedModelAdmin):
     form = SecretForm
     parts = (SecretVersion,)
+    empty_hint = "A secret is what the gateway shows to a system, so that no agent needs to know it."
     list_display = ("name", "kind", "value_state", "value_set_at", "used_by", "description")
     list_filter = ("kind",)
     search_fields = ("name", "description")

@@ -33,15 +33,16 @@ BEGIN
     -- A row that moves from one container to another touches both.
     INSERT INTO governance_change (txid, kind, object_id, relation, operation, before, after, actor, at)
     SELECT this_txid, TG_ARGV[0], touched.object_id, TG_TABLE_NAME, 'update',
-           (to_jsonb(o) - sealed)::text, (to_jsonb(n) - sealed)::text, who, clock_timestamp()
-    FROM old_rows o
-    FULL JOIN new_rows n USING (id)
+           (pair.before - sealed)::text, (pair.after - sealed)::text, who, clock_timestamp()
+    FROM (
+      SELECT to_jsonb(o) AS before, to_jsonb(n) AS after FROM old_rows o FULL JOIN new_rows n USING (id) OFFSET 0
+    ) AS pair
     CROSS JOIN LATERAL (
       SELECT DISTINCT CASE id_column WHEN '*' THEN '*' ELSE replace(side ->> id_column, '-', '') END AS object_id
-      FROM unnest(ARRAY[to_jsonb(o), to_jsonb(n)]) AS side
+      FROM unnest(ARRAY[pair.before, pair.after]) AS side
       WHERE side IS NOT NULL
     ) AS touched
-    WHERE (to_jsonb(o) - quiet) IS DISTINCT FROM (to_jsonb(n) - quiet);
+    WHERE (pair.before - quiet) IS DISTINCT FROM (pair.after - quiet);
     GET DIAGNOSTICS noted = ROW_COUNT;
   END IF;
   IF noted > 0 THEN

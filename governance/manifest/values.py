@@ -38,7 +38,7 @@ def _named_value(entry: SecretEntry) -> tuple[str, SecretValue]:
         check_presentable(entry.kind, entry.header, value)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise BadManifest(fault_at(entry, "value_from", f"cannot be read: {reason}")) from None
+        raise BadManifest(fault_at(entry, "value_from", f"{entry.value_from.file} cannot be read: {reason}")) from None
     except (LookupError, UnusableSecret) as error:
         raise BadManifest(fault_at(entry, "value_from", str(error.args[0]))) from None
     return entry.name, SecretValue(value)

@@ -19,6 +19,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -28,6 +29,7 @@ django.setup()
 from django.db import connection  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 
+from audit.event import first_id_at  # noqa: E402
 from audit.models import EventRow  # noqa: E402
 from gateway import actions, offboardings, refusals, runtime  # noqa: E402
 from gateway.call import Frame  # noqa: E402
@@ -35,7 +37,6 @@ from gateway.commit.entry import Committed, Entry, EvidenceUnavailable  # noqa: 
 from gateway.commit.group import GroupCommitter  # noqa: E402
 from gateway.evidence import not_sent_entry  # noqa: E402
 from gateway.pipeline import admit  # noqa: E402
-from gateway.recovery import first_id_at  # noqa: E402
 from gateway.refusals import Refusal  # noqa: E402
 from gateway.wiring import GatewayPorts  # noqa: E402
 from governance.fence.actor import governed_change  # noqa: E402
@@ -219,7 +220,7 @@ class Revoker:
 
 
 def intents_of(credential: AgentCredential, agent: str) -> int:
-    since = first_id_at(credential.created_at)
+    since = first_id_at(credential.created_at - timedelta(seconds=1))
     headers = EventRow.objects.filter(kind="call.intent", agent=agent, id__gte=since).values_list("header", flat=True)
     return sum(json.loads(bytes(header))["details"]["credential"] == credential.id.hex for header in headers)
 

@@ -148,7 +148,7 @@ def test_the_overview_tells_the_last_calls_and_when_a_key_was_used(
 ) -> None:
     key, now, call = a_key(bot, "gate_ak_abcd"), timezone.now(), uuid7()
     common = {"at": now, "actor": "agent:triage-bot", "agent": "triage-bot", "tool": "ticket_get", "call_id": call}
-    record(AuditEvent(kind="call.intent", decision="permit", details={"credential": str(key.pk)}, **common))
+    record(AuditEvent(kind="call.intent", decision="permit", details={"credential": key.pk.hex}, **common))
     record(AuditEvent(kind="call.outcome", decision="permit", outcome="ok", **common))
     hour = now.replace(minute=0, second=0, microsecond=0)
     CallTally.objects.create(hour=hour, agent="triage-bot", decision="permit", outcome="ok", calls=3)

@@ -16,7 +16,7 @@ from django.urls import reverse
 from audit.event import AuditEvent
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.record import record
-from gateway.console import base
+from gateway.console import action_previews, base
 from gateway.models import GatewayProcess
 from governance.agent_keys import key_digest
 from governance.bundles import publish_bundle
@@ -262,6 +262,16 @@ def test_an_owner_gives_duties(owner: Client) -> None:
     mallory = User.objects.get(email="mallory@example.com")
     assert answer.status_code == 302
     assert (mallory.duties, mallory.has_usable_password()) == (["security", "auditor"], False)
+
+
+def test_whoever_has_a_duty_may_enter_the_admin(owner: Client) -> None:
+    post(owner, "governance_user_add", **PERSON, duties=["security"])
+    assert User.objects.get(email="mallory@example.com").is_staff
+
+
+def test_a_person_without_a_duty_may_not_enter_the_admin(owner: Client) -> None:
+    post(owner, "governance_user_add", **PERSON)
+    assert not User.objects.get(email="mallory@example.com").is_staff
 
 
 def test_it_decides_who_is_in_a_team_and_security_which_rules_bind_it(sign_in: SignIn) -> None:
@@ -582,7 +592,7 @@ def test_an_action_across_pages_previews_every_row_it_will_touch(sign_in: SignIn
 
 
 def test_too_many_rows_at_once_are_refused(sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "MOST_ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(action_previews, "MOST_ROWS_AT_ONCE", 1)
     client, agent = sign_in("it-admin"), an_agent()
     keys = [a_key(agent, "gate_ak_a"), a_key(agent, "gate_ak_b")]
     answer = act(client, "governance_agentcredential", "revoke", *keys, confirmed=False)

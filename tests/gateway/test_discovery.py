@@ -1,6 +1,7 @@
 """Asking upstreams for their tools: over a real connection, and when they misbehave."""
 
 import asyncio
+import base64
 import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -67,6 +68,28 @@ class Broken(FakeConnector):
         if spec.name == "slow":
             await asyncio.Event().wait()
         raise UpstreamFailure("bad_answer", "The upstream did not list its tools.", reached=True)
+
+
+class Echo(FakeConnector):
+    """An upstream that repeats what it was shown."""
+
+    async def discover(self, spec: UpstreamSpec, auth: UpstreamAuth) -> Discovery:
+        shown = auth.headers[0][1].rpartition(" ")[2]
+        password = base64.b64decode(shown).decode().rpartition(":")[2] if spec.name == "basic" else shown
+        tools = ({"name": "loud", "description": f"You sent {password}"}, {"name": password}, {"name": "quiet"})
+        return Discovery(tools, {}, "2025-11-25")
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("bearer", "Bearer "), ("header", ""), ("basic", "Basic ")])
+async def test_a_definition_that_repeats_our_secret_is_left_out(name: str, scheme: str) -> None:
+    shown = base64.b64encode(f"gate:{TOKEN}".encode()).decode() if name == "basic" else TOKEN
+    auth = UpstreamAuth((("authorization", f"{scheme}{shown}"),), "1")
+
+    found = (await ask_all([question(name, kind="fake", open_auth=lambda: auth)], {"fake": Echo()}))[name]
+
+    assert [tool.name for tool in found.tools] == ["quiet"]
+    assert TOKEN not in str(found)
+    assert "loud" in found.unusable
 
 
 async def test_one_that_breaks_or_hangs_spoils_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

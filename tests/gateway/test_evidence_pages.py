@@ -277,6 +277,13 @@ def test_a_refusal_is_a_story_too() -> None:
     assert "<script>alert" not in text
 
 
+def test_a_tool_outside_the_agent_s_reach_is_told_as_none_and_leads_to_the_reason() -> None:
+    call = a_refusal(tool="", connector="", details={"reason": "unknown_tool", "asked_for": "ticket_purge"})
+    text = page(browser("auditor"), call)
+    assert "The agent was told that there is no such tool" in text
+    assert f"{reverse('explain')}?agent=triage-bot&amp;tool=ticket_purge" in text
+
+
 def test_keys_go_by_their_hint() -> None:
     agent = Agent.objects.create(name="triage-bot", owner=User.objects.create_user("ana@example.com"))
     key = AgentCredential.objects.create(agent=agent, digest=bytes(32), hint="gate_ak_Zz9")

@@ -184,6 +184,16 @@ def test_a_policy_form_tells_who_would_be_asked(security: Client, desk: Desk) ->
     assert "3 agents newly need a human&#x27;s yes in some cases before ticket_get" in panel
 
 
+def test_saving_a_policy_that_binds_nobody_says_so(security: Client) -> None:
+    post(security, "governance_policy_add", name="never", **rules_form({"reason": "No."}))
+    assert any(message.startswith("It binds nobody yet.") for message in told(security))
+
+
+def test_saving_a_policy_that_binds_somebody_does_not(security: Client, desk: Desk) -> None:
+    post(security, "governance_policy_change", desk.policy.pk, **rules_form({"reason": "No."}))
+    assert not any(message.startswith("It binds nobody yet.") for message in told(security))
+
+
 def test_a_team_s_rules_count_for_the_agents_of_its_members(security: Client, desk: Desk) -> None:
     team = Team.objects.create(name="support")
     desk.ana.teams.add(team)

@@ -3,9 +3,12 @@
 import pytest
 from django.test import Client
 
-from governance.models import Epoch, Team, User
+from governance import shifts
+from governance.facts import Fact
+from governance.models import Epoch, Policy, Rule, Team, User
+from governance.policies import publish_policy
 from tests.fresh_database import fresh_database
-from tests.gateway.test_forms import Desk, post, told
+from tests.gateway.test_forms import Desk, impact, post, told
 
 __all__ = ("fresh_database",)
 
@@ -38,3 +41,16 @@ def test_a_save_that_changes_nothing_has_no_epoch(security: Client) -> None:
     desk = Desk()
     post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read))
     assert not any("epoch" in message for message in told(security))
+
+
+def test_an_effect_that_is_too_much_to_list_is_not_called_none(
+    security: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    monkeypatch.setattr(shifts, "MOST_VERDICTS", 0)
+    rule = Rule(effect="deny", condition="agent.name.contains(tool.name)")
+    publish_policy(policy := Policy.objects.create(name="never"), rules=[rule], by="t", record=list[Fact]().append)
+    fields = {**desk.bundle_form(desk.read), "policies": [str(policy.pk)]}
+    assert "cannot be listed now" in impact(security, "bundle", desk.bundle, **fields)
+    post(security, "governance_bundle_change", desk.bundle.pk, **fields)
+    assert f"In force since epoch {Epoch.objects.get().number:,}." in told(security)

@@ -226,6 +226,32 @@ async def test_a_body_that_drips_is_refused(house: House, monkeypatch: pytest.Mo
     assert said.startswith(b"HTTP/1.1 408 ")
 
 
+async def test_slow_uploads_of_one_stranger_shut_out_nobody_else(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "PLACE_SECONDS", 0.2)
+    uploads = [await asyncio.open_connection("127.0.0.1", house.port) for _ in range(forwarding.PER_ADDRESS)]
+    for _, writer in uploads:
+        writer.write(b"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nx")
+    await asyncio.sleep(0.2)
+
+    assert (await house.ask()).status_code == 429
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address="127.0.0.2")) as somebody_else:
+        assert (await somebody_else.get(f"http://127.0.0.1:{house.port}/")).status_code == 200
+
+    for _, writer in uploads:
+        writer.close()
+    await asyncio.sleep(0.2)
+    assert (await house.ask()).status_code == 200
+
+
+def test_one_subscriber_is_one_neighbour() -> None:
+    def of(address: str) -> str:
+        return forwarding.neighbourhood({"client": (address, 1)})
+
+    assert of("192.0.2.1") != of("192.0.2.2")
+    assert of("2001:db8::1") == of("2001:db8::ffff:2") != of("2001:db8:0:1::1")
+    assert of("testclient") == "testclient"
+
+
 async def test_an_answer_streams(house: House) -> None:
     async with (
         httpx.AsyncClient(timeout=10) as client,

@@ -22,7 +22,7 @@ from gateway.console.home.charts import HEIGHT, TOP_MARGIN, calls_by_decision, r
 from gateway.console.home.first_steps import first_steps
 from gateway.console.home.numbers import Hour, first_hour, numbers, top_agents, top_tools
 from gateway.models import GatewayProcess
-from governance.models import Agent, AgentCredential, Connector, Secret, Tool, ToolDefinition, User
+from governance.models import Agent, AgentCredential, Connector, Offboarding, Secret, Tool, ToolDefinition, User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -164,6 +164,28 @@ def test_trouble_is_told_and_the_worst_comes_first() -> None:
         "Agents without an owner",
         "Calls with unknown outcome",
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"state": "failed", "finished_at": timedelta()}, "Offboardings not finished"),
+        ({"state": "failed", "finished_at": -timedelta(days=60)}, ""),
+        ({"state": "incomplete"}, "Offboardings not finished"),
+        ({"state": "enforcing", "withdrawn_at": -timedelta(hours=1)}, "Offboardings not finished"),
+        ({"state": "enforcing", "withdrawn_at": timedelta()}, ""),
+        ({"state": "scheduled", "due_at": -timedelta(hours=1)}, "Offboardings not finished"),
+        ({"state": "scheduled", "due_at": timedelta(days=1)}, "Offboardings soon"),
+        ({"state": "scheduled", "due_at": timedelta(days=30)}, ""),
+        ({"state": "enforced"}, ""),
+    ],
+)
+def test_offboardings_that_need_somebody_are_told(facts: dict[str, Any], told: str) -> None:
+    facts = {name: datetime.now(UTC) + at if isinstance(at, timedelta) else at for name, at in facts.items()}
+    leaver = User.objects.create_user("ana@example.com")
+    Offboarding.objects.create(**({"person": leaver, "due_at": NOW, "created_by": "person:x"} | facts))
+    assert titles(a_person("it-admin")) == ([told] if told else [])
+    assert titles(a_person("auditor", email="au@example.com")) == []
 
 
 def test_hostile_names_are_shown_as_what_they_are() -> None:

@@ -78,7 +78,7 @@ def test_it_is_enforced_when_every_gateway_says_so(ana: User, gateway: GatewayPr
     confirm(gateway)
     done = offboardings.follow(begun.id)
     assert (done.state, done.enforcement["gateways"]["confirmed"]) == ("enforced", 1)
-    assert done.enforcement["gateways"]["each"][0]["name"] == "gate:7"
+    assert done.enforcement["confirmations"][0]["name"] == "gate:7"
 
 
 @real

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from governance import shifts
 from governance.decision import AccessRequest, Effect, decide
-from governance.reach import Limit, Reach
+from governance.reach import Limit, Reach, TooMuchToTell
 from governance.shifts import Danger, Kind, difference
 from governance.snapshot import Agent, Freeze, Rule, Snapshot, Tool
 from tests import factories as make
@@ -30,6 +31,8 @@ CONDITIONS = [
     "time.hour < 13",
     "tool.name == 'ticket_get'",
     "agent.name.startsWith('bot')",
+    "agent.name == 'bot-1' && tool.name == 'ticket_get'",
+    "agent.name != 'bot-1' || args.amount > 100",
     "false",
 ]
 
@@ -122,6 +125,25 @@ def test_what_limits_the_only_way_to_a_tool_shows_in_its_calls(view: Snapshot) -
             assert Effect.ASK not in seen
         if limit is not None and limit & Limit.ASKED == Limit.ASKED:
             assert Effect.PERMIT not in seen
+
+
+@settings(max_examples=200, deadline=None)
+@given(snapshots())
+def test_agents_who_share_an_answer_get_the_same_one_alone(view: Snapshot) -> None:
+    together = Reach(view, NOW)
+    for agent in view.agents.values():
+        assert together.of(agent) == Reach(view, NOW).of(agent)
+
+
+def test_a_comparison_of_too_many_agents_and_tools_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditions that treat all agents alike, or all tools, are no matter of how many there are."""
+    monkeypatch.setattr(shifts, "MOST_VERDICTS", 30)
+    before = holding(tools=MANY, agents=10)
+    for condition in ("agent.name == 'bot-7'", "tool.name == 'tool_1'", "agent.name == 'bot-7' && tool.name == 'x'"):
+        assert difference(before, holding(make.rule("deny", condition), tools=MANY, agents=10), now=NOW) is not None
+    both = make.rule("deny", "agent.name.contains(tool.name)")
+    with pytest.raises(TooMuchToTell):
+        difference(before, holding(both, tools=MANY, agents=10), now=NOW)
 
 
 @settings(max_examples=200, deadline=None)

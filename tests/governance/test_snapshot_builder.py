@@ -69,5 +69,16 @@ def test_rules_flow_down_from_ancestors_first() -> None:
     assert [rule.origin for rule in child.rules] == ["bundle parent v1"]
 
 
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_bundle_gives_tools_of_the_connectors_it_names_only() -> None:
+    bundle = a_child_of()
+    other = Tool.objects.create(connector=Connector.objects.create(name="desk"), name="search")
+    Definition.objects.create(tool=other, digest="e", body=b'{"name":"search"}', status=Definition.Status.PINNED)
+    assert [tool.connector.name for tool in build_snapshot_of(bundle).tools.values()] == ["crm"]
+    BundleTool.objects.create(version=BundleVersion.objects.get(), connector=other.connector, allow=["sea*"])
+    assert list(build_snapshot_of(bundle).tools) == ["crm__search", "desk__search"]
+
+
 def build_snapshot_of(bundle: Bundle) -> make.Bundle:
     return build_snapshot().bundles[bundle.id.hex]

@@ -7,25 +7,16 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 
 from gateway import actions
 from gateway.console.access.agent_pages import AgentPage
-from gateway.console.base import person_of
+from gateway.console.wording import counted
 from governance.agent_keys import NotIssuable
 from governance.agents import CannotTransfer
-from governance.freezes import FreezeTarget, NoSuchTarget
+from governance.freezes import LASTING, FreezeTarget, NoSuchTarget
 from governance.models import Agent, User
-
-LASTING = {
-    "900": "15 minutes",
-    "3600": "1 hour",
-    "28800": "8 hours",
-    "86400": "1 day",
-    "": "until somebody lifts it",
-}
 
 
 class NothingToSay(forms.Form):
@@ -78,19 +69,12 @@ class ActPage(AgentPage):
         if self.impossible() or not form.is_valid():
             return self.render_to_response(self.get_context_data(form=form), status=400)
         try:
-            done = self.perform(form, by=person_of(request))
-        except OperationalError:
-            return self.busy()
+            done = self.perform(form, by=self.by)
         except (CannotTransfer, NoSuchTarget, NotIssuable) as reason:
             form.add_error(None, str(reason))
             return self.render_to_response(self.get_context_data(form=form), status=400)
         messages.success(request, done)
         return redirect("agent_overview", self.agent.pk)
-
-    def busy(self) -> HttpResponse:
-        """The fence or the write lock was held too long; all was rolled back."""
-        context = {**self.get_context_data(), "title": "Nothing was saved"}
-        return self.response_class(self.request, ["admin/busy.html"], context, status=503)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {
@@ -209,7 +193,3 @@ class Retire(ActPage):
     def perform(self, form: forms.Form, *, by: str) -> str:
         ended = actions.retire_agent(self.agent, by=by)
         return f"{self.agent.name} is retired; {counted(ended, 'key')} ended."
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -6,15 +6,17 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.shortcuts import get_object_or_404
 
 from gateway.client_setup import Endpoint, clients, endpoint_of
 from gateway.console.access import effective
 from gateway.console.access.current import current_snapshot
 from gateway.console.access.recent import last_day, lately
-from gateway.console.pages import ConsolePage
+from gateway.console.pages import GovernedPage
 from gateway.explain import when
+from governance.agent_keys import live
+from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze
 from governance.snapshot import Agent as KnownAgent
 from governance.snapshot import Snapshot
@@ -34,7 +36,7 @@ class KeyLine:
     used_at: datetime | None
 
 
-class AgentPage(ConsolePage):
+class AgentPage(GovernedPage):
     """A page about the agent that its address names."""
 
     permission = "governance.view_agent"
@@ -56,13 +58,11 @@ class AgentPage(ConsolePage):
         return self.snapshot.agents[self.agent.pk.hex]
 
     def live_keys(self) -> QuerySet[AgentCredential]:
-        not_over = Q(expires_at=None) | Q(expires_at__gt=self.now)
-        return self.agent.credentials.filter(not_over, revoked_at=None)
+        return self.agent.credentials.filter(live(self.now))
 
     def freezes(self) -> QuerySet[Freeze]:
         """In force, and for this agent alone."""
-        not_over = Q(ends_at=None) | Q(ends_at__gt=self.now)
-        return self.agent.freezes.filter(not_over, lifted_at=None)
+        return self.agent.freezes.filter(in_force(self.now))
 
     def endpoints(self) -> list[Endpoint]:
         bundles = effective.bundles_of(self.known, self.snapshot)
@@ -107,7 +107,7 @@ class Overview(AgentPage):
     def _keys(self, uses: dict[str, datetime]) -> list[KeyLine]:
         """The live ones before the others, each by age."""
         ordered = self.agent.credentials.order_by(F("revoked_at").desc(nulls_first=True), "-created_at")
-        return [self._key_line(key, uses.get(str(key.pk))) for key in ordered[:KEYS_SHOWN]]
+        return [self._key_line(key, uses.get(key.pk.hex)) for key in ordered[:KEYS_SHOWN]]
 
     def _key_line(self, key: AgentCredential, used_at: datetime | None) -> KeyLine:
         state, tone = "live", "good"

@@ -2,25 +2,20 @@
 
 import csv
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
 from gateway.console.access.matrix import Row
 from gateway.console.access.verdicts import Verdict
-from gateway.console.exports import Line as Echo
-from gateway.console.exports import harmless
+from gateway.console.exports import Echo, harmless, streamed
 from gateway.console.hostile_text import visible
 from governance.snapshot import Tool
 
 MOST_LINES = 200_000
-ROWS_AT_ONCE = 100
 COLUMNS = ("who", "note", "connector", "tool", "risk", "writes", "verdict", "through")
 CUT = f"cut here: more than {MOST_LINES:,} lines; narrow it by connector, bundle or team"
-TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 Line = tuple[str, ...]
 
@@ -30,17 +25,7 @@ def export(
 ) -> StreamingHttpResponse:
     """One line for each cell that is not plainly empty. `kind` is csv or json."""
     parts = (_csv if kind == "csv" else _json)(_bounded(_lines(rows, tools)))
-    stream = _in_threads(parts) if isinstance(request, ASGIRequest) else parts
-    response = StreamingHttpResponse(stream, content_type=TYPES[kind])
-    response["Content-Disposition"] = f'attachment; filename="gatehouse-{name}.{kind}"'
-    return response
-
-
-async def _in_threads(parts: Iterator[str]) -> AsyncIterator[str]:
-    """The event loop goes on with other people's pages while the next part is worked out."""
-    next_parts = sync_to_async(lambda: "".join(islice(parts, ROWS_AT_ONCE)), thread_sensitive=False)
-    while part := await next_parts():
-        yield part
+    return streamed(request, parts, filename=f"gatehouse-{name}.{kind}")
 
 
 def _lines(rows: Iterable[Row], tools: list[Tool]) -> Iterator[Line]:

@@ -8,15 +8,14 @@ from uuid import UUID
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 
 from gateway import actions
 from gateway.client_setup import clients
-from gateway.console.access.acts import ActPage, counted
-from gateway.console.base import person_of
+from gateway.console.access.acts import ActPage
+from gateway.console.wording import counted
 from governance.agent_keys import IssuedKey, NotIssuable
 from governance.models import Agent, AgentCredential
 
@@ -67,9 +66,7 @@ class IssueKey(ActPage):
         if self.impossible() or not form.is_valid():
             return self.render_to_response(self.get_context_data(form=form), status=400)
         try:
-            issued = actions.issue_key(self.agent, by=person_of(request), expires_in=form.lasting())
-        except OperationalError:
-            return self.busy()
+            issued = actions.issue_key(self.agent, by=self.by, expires_in=form.lasting())
         except NotIssuable as reason:
             form.add_error(None, str(reason))
             return self.render_to_response(self.get_context_data(form=form), status=400)

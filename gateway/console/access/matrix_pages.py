@@ -15,11 +15,12 @@ from gateway import actions
 from gateway.console.access import matrix
 from gateway.console.access.agent_pages import page_count, page_number
 from gateway.console.access.current import current_snapshot
-from gateway.console.access.exports import TYPES, export
+from gateway.console.access.exports import export
 from gateway.console.access.matrix import Cell, Choice, Row
 from gateway.console.access.people_roles import roles_of_people
 from gateway.console.access.verdicts import Verdict
-from gateway.console.base import person_of
+from gateway.console.acting import person_of
+from gateway.console.exports import TYPES
 from gateway.console.hostile_text import visible
 from gateway.console.pages import ConsolePage
 from governance.facts import Fact

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from django.db.models import Sum
 
+from audit.kinds import DECISIONS, OUTCOMES, TONES
 from audit.models import CallTally, EventRow
 from gateway.console.last_seen import own_events
 
@@ -19,25 +20,33 @@ FAILED = ("tool_error", "error", "failed", "unknown", "not_sent")
 
 @dataclass(frozen=True, slots=True)
 class RecentCall:
-    """`call_id` is empty for a call that was refused before it became one."""
+    """`call_id` is its event's for a call that was refused before it became one; the page of a call takes both."""
 
     at: datetime
-    call_id: UUID | None
+    call_id: UUID
     connector: str
     tool: str
     decision: str
     outcome: str
 
     @property
+    def decided(self) -> str:
+        return DECISIONS.get(self.decision, self.decision)
+
+    @property
+    def ended(self) -> str:
+        return OUTCOMES.get(self.outcome, self.outcome) or "Under way"
+
+    @property
     def tone(self) -> str:
-        return {"ok": "good", "refused": "bad", "withheld": "bad"}.get(self.outcome, "warn")
+        return TONES.get(self.outcome, "info")
 
 
 @dataclass(frozen=True, slots=True)
 class Lately:
     calls: tuple[RecentCall, ...]
     key_uses: dict[str, datetime]
-    """Key id -> when it last started a call, as far as the last events tell."""
+    """Key id in hexadecimal, as evidence writes it -> when it last started a call, as far as the last events tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def _calls(rows: Sequence[EventRow]) -> Iterator[RecentCall]:
         if row.call_id is not None:
             seen.add(row.call_id)
         told = outcomes.get(row.call_id, row)
-        yield RecentCall(told.at, told.call_id, told.connector, told.tool, told.decision, told.outcome or "running")
+        yield RecentCall(told.at, told.call_id or told.pk, told.connector, told.tool, told.decision, told.outcome)
 
 
 def _key_uses(rows: Iterable[EventRow]) -> dict[str, datetime]:

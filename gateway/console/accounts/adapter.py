@@ -7,9 +7,11 @@ from allauth.core import context
 from allauth.core.internal.ratelimit import RateLimitUsage, consume
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from gateway import tasks
 from gateway.console import sign_ins
+from gateway.console.acting import person_named
 from gateway.console.step_up import is_fresh
 from governance.fence.actor import governed_change
 from governance.models import User
@@ -36,6 +38,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Errors only: what went well the pages say themselves."""
         if message is not None:
             super().add_message(*args, message=message, **kwargs)
+
+    def is_safe_url(self, url: str) -> bool:
+        """Where sign-in leads to: this origin only. Another port of this machine may be somebody else's."""
+        return url_has_allowed_host_and_scheme(url, allowed_hosts={context.request.get_host()})
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         return reverse("admin:index" if request.user.is_staff else "me")
@@ -70,7 +76,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def set_password(self, user: User, password: str) -> None:
         """Hashed before the transaction, because hashing is slow on purpose."""
         user.set_password(password)
-        with governed_change(by=f"person:{user.email}"):
+        with governed_change(by=person_named(user)):
             user.save(update_fields=["password"])
 
     def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:

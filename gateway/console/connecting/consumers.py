@@ -7,6 +7,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
+from gateway.console.acting import person_named
 from gateway.console.connecting.checks import Check
 from gateway.console.connecting.doors import still_may
 from gateway.console.connecting.examine import PERMISSION, AlreadyRunning, try_out
@@ -18,7 +19,7 @@ FORBIDDEN = 4403
 GONE = 4404
 DONE = 1000
 BROKEN = 1011
-BUSY = "Somebody is testing this connector right now. Try again when that is done."
+BUSY = "Somebody is testing this connector, or many others, right now. Try again when that is done."
 
 
 class TrialConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
@@ -50,7 +51,7 @@ class TrialConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _try_out(self, connector: Connector, user: Any) -> None:
         try:
-            is_good = await try_out(connector, self._tell, by=f"person:{user.email}", person_id=user.pk)
+            is_good = await try_out(connector, self._tell, by=person_named(user), person_id=user.pk)
         except AlreadyRunning:
             await self._tell(Check("address", "warn", BUSY))
             is_good = False

@@ -37,11 +37,15 @@ Tell = Callable[[Check], Awaitable[None]]
 PERMISSION = "governance.discover_connector"
 LISTENING_SECONDS = 5.0
 
+AT_ONCE = 8
+"""Trials in all. Without sockets each holds one of the pages' turns for as long as its upstream takes; of these there
+are more, so that the other screens go on."""
+
 _running: set[str] = set()
 
 
 class AlreadyRunning(Exception):
-    """Somebody is trying this connector right now."""
+    """Somebody is trying this connector right now, or too many others are being tried."""
 
 
 class Overtaken(Exception):
@@ -51,7 +55,7 @@ class Overtaken(Exception):
 @contextmanager
 def only_one(connector_id: str) -> Iterator[None]:
     """One trial per connector at a time. All of them run in the one process that serves the pages."""
-    if connector_id in _running:
+    if connector_id in _running or len(_running) >= AT_ONCE:
         raise AlreadyRunning
     _running.add(connector_id)
     try:

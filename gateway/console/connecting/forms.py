@@ -146,7 +146,7 @@ class PublishForm(forms.Form):
         label="Name of the bundle",
         required=False,
         max_length=63,
-        help_text="Agents see it in their address: /mcp/<name>.",
+        help_text="A bundle is what agents get together. Its name stands in their address: /mcp/<name>.",
     )
     tools = forms.MultipleChoiceField(required=False)
     receiver = forms.ChoiceField(

@@ -1,20 +1,14 @@
 """What the pages about one connector share: the row, how far it has come, and the list of steps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from gateway.console.pages import ConsolePage
-from gateway.console.step_up import needs_fresh_login
+from gateway.console.pages import GovernedPage
 from governance.models import Bundle, Connector, Tool, User
 
 STEPS = (
@@ -25,7 +19,6 @@ STEPS = (
     ("done", "First call"),
 )
 SHOWN_PEOPLE = 5
-SHOWN_NAMES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,43 +85,6 @@ def people_with(duty: str) -> list[str]:
     people = User.objects.filter(is_active=True, is_staff=True).order_by("email")
     named = [person.email for person in people.filter(is_superuser=False) if duty in person.duties]
     return (named or list(people.filter(is_superuser=True).values_list("email", flat=True)))[:SHOWN_PEOPLE]
-
-
-def few(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return f"{', '.join(names[:SHOWN_NAMES])}{more}"
-
-
-class GovernedPage(ConsolePage):
-    """A page whose POST writes: nothing half-done when the database is busy."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            return super().dispatch(request, *args, **kwargs)
-        except OperationalError:
-            if request.method != "POST":
-                raise
-            context = {**admin.site.each_context(request), "title": "Nothing was saved"}
-            return render(request, "admin/busy.html", context, status=503)
-
-    def refuse_unless(self, permission: str) -> HttpResponse | None:
-        """For an act that needs more than the page does."""
-        if not self.may(permission):
-            raise PermissionDenied
-        return needs_fresh_login(self.request, permission)
-
-    def may(self, permission: str) -> bool:
-        return bool(self.request.user.has_perm(permission))
-
-    @property
-    def person(self) -> User:
-        assert isinstance(self.request.user, User)
-        return self.request.user
-
-    @property
-    def by(self) -> str:
-        return f"person:{self.person.email}"
 
 
 class ConnectorPage(GovernedPage):

@@ -8,9 +8,11 @@ from typing import Any
 from django.db.models import Count, Q
 
 from gateway.console.connecting.checks import TITLES, Check, failed
-from gateway.console.connecting.frame import ConnectorPage, GovernedPage, progress_of
+from gateway.console.connecting.frame import ConnectorPage, progress_of
 from gateway.console.connecting.health import Health, health_of
 from gateway.console.connecting.offer import offered
+from gateway.console.pages import GovernedPage
+from governance.freezes import in_force
 from governance.models import Agent, Bundle, Connector, Freeze, Secret, ToolDefinition
 
 SHOWN_TOOLS = 200
@@ -48,10 +50,6 @@ class Line:
     health: Health
 
 
-def in_force(now: datetime) -> Any:
-    return Freeze.objects.filter(Q(ends_at=None) | Q(ends_at__gt=now), lifted_at=None)
-
-
 class Connectors(GovernedPage):
     """Every connector with its state and its last day."""
 
@@ -79,7 +77,7 @@ def _lines(rows: list[Any], *, now: datetime, with_health: bool) -> list[Line]:
     published = set(
         Connector.objects.filter(bundle_tools__version__state="published").values_list("pk", flat=True).distinct()
     )
-    frozen = set(in_force(now).exclude(connector=None).values_list("connector_id", flat=True))
+    frozen = set(Freeze.objects.filter(in_force(now)).exclude(connector=None).values_list("connector_id", flat=True))
     health = health_of([row.name for row in rows], now=now) if with_health else {}
     return [
         Line(
@@ -98,9 +96,8 @@ class Overview(ConnectorPage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         connector, now = self.connector, datetime.now(UTC)
         progress = progress_of(connector)
-        freezes = list(
-            in_force(now).filter(Q(connector=connector) | Q(tool__connector=connector)).select_related("tool")
-        )
+        touching = Freeze.objects.filter(in_force(now), Q(connector=connector) | Q(tool__connector=connector))
+        freezes = list(touching.select_related("tool"))
         is_frozen = any(freeze.connector_id for freeze in freezes)
         health = health_of([connector.name], now=now) if self.may("audit.view_calltally") else {}
         return {

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.actions import act
+from gateway.console.acting import person_named
 from governance.bundles import publish_bundle
 from governance.facts import Fact, Recorder
 from governance.models import Agent, Bundle, BundleTool, BundleVersion, Connector, Epoch, Role, User
@@ -110,7 +111,7 @@ def _holders(bundle: Bundle | None) -> tuple[str, ...]:
 
 def publish(connector: Connector, wish: Wish, *, person: User) -> Published:
     """One transaction: bundle, role and agent, or none of them. Raises Overtaken."""
-    by = f"person:{person.email}"
+    by = person_named(person)
 
     def work(record: Recorder, now: datetime) -> Published:
         bundle, version = _publish_bundle(connector, wish, by=by, record=record)

@@ -27,6 +27,7 @@ from connectors.base import UpstreamAuth
 from connectors.egress import Egress
 from connectors.kinds import KINDS
 from gateway.actions import act
+from gateway.console.acting import person_named
 from gateway.console.connecting.checks import failed
 from gateway.console.connecting.doors import behind, still_may
 from gateway.console.connecting.examine import spec_of, tools
@@ -180,7 +181,7 @@ def _switch(attempt: Attempt, trials: list[Trial], user: Any) -> Done:
     """One transaction: the new value live, the old one retired, and evidence of what was verified. Raises Moved."""
     accepted = [trial.connector for trial in trials if trial.is_accepted]
     is_verified = bool(trials) and len(accepted) == len(trials)
-    by = f"person:{user.email}"
+    by = person_named(user)
 
     @sensitive_variables()
     def work(record: Recorder, now: datetime) -> Done:

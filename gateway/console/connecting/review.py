@@ -12,10 +12,12 @@ from django.shortcuts import get_object_or_404, redirect
 
 from gateway.actions import act
 from gateway.console.connecting.differences import compare
-from gateway.console.connecting.frame import GovernedPage, few, people_with
+from gateway.console.connecting.frame import people_with
 from gateway.console.connecting.offer import parsed
 from gateway.console.connecting.publishing import selects
 from gateway.console.hostile_text import visible
+from gateway.console.pages import GovernedPage
+from gateway.console.wording import few
 from governance import registry
 from governance.facts import Recorder
 from governance.models import Agent, BundleTool, Tool, ToolDefinition, User

@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from audit.kinds import CALL_ENDS
 from audit.models import EventRow
 from audit.proof import Proof, prove
-from gateway.console.base import person_of
+from gateway.console.acting import person_of
 from gateway.console.evidence.payloads import open_payloads, sealed_payloads
 from gateway.console.evidence.story import Record, Story, tell
 from gateway.console.hostile_text import pretty_json, visible
@@ -83,6 +83,7 @@ class CallPage(ConsolePage):
             "row": last,
             "agent": visible(last.agent),
             "tool": visible(last.tool),
+            "wanted": f"{last.connector}/{last.tool}" if last.tool else self.story.start.text("asked_for"),
             "earlier": _neighbour(last, "lt"),
             "later": _neighbour(last, "gt"),
             "proofs": self.proofs if person.has_perm(SEES_PROOFS) else None,

@@ -48,6 +48,10 @@ WHY_REFUSED = {
     "malformed_request": "The message could not be read.",
     "bad_arguments": "The arguments could not be accepted.",
 }
+WITH_REMEDY = "The agent was told no, with the reason and what it may do instead."
+TOLD_NO = {
+    "unknown_tool": "The agent was told that there is no such tool, so that it learns nothing of what others may use.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,7 @@ def _answered(record: Record) -> Step:
 
 
 def _answered_refusal(record: Record) -> Step:
-    return Step("Answered", record.row.at, "The agent was told no, with the reason and what it may do instead.", "bad")
+    return Step("Answered", record.row.at, TOLD_NO.get(record.text("reason"), WITH_REMEDY), "bad")
 
 
 def _under_way() -> Step:

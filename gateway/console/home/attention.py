@@ -11,15 +11,17 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 
+from audit.event import first_id_at
 from audit.models import Checkpoint, EventRow, Pending
-from audit.search import first_id_at
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER
+from governance.freezes import in_force
 from governance.models import (
     Agent,
     AgentCredential,
     Connector,
     Freeze,
+    Offboarding,
     SecretVersion,
     ToolDefinition,
     User,
@@ -28,6 +30,9 @@ from governance.models import (
 MOST_COUNTED = 99
 NAMES_SHOWN = 3
 EXPIRES_SOON = timedelta(days=14)
+DUE_SOON = timedelta(days=3)
+ENFORCED_WITHIN = timedelta(minutes=2)
+FAILED_MATTERS = timedelta(days=30)
 RECENT = timedelta(days=7)
 SEALED_WITHIN = timedelta(minutes=1)
 
@@ -134,12 +139,33 @@ def _unanswerable_agents(now: datetime) -> Need | None:
 
 
 def _freezes(now: datetime) -> Need | None:
-    freezes = Freeze.objects.filter(Q(ends_at=None) | Q(ends_at__gt=now), lifted_at=None)
-    found = Found.among(freezes.order_by("-created_at"), "reason")
+    found = Found.among(Freeze.objects.filter(in_force(now)).order_by("-created_at"), "reason")
     if not found:
         return None
     link = reverse("admin:governance_freeze_changelist")
     return Need("info", "Frozen", f"{found.of('freeze is', 'freezes are')} in force.", link, "See which")
+
+
+def _unfinished_offboardings(now: datetime) -> Need | None:
+    """Those that failed while she still works here, are not confirmed everywhere, or should be done by now."""
+    failed = Q(state="failed", person__is_active=True, finished_at__gte=now - FAILED_MATTERS)
+    late = now - ENFORCED_WITHIN
+    overdue = Q(state="scheduled", due_at__lt=late) | Q(state="enforcing", withdrawn_at__lt=late)
+    rows = Offboarding.objects.filter(failed | overdue | Q(state="incomplete"))
+    found = Found.among(rows.order_by("-created_at"), "person__email")
+    if not found:
+        return None
+    sentence = f"{found.of('offboarding is', 'offboardings are')} not done: {found.listed}."
+    return Need("bad", "Offboardings not finished", sentence, reverse("offboardings"), "See what is open")
+
+
+def _offboardings_soon(now: datetime) -> Need | None:
+    rows = Offboarding.objects.filter(state="scheduled", due_at__gte=now - ENFORCED_WITHIN, due_at__lt=now + DUE_SOON)
+    found = Found.among(rows.order_by("due_at"), "person__email")
+    if not found:
+        return None
+    sentence = f"{found.of('person is', 'people are')} to be offboarded within {DUE_SOON.days} days: {found.listed}."
+    return Need("info", "Offboardings soon", sentence, reverse("offboardings"), "See the plans")
 
 
 def _unknown_outcomes(now: datetime) -> Need | None:
@@ -176,6 +202,8 @@ def _lost_gateways(now: datetime) -> Need | None:
 WATCHES: tuple[Watch, ...] = (
     Watch("audit.view_checkpoint", _evidence),
     Watch("gateway.view_gatewayprocess", _lost_gateways),
+    Watch("governance.offboard_user", _unfinished_offboardings),
+    Watch("governance.offboard_user", _offboardings_soon),
     Watch("governance.discover_connector", _failing_connectors),
     Watch("governance.replace_secret", _missing_secrets),
     Watch("governance.decide_tooldefinition", _reviews),

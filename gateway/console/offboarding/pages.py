@@ -13,7 +13,6 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from gateway import offboardings
-from gateway.console.connecting.frame import GovernedPage
 from gateway.console.offboarding.pdf import receipt_as_pdf
 from gateway.console.offboarding.plan_form import PlanForm, likely_successors, organization_zone
 from gateway.console.offboarding.words import (
@@ -25,6 +24,7 @@ from gateway.console.offboarding.words import (
     headline,
     items_of,
 )
+from gateway.console.pages import GovernedPage
 from gateway.offboardings import Enforcement
 from governance.models import Offboarding, User
 from governance.offboarding import (

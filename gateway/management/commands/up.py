@@ -11,7 +11,7 @@ from django.db import connection
 from gateway import actions
 from gateway.client_setup import clients, endpoint_of
 from gateway.demo.helpdesk import Helpdesk
-from gateway.demo.organization import AGENT, PEOPLE, Demo
+from gateway.demo.organization import AGENT, BY, PEOPLE, Demo
 from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue_writer, parts_of
 from gateway.one_time_links import one_time_login_url
 from gateway.readiness import wait_for_pages, wait_until_ready
@@ -19,7 +19,6 @@ from gateway.supervisor import Part, Supervisor
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
 from governance.models import Connector, User
 
-BY = "command:up"
 OWNER = "owner@example.com"
 
 

@@ -47,7 +47,7 @@ document.addEventListener("DOMContentLoaded", () => {
     document.querySelector("[name=all_to]")?.addEventListener("input", () => {
         document.querySelector("[name=all][value=pass]").checked = true;
     });
-    (document.getElementById("errors") || document.querySelector("[data-start]"))?.focus();
+    (document.querySelector("[role=alert][tabindex]") || document.querySelector("[data-start]"))?.focus();
     const running = document.querySelector("[data-live]");
     if (running) window.gatehouse.live(running.dataset.live, shown);
 });

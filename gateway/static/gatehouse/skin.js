@@ -1,7 +1,7 @@
 // What the skin leaves out for those who do not see it: names for its search boxes, silence for its icons.
 "use strict";
 
-const labelOf = (id) => document.querySelector(`label[for="${CSS.escape(id)}"]`)?.innerText.trim() ?? "";
+const labelOf = (id) => document.querySelector(`label[for="${CSS.escape(id)}"]`)?.innerText.replace("*", "").trim() ?? "";
 
 const nameBoxes = () => {
     for (const box of document.querySelectorAll("select + .select2-container")) {
@@ -30,7 +30,8 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const select of document.querySelectorAll("select[multiple][data-allow-clear]")) select.dataset.allowClear = "false";
 });
 
-addEventListener("load", () => { nameBoxes(); silenceIcons(); });
+// jQuery makes the boxes in a task of its own after DOMContentLoaded.
+addEventListener("load", () => setTimeout(() => { nameBoxes(); silenceIcons(); }));
 document.addEventListener("change", nameBoxes);
 document.addEventListener("formset:added", () => requestAnimationFrame(nameBoxes));
 document.addEventListener("focusin", ({ target }) => {

@@ -1,0 +1,90 @@
+"""The third step: how risky each tool is, and whether it only reads."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from gateway.actions import act
+from gateway.console.connecting.frame import ConnectorPage, step_url
+from gateway.console.connecting.offer import Offered, offered
+from governance.facts import Fact, Recorder
+from governance.models import Connector, Tool
+
+TOOLS_PER_PAGE = 100
+
+Class = tuple[str, bool]
+"""Risk, and whether the tool only reads."""
+
+
+class Classify(ConnectorPage):
+    step = "classify"
+    title = "Connect"
+    template_name = "console/connecting/classify.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)
+        rows = offered(self.connector)
+        page, pages = _page(self.request), max(1, -(-len(rows) // TOOLS_PER_PAGE))
+        shown = rows[(page - 1) * TOOLS_PER_PAGE : page * TOOLS_PER_PAGE]
+        return {
+            **context,
+            "tools": shown,
+            "total": len(rows),
+            "differing": sum(not row.is_as_suggested for row in rows),
+            "flagged": sum(bool(row.remarks) for row in rows),
+            "risks": Tool.Risk.choices,
+            "page": page,
+            "pages": range(1, pages + 1),
+            "may_change": self.may("governance.change_tool"),
+        }
+
+    def post(self, request: HttpRequest, connector_id: UUID) -> HttpResponse:
+        if again := self.refuse_unless("governance.change_tool"):
+            return again
+        accepts = "accept" in request.POST
+        rows = offered(self.connector)
+        wanted = {row.row: _suggested(row) if accepts else _chosen(request, row) for row in rows}
+        changed = classify(self.connector, wanted, by=self.by)
+        if changed:
+            messages.success(request, f"{changed} tools classified.")
+        return redirect(step_url("classify" if accepts or "save" in request.POST else "publish", self.connector))
+
+
+def _page(request: HttpRequest) -> int:
+    text = request.GET.get("page", "1")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1
+
+
+def _suggested(tool: Offered) -> Class:
+    return tool.suggestion.risk, tool.suggestion.is_read_only
+
+
+def _chosen(request: HttpRequest, tool: Offered) -> Class:
+    """What the form says of a tool; tools of other pages stay as they are."""
+    risk = request.POST.get(f"risk-{tool.row.pk}", "")
+    if risk not in Tool.Risk.values:
+        return tool.row.risk, tool.row.is_read_only
+    return risk, request.POST.get(f"reads-{tool.row.pk}") == "on"
+
+
+def classify(connector: Connector, wanted: dict[Tool, Class], *, by: str) -> int:
+    """Sets risk and read-only where they differ; returns how many tools changed."""
+    changes: dict[Class, list[Tool]] = {}
+    for tool, classed in wanted.items():
+        if (tool.risk, tool.is_read_only) != classed:
+            changes.setdefault(classed, []).append(tool)
+    changed = sum(map(len, changes.values()))
+
+    def work(record: Recorder, now: datetime) -> None:
+        for (risk, is_read_only), tools in changes.items():
+            rows = Tool.objects.filter(pk__in=[tool.pk for tool in tools])
+            rows.update(risk=risk, is_read_only=is_read_only)
+        record(Fact("tools.classified", f"connector:{connector.name}", {"count": changed}))
+
+    if changed:
+        act(work, by=by)
+    return changed

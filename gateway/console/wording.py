@@ -1,0 +1,16 @@
+"""Counts and lists in sentences."""
+
+from collections.abc import Sequence
+
+SHOWN_NAMES = 12
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 key`, `1,200 keys`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"{', '.join(names[:SHOWN_NAMES])}{more}"

@@ -1,0 +1,35 @@
+"""One house and one browser for all tests of a process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.house import House
+from tests.browser.look import AXE, CHROMIUM, CHROMIUM_FLAGS, WAIT_MS
+from tests.conftest import MISSING, REQUIRED
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not (Path(CHROMIUM).exists() and AXE.exists()):
+        if REQUIRED:
+            pytest.fail(f"{MISSING}Chromium or the npm packages")
+        pytest.skip(f"{MISSING}Chromium or the npm packages")
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """`make up` with the demo, fresh for each module."""
+    running = House(tmp_path_factory.mktemp("house"))
+    try:
+        running.up()
+        yield running
+    finally:
+        running.down()

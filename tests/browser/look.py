@@ -1,0 +1,112 @@
+"""What is asked of every screen: it fits, it can be read with any pair of eyes, and nothing on it complains."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response
+
+from tests.end_to_end.installation import REPOSITORY
+
+AXE = REPOSITORY / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+ARTEFACTS = Path(os.environ.get("ARTEFACTS", REPOSITORY / ".artefacts")) / "screens"
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HEIGHTS = {1440: 900, 390: 844}
+"""Of the window, by its width: a desk and a phone."""
+TALLEST_PICTURE = 3000
+WAIT_MS = 20_000
+
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, Scheme] = ("light", "dark")
+CHOOSE_THEME = """(scheme) => {
+    if (window.Alpine) Alpine.$data(document.documentElement).adminTheme = scheme;
+    return new Promise(requestAnimationFrame);
+}"""
+SERIOUS = """async (rules) => {
+    const {violations} = await axe.run(document, {resultTypes: ['violations'], ...rules});
+    return violations.filter(({impact}) => impact === 'serious' || impact === 'critical').flatMap(
+        ({id, impact, help, nodes}) => nodes.slice(0, 5).map(({target, html, any}) =>
+            `${id} (${impact}): ${help}: ${target} ${html.slice(0, 200)} ${any[0]?.message ?? ''}`));
+}"""
+ONLY_COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
+PAST_THE_EDGE = """() => {
+    const {scrollWidth, clientWidth} = document.documentElement;
+    if (scrollWidth <= clientWidth + 1) return [];
+    const wide = [...document.body.querySelectorAll('*')].filter(
+        (element) => element.getBoundingClientRect().right > clientWidth + 1);
+    return [`${scrollWidth} px wide in ${clientWidth} px: ` + wide.slice(0, 4).map(
+        (element) => `${element.tagName}.${element.className}`).join(', ')];
+}"""
+
+
+@contextmanager
+def window(browser: Browser, origin: str, *, width: int = 1440, state: Any = None) -> Iterator[tuple[Page, list[str]]]:
+    """A page, and what its console complains of: errors, blocked content, failed requests."""
+    context = browser.new_context(
+        base_url=origin,
+        viewport={"width": width, "height": HEIGHTS[width]},
+        color_scheme="light",
+        reduced_motion="reduce",
+        storage_state=state,
+        accept_downloads=True,
+    )
+    context.set_default_timeout(WAIT_MS)
+    complaints: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    def answered(response: Response) -> None:
+        if response.status >= 500:
+            complaints.append(f"{response.status} {response.url}")
+
+    try:
+        page = context.new_page()
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("response", answered)
+        yield page, complaints
+    finally:
+        context.close()
+
+
+def seen_by_all(page: Page, name: str) -> list[str]:
+    """Takes the pictures of the screen in both schemes; what is wrong with it, one line each."""
+    found = [f"wider than the screen: {line}" for line in page.evaluate(PAST_THE_EDGE)]
+    page.evaluate(_axe())
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(CHOOSE_THEME, scheme)
+        picture(page, name, scheme)
+        rules = ONLY_COLOURS if scheme == "dark" else {}
+        found += [f"{scheme}: {line}" for line in page.evaluate(SERIOUS, rules)]
+    return found
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text()
+
+
+def picture(page: Page, name: str, scheme: Scheme = "light") -> None:
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    size = page.viewport_size or {"width": 1440, "height": 900}
+    height = min(int(page.evaluate("document.documentElement.scrollHeight")), TALLEST_PICTURE)
+    page.screenshot(
+        path=ARTEFACTS / f"{name}-{size['width']}-{scheme}.png",
+        full_page=True,
+        clip={"x": 0, "y": 0, "width": size["width"], "height": max(height, size["height"])},
+    )
