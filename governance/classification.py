@@ -23,7 +23,7 @@ READS = _words(
 WRITES = _words(
     "accept add append apply approve archive assign attach book call change clear close comment commit copy "
     "create decline download duplicate edit enable escalate export import increment insert invite join label link "
-    "lock log make mark merge modify move notify open order patch pause place post publish push put register "
+    "lock log make mark merge modify move notify open patch pause place post publish push put register "
     "reject release remember rename reopen replace reply request reserve resolve restart restore resume save "
     "schedule send set share sign start stop store submit subscribe sync tag toggle trigger unlink unlock "
     "unsubscribe update upload upsert write"

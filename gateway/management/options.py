@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from django.core.checks import Tags
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
@@ -14,6 +15,9 @@ from governance.models import User
 
 NOT_ALLOWED = 3
 """Exit code, whether a rule of the manifest or a person's lack of rights refused."""
+
+CHECKS = (Tags.files,)
+"""What a command checks before it acts. The other checks load every page, which takes longer than the command."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

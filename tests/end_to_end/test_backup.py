@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cast import NIGHT_BOT, TRIAGE_BOT, support_desk
+from tests.cast import NIGHT_BOT, NOOR, TRIAGE_BOT, support_desk
 from tests.end_to_end.conftest import Helpdesk
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.wire import Caller
@@ -31,6 +31,7 @@ def call(house: Installation, key: str) -> str:
 
 def test_a_backup_taken_while_serving_brings_everything_back_frozen(house: Installation) -> None:
     key, later = house.issue_key(TRIAGE_BOT), house.issue(NIGHT_BOT)
+    house.answer("issue_key", "--person", NOOR, "--scope", "read")
     house.start_gateway()
     expected, answers, stop = call(house, key), list[str](), threading.Event()
 
@@ -55,6 +56,7 @@ def test_a_backup_taken_while_serving_brings_everything_back_frozen(house: Insta
     restored = house.manage("restore", "house.tar.gz").stdout
     assert "Everything is frozen" in restored
     assert "cannot be opened" not in restored
+    assert house.sql("SELECT count(*) FROM governance_personaltoken WHERE revoked_at IS NULL") == [(0,)]
     house.start_gateway()
     assert "frozen" in call(house, key).lower()
     assert "frozen" in call(house, later["key"]).lower(), "what was revoked after the backup must not work by itself"

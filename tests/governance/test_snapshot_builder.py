@@ -1,5 +1,6 @@
 """What the snapshot makes of the rows: exposed names and inheritance, against upstreams and gaps."""
 
+import gc
 from hashlib import sha256
 
 import pytest
@@ -78,6 +79,18 @@ def test_a_bundle_gives_tools_of_the_connectors_it_names_only() -> None:
     assert [tool.connector.name for tool in build_snapshot_of(bundle).tools.values()] == ["crm"]
     BundleTool.objects.create(version=BundleVersion.objects.get(), connector=other.connector, allow=["sea*"])
     assert list(build_snapshot_of(bundle).tools) == ["crm__search", "desk__search"]
+
+
+@pytest.mark.django_db
+def test_a_build_leaves_garbage_collection_as_it_was() -> None:
+    build_snapshot()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        build_snapshot()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def build_snapshot_of(bundle: Bundle) -> make.Bundle:

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.management.options import actor_of, add_actor
+from gateway.management.options import CHECKS, actor_of, add_actor
 from gateway.manifests import StillMoving, Wish, apply_manifest, preview, read_wish
 from governance.manifest.plan import Plan, Refused
 from governance.manifest.reader import BadManifest
@@ -21,6 +21,7 @@ PERMISSION = "governance.apply_manifest"
 
 class Command(BaseCommand):
     help = "Makes the installation what the manifest says. Exit 0 done or nothing to do, 2 bad file, 3 refused."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; several count as one")

@@ -4,11 +4,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.backup import BackupFailed, back_up
-from gateway.management.options import actor_of, add_actor
+from gateway.management.options import CHECKS, actor_of, add_actor
 
 
 class Command(BaseCommand):
     help = "Writes the whole database to one file, while everything serves. The keys in DATA_DIR are not in it."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor
+from gateway.management.options import CHECKS, actor_of, add_actor
 from gateway.one_time_links import one_time_login_url
 
 PERMISSION = "governance.make_owner"
@@ -13,6 +13,7 @@ PERMISSION = "governance.make_owner"
 
 class Command(BaseCommand):
     help = "Makes a person an owner of this installation and prints a one-time login link."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")

@@ -5,11 +5,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.explain import OUTCOMES, Considered, Explanation, NotExplainable, explain
+from gateway.management.options import CHECKS
 from governance import canonical
 
 
 class Command(BaseCommand):
     help = "Shows what would be decided for a call, with every rule that took part. No call is made."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--agent", required=True)

@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from connectors.kinds import KINDS
+from gateway.management.options import CHECKS
 from governance.manifest.schema import dump, json_schema
 from governance.manifest.state import stored_manifest
 from governance.manifest.text import to_yaml
@@ -12,6 +13,7 @@ from governance.snapshot_builder import consistent_read
 
 class Command(BaseCommand):
     help = "Prints the installation as a manifest, without any secret's value; applying it changes nothing."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json", help="JSON instead of YAML")

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor, duration
+from gateway.management.options import CHECKS, actor_of, add_actor, duration
 from governance.freezes import FreezeTarget, NoSuchTarget
 
 PERMISSION = "governance.add_freeze"
@@ -11,6 +11,7 @@ PERMISSION = "governance.add_freeze"
 
 class Command(BaseCommand):
     help = "Stops an agent, a connector, a tool or everything at once, until lifted or for a time."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_target(parser)

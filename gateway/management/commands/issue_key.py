@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor, answering, duration, found
+from gateway.management.options import CHECKS, actor_of, add_actor, answering, duration, found
 from governance import agent_keys, personal_tokens
 from governance.models import Agent, User
 from governance.personal_tokens import DEFAULT_LIFETIME, SCOPES
@@ -17,6 +17,7 @@ TOKENS_OF_OTHERS = "governance.make_owner"
 
 class Command(BaseCommand):
     help = "Issues a new key for an agent, or a personal token for the REST API, and shows it once."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import offboardings
-from gateway.management.options import actor_of, add_actor, found
+from gateway.management.options import CHECKS, actor_of, add_actor, found
 from gateway.offboardings import Enforcement
 from governance.models import Agent, Offboarding, Organization, User
 from governance.offboarding import PERMISSION, CannotOffboard, Item, Plan, may_offboard
@@ -15,6 +15,7 @@ from governance.offboarding import PERMISSION, CannotOffboard, Item, Plan, may_o
 
 class Command(BaseCommand):
     help = "Ends everything that hangs on a person. Exit 0 only when every live gateway enforces it."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")

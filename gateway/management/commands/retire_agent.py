@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor, found
+from gateway.management.options import CHECKS, actor_of, add_actor, found
 from governance.models import Agent
 
 PERMISSION = "governance.retire_agent"
@@ -11,6 +11,7 @@ PERMISSION = "governance.retire_agent"
 
 class Command(BaseCommand):
     help = "Ends an agent for good, with all its keys."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("agent", help="the agent's name")

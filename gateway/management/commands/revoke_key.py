@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandParser
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor, answering, found
+from gateway.management.options import CHECKS, actor_of, add_actor, answering, found
 from governance.models import AgentCredential, PersonalToken
 
 PERMISSION = "governance.revoke_agentcredential"
@@ -13,6 +13,7 @@ TOKENS_OF_OTHERS = "governance.change_personaltoken"
 
 class Command(BaseCommand):
     help = "Revokes an agent key or a personal token. When this returns, nothing can be started with it."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key_id")

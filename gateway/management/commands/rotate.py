@@ -3,13 +3,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from gateway import actions
-from gateway.management.options import actor_of, add_actor
+from gateway.management.options import CHECKS, actor_of, add_actor
 
 PERMISSION = "governance.rewrap_secret"
 
 
 class Command(BaseCommand):
     help = "Brings everything in the vault under the current key-encryption key, while the gateway serves."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--kek", action="store_true", required=True, help="rewrap the vault under GATEHOUSE_KEK")

@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import actions
 from gateway.management.commands.freeze import add_target, target_of
-from gateway.management.options import actor_of, add_actor
+from gateway.management.options import CHECKS, actor_of, add_actor
 from governance.freezes import NoSuchTarget
 
 PERMISSION = "governance.change_freeze"
@@ -12,6 +12,7 @@ PERMISSION = "governance.change_freeze"
 
 class Command(BaseCommand):
     help = "Lifts the freezes of exactly this target."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_target(parser)

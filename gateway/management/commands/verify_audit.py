@@ -8,10 +8,12 @@ from django.db import DatabaseError
 
 from audit.checkpoint import BadKey, installation_verifier
 from audit.verify import Report, verify
+from gateway.management.options import CHECKS
 
 
 class Command(BaseCommand):
     help = "Checks the whole evidence log. Exit 0 only if it is sound; the last line is the figure."
+    requires_system_checks = CHECKS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="the report as one JSON object")
