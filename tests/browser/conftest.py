@@ -1,4 +1,4 @@
-"""One house and one browser for all tests of a process."""
+"""One house and one browser for each module."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,9 @@ from tests.browser.look import AXE, CHROMIUM, CHROMIUM_FLAGS, WAIT_MS
 from tests.conftest import MISSING, REQUIRED
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for longer: while it is open an event loop runs in this thread, in which Django refuses to work."""
     if not (Path(CHROMIUM).exists() and AXE.exists()):
         if REQUIRED:
             pytest.fail(f"{MISSING}Chromium or the npm packages")
