@@ -44,7 +44,10 @@ def is_our_host(host: str) -> bool:
 @lru_cache(maxsize=256)
 def is_our_origin(origin: str) -> bool:
     """Browsers send an origin; ours are the public address and loopback names we serve."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return False
     if origin == settings.PUBLIC_URL.rstrip("/"):

@@ -291,6 +291,7 @@ class TestHttp:
             ("Origin", "null", 403),
             ("Origin", "http://127.0.0.1.evil.example.com", 403),
             ("Origin", "file://", 403),
+            ("Origin", "http://[", 403),
         ],
     )
     def test_a_wrong_header_is_refused(self, desk: Desk, header: str, value: str, status: int):
