@@ -12,10 +12,11 @@ import orjson
 
 
 def uuid7(now_ms: int | None = None) -> UUID:
-    """Time-ordered id (RFC 9562 section 5.7): 48 bits of Unix milliseconds, the rest random."""
-    ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    tail = secrets.randbits(74)
-    return UUID(int=ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & (1 << 62) - 1)
+    """Time-ordered id (RFC 9562 sections 5.7 and 6.2, method 3): 48 bits of Unix milliseconds, 12 bits of the fraction
+    of the millisecond (steps of 244 ns), the rest random. Ids that one machine makes one after the other sort that way.
+    """
+    ticks = now_ms << 12 | secrets.randbits(12) if now_ms is not None else time.time_ns() * 4096 // 1_000_000
+    return UUID(int=ticks >> 12 << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | secrets.randbits(62))
 
 
 def first_id_at(at: datetime) -> UUID:

@@ -21,6 +21,11 @@ def test_uuid7_sorts_by_time(milliseconds: int) -> None:
     assert uuid7(milliseconds) < uuid7(milliseconds + 1)
 
 
+def test_ids_sort_in_the_order_in_which_they_were_made() -> None:
+    made = [uuid7() for _ in range(2000)]
+    assert made == sorted(made)
+
+
 def test_the_header_names_every_field_in_one_order() -> None:
     header = event().header()
     fields = orjson.loads(header)
