@@ -125,6 +125,11 @@ class EventAdmin(EvidenceAdmin):
         tool = visible(event.tool) or "a tool outside its reach"
         return _two_lines(f"{verb} {tool}", f"on {visible(event.connector)}" if event.connector else "")
 
+    @display(description="Id")
+    def copy_id(self, event: Any) -> SafeString:
+        """Of the call, which all its events share, or else of the event: the search box finds both."""
+        return _short(str(event.call_id or event.pk))
+
     @display(description="Decision")
     def decision_shown(self, event: EventRow) -> SafeString:
         return _badge(event.decision, DECISIONS)
@@ -210,21 +215,35 @@ def _badge(word: str, words: dict[str, str]) -> SafeString:
     return format_html('<span class="gh-badge" data-tone="{}">{}</span>', TONES.get(word, "none"), shown)
 
 
+def _short(text: str) -> SafeString:
+    """Its beginning, and a button that copies all of it."""
+    return copyable(text, shown=f"{text[:16]}…")
+
+
 def _hexadecimal(raw: bytes | memoryview) -> str:
     return bytes(raw).hex()
 
 
 @admin.register(Leaf)
 class LeafAdmin(EvidenceAdmin):
-    list_display = ("index", "event", "hash_shown")
+    list_display = ("index", "event", "copy_event", "copy_hash")
+    export_columns = ("index", "event", "hash_shown")
     list_filter = (ExactTextFilter.on("index", "index"),)
     ordering = ("-index",)
     fields = ("index", "event", "hash_shown")
 
     @display(description="Event")
-    def event(self, leaf: Leaf) -> str:
+    def event(self, leaf: Leaf) -> SafeString:
         link = reverse("admin:audit_eventrow_change", args=[leaf.event_id])
         return format_html('<a class="text-primary-600" href="{}">{}</a>', link, leaf.event_id)
+
+    @display(description="Its id")
+    def copy_event(self, leaf: Leaf) -> SafeString:
+        return _short(str(leaf.event_id))
+
+    @display(description="Hash")
+    def copy_hash(self, leaf: Leaf) -> SafeString:
+        return _short(_hexadecimal(leaf.hash))
 
     @display(description="Hash")
     def hash_shown(self, leaf: Leaf) -> str:
@@ -233,9 +252,14 @@ class LeafAdmin(EvidenceAdmin):
 
 @admin.register(Checkpoint)
 class CheckpointAdmin(EvidenceAdmin):
-    list_display = ("size", "time", "root_shown")
+    list_display = ("size", "time", "copy_root")
+    export_columns = ("size", "time", "root_shown")
     ordering = ("-size",)
     fields = ("size", "time", "root_shown", "note_shown")
+
+    @display(description="Root")
+    def copy_root(self, checkpoint: Checkpoint) -> SafeString:
+        return _short(_hexadecimal(checkpoint.root))
 
     @display(description="Root")
     def root_shown(self, checkpoint: Checkpoint) -> str:

@@ -12,6 +12,7 @@ from connectors.base import Connector, Discovery, UpstreamAuth, UpstreamFailure,
 from connectors.egress import Egress
 from connectors.kinds import KINDS
 from governance.inspection.masking import VaultIndex
+from governance.models import Connector as ConnectorRow
 from governance.models import Secret
 from governance.registry import Catalogue, catalogue
 from governance.vault import VaultError, maskable_forms
@@ -35,6 +36,16 @@ class Question:
 
     spec: UpstreamSpec
     open_auth: OpenAuth = field(repr=False, default=UpstreamAuth)
+
+
+def spec_of(connector: ConnectorRow) -> UpstreamSpec:
+    return UpstreamSpec(
+        connector_id=str(connector.pk),
+        name=connector.name,
+        kind=connector.kind,
+        urls=tuple(connector.urls),
+        timeout_seconds=min(connector.timeout_seconds, LONGEST_REQUEST_SECONDS),
+    )
 
 
 def discover(questions: Iterable[Question]) -> dict[str, Catalogue]:

@@ -27,6 +27,7 @@ from gateway.held_sign_ins import ENDERS
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER, recover
 from governance import offboarding as verbs
+from governance.facts import Fact, Recorder
 from governance.models import Epoch, Offboarding, User
 from governance.offboarding import CannotOffboard, Item, Plan
 from governance.snapshot_builder import build_snapshot
@@ -376,14 +377,14 @@ def check_again(offboarding: Offboarding, *, by: str) -> Check:
     """Probes once more, and keeps the result as evidence beside the receipt, which stays as it was."""
     check = probe(offboarding, by=by)
 
-    def keep(_: Any, now: datetime) -> None:
-        Offboarding.objects.filter(id=offboarding.id).update(checked=check.as_json())
-        details = {"offboarding": str(offboarding.id), **check.as_json()}
-        person = offboarding.person.email
-        record(AuditEvent(kind="offboarding.checked", at=now, actor=by, person=person, details=details))
-
-    act(keep, by=by)
+    act(lambda tell, _: keep_check(offboarding, check, record=tell), by=by)
     return check
+
+
+def keep_check(offboarding: Offboarding, check: Check, *, record: Recorder) -> None:
+    Offboarding.objects.filter(id=offboarding.id).update(checked=check.as_json())
+    details = {"offboarding": str(offboarding.id), **check.as_json()}
+    record(Fact("offboarding.checked", f"person:{offboarding.person.email}", details))
 
 
 @dataclass(frozen=True, slots=True)

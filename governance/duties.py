@@ -129,6 +129,12 @@ def who_may(permission: str) -> str:
     return " or ".join([*(f"the duty {name}" for name in named), "an owner"])
 
 
+def still_may(person_id: Any, permission: str) -> bool:
+    """Asked again when something was waited for: the person may have lost the right meanwhile."""
+    person = User.objects.filter(pk=person_id).first()
+    return bool(person and person.is_active and person.is_staff and person.has_perm(permission))
+
+
 def may_sign_in_as(acting: User | AnonymousUser, person: User) -> bool:
     """Whether a way in as `person` would raise nobody's rights; a duty may be more than its permissions."""
     if not isinstance(acting, User) or not acting.is_active:

@@ -48,6 +48,11 @@ def in_force(now: datetime) -> Q:
     return Q(lifted_at=None) & (Q(ends_at=None) | Q(ends_at__gt=now))
 
 
+def holds(connector: Connector, *, now: datetime) -> bool:
+    """Whether a freeze of it or of one of its tools is in force: deleting it would lift that freeze."""
+    return Freeze.objects.filter(in_force(now), Q(connector=connector) | Q(tool__connector=connector)).exists()
+
+
 def freeze(
     target: FreezeTarget, *, by: str, record: Recorder, now: datetime, ends_at: datetime | None, reason: str
 ) -> Freeze:

@@ -18,6 +18,10 @@ MOST_LIVE = 50
 LAST_USE_GRAIN = timedelta(minutes=1)
 
 
+OPENS_PAYLOADS = "audit.view_payload"
+ENDS_SESSIONS = "usersessions.delete_usersession"
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a token with it may be used for; never more than its person may. `allows` are permissions."""
@@ -25,7 +29,7 @@ class Scope:
     description: str
     allows: frozenset[str]
     sees: bool = False
-    """Every permission to view."""
+    """Every permission to view, but for opening what was sealed: that is an act, with a reason on record."""
 
 
 def _scope(description: str, *allows: str) -> Scope:
@@ -61,6 +65,8 @@ SCOPES = {
     "bundles:publish": _scope("Publish and withdraw bundles", "publish_bundle"),
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
     "organization:write": _scope("Change the organization", "change_organization"),
+    "payloads:open": Scope("Open sealed arguments and answers, for a reason on record", frozenset({OPENS_PAYLOADS})),
+    "sessions:end": Scope("End your own sign-ins", frozenset({ENDS_SESSIONS})),
     "tokens:revoke": _scope("Revoke personal tokens", "change_personaltoken"),
 }  # fmt: skip
 
@@ -89,14 +95,14 @@ def looks_like_token(text: str) -> bool:
 def scopes_allow(scopes: Collection[str], permission: str) -> bool:
     """`permission` as Django writes it. A scope that this version does not know allows nothing."""
     known = [SCOPES[scope] for scope in scopes if scope in SCOPES]
-    is_view = permission.partition(".")[2].startswith("view_")
+    is_view = permission.partition(".")[2].startswith("view_") and permission != OPENS_PAYLOADS
     return any(permission in scope.allows or (is_view and scope.sees) for scope in known)
 
 
 def useful_scopes(person: User) -> list[str]:
     """Those by which she may do anything; everybody sees herself, and ends what is her own."""
     duties = person.is_staff and person.is_active
-    own = ("read", "tokens:revoke")
+    own = ("read", "sessions:end", "tokens:revoke")
     return [
         name
         for name, scope in SCOPES.items()

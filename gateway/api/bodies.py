@@ -38,6 +38,20 @@ class JsonRenderer(BaseRenderer):  # type: ignore[misc]
         return b"" if data is None else encoded(data)
 
 
+class CsvAccepted(JsonRenderer):
+    """Lets a client ask for a file, which the view sends itself; what goes wrong is told in JSON."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+
+class PdfAccepted(JsonRenderer):
+    """As for CSV."""
+
+    media_type = "application/pdf"
+    format = "pdf"
+
+
 def encoded(data: Any) -> bytes:
     """The one encoding of an answer, so that equal answers are equal bytes."""
     return orjson.dumps(data, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)

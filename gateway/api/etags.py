@@ -13,7 +13,11 @@ _TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
 def etag_of(shown: Any) -> str:
-    return f'"{hashlib.sha256(encoded(shown)).hexdigest()[:32]}"'
+    return etag_of_bytes(encoded(shown))
+
+
+def etag_of_bytes(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def check_if_match(request: Request, shown: Any, *, is_required: bool) -> None:

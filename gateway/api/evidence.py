@@ -13,6 +13,7 @@ from gateway.api.fields import Choice, Moment, Parameters, Row, Text
 from gateway.api.resource import Listed, Retrieved
 from governance.models import Change
 
+MOST_LEAVES = 2**63 - 1
 ANYTHING = {"type": ["object", "null"], "additionalProperties": True}
 
 
@@ -132,6 +133,34 @@ class Checkpoints(Listed):
     queryset = Checkpoint.objects.defer("frontier")
     serializer_class = CheckpointRow
     order = ("-size",)
+
+
+class LeafRow(Row):
+    hash = serializers.SerializerMethodField(help_text="Hexadecimal.")
+
+    class Meta:
+        model = Leaf
+        fields = ("index", "event_id", "hash")
+        read_only_fields = fields
+
+    def get_hash(self, leaf: Leaf) -> str:
+        return bytes(leaf.hash).hex()
+
+
+class LeafParameters(Parameters):
+    since = serializers.IntegerField(
+        source="index__gte", required=False, min_value=0, max_value=MOST_LEAVES, help_text="An index."
+    )
+    event_id = serializers.UUIDField(required=False)
+
+
+class Leaves(Listed):
+    """The log itself: which event stands at which place. In the order of the log, without gaps."""
+
+    queryset = Leaf.objects.all()
+    serializer_class = LeafRow
+    parameters = LeafParameters
+    order = ("index",)
 
 
 class TallyRow(Row):

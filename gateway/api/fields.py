@@ -96,9 +96,10 @@ class Reference(serializers.Field):  # type: ignore[misc]
 
     def find(self, names: Iterable[Any]) -> list[Model]:
         wanted = list(names)
-        if not all(isinstance(name, str) and "\0" not in name for name in wanted):
+        if not all(isinstance(name, str) for name in wanted):
             self.fail("invalid")
-        found = {getattr(row, self.by): row for row in self.rows.filter(**{f"{self.by}__in": wanted})}
+        possible = [name for name in wanted if "\0" not in name]
+        found = {getattr(row, self.by): row for row in self.rows.filter(**{f"{self.by}__in": possible})}
         for name in wanted:
             if name not in found:
                 noun = self.model._meta.verbose_name
@@ -106,6 +107,8 @@ class Reference(serializers.Field):  # type: ignore[misc]
         return [found[name] for name in dict.fromkeys(wanted)]
 
     def _hint(self, name: str) -> str:
+        if "\0" in name:
+            return ""
         start = self.rows.filter(**{f"{self.by}__startswith": name[:2]}).values_list(self.by, flat=True)[:100]
         near = get_close_matches(name, start, n=1)
         return f" Do you mean '{near[0]}'?" if near else ""

@@ -2,24 +2,32 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import orjson
 from django.db.models import Model, QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
+from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway import offboardings
-from gateway.api.etags import etag_of
+from gateway.api.bodies import JsonRenderer, PdfAccepted
+from gateway.api.etags import etag_of, etag_of_bytes, is_known
 from gateway.api.fields import Choice, Flag, Moment, Parameters, Reference, Row, Strict, Text
 from gateway.api.problems import FieldError, Problem, of_fields
-from gateway.api.resource import Act, Listed, Retrieved, act
+from gateway.api.resource import Act, Endpoint, Listed, Retrieved, Work, act
 from gateway.api.serializers import Email
 from gateway.held_sign_ins import ENDERS
+from gateway.receipts.pdf import receipt_as_pdf
 from governance import offboarding as verbs
 from governance.models import Offboarding, User
 from governance.offboarding import CannotOffboard, Plan
+
+VIEW = "governance.view_offboarding"
 
 
 class OffboardingShown(Row):
@@ -73,6 +81,15 @@ class Preview(Strict):
     counts = serializers.DictField(child=serializers.IntegerField())
     items = serializers.ListField(child=serializers.DictField())
     digest = serializers.CharField()
+
+
+class CheckShown(Strict):
+    at = serializers.DateTimeField()
+    by = serializers.CharField()
+    tried = serializers.IntegerField(help_text="So many keys and tokens.")
+    live = serializers.ListField(child=serializers.CharField(), help_text="Those that still work; it must be empty.")
+    active = serializers.BooleanField(help_text="The account works again.")
+    clean = serializers.BooleanField()
 
 
 class OffboardingParameters(Parameters):
@@ -136,6 +153,48 @@ class Offboardings(Listed, Retrieved):
                 raise Problem("conflict", f"It does not wait any more ({row.state}).")
 
         return self.on_row(work)
+
+    @act(VIEW, gives=CheckShown)
+    def check(self, request: Request, pk: Any) -> Response:
+        """Tries every ended key and token once more. The result is kept as evidence; the receipt stays as it was."""
+
+        def prepare() -> Work:
+            row = self.get_object()
+            if not row.receipt:
+                raise Problem("conflict", f"There is no receipt yet ({row.state}).")
+            check = offboardings.probe(row, by=f"person:{request.user.email}")
+
+            def work(act: Act) -> Response:
+                offboardings.keep_check(row, check, record=act.record)
+                return Response(check.as_json())
+
+            return work
+
+        return self.governed_after(prepare)
+
+
+class Receipt(Endpoint):
+    """The receipt, whose SHA-256 is in evidence, byte for byte; with `Accept: application/pdf` as it is printed."""
+
+    queryset = Offboarding.objects.exclude(receipt="")
+    permissions = {"retrieve": VIEW}
+    renderer_classes = (JsonRenderer, PdfAccepted)
+
+    @extend_schema(
+        responses={
+            (200, "application/json"): {"type": "object", "additionalProperties": True},
+            (200, "application/pdf"): OpenApiTypes.BINARY,
+        }
+    )
+    def retrieve(self, request: Request, offboarding_id: UUID) -> HttpResponse:
+        """What was found, ended and proven; as JSON or PDF."""
+        found = get_object_or_404(self.queryset.all(), pk=offboarding_id)
+        is_paper = request.accepted_renderer.format == "pdf"
+        body = receipt_as_pdf(found, offboardings.place_in_log(found)) if is_paper else found.receipt.encode()
+        etag = etag_of_bytes(body)
+        if is_known(request, etag):
+            return HttpResponse(status=304, headers={"ETag": etag})
+        return HttpResponse(body, content_type=request.accepted_renderer.media_type, headers={"ETag": etag})
 
 
 def _plan(wish: Mapping[str, Any]) -> Plan:

@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -16,8 +18,7 @@ from rest_framework.response import Response
 
 from gateway.api.problems import FieldError, Problem
 
-DEFAULT_LIMIT = 50
-MOST = 200
+T = TypeVar("T")
 
 
 class KeysetPagination(BasePagination):  # type: ignore[misc]
@@ -40,29 +41,51 @@ class KeysetPagination(BasePagination):  # type: ignore[misc]
         return {"type": "object", "required": ["results", "next"], "properties": {"results": schema, "next": link}}
 
 
+def page_of(
+    found: Iterable[T], *, key: Callable[[T], tuple[str, ...]], request: Request, asked: Mapping[str, Any]
+) -> tuple[list[T], str | None]:
+    """A page of what is no table, and the link to the next. `found` is in the order of `key`, which is unique."""
+    limit, cursor = asked["limit"], asked.get("cursor")
+    after = tuple(_texts(cursor)) if cursor else ()
+    page = list(islice((each for each in found if key(each) > after), limit + 1))
+    return page[:limit], _link(request, _encoded(key(page[limit - 1]))) if len(page) > limit else None
+
+
 def _link(request: Request, cursor: str) -> str:
     query = {name: value for name, value in request.query_params.items() if name != "cursor"}
     return f"{settings.PUBLIC_URL}{request.path}?{urlencode({**query, 'cursor': cursor})}"
 
 
 def _encode(row: Model, order: tuple[str, ...]) -> str:
-    key = [str(getattr(row, column.removeprefix("-"))) for column in order]
+    return _encoded([str(getattr(row, column.removeprefix("-"))) for column in order])
+
+
+def _encoded(key: Sequence[str]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
 
 
 def _decode(cursor: str, model: type[Model], order: tuple[str, ...]) -> list[Any]:
     """Whatever comes in is compared with columns, so it must be values of theirs."""
     try:
-        key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not isinstance(key, list) or len(key) != len(order) or not all(map(_is_text, key)):
-            raise ValueError(cursor)
         columns = (model._meta.get_field(column.removeprefix("-")) for column in order)
-        return [_value(column, text) for column, text in zip(columns, key, strict=True)]
-    except (ValueError, TypeError, OverflowError, binascii.Error, ValidationError):
-        message = "Take it from `next` of a page, unchanged."
-        raise Problem(
-            "invalid_parameter", f"cursor: {message}", errors=[FieldError("cursor", "invalid", message)]
-        ) from None
+        return [_value(column, text) for column, text in zip(columns, _texts(cursor), strict=True)]
+    except (ValueError, TypeError, OverflowError, ValidationError):
+        raise _not_ours() from None
+
+
+def _texts(cursor: str) -> list[str]:
+    try:
+        key = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error):
+        raise _not_ours() from None
+    if not isinstance(key, list) or not all(map(_is_text, key)):
+        raise _not_ours()
+    return key
+
+
+def _not_ours() -> Problem:
+    message = "Take it from `next` of a page, unchanged."
+    return Problem("invalid_parameter", f"cursor: {message}", errors=[FieldError("cursor", "invalid", message)])
 
 
 def _is_text(part: Any) -> bool:

@@ -45,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "not_acceptable": Kind(406, "Answers are JSON"),
     "conflict": Kind(409, "What is stored stands against it"),
     "in_progress": Kind(409, "The same request is being carried out"),
+    "value_refused": Kind(409, "A system does not accept the value"),
     "length_required": Kind(411, "The length of the body is needed"),
     "precondition_failed": Kind(412, "It was changed in the meantime"),
     "too_large": Kind(413, "The body is too large"),
@@ -56,7 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "internal_error": Kind(500, "Something broke on our side"),
     "busy": Kind(503, "Try again in a moment"),
 }
-NOT_A_QUESTION_OF_SHAPE = frozenset({"does_not_exist", "unique", "forbidden", "rule"})
+NOT_A_QUESTION_OF_SHAPE = frozenset({"does_not_exist", "unique", "forbidden", "rule", "null_characters_not_allowed"})
 """Codes of errors that no schema could have told beforehand: 422 instead of 400."""
 
 

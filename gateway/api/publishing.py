@@ -4,16 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
+from django.db.models import Max
 from rest_framework.response import Response
 
 from connectors.kinds import KINDS
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Work
-from governance.manifest.apply import Overtaken, carry_out
+from governance.manifest.apply import Overtaken, bundle_parts, carry_out, rule_rows
 from governance.manifest.plan import Refused
 from governance.manifest.prepare import Prepared, prepare, with_tools
 from governance.manifest.reader import BadManifest, Fault
 from governance.manifest.schema import API_VERSION, Manifest, Source, parse
+from governance.models import Bundle, BundleVersion, Policy, PolicyVersion
+from governance.snapshot_builder import Draft, as_if_saved
 
 ATTEMPTS = 5
 
@@ -43,6 +46,27 @@ def publish(
         except Overtaken:
             continue
     raise Problem("conflict", "Others kept changing the configuration; nothing was published. Try again.")
+
+
+def bundle_draft(bundle: Bundle, content: Mapping[str, Any]) -> Draft:
+    """The version that publishing this would make; checked as publishing does."""
+    prepared = _prepared(_manifest("bundles", {"name": bundle.name, **content}))
+    entry = prepared.plan.after["bundles"][bundle.name]
+    version = BundleVersion(bundle=bundle, number=_next(bundle), names=entry.names, recording=entry.recording)
+    return Draft(versions={bundle.pk.hex: as_if_saved(version, **bundle_parts(entry))})
+
+
+def policy_draft(policy: Policy, content: Mapping[str, Any]) -> Draft:
+    prepared = _prepared(_manifest("policies", {"name": policy.name, **content}))
+    rules = rule_rows(prepared.plan.after["policies"][policy.name], unchecked=())
+    version = PolicyVersion(policy=policy, number=_next(policy))
+    for position, rule in enumerate(rules, start=1):
+        rule.version, rule.position = version, position
+    return Draft(rules={policy.pk.hex: rules})
+
+
+def _next(row: Bundle | Policy) -> int:
+    return (row.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1
 
 
 def _manifest(section: str, entry: Mapping[str, Any]) -> Manifest:

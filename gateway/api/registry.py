@@ -1,6 +1,7 @@
 """Systems, their tools, and the secrets we present to them."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,12 +13,25 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.api.etags import check_if_match
 from gateway.api.fields import Choice, Parameters, QueryFlag, Row, Text
 from gateway.api.problems import FieldError, Problem, of_fields
-from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, Under, act
+from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, Under, Work, act
 from gateway.api.serializers import ConnectorRow, DefinitionRow, Reason, SecretRow, SecretValue, ToolRow
+from gateway.hostile_text import visible
+from gateway.secret_trials import (
+    Candidate,
+    Moved,
+    Places,
+    Trial,
+    candidate,
+    check_candidate,
+    is_accepted,
+    store,
+    try_value,
+)
 from gateway.tasks import discover_connector
-from governance import registry
+from governance import freezes, registry
 from governance.destinations import destinations
 from governance.models import Connector, Secret, SecretVersion, Tool, ToolDefinition
 from governance.registry import NotDecidable
@@ -42,6 +56,11 @@ class Connectors(Listed, Retrieved, Created, Changed, Deleted):
     serializer_class = ConnectorRow
     parameters = ConnectorParameters
     fixed = ("name",)
+
+    def remove(self, row: Connector, act: Act) -> None:
+        if freezes.holds(row, now=act.now):
+            raise Problem("conflict", "It, or a tool of it, is frozen. Lift the freeze first.")
+        row.delete()
 
     @act("governance.discover_connector", status=202, gives=ConnectorRow)
     def discover(self, request: Request, pk: Any) -> Response:
@@ -154,6 +173,10 @@ class Definitions(Listed, Retrieved):
         return self.on_row(lambda row, act, _: deciding(lambda: registry.reject(row, by=act.by, record=act.record)))
 
 
+NOT_ACCEPTED = (
+    "Nothing was stored, because not every system accepts the value. If it becomes valid there only later, send it "
+    "with `even_if_refused`."
+)
 SENT_TO = "Look whether the value shall go there, and send them as `destinations`"
 LIVE_VALUES = Prefetch(
     "versions",
@@ -178,16 +201,67 @@ class Secrets(Listed, Retrieved, Created, Changed, Deleted):
 
     @act("governance.replace_secret", takes=SecretValue)
     def value(self, request: Request, pk: Any) -> Response:
-        """Stores a new value; the one before is retired. Say where it will be sent: somebody could have pointed a
-        connector at a listener of hers meanwhile."""
+        """Tries a new value at every system that uses the secret, and stores it if all accept it; the one before is
+        retired. Say where it will be sent: somebody could have pointed a connector at a listener of hers meanwhile."""
 
-        def work(secret: Secret, act: Act, wish: Mapping[str, Any]) -> None:
-            places = destinations(secret)
-            if wish["destinations"] != places:
-                raise Problem("conflict", f"Nothing was stored. {SENT_TO}: {orjson.dumps(places).decode()}")
-            _put(secret, wish["value"], act)
+        def prepare() -> Work:
+            secret = self.get_object()
+            check_if_match(request, self.shown(secret), is_required=False)
+            return self._switch(*_tried(secret, self.wish(SecretValue)))
 
-        return self.on_row(work)
+        return self.governed_after(prepare)
+
+    def _switch(self, tried: Candidate, trials: Sequence[Trial]) -> Work:
+        def work(act: Act) -> Response:
+            secret = self.locked()
+            try:
+                store(tried, trials, person=act.person, record=act.record, now=act.now)
+            except Moved:
+                raise _goes_elsewhere(destinations(secret)) from None
+            return self.answered(secret)
+
+        return work
+
+
+def _tried(secret: Secret, wish: Mapping[str, Any]) -> tuple[Candidate, Sequence[Trial]]:
+    """What each system says to the value, while nothing is open in the database."""
+    tried = candidate(secret, wish["value"])
+    if wish["destinations"] != tried.places:
+        raise _goes_elsewhere(tried.places)
+    try:
+        check_candidate(tried)
+    except UnusableSecret as reason:
+        raise of_fields([FieldError("value", "rule", str(reason))]) from None
+    trials = asyncio.run(try_value(tried))
+    if not (is_accepted(trials) or wish["even_if_refused"]):
+        raise Problem("value_refused", NOT_ACCEPTED, errors=map(_said, trials))
+    return tried, trials
+
+
+def _said(trial: Trial) -> FieldError:
+    code = "accepted" if trial.is_accepted else "not_accepted"
+    text = visible(" ".join(filter(None, (trial.text, trial.remedy))))
+    return FieldError(f"destinations.{trial.connector}", code, text)
+
+
+def _goes_elsewhere(places: Places) -> Problem:
+    return Problem("conflict", f"Nothing was stored. {SENT_TO}: {orjson.dumps(places).decode()}")
+
+
+class SecretVersionRow(Row):
+    class Meta:
+        model = SecretVersion
+        fields = ("id", "number", "created_at", "retired_at")
+        read_only_fields = fields
+
+
+class SecretVersions(Listed, Retrieved):
+    """When its value was replaced. The values themselves come out nowhere."""
+
+    queryset = SecretVersion.objects.only("secret", "number", "created_at", "retired_at")
+    serializer_class = SecretVersionRow
+    order = ("-number",)
+    under = Under("secret_id", "secret", Secret.objects.all())
 
 
 def _put(secret: Secret, value: str, act: Act) -> None:

@@ -113,23 +113,35 @@ class Endpoint(GenericViewSet):  # type: ignore[misc]
 
     def governed(self, work: Work, *, shown_once: tuple[str, ...] = ()) -> Response:
         """One transaction: the act, its evidence in the person's name, and its answer under the Idempotency-Key."""
+        return self.governed_after(lambda: work, shown_once=shown_once)
+
+    def governed_after(self, prepare: Callable[[], Work], *, shown_once: tuple[str, ...] = ()) -> Response:
+        """As `governed`, once `prepare` has made the work: it may take its time, as no transaction is open yet."""
         person, token = self.request.user, self.request.auth
 
         with reserved(self.request) as reservation:
             if reservation.earlier is not None:
                 return reservation.earlier
+            work = prepare()
 
             def whole(record: Recorder, now: datetime) -> Response:
-                def with_token(fact: Fact) -> None:
-                    record(replace(fact, details={**fact.details, "token": token.hint}))
-
                 if not hold_live(token, now=now):
                     raise AuthenticationFailed
-                response = work(Act(person, with_token, now))
+                response = work(Act(person, self._naming_token(record), now))
                 reservation.keep(response, shown_once=shown_once)
                 return response
 
             return actions.act(whole, by=f"person:{person.email}")
+
+    def note(self, fact: Fact) -> None:
+        """Evidence of a look at something, where looking is an act."""
+        actions.act(lambda record, _: self._naming_token(record)(fact), by=f"person:{self.request.user.email}")
+
+    def _naming_token(self, record: Recorder) -> Recorder:
+        def told(fact: Fact) -> None:
+            record(replace(fact, details={**fact.details, "token": self.request.auth.hint}))
+
+        return told
 
     def finalize_response(self, request: Request, response: HttpResponse, *args: Any, **kwargs: Any) -> HttpResponse:
         response = super().finalize_response(request, response, *args, **kwargs)

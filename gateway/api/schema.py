@@ -15,6 +15,19 @@ from governance.personal_tokens import SCOPES
 ALWAYS = (400, 401, 403, 404, 406, 411, 413, 429, 500, 503)
 HOW_TO_GET_ONE = "A personal token (gate_pt_...), made on the page /me/tokens/ or by the command issue_key --person."
 ON_WRITES = (409, 412, 415, 422)
+ELSEWHERE = """What is not here, and why:
+
+- To make a personal token, to set who is an owner, who may enter the admin, who has which duties and which e-mail
+  address, to make a one-time login for somebody with duties, and to send a stored secret to another address: a token
+  that leaked must not become more than it was. Each has its page, behind a fresh sign-in.
+- Passwords, passkeys and authenticator apps: only the person herself, in her browser. The same goes for her sign-ins,
+  of which `sessions` shows a token only those of its own person.
+- What people do to agents of their own without any duty: on the page /me/.
+- Acts on many rows at once, search across everything, and texts to paste into clients: these are for people at a
+  screen. A script goes through the rows.
+- Previews of changes to agents, people, teams, tools, connectors, freezes and the organization: on their forms.
+  Bundles, policies and roles, by which access is given, have `preview` here; `reach` tells what a change came to.
+- To apply a manifest, to back up, to restore and to change keys: commands, as they need files of the machine."""
 
 
 class ErrorShown(Strict):
@@ -83,6 +96,7 @@ def _header(name: str, description: str, *, is_required: bool = False, pattern: 
 
 def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Bodies with members that nobody reads are refused, so the schema must not allow them."""
+    result["info"]["description"] += f"\n\n{ELSEWHERE}"
     components = result["components"]
     for name, component in components["schemas"].items():
         if name.endswith("Request") and component.get("type") == "object":

@@ -276,6 +276,7 @@ class SecretValue(Strict):
         child=serializers.ListField(child=Text(max_length=2000), max_length=50), required=False, default=dict,
         help_text="`destinations` of the secret as you saw them: if it goes elsewhere by now, nothing is stored.",
     )  # fmt: skip
+    even_if_refused = Flag(required=False, default=False, help_text="Store it although a system does not accept it.")
 
 
 class ConnectorRow(NamedRow):

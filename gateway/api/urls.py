@@ -4,20 +4,25 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from gateway.api.agents import AgentCredentials, Agents, Credentials, Roles
+from gateway.api.calls import Call, CallPayloads, CallProof
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
-from gateway.api.evidence import Changes, Checkpoints, Events, Tallies
+from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
 from gateway.api.explaining import ExplainView
 from gateway.api.index import Index, Nowhere
-from gateway.api.leaving import Offboardings
+from gateway.api.leaving import Offboardings, Receipt
 from gateway.api.people import People, Teams, Tokens
-from gateway.api.registry import Connectors, Definitions, Secrets, Tools
+from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
+from gateway.api.reach import AgentMatrix, AgentReach, Callers, PeopleMatrix
+from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersions, Tools
 from gateway.api.rules import Bundles, BundleVersions, Policies, PolicyVersions
+from gateway.api.sign_ins import Sessions
 
 RESOURCES = {
     "people": People,
     "teams": Teams,
     "personal-tokens": Tokens,
+    "sessions": Sessions,
     "agents": Agents,
     "agents/<uuid:agent_id>/credentials": AgentCredentials,
     "credentials": Credentials,
@@ -31,10 +36,12 @@ RESOURCES = {
     "tools/<uuid:tool_id>/definitions": Definitions,
     "definitions": Definitions,
     "secrets": Secrets,
+    "secrets/<uuid:secret_id>/versions": SecretVersions,
     "freezes": Freezes,
     "offboardings": Offboardings,
     "events": Events,
     "changes": Changes,
+    "leaves": Leaves,
     "checkpoints": Checkpoints,
     "tallies": Tallies,
     "processes": Processes,
@@ -55,6 +62,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("health", HealthView.as_view({"get": "retrieve"})),
     path("explain", ExplainView.as_view({"post": "create"})),
+    path("agents/<uuid:agent_id>/reach", AgentReach.as_view({"get": "list"})),
+    path("tools/<uuid:tool_id>/callers", Callers.as_view({"get": "list"})),
+    path("reach/agents", AgentMatrix.as_view({"get": "list"})),
+    path("reach/people", PeopleMatrix.as_view({"get": "list"})),
+    path("bundles/<uuid:bundle_id>/preview", BundlePreview.as_view({"post": "create"})),
+    path("policies/<uuid:policy_id>/preview", PolicyPreview.as_view({"post": "create"})),
+    path("roles/preview", NewRolePreview.as_view({"post": "create"})),
+    path("roles/<uuid:role_id>/preview", RolePreview.as_view({"post": "create"})),
+    path("calls/<uuid:call_id>", Call.as_view({"get": "retrieve"})),
+    path("calls/<uuid:call_id>/proof", CallProof.as_view({"get": "retrieve"})),
+    path("calls/<uuid:call_id>/payloads", CallPayloads.as_view({"post": "create"})),
+    path("offboardings/<uuid:offboarding_id>/receipt", Receipt.as_view({"get": "retrieve"})),
     *_routes(),
     re_path("", Nowhere.as_view(), name="api_nowhere"),
 ]

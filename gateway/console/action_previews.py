@@ -1,6 +1,7 @@
 """The page between choosing an action and doing it, and what a deletion is said to take along."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -14,10 +15,23 @@ from django.utils.text import capfirst
 
 from gateway.console.impact import Impact, Proposal, impact_of
 from gateway.console.skin import ModelAdmin
+from gateway.hostile_text import visible
 
 MOST_ROWS_AT_ONCE = 500
 
 Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """A row that an action leaves alone, and why, in a sentence."""
+
+    row: Model
+    reason: str
+
+    @property
+    def shown(self) -> str:
+        return visible(str(self.row))
 
 
 class ActionPreviews(ModelAdmin):  # type: ignore[misc]
@@ -43,10 +57,12 @@ class ActionPreviews(ModelAdmin):  # type: ignore[misc]
         verb: str,
         effect: str,
         proposal: Proposal | None = None,
+        staying: Sequence[Stays] = (),
     ) -> HttpResponse:
         """The page between choosing an action and doing it: how many, which, and what will happen.
 
-        `proposal` is the snapshot as it would be; then the page also says who gains or loses what.
+        `proposal` is the snapshot as it would be; then the page also says who gains or loses what. `staying` are
+        those chosen to which it will not be done.
         """
         rows = list(chosen[: MOST_ROWS_AT_ONCE + 1])
         if len(rows) > MOST_ROWS_AT_ONCE:
@@ -55,13 +71,14 @@ class ActionPreviews(ModelAdmin):  # type: ignore[misc]
             return HttpResponseRedirect(request.get_full_path())
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{verb} {_counted(chosen.model, len(rows))}?",
+            "title": f"{verb} {counted_rows(chosen.model, len(rows))}?",
             "opts": self.opts,
             "media": self.media,
             "verb": verb,
             "effect": effect,
             "impact": _when_rendered(proposal) if proposal and rows else None,
             "count": len(rows),
+            "staying": staying,
             "rows": rows[:100],
             "action": action,
             "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
@@ -99,6 +116,6 @@ def _without(tree: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
     ]
 
 
-def _counted(model: type[Model], count: int) -> str:
+def counted_rows(model: type[Model], count: int) -> str:
     options = model._meta
     return f"{count} {options.verbose_name if count == 1 else options.verbose_name_plural}"

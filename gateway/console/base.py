@@ -1,6 +1,7 @@
 """What all admin screens share: governed writes, read-only tables, lists as files, histories."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from django.apps import apps
@@ -8,7 +9,7 @@ from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
-from django.db.models import Model
+from django.db.models import Model, UUIDField
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path
@@ -16,10 +17,10 @@ from django.utils.safestring import SafeString
 
 from gateway.console import exports, history
 from gateway.console.acting import By, Performed, busy_page, performed_by, person_of
-from gateway.console.action_previews import ActionPreviews
-from gateway.console.hostile_text import block, pretty_json, visible
+from gateway.console.columns import Column, as_seen
+from gateway.console.deleting import Deleting
 from gateway.console.impact import Impact
-from gateway.console.impact_panel import ImpactPanel
+from gateway.console.impact_panel import PREVIEW
 from gateway.console.keyset import KeysetChangeList
 from gateway.console.last_seen import last_seen
 from gateway.console.skin import (
@@ -39,6 +40,8 @@ from gateway.console.skin import (
     moment,
 )
 from gateway.console.step_up import needs_fresh_login
+from gateway.console.wording import named
+from gateway.hostile_text import block, pretty_json, visible
 from governance.facts import Fact
 from governance.fence.actor import governed_change
 from governance.fence.moved import Moved
@@ -66,6 +69,7 @@ __all__ = (
     "display",
     "last_seen",
     "moment",
+    "named",
     "needs_fresh_login",
     "person_of",
     "pretty_json",
@@ -73,7 +77,7 @@ __all__ = (
 )
 
 
-class GovernedModelAdmin(ImpactPanel, ActionPreviews):
+class GovernedModelAdmin(Deleting):
     """Every POST is one transaction in the name of the person at the keyboard; a GET only reads.
 
     `fixed_fields` are given once: evidence names rows by them, so nobody changes them afterwards.
@@ -93,9 +97,9 @@ class GovernedModelAdmin(ImpactPanel, ActionPreviews):
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("gatehouse/console.css", "gatehouse/forms.css")}
         js = ("gatehouse/console.js", "gatehouse/forms.js")
 
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        columns = tuple(super().get_list_display(request))
-        return (*columns, "copy_id") if issubclass(self.model, Governed) else columns
+    def get_list_display(self, request: HttpRequest) -> tuple[Column, ...]:
+        columns = tuple(as_seen(self.model, column) for column in super().get_list_display(request))
+        return (*columns, "copy_id") if isinstance(self.opts.pk, UUIDField) else columns
 
     @display(description="Id")
     def copy_id(self, row: Model) -> SafeString:
@@ -119,10 +123,28 @@ class GovernedModelAdmin(ImpactPanel, ActionPreviews):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        show = partial(self._changeform, request, object_id, form_url, extra_context)
+        return self._needs_fresh_login(request, show) or show()
+
+    def _needs_fresh_login(self, request: HttpRequest, show: Callable[[], HttpResponse]) -> HttpResponse | None:
+        """Asked when the form is opened, so that few find out when they save. A preview saves nothing."""
+        permission = self.permission_to_save(request)
+        only_looks = request.method != "POST" and not request.user.has_perm(permission)
+        if only_looks or PREVIEW in request.POST:
+            return None
+
+        def as_typed() -> HttpResponse:
+            typed: Any = request.POST.copy()
+            typed[PREVIEW] = "1"
+            request.POST = typed
+            return show()
+
+        return needs_fresh_login(request, permission, as_typed=as_typed)
+
+    def _changeform(
+        self, request: HttpRequest, object_id: str | None, form_url: str, extra_context: Any
+    ) -> HttpResponse:
         if request.method == "POST":
-            stale = needs_fresh_login(request, self.permission_to_save(request))
-            if stale:
-                return stale
             request.impact = self.impact_of_saving(request, object_id)  # type: ignore[attr-defined]
         context = {"impact": getattr(request, "impact", None), "model_admin": self, **(extra_context or {})}
         return self._governed(super().changeform_view, request, object_id, form_url, context)
@@ -130,8 +152,11 @@ class GovernedModelAdmin(ImpactPanel, ActionPreviews):
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
         if row is not None and self.has_delete_permission(request, row):
+            if refused := self.refused_to_delete(request, row):
+                return refused
             request.impact = self.impact_of_deleting(row)  # type: ignore[attr-defined]
-        context = {"impact": getattr(request, "impact", None), **(extra_context or {})}
+        effect = self.effect_of_deleting(request, [row]) if row is not None else ""
+        context = {"impact": getattr(request, "impact", None), "effect": effect, **(extra_context or {})}
         return self._governed(super().delete_view, request, object_id, context)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -15,8 +15,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from audit.models import EventRow, Mention
-from gateway.console.hostile_text import visible
 from gateway.console.keyset import NEWER_THAN, OLDER_THAN, keyset_page
+from gateway.hostile_text import visible
 
 PER_PAGE = 50
 LONGEST_VALUE = 300

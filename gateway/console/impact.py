@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gateway.console.access.current import current_snapshot
-from gateway.console.hostile_text import visible
+from gateway.hostile_text import visible
+from gateway.reach.current import current_snapshot
 from governance.reach import TooMuchToTell
 from governance.shifts import Danger, Difference, Shift, difference
 from governance.snapshot import Snapshot

@@ -12,6 +12,9 @@ from gateway.console.impact import Impact, impact_of
 from gateway.console.skin import ModelAdmin
 from governance.snapshot import Snapshot
 
+PREVIEW = "_preview"
+"""The Preview button of a form, and what it says is to come: a POST with it is checked and shown, never saved."""
+
 
 class ImpactPanel(ModelAdmin):  # type: ignore[misc]
     """`changes_reach` says that saving or deleting a row may change what agents may call."""
@@ -30,22 +33,15 @@ class ImpactPanel(ModelAdmin):  # type: ignore[misc]
         """The snapshot as it would be with this valid form saved; None when that is no matter of reach."""
         return None
 
-    def proposed_without(self, row: Any, snapshot: Snapshot) -> Snapshot | None:
-        """The snapshot as it would be with this row deleted."""
-        return None
-
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
         form = super().get_form(request, obj, change=change, **options)
-        return _never_saved(form) if "_preview" in request.POST else form
+        return _never_saved(form) if PREVIEW in request.POST else form
 
     def impact_view(self, request: HttpRequest, object_id: str | None = None) -> HttpResponse:
         """The panel below the form, asked for anew while somebody types. Changes nothing."""
         if request.method != "POST" or not self.changes_reach:
             raise PermissionDenied
         return TemplateResponse(request, "admin/impact.html", {"impact": self.impact_of_saving(request, object_id)})
-
-    def impact_of_deleting(self, row: Any) -> Impact | None:
-        return impact_of(lambda snapshot: self.proposed_without(row, snapshot)) if self.changes_reach else None
 
     def impact_of_saving(self, request: HttpRequest, object_id: str | None) -> Impact | None:
         if not self.changes_reach:

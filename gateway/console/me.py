@@ -3,6 +3,7 @@
 She may stop her agents at once, which is the safe direction; new keys and resuming are IT's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,9 +22,9 @@ from django.views.generic import TemplateView
 
 from gateway import actions
 from gateway.client_setup import Endpoint, clients, endpoint_of
-from gateway.console.access.current import current_snapshot
-from gateway.console.access.effective import bundles_of, count_lines
 from gateway.console.acting import person_of
+from gateway.reach.current import current_snapshot
+from gateway.reach.effective import bundles_of, count_lines
 from governance.agent_keys import live
 from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze, User
@@ -101,21 +102,24 @@ class MyAgent(MyAgentPage):
         return [endpoint_of(settings.PUBLIC_URL, name) for name in (*bundles, "")]
 
 
-class MyAgentAct(MyAgentPage):
+class MyAgentAct(MyAgentPage, ABC):
     """A GET shows the effects, a POST brings them about."""
 
     template_name = "console/me_act.html"
     http_method_names = ("get", "post", "head", "options")
     verb: ClassVar[str]
 
+    @abstractmethod
     def is_possible(self) -> bool:
-        raise NotImplementedError
+        """Whether it can be done to the agent as it is."""
 
+    @abstractmethod
     def effects(self) -> Iterable[str]:
-        raise NotImplementedError
+        """What will be, in sentences."""
 
+    @abstractmethod
     def perform(self, *, by: str) -> str:
-        raise NotImplementedError
+        """Does it and says what was done."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:

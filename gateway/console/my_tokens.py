@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect
 from gateway import actions
 from gateway.console.acting import person_of
 from gateway.console.me import OwnPage
+from gateway.console.once import OnceForm, ShownAlready, make_once
 from gateway.console.step_up import is_fresh, sign_in_again
 from governance.models import PersonalToken, User
 from governance.personal_tokens import (
@@ -27,7 +28,7 @@ from governance.personal_tokens import (
 LIFETIMES = tuple((str(days), f"{days} days") for days in (7, 30, DEFAULT_LIFETIME.days, LONGEST_LIFETIME.days))
 
 
-class TokenForm(forms.Form):
+class TokenForm(OnceForm):
     name = forms.CharField(
         max_length=LONGEST_NAME, help_text="What it is for, so that you know later which one to end."
     )
@@ -46,10 +47,15 @@ class MyTokens(OwnPage):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The answer to this POST is the only page that ever shows the token."""
-        if not is_fresh(request):
-            return sign_in_again(request)
         form = TokenForm(request.POST, person=self.person)
-        issued = self._issued(form) if form.is_valid() else None
+        if not is_fresh(request):
+            page = self.render_to_response(self.get_context_data(form=form))
+            return sign_in_again(request, as_typed=lambda: page)
+        try:
+            issued = self._issued(form) if form.is_valid() else None
+        except ShownAlready as reason:
+            messages.warning(request, str(reason))
+            return redirect("personal_tokens")
         if issued is None:
             return self.render_to_response(self.get_context_data(form=form), status=400)
         return self.render_to_response(self.get_context_data(issued=issued))
@@ -57,8 +63,12 @@ class MyTokens(OwnPage):
     def _issued(self, form: TokenForm) -> IssuedToken | None:
         wish, by = form.cleaned_data, person_of(self.request)
         lifetime = timedelta(days=int(wish["days"]))
-        try:
+
+        def issue() -> IssuedToken:
             return actions.issue_token(self.person, name=wish["name"], scopes=wish["scopes"], by=by, lifetime=lifetime)
+
+        try:
+            return make_once(issue, ticket=wish["once"], by=by, told=_known_by)
         except NotIssuable as reason:
             form.add_error(None, str(reason))
             return None
@@ -70,6 +80,10 @@ class MyTokens(OwnPage):
             "issued": None,
         }
         return {**super().get_context_data(), **facts, **kwargs}
+
+
+def _known_by(issued: IssuedToken) -> str:
+    return f"this token's id is {issued.row.pk}, and it begins with {issued.row.hint}…"
 
 
 class RevokeMyToken(OwnPage):

@@ -34,8 +34,12 @@ class Entry:
 
     def as_item(self, counts: dict[str, int]) -> dict[str, Any]:
         item = {"title": self.title, "icon": self.icon, "link": reverse(self.view), "hint": self.hint}
-        count = counts.get(self.waits, 0)
-        return {**item, "badge": f"{count:,}", "badge_variant": "warning"} if count else item
+        return {**item, **_badge(counts.get(self.waits, 0))}
+
+
+def _badge(count: int) -> dict[str, str]:
+    """In the words of the skin's template."""
+    return {"badge": f"{count:,}", "badge_variant": "warning"} if count else {}
 
 
 def _list(title: str, model: str, icon: str, hint: str, waits: str = "") -> Entry:
@@ -49,7 +53,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("Home", "admin:index", "", "home", "What needs you now."),
         Entry("My page", "me", "", "account_circle", "Your agents, sessions and tokens."),
     ),
-    "People": (
+    "People and teams": (
         _list("People", "governance.user", "person", "Who works here, and with which duties."),
         _list("Teams", "governance.team", "groups", "People together; rules can bind a team."),
         Entry(
@@ -62,7 +66,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         ),
         _list("Personal tokens", "governance.personaltoken", "vpn_key", "By which people's scripts use the API."),
     ),
-    "Agents": (
+    "Agents and roles": (
         _list("Agents", "governance.agent", "smart_toy", "Software that calls tools, each with an owner."),
         _list("Agent keys", "governance.agentcredential", "key", "What agents prove themselves with."),
         _list("Roles", "governance.role", "badge", "Who gets which bundles, and when."),
@@ -116,12 +120,27 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Folded are the other groups than that of the page; at home, and elsewhere in none of them, all lie open."""
     counts = waiting()
-    groups = (
-        {"title": title, "items": [entry.as_item(counts) for entry in entries if entry.is_visible(request)]}
-        for title, entries in GROUPS.items()
-    )
-    return [group for group in groups if group["items"]]
+    shown = ((title, [entry for entry in entries if entry.is_visible(request)]) for title, entries in GROUPS.items())
+    groups = [_group(title, entries, counts) for title, entries in shown if entries]
+    around_here = [group for group in groups if group["title"] and _leads_to(request.path, group)]
+    return [{**group, "is_open": group in (around_here or groups)} for group in groups]
+
+
+def _group(title: str, entries: list[Entry], counts: dict[str, int]) -> dict[str, Any]:
+    """`waiting` is what waits in it altogether, for when it is folded."""
+    total = sum(counts.get(entry.waits, 0) for entry in entries)
+    return {"title": title, "items": [entry.as_item(counts) for entry in entries], "waiting": _badge(total)}
+
+
+def group_of(link: str) -> str:
+    """The title of the group whose page has this address; empty if none has."""
+    return next((title for title, entries in GROUPS.items() if any(reverse(e.view) == link for e in entries)), "")
+
+
+def _leads_to(path: str, group: dict[str, Any]) -> bool:
+    return any(path.startswith(item["link"]) for item in group["items"])
 
 
 def waiting() -> dict[str, int]:

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods
 
 from gateway.console.acting import person_named, person_of
 from gateway.console.step_up import needs_fresh_login
+from gateway.hostile_text import visible
 from gateway.one_time_links import one_time_login_url, person_of_link
 from gateway.recorder import recorder
 from governance.duties import may_sign_in_as
@@ -39,8 +40,16 @@ def one_time_login(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "GET":
         return render(request, "console/one_time_login.html", {"person": user})
     request.by_one_time_link = True  # type: ignore[attr-defined]
-    login(request, user, backend=BACKEND)
+    _log_in(request, user)
     return redirect(_first_page(user))
+
+
+def _log_in(request: HttpRequest, user: User) -> None:
+    """Who was signed in already may have a form open in another tab: its CSRF token stays good."""
+    was_in, token = request.user == user, request.META.get("CSRF_COOKIE")
+    login(request, user, backend=BACKEND)
+    if was_in:
+        request.META["CSRF_COOKIE"] = token
 
 
 def _use_up(user: User) -> bool:
@@ -66,7 +75,8 @@ def make_one_time_login(request: HttpRequest, person_id: Any) -> HttpResponse:
         raise PermissionDenied
     if again := needs_fresh_login(request, INVITE):
         return again
-    context = {**admin.site.each_context(request), "title": f"One-time login for {person.email}", "person": person}
+    title = f"One-time login for {visible(person.email)}"
+    context = {**admin.site.each_context(request), "title": title, "person": person}
     if request.method == "POST":
         with governed_change(by=person_of(request)):
             record = recorder(by=person_of(request), now=timezone.now())

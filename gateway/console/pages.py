@@ -32,7 +32,12 @@ class ConsolePage(TemplateView):
             return redirect_to_login(request.get_full_path())
         if not (admin.site.has_permission(request) and request.user.has_perm(self.permission)):
             raise PermissionDenied
-        return needs_fresh_login(request, self.permission) or super().dispatch(request, *args, **kwargs)
+        again = needs_fresh_login(request, self.permission, as_typed=self.as_typed)
+        return again or super().dispatch(request, *args, **kwargs)
+
+    def as_typed(self) -> HttpResponse | None:
+        """The page with what this POST brought, saving nothing: for who has to sign in again. None: only a button."""
+        return None
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {**admin.site.each_context(self.request), "title": self.title, **super().get_context_data(**kwargs)}
@@ -53,7 +58,7 @@ class GovernedPage(ConsolePage):
         """For an act that needs more than the page does."""
         if not self.may(permission):
             raise PermissionDenied
-        return needs_fresh_login(self.request, permission)
+        return needs_fresh_login(self.request, permission, as_typed=self.as_typed)
 
     def may(self, permission: str) -> bool:
         return bool(self.request.user.has_perm(permission))

@@ -13,6 +13,7 @@ from unfold.sites import UnfoldAdminSite
 
 from gateway.console import sign_ins
 from gateway.console.base import GovernedModelAdmin
+from gateway.console.deleting import delete_chosen
 
 sign_ins.listen()
 
@@ -21,6 +22,10 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     """Takes only our own screens: those that libraries bring would be doors without evidence."""
 
     index_title = "Home"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.add_action(delete_chosen, "delete_selected")
 
     def register(
         self, models: type[Model] | Iterable[type[Model]], admin_class: type[Any] | None = None, **options: Any

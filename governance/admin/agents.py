@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -23,6 +24,7 @@ from gateway.console.base import (
     last_seen,
     moment,
     needs_fresh_login,
+    visible,
 )
 from governance.agent_keys import live, retire_agent, revoke_all_keys, revoke_key
 from governance.agents import resume_agent, suspend_agent, transfer_agent
@@ -92,6 +94,18 @@ class KeysFilter(admin.SimpleListFilter):
         return agents.filter(Exists(live.filter(expires_at=None))) if self.value() == "forever" else agents
 
 
+class OwnerFilter(admin.SimpleListFilter):
+    title = "who answers"
+    parameter_name = "answers"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("nobody", "Nobody: the owner is not active")]
+
+    def queryset(self, request: HttpRequest, agents: QuerySet[Agent]) -> QuerySet[Agent]:
+        gone = agents.filter(owner__is_active=False).exclude(status=Agent.Status.RETIRED)
+        return gone if self.value() == "nobody" else agents
+
+
 class AgentList(ChangeList):
     def url_for_result(self, result: Model) -> str:
         return reverse("agent_overview", args=[result.pk])
@@ -110,6 +124,7 @@ class AgentAdmin(GovernedModelAdmin):
     list_filter = (
         "status",
         KeysFilter,
+        OwnerFilter,
         ("owner", AutocompleteSelectFilter),
         ("roles", AutocompleteSelectFilter),
     )
@@ -184,7 +199,8 @@ class AgentAdmin(GovernedModelAdmin):
 
     @display(description="Owner")
     def owner_email(self, agent: Agent) -> str:
-        return agent.owner.email if agent.owner.is_active else f"{agent.owner.email} (not active)"
+        email = visible(agent.owner.email)
+        return email if agent.owner.is_active else f"{email} (not active)"
 
     @display(description="Roles")
     def role_names(self, agent: Agent) -> str:
@@ -249,7 +265,7 @@ class AgentAdmin(GovernedModelAdmin):
         to, ends_keys = form.cleaned_data["to"], form.cleaned_data["ends_keys"]
         moving, acts = list(agents.exclude(owner=to)), self.performed(request)
         ended = sum(transfer_agent(agent, to=to, ends_keys=ends_keys, **acts) for agent in moving)
-        self._done(request, len(moving), f"transferred to {to.email}, {ended} keys ended")
+        self._done(request, len(moving), f"transferred to {visible(to.email)}, {ended} keys ended")
         return None
 
     @admin.action(description="Revoke all their keys…", permissions=["revoke"])
@@ -265,12 +281,13 @@ class AgentAdmin(GovernedModelAdmin):
 
     @admin.action(description="Retire…", permissions=["retire"])
     def retire(self, request: HttpRequest, agents: QuerySet[Agent]) -> HttpResponse | None:
-        if again := needs_fresh_login(request, "governance.retire_agent"):
-            return again
         agents = agents.exclude(status=Agent.Status.RETIRED)
+        effect = f"They are refused for good from this moment, and {self._live(agents)} live keys of theirs end."
+        preview = partial(self.preview, request, agents, action="retire", verb="Retire", effect=effect)
+        if again := needs_fresh_login(request, "governance.retire_agent", as_typed=preview):
+            return again
         if not self.confirmed(request):
-            effect = f"They are refused for good from this moment, and {self._live(agents)} live keys of theirs end."
-            return self.preview(request, agents, action="retire", verb="Retire", effect=effect)
+            return preview()
         chosen = list(agents)
         ended = sum(retire_agent(agent, **self.performed(request)) for agent in chosen)
         self._done(request, len(chosen), f"retired, {ended} keys ended")

@@ -3,7 +3,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from django.http import HttpRequest
 
 from gateway.console.base import (
@@ -13,16 +13,20 @@ from gateway.console.base import (
     Switch,
     choose_by_search,
     display,
+    named,
 )
 from governance.admin.pickers import Selection, ToolsField
 from governance.admin.version_changes import bundle_changes
 from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
-from governance.bundles import cycle_in, is_in_use, publish_bundle, withdraw_bundle
+from governance.bundles import cycle_in, publish_bundle, withdraw_bundle
 from governance.models import Bundle, BundleTool, BundleVersion, Policy
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import Draft, as_if_saved, revised_snapshot
 
 CONTENT = ("tools", "inherits", "policies", "names", "recording")
+IN_FORCE = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED).prefetch_related(
+    Prefetch("tools", BundleTool.objects.select_related("connector")), "policies"
+)
 
 
 class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -101,7 +105,7 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
 def _newest(bundle: Bundle) -> BundleVersion | None:
     if bundle._state.adding:
         return None
-    versions = bundle.versions.prefetch_related("tools__connector", "parents", "policies")
+    versions = bundle.versions.prefetch_related("tools", "parents", "policies")
     return versions.order_by("-number").first()
 
 
@@ -133,6 +137,7 @@ def _circle(bundle: Bundle, inherits: Any) -> list[str]:
 
 class BundleVersionInline(VersionInline):
     model = BundleVersion
+    fk_name = "bundle"
     fields = ("number", "state", "recording", "created_at", "created_by")
     readonly_fields = fields
 
@@ -143,6 +148,7 @@ class BundleAdmin(VersionedAdmin):
 
     form = BundleForm
     shown = ("published", "gives", "rules")
+    shown_from = (Prefetch("versions", IN_FORCE, "in_force"),)
     fresh_login_for = "governance.publish_bundle"
     parts = (BundleVersion, BundleTool)
     empty_hint = "A bundle names tools that belong together. Connect a system first; then publish some of its tools."
@@ -165,14 +171,14 @@ class BundleAdmin(VersionedAdmin):
         ("In force", {"fields": ("gives", "rules")}),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Bundle]:
-        in_force = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED)
-        in_force = in_force.prefetch_related("tools__connector", "policies")
-        return super().get_queryset(request).prefetch_related(Prefetch("versions", in_force, "in_force"))  # type: ignore[no-any-return]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Bundle | None = None) -> bool:
+    def stays_because(self, row: Bundle) -> str:
         """A bundle that others build on takes its rules along when it goes."""
-        return bool(super().has_delete_permission(request, obj)) and not (obj and is_in_use(obj))
+        if roles := named("the role", row.roles.values_list("name", flat=True)):
+            return f"It is given by {roles}. Take it off there first."
+        builders = row.child_versions.filter(state=BundleVersion.State.PUBLISHED).order_by("bundle__name")
+        if bundles := named("the bundle", builders.values_list("bundle__name", flat=True)):
+            return f"Its rules are inherited by {bundles}. Publish without it there first."
+        return ""
 
     def proposed(self, form: BundleForm, snapshot: Snapshot) -> Snapshot | None:
         if form.instance._state.adding or not (form.publishes or form.withdraws):
@@ -248,6 +254,7 @@ class BundleToolInline(ReadOnlyInline):
 @admin.register(BundleVersion)
 class BundleVersionAdmin(VersionAdmin):
     of = "bundle"
+    changes = staticmethod(bundle_changes)
     list_display = ("__str__", "state_shown", "recording", "created_at", "created_by")
     list_filter = ("state", ("bundle", AutocompleteSelectFilter))
     list_select_related = ("bundle",)
@@ -257,6 +264,3 @@ class BundleVersionAdmin(VersionAdmin):
         "created_by",
     )  # fmt: skip
     inlines = (BundleToolInline,)
-
-    def changes(self, before: BundleVersion, after: BundleVersion) -> list[tuple[str, str]]:
-        return bundle_changes(before, after)

@@ -3,8 +3,17 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
-from gateway.console.base import ExactTextFilter, InfinitePaginator, ReadOnlyModelAdmin, display, moment, pretty_json
+from gateway.console.base import (
+    ExactTextFilter,
+    InfinitePaginator,
+    ReadOnlyModelAdmin,
+    copyable,
+    display,
+    moment,
+    pretty_json,
+)
 from governance.fence.watched import WATCHED
 from governance.models import Change
 
@@ -26,7 +35,8 @@ class KindFilter(admin.SimpleListFilter):
 class ChangeAdmin(ReadOnlyModelAdmin):
     """Written by database triggers: who changed which row, and what it was before."""
 
-    list_display = ("time", "actor", "operation_shown", "kind", "relation", "object_id")
+    list_display = ("time", "actor", "operation_shown", "kind", "relation", "row_id")
+    export_columns = ("time", "actor", "operation_shown", "kind", "relation", "object_id")
     list_filter = (KindFilter, ExactTextFilter.on("actor", "who"), ExactTextFilter.on("object_id", "id"))
     ordering = ("-id",)
     sortable_by = ()
@@ -43,6 +53,10 @@ class ChangeAdmin(ReadOnlyModelAdmin):
     @display(description="What", label={"insert": "success", "update": "info", "delete": "danger"})
     def operation_shown(self, change: Change) -> str:
         return change.operation
+
+    @display(description="Row")
+    def row_id(self, change: Change) -> SafeString | str:
+        return copyable(change.object_id, shown=f"{change.object_id[:8]}…") if change.object_id else ""
 
     @display(description="Before")
     def before_shown(self, change: Change) -> str:

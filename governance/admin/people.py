@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 from django import forms
@@ -9,8 +10,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, ReadOnlyModelAdmin, display
+from gateway.console.base import (
+    AutocompleteSelectFilter,
+    GovernedModelAdmin,
+    ReadOnlyModelAdmin,
+    display,
+    named,
+    visible,
+)
 from governance.admin.fields import Ticks
+from governance.duties import may_sign_in_as
 from governance.house_rules import RuleBroken
 from governance.models import PersonalToken, Team, User
 from governance.people import (
@@ -122,6 +131,10 @@ class PersonAdmin(GovernedModelAdmin):
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
+        if not change and request.user.has_perm("governance.invite_user") and may_sign_in_as(acting(request), obj):
+            text = '{} cannot sign in yet. <a class="underline" href="{}">Make a link</a> and send it to her.'
+            link = reverse("make_one_time_login", args=[obj.pk])
+            self.message_user(request, format_html(text, visible(obj.email), link), messages.INFO)
 
     def proposed(self, form: PersonForm, snapshot: Snapshot) -> Snapshot | None:
         person = form.instance
@@ -189,6 +202,16 @@ class TeamAdmin(GovernedModelAdmin):
         is_free = obj is None or may_delete_team(acting(request), obj)
         return bool(super().has_delete_permission(request, obj)) and is_free
 
+    def stays_because(self, row: Team) -> str:
+        if teams := named("the team", row.children.values_list("name", flat=True)):
+            return f"Below it stands {teams}. Move that elsewhere first."
+        return ""
+
+    def proposed_without(self, rows: Sequence[Team], snapshot: Snapshot) -> Snapshot | None:
+        """Its members stay, free of its rules and of those above it."""
+        gone = {row.pk.hex: as_if_saved(Team(pk=row.pk, name=row.name), policies=[]) for row in rows}
+        return revised_snapshot(snapshot, Draft(teams=gone))
+
     def proposed(self, form: Any, snapshot: Snapshot) -> Snapshot | None:
         team = form.instance
         if team._state.adding:
@@ -210,7 +233,7 @@ class PersonalTokenAdmin(ReadOnlyModelAdmin):
     """Made and named by their people; here they are seen and ended."""
 
     empty_hint = "People make tokens for their scripts on “My page”; here they are seen and ended."
-    list_display = ("token", "name", "person", "state", "scope_names", "created_at", "expires_at", "last_used_at")
+    list_display = ("token", "name", "person_email", "state", "scope_names", "created_at", "expires_at", "last_used_at")
     list_filter = (("person", AutocompleteSelectFilter),)
     list_filter_submit = True
     list_select_related = ("person",)
@@ -228,6 +251,10 @@ class PersonalTokenAdmin(ReadOnlyModelAdmin):
     @display(description="Token", ordering="hint")
     def token(self, token: PersonalToken) -> str:
         return f"{token.hint}…"
+
+    @display(description="Person", ordering="person")
+    def person_email(self, token: PersonalToken) -> str:
+        return visible(token.person.email)
 
     @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
     def state(self, token: PersonalToken) -> str:

@@ -2,7 +2,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from django.http import HttpRequest
 
 from gateway.console.base import (
@@ -10,15 +10,17 @@ from gateway.console.base import (
     ReadOnlyInline,
     Switch,
     display,
+    named,
 )
 from governance.admin.rule_forms import RulesField, entry_of
 from governance.admin.version_changes import policy_changes, rule_sentence
 from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
-from governance.models import Policy, PolicyVersion, Rule
-from governance.policies import binds, counts, publish_policy, withdraw_policy
+from governance.models import BundleVersion, Policy, PolicyVersion, Rule
+from governance.policies import counts, publish_policy, withdraw_policy
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import Draft, revised_snapshot
 
+IN_FORCE = PolicyVersion.objects.filter(state=PolicyVersion.State.PUBLISHED).prefetch_related("rules")
 BINDS_NOBODY = "It binds nobody yet. Put it on a bundle, on a team, or on the whole organization."
 
 
@@ -81,6 +83,7 @@ def _entries(version: PolicyVersion) -> list[dict[str, Any]]:
 
 class PolicyVersionInline(VersionInline):
     model = PolicyVersion
+    fk_name = "policy"
     fields = ("number", "state", "created_at", "created_by")
     readonly_fields = fields
 
@@ -91,6 +94,12 @@ class PolicyAdmin(VersionedAdmin):
 
     form = PolicyForm
     shown = ("in_force", "rule_effects", "bound")
+    shown_from = (
+        Prefetch("versions", IN_FORCE, "live_versions"),
+        Prefetch("bundle_versions", BundleVersion.objects.select_related("bundle")),
+        "teams",
+        "organizations",
+    )
     fresh_login_for = "governance.publish_policy"
     parts = (PolicyVersion, Rule)
     empty_hint = "A policy holds rules that deny a call or make it wait for a person, on top of what bundles give."
@@ -112,14 +121,17 @@ class PolicyAdmin(VersionedAdmin):
         ("Rules", {"fields": ("rule_effects",)}),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Policy]:
-        in_force = PolicyVersion.objects.filter(state=PolicyVersion.State.PUBLISHED).prefetch_related("rules")
-        rows = super().get_queryset(request).prefetch_related("teams", "organizations", "bundle_versions__bundle")
-        return rows.prefetch_related(Prefetch("versions", in_force, "live_versions"))  # type: ignore[no-any-return]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
+    def stays_because(self, row: Policy) -> str:
         """What binds somebody is taken off first, where its reach is seen."""
-        return bool(super().has_delete_permission(request, obj)) and not (obj and binds(obj))
+        if row.organizations.exists():
+            return "It binds the whole organization. Take it off there first."
+        if teams := named("the team", row.teams.values_list("name", flat=True)):
+            return f"It binds {teams}. Take it off there first."
+        if bundles := _bundles_under(row, state=BundleVersion.State.PUBLISHED):
+            return f"It is on {bundles}. Publish without it there first."
+        if bundles := _bundles_under(row):
+            return f"Earlier versions of {bundles} name it, and history stays. Withdraw it: then it binds nobody."
+        return ""
 
     def proposed(self, form: PolicyForm, snapshot: Snapshot) -> Snapshot | None:
         if form.instance._state.adding or not (form.publishes or form.withdraws):
@@ -155,6 +167,12 @@ class PolicyAdmin(VersionedAdmin):
         return ", ".join(places) or "nobody yet"
 
 
+def _bundles_under(policy: Policy, **version: Any) -> str:
+    """Named; empty if there is none."""
+    versions = policy.bundle_versions.filter(**version).order_by("bundle__name")
+    return named("the bundle", versions.values_list("bundle__name", flat=True).distinct())
+
+
 def _drafted(form: PolicyForm) -> list[Rule]:
     """No rules at all when the policy is withdrawn."""
     rows = form.rule_rows() if form.publishes else []
@@ -187,12 +205,10 @@ class RuleInline(ReadOnlyInline):
 @admin.register(PolicyVersion)
 class PolicyVersionAdmin(VersionAdmin):
     of = "policy"
+    changes = staticmethod(policy_changes)
     list_display = ("__str__", "state_shown", "created_at", "created_by")
     list_filter = ("state", ("policy", AutocompleteSelectFilter))
     list_select_related = ("policy",)
     search_fields = ("policy__name",)
     fields = ("policy", "number", "state", "compared", "created_at", "created_by")
     inlines = (RuleInline,)
-
-    def changes(self, before: PolicyVersion, after: PolicyVersion) -> list[tuple[str, str]]:
-        return policy_changes(before, after)

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -8,12 +8,21 @@ from django.db import transaction
 from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 
-from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, display, pretty_json, visible
-from governance import registry
+from gateway.console.base import (
+    GovernedModelAdmin,
+    ReadOnlyInline,
+    ReadOnlyModelAdmin,
+    display,
+    named,
+    pretty_json,
+    visible,
+)
+from governance import freezes, registry
 from governance.admin.fields import Lines, check_label, check_web_address
 from governance.destinations import SENT_ELSEWHERE, may_send
-from governance.models import BundleTool, Connector, Tool, ToolDefinition, User
+from governance.models import BundleTool, BundleVersion, Connector, Freeze, Tool, ToolDefinition, User
 from governance.proposals import without_connector, without_tools
 from governance.snapshot import Snapshot
 
@@ -52,7 +61,7 @@ class ConnectorAdmin(GovernedModelAdmin):
 
     form = ConnectorForm
     changes_reach = True
-    parts = (Tool, ToolDefinition)
+    parts = (Tool, ToolDefinition, Freeze)
     fixed_fields = ("name",)
     empty_hint = "A connector is a system behind the gateway. Give the address of an MCP server to begin."
     list_display = ("name", "title", "health", "tool_count", "to_review", "last_seen_at", "addresses", "secret")
@@ -102,8 +111,19 @@ class ConnectorAdmin(GovernedModelAdmin):
         """Switching it off; what comes with switching it on again is seen once it answers."""
         return snapshot if form.cleaned_data["is_enabled"] else without_connector(snapshot, form.instance.pk.hex)
 
-    def proposed_without(self, row: Connector, snapshot: Snapshot) -> Snapshot | None:
-        return without_connector(snapshot, row.pk.hex)
+    def proposed_without(self, rows: Sequence[Connector], snapshot: Snapshot) -> Snapshot | None:
+        for row in rows:
+            snapshot = without_connector(snapshot, row.pk.hex)
+        return snapshot
+
+    def stays_because(self, row: Connector) -> str:
+        if freezes.holds(row, now=timezone.now()):
+            return "It, or a tool of it, is frozen. Lift the freeze first."
+        if names := _bundles_with(row, state=BundleVersion.State.PUBLISHED):
+            return f"Its tools are in {names}. Take them out there first."
+        if names := _bundles_with(row):
+            return f"Earlier versions of {names} hold its tools, and history stays. Switch the connector off instead."
+        return ""
 
     @display(
         description="Health",
@@ -133,6 +153,12 @@ class ConnectorAdmin(GovernedModelAdmin):
     @display(description="To review", ordering="waiting_total")
     def to_review(self, connector: Any) -> str:
         return str(connector.waiting_total or "")
+
+
+def _bundles_with(connector: Connector, **version: Any) -> str:
+    """Named; empty if there is none."""
+    versions = BundleVersion.objects.filter(tools__connector=connector, **version)
+    return named("the bundle", versions.order_by("bundle__name").values_list("bundle__name", flat=True).distinct())
 
 
 class ToolForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -195,6 +221,11 @@ class ToolAdmin(GovernedModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Tool | None = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
+        if not obj.is_classified or {"risk", "is_read_only"} & set(form.changed_data):
+            obj.classified_at = timezone.now()
+        super().save_model(request, obj, form, change)
 
     @display(description="Risk", label={"low": "info", "medium": "warning", "high": "danger"}, ordering="risk")
     def risk_shown(self, tool: Tool) -> tuple[str, str]:

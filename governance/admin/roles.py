@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import time
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, display
+from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, display, visible
 from governance import snapshot as compiled
 from governance.admin.fields import ClockTime, Ticks
 from governance.models import Role
@@ -122,9 +123,11 @@ class RoleAdmin(GovernedModelAdmin):
         )
         return with_role(snapshot, role, holders={agent.pk.hex for agent in cleaned["agents"]})
 
-    def proposed_without(self, row: Role, snapshot: Snapshot) -> Snapshot | None:
-        gone = compiled.Role(row.pk.hex, row.name, frozenset(), None, None, {})
-        return with_role(snapshot, gone, holders=())
+    def proposed_without(self, rows: Sequence[Role], snapshot: Snapshot) -> Snapshot | None:
+        for row in rows:
+            gone = compiled.Role(row.pk.hex, row.name, frozenset(), None, None, {})
+            snapshot = with_role(snapshot, gone, holders=())
+        return snapshot
 
     @display(description="Bundles", label=True)
     def bundle_names(self, role: Role) -> list[str]:
@@ -160,4 +163,4 @@ def _counted(relation: str) -> Coalesce:
 def _told(role: Role, relation: str) -> str:
     first, count = getattr(role, f"first_{relation}"), getattr(role, f"{relation}_count")
     more = f" and {count - len(first)} more" if count > len(first) else ""
-    return ", ".join(getattr(holder, HOLDERS[relation]) for holder in first) + more
+    return visible(", ".join(getattr(holder, HOLDERS[relation]) for holder in first)) + more

@@ -36,6 +36,7 @@ EXAMPLES = (
     "!('support' in person.teams)",
     "agent.name == 'triage-bot'",
 )
+NOBODY = "Nobody named"
 FINDING_NAMES = {"injection": "Injected instructions", "personal_data": "Personal data", "secret": "Secrets"}
 
 Entry = dict[str, Any]
@@ -59,7 +60,7 @@ class RuleForm(forms.Form):
     )
     findings = Ticks(choices=[(name, FINDING_NAMES[name]) for name in FINDINGS], label="Only if this was found")
     approver_team = forms.ModelChoiceField(
-        Team.objects.all(), to_field_name="name", required=False, label="Who decides", empty_label="Nobody named"
+        Team.objects.all(), to_field_name="name", required=False, label="Who decides", empty_label=NOBODY
     )
     approver_count = forms.IntegerField(required=False, min_value=1, max_value=20, initial=1, label="How many of them")
     reason = forms.CharField(
@@ -146,14 +147,20 @@ class RuleFormSet(forms.BaseFormSet):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.known = known_tools()
+        self.teams = [("", NOBODY), *((team.name, str(team)) for team in Team.objects.all())]
         for form in self.forms:
-            form.known = self.known
+            self._equip(form)
 
     @property
     def empty_form(self) -> RuleForm:
         form: RuleForm = super().empty_form
-        form.known = self.known
+        self._equip(form)
         return form
+
+    def _equip(self, form: RuleForm) -> None:
+        """With what is read once for all rules."""
+        form.known = self.known
+        form.fields["approver_team"].choices = self.teams  # type: ignore[attr-defined]
 
     def kept(self) -> Iterator[RuleForm]:
         """Without those taken out and those never filled in."""

@@ -6,7 +6,7 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, WriteOnlyText, display
+from gateway.console.base import GovernedModelAdmin, ReadOnlyInline, ReadOnlyModelAdmin, WriteOnlyText, display, named
 from governance.models import Connector, Secret, SecretVersion
 from governance.vault import UnusableSecret, check_presentable, put_secret_value
 
@@ -98,6 +98,11 @@ class SecretAdmin(GovernedModelAdmin):
         live = SecretVersion.objects.filter(retired_at=None).only("secret", "number", "created_at")
         rows = super().get_queryset(request)
         return rows.prefetch_related(Prefetch("versions", live, "live_versions"), "connectors")  # type: ignore[no-any-return]
+
+    def stays_because(self, row: Secret) -> str:
+        if connectors := named("the connector", row.connectors.values_list("name", flat=True)):
+            return f"It is what the gateway shows to {connectors}. Choose another secret there first."
+        return ""
 
     @sensitive_variables()
     def save_model(self, request: HttpRequest, obj: Secret, form: Any, change: bool) -> None:

@@ -1,10 +1,12 @@
 """What forms share whose content is in frozen versions: saving other content publishes the next one."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, QuerySet, prefetch_related_objects
 from django.http import HttpRequest
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
@@ -29,20 +31,37 @@ def check_seen(row: Any, *, seen: int | None) -> None:
         raise ValidationError(OVERTAKEN.format(newest.number))
 
 
+class VersionedList(ChangeList):
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        rows = super().get_queryset(request, exclude_parameters)
+        return rows.prefetch_related(*self.model_admin.shown_from)  # type: ignore[attr-defined]
+
+
 class VersionedAdmin(GovernedModelAdmin):
     """`fresh_login_for` is also the permission to publish; without it `fields_to_look_at` are shown.
 
-    `shown` are the columns worked out from what is in force.
+    `shown` are the columns worked out from what is in force; `shown_from` is what they read of each row.
     """
 
     changes_reach = True
     fixed_fields = ("name",)
     fields_to_look_at: ClassVar[tuple[Any, ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
+    shown_from: ClassVar[tuple[Any, ...]] = ()
 
     def get_urls(self) -> list[URLPattern]:
         hint = self.admin_site.admin_view(matching)
         return [path("matching/", hint, name=f"governance_{self.opts.model_name}_matching"), *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        return VersionedList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Who may publish sees a form of the newest version instead."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and not self._may_publish(request, row):
+            prefetch_related_objects([row], *self.shown_from)
+        return row
 
     def _may_publish(self, request: HttpRequest, row: Any) -> bool:
         may_save = self.has_change_permission(request, row) if row else self.has_add_permission(request)
@@ -59,18 +78,21 @@ class VersionedAdmin(GovernedModelAdmin):
 
 
 class VersionInline(ReadOnlyInline):
+    """`fk_name` is the relation to what they are versions of, by which they name themselves."""
+
     verbose_name_plural = "versions"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related(self.fk_name)  # type: ignore[no-any-return]
 
 
 class VersionAdmin(ReadOnlyModelAdmin):
-    """`of` is the relation to what it is a version of."""
+    """`of` is the relation to what it is a version of; `changes` says what the later of two versions changed."""
 
     of: ClassVar[str]
+    changes: Callable[[Any, Any], list[tuple[str, str]]]
     list_filter_submit = True
     readonly_fields = ("compared",)
-
-    def changes(self, before: Any, after: Any) -> list[tuple[str, str]]:
-        raise NotImplementedError
 
     @display(description="State", label=STATE_COLOURS, ordering="state")
     def state_shown(self, version: Any) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Carries a plan out, inside the caller's one governed transaction, with one fact of evidence for each step."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -120,8 +120,12 @@ def _write_policies(steps: list[Step], work: Work) -> None:
         if isinstance(before, PolicyEntry) and before.rules == entry.rules:
             _mark_checked(row, unchecked)
         else:
-            rules = [_rule(rule, is_checked=index not in unchecked) for index, rule in enumerate(entry.rules)]
-            publish_policy(row, rules=rules, by=work.by, record=work.record)
+            publish_policy(row, rules=rule_rows(entry, unchecked=unchecked), by=work.by, record=work.record)
+
+
+def rule_rows(entry: PolicyEntry, *, unchecked: Collection[int]) -> list[models.Rule]:
+    """Not stored; `unchecked` are the places, from 0, of rules that could not be held against the tools."""
+    return [_rule(rule, is_checked=index not in unchecked) for index, rule in enumerate(entry.rules)]
 
 
 def _rule(entry: RuleEntry, *, is_checked: bool) -> models.Rule:
@@ -227,20 +231,25 @@ def _gives_same(before: BundleEntry, after: BundleEntry) -> bool:
 
 
 def _publish(bundle: models.Bundle, entry: BundleEntry, work: Work) -> None:
-    connectors = _rows(models.Connector, (tools.connector for tools in entry.tools))
     publish_bundle(
         bundle,
-        tools=[
-            models.BundleTool(connector=connectors[tools.connector], allow=list(tools.allow), deny=list(tools.deny))
-            for tools in entry.tools
-        ],
-        parents=_rows(models.Bundle, entry.inherits).values(),
-        policies=_rows(models.Policy, entry.policies).values(),
+        **bundle_parts(entry),
         names=entry.names,
         recording=entry.recording,
         by=work.by,
         record=work.record,
     )
+
+
+def bundle_parts(entry: BundleEntry) -> dict[str, Any]:
+    """The rows that a version of the bundle refers to: its `tools`, not stored, its `parents` and `policies`."""
+    connectors = _rows(models.Connector, (tools.connector for tools in entry.tools))
+    tools = [
+        models.BundleTool(connector=connectors[tools.connector], allow=list(tools.allow), deny=list(tools.deny))
+        for tools in entry.tools
+    ]
+    parents, policies = _rows(models.Bundle, entry.inherits), _rows(models.Policy, entry.policies)
+    return {"tools": tools, "parents": parents.values(), "policies": policies.values()}
 
 
 def _write_roles(steps: list[Step], work: Work) -> None:

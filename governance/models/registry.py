@@ -55,6 +55,7 @@ class Tool(Governed):
     name = models.CharField(max_length=128)
     risk = models.CharField(max_length=8, choices=Risk, default=Risk.MEDIUM)
     is_read_only = models.BooleanField("only reads", default=False)
+    classified_at = models.DateTimeField(null=True, blank=True)
     data_classes = models.JSONField(default=list, blank=True)
     quarantined_at = models.DateTimeField(null=True, blank=True)
     quarantine_reason = models.CharField(max_length=300, blank=True)
@@ -65,6 +66,11 @@ class Tool(Governed):
 
     def __str__(self) -> str:
         return f"{self.connector.name}/{self.name}"
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether a person has said what it does; what nobody has looked at yet counts as medium and as writing."""
+        return self.classified_at is not None or self.risk != self.Risk.MEDIUM or self.is_read_only
 
 
 class ToolDefinition(Governed):

@@ -68,6 +68,7 @@ def test_offboarding(desk: Desk) -> None:
 
 def test_a_new_key(desk: Desk, house: House) -> None:
     page, hands = desk
+    hands.go_to("Agents and roles")
     hands.go_to("Agents")
     hands.press("Enter")
     page.wait_for_url("**/governance/agent/")

@@ -98,6 +98,8 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "one-time-login": of("/admin/people/{}/one-time-login/", "governance_user", email="ana@example.com"),
     "role": of("/admin/governance/role/{}/change/", "governance_role", name="support-agent"),
     "bundle": of("/admin/governance/bundle/{}/change/", "governance_bundle", name="support"),
+    "role-delete": of("/admin/governance/role/{}/delete/", "governance_role", name="support-agent"),
+    "bundle-stays": of("/admin/governance/bundle/{}/delete/", "governance_bundle", name="support"),
     "bundle-add": lambda _: "/admin/governance/bundle/add/",
     "policy": of("/admin/governance/policy/{}/change/", "governance_policy", name="no-large-refunds"),
     "freeze-add": lambda _: "/admin/governance/freeze/add/",

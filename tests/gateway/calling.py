@@ -5,12 +5,17 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from governance.models import User
 from governance.personal_tokens import SCOPES, issue_token
 
 ROOT = "/api/v1"
+COLLECTIONS = (
+    "people", "teams", "personal-tokens", "agents", "credentials", "roles", "bundles", "policies", "connectors",
+    "tools", "definitions", "secrets", "freezes", "events", "changes", "checkpoints", "tallies", "processes",
+)  # fmt: skip
 
 
 class Api:
@@ -47,3 +52,30 @@ class Api:
 
 def person(email: str = "noor@example.com", *duties: str, owner: bool = False, staff: bool = True) -> User:
     return User.objects.create_user(email, is_staff=staff, is_superuser=owner, duties=list(duties))
+
+
+@pytest.fixture
+def owner() -> Api:
+    """An owner's token that may whatever she may."""
+    return Api(person("owner@example.com", owner=True))
+
+
+def it_admin() -> Api:
+    return Api(person("noor@example.com", "it-admin"))
+
+
+def security() -> Api:
+    return Api(person("sam@example.com", "security"))
+
+
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    told: dict[str, Any] = response.json()
+    assert (told["code"], told["status"]) == (code, status)
+    assert told["title"]
+    return told
+
+
+def fields_of(told: dict[str, Any]) -> set[str]:
+    return {error["field"] for error in told["errors"]}

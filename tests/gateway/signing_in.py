@@ -10,10 +10,24 @@ from django.test import Client
 from governance.models import User
 
 PASSWORD = "correct horse battery staple"
+TOO_LONG = 16 * 60
+"""Seconds after which a sign-in is too old for a dangerous act."""
 
 
 def person(email: str, **fields: Any) -> User:
     return User.objects.create_user(email, PASSWORD, **fields)
+
+
+def browser_of(person: User) -> Client:
+    """Where she has just signed in."""
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def sign_in(*duties: str, owner: bool = False, email: str = "noor@example.com") -> Client:
+    """The browser of a new person with these duties; `owner` makes her one."""
+    return browser_of(person(email, is_staff=True, is_superuser=owner, duties=list(duties)))
 
 
 def enter(client: Client, email: str, password: str = PASSWORD, **extra: Any) -> HttpResponse:
@@ -36,4 +50,7 @@ def let_time_pass(client: Client, seconds: float) -> None:
 
 
 def is_asked_again(response: Any) -> bool:
+    """Led to the page for it, or told of it beside what was typed."""
+    if response.status_code == 403:
+        return b"/account/again/" in response.content
     return response.status_code == 302 and response["Location"].startswith("/account/again/")

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from django.utils import timezone
 from audit.event import AuditEvent, uuid7
 from audit.models import CallTally, EventRow
 from audit.record import record
-from gateway.console.step_up import STAMP
+from gateway.console.once import new_ticket
 from governance.agent_keys import key_digest
 from governance.bundles import publish_bundle
 from governance.models import (
@@ -25,6 +24,7 @@ from governance.models import (
     Bundle,
     BundleTool,
     Connector,
+    Epoch,
     Freeze,
     Policy,
     Role,
@@ -35,33 +35,17 @@ from governance.models import (
     User,
 )
 from governance.policies import publish_policy
+from tests.gateway.rows import a_key
+from tests.gateway.signing_in import TOO_LONG, browser_of, is_asked_again, let_time_pass, person, sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 HOSTILE = "wipe\u202e<script>alert(1)</script>"
-SignIn = Callable[..., Client]
 
 
 @pytest.fixture
-def sign_in() -> SignIn:
-    def sign_in(*duties: str, owner: bool = False, email: str = "noor@example.com", is_fresh: bool = True) -> Client:
-        person, _ = User.objects.get_or_create(
-            email=email, defaults={"is_staff": bool(duties or owner), "is_superuser": owner, "duties": list(duties)}
-        )
-        person.set_password("correct horse battery staple")
-        person.save()
-        client = Client()
-        client.force_login(person)
-        session = client.session
-        session[STAMP] = timezone.now().timestamp() if is_fresh else 1.0
-        session.save()
-        return client
-
-    return sign_in
-
-
-@pytest.fixture
-def it(sign_in: SignIn) -> Client:
+def it() -> Client:
+    """The browser of an IT admin."""
     return sign_in("it-admin")
 
 
@@ -116,13 +100,8 @@ def text_of(answer: Any) -> str:
     return str(answer.content.decode())
 
 
-def a_key(agent: Agent, text: str, **fields: Any) -> AgentCredential:
-    return AgentCredential.objects.create(
-        agent=agent, digest=key_digest(text), hint=text[:12], created_by="test", **fields
-    )
-
-
 def facts(kind: str) -> list[EventRow]:
+    """In no order."""
     return list(EventRow.objects.filter(kind=kind))
 
 
@@ -144,7 +123,7 @@ def test_the_overview_says_what_it_may_and_why(it: Client, bot: Agent, desk: Rol
 
 
 def test_the_overview_tells_the_last_calls_and_when_a_key_was_used(
-    sign_in: SignIn, bot: Agent, django_assert_max_num_queries: Any
+    bot: Agent, django_assert_max_num_queries: Any
 ) -> None:
     key, now, call = a_key(bot, "gate_ak_abcd"), timezone.now(), uuid7()
     common = {"at": now, "actor": "agent:triage-bot", "agent": "triage-bot", "tool": "ticket_get", "call_id": call}
@@ -161,7 +140,7 @@ def test_the_overview_tells_the_last_calls_and_when_a_key_was_used(
     assert answer.context["day"].calls == 3
 
 
-def test_an_approver_sees_the_agent_but_neither_keys_nor_calls(sign_in: SignIn, bot: Agent, desk: Role) -> None:
+def test_an_approver_sees_the_agent_but_neither_keys_nor_calls(bot: Agent, desk: Role) -> None:
     a_key(bot, "gate_ak_abcd")
     answer = page(sign_in("approver"), "agent_overview", bot.pk)
     assert answer.status_code == 200
@@ -173,18 +152,19 @@ ACTS = ("suspend", "resume", "freeze", "unfreeze", "transfer", "retire", "issue_
 
 
 @pytest.mark.parametrize("duty", ["security", "approver", "auditor"])
-def test_only_it_touches_agents(sign_in: SignIn, bot: Agent, duty: str) -> None:
+def test_only_it_touches_agents(bot: Agent, duty: str) -> None:
     client = sign_in(duty)
     allowed = {act for act in ACTS if post(client, f"agent_{act}", bot.pk).status_code != 403}
     assert allowed == ({"freeze", "unfreeze"} if duty == "security" else set())
 
 
 @pytest.mark.parametrize("act", ["issue_key", "retire"])
-def test_dangerous_acts_want_a_fresh_sign_in(sign_in: SignIn, bot: Agent, act: str) -> None:
-    answer = post(sign_in("it-admin", is_fresh=False), f"agent_{act}", bot.pk, expiry="90")
+def test_dangerous_acts_want_a_fresh_sign_in(it: Client, bot: Agent, act: str) -> None:
+    let_time_pass(it, TOO_LONG)
+    answer = post(it, f"agent_{act}", bot.pk, expiry="90")
     bot.refresh_from_db()
-    assert answer.status_code == 302
-    assert "again" in answer.headers["Location"]
+    assert is_asked_again(answer)
+    assert "Nothing was saved yet" in text_of(answer)
     assert (bot.status, bot.credentials.count()) == ("live", 0)
 
 
@@ -203,6 +183,24 @@ def test_suspend_and_resume(it: Client, bot: Agent) -> None:
     assert post(it, "agent_resume", bot.pk).status_code == 302
     assert Agent.objects.get().status == "live"
     assert [facts(kind)[0].actor for kind in ("agent.suspended", "agent.resumed")] == ["person:noor@example.com"] * 2
+
+
+def test_every_act_says_since_when_it_is_in_force(it: Client, bot: Agent) -> None:
+    User.objects.create_user("lee@example.com")
+    key = a_key(bot, "gate_ak_abcd")
+    acts: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("suspend", {}),
+        ("resume", {}),
+        ("freeze", {"reason": "Odd", "lasting": ""}),
+        ("unfreeze", {}),
+        ("revoke_keys", {"key": [str(key.pk)]}),
+        ("transfer", {"to": "lee@example.com"}),
+        ("retire", {}),
+    )
+    for act, fields in acts:
+        post(it, f"agent_{act}", bot.pk, **fields)
+        epoch = Epoch.objects.get().number
+        assert f"In force since epoch {epoch:,}." in text_of(page(it, "agent_overview", bot.pk)), act
 
 
 def test_freeze_needs_a_reason_and_ends_by_itself(it: Client, bot: Agent) -> None:
@@ -242,7 +240,7 @@ def test_a_retired_agent_stays_retired(it: Client, bot: Agent) -> None:
 
 
 def test_a_key_is_shown_once_and_nowhere_else(it: Client, bot: Agent, desk: Role, caplog: Any) -> None:
-    answer = post(it, "agent_issue_key", bot.pk, expiry="90", endpoint="gatehouse-support")
+    answer = post(it, "agent_issue_key", bot.pk, expiry="90", endpoint="gatehouse-support", once=new_ticket())
     key, credential = answer.context["issued"].key, bot.credentials.get()
     assert key_digest(key) == bytes(credential.digest)
     assert "no-store" in answer.headers["Cache-Control"]
@@ -259,15 +257,15 @@ def test_a_key_is_shown_once_and_nowhere_else(it: Client, bot: Agent, desk: Role
 
 
 def test_a_key_without_an_end_must_be_chosen(it: Client, bot: Agent) -> None:
-    assert post(it, "agent_issue_key", bot.pk).status_code == 400
-    assert post(it, "agent_issue_key", bot.pk, expiry="").status_code == 400
-    assert post(it, "agent_issue_key", bot.pk, expiry="never").status_code == 200
+    assert post(it, "agent_issue_key", bot.pk, once=new_ticket()).status_code == 400
+    assert post(it, "agent_issue_key", bot.pk, expiry="", once=new_ticket()).status_code == 400
+    assert post(it, "agent_issue_key", bot.pk, expiry="never", once=new_ticket()).status_code == 200
     assert bot.credentials.get().expires_at is None
 
 
 def test_a_new_key_ends_no_other_and_offers_to(it: Client, bot: Agent) -> None:
     old = a_key(bot, "gate_ak_abcd")
-    answer = post(it, "agent_issue_key", bot.pk, expiry="30")
+    answer = post(it, "agent_issue_key", bot.pk, expiry="30", once=new_ticket())
     old.refresh_from_db()
     assert old.revoked_at is None
     assert list(answer.context["older"]) == [old]
@@ -275,10 +273,10 @@ def test_a_new_key_ends_no_other_and_offers_to(it: Client, bot: Agent) -> None:
 
 def test_an_agent_that_is_not_live_gets_no_key(it: Client, bot: Agent) -> None:
     Agent.objects.update(status="suspended")
-    assert post(it, "agent_issue_key", bot.pk, expiry="30").status_code == 400
+    assert post(it, "agent_issue_key", bot.pk, expiry="30", once=new_ticket()).status_code == 400
     Agent.objects.update(status="live")
     User.objects.filter(email="ana@example.com").update(is_active=False)
-    assert post(it, "agent_issue_key", bot.pk, expiry="30").status_code == 400
+    assert post(it, "agent_issue_key", bot.pk, expiry="30", once=new_ticket()).status_code == 400
     assert not bot.credentials.exists()
 
 
@@ -335,14 +333,14 @@ def test_explain_survives_bad_json(it: Client, bot: Agent, desk: Role, arguments
     assert "JSON" in answer.context["problem"]
 
 
-def test_explain_names_what_would_give_it_only_to_those_who_may_know(sign_in: SignIn, bot: Agent, desk: Role) -> None:
+def test_explain_names_what_would_give_it_only_to_those_who_may_know(it: Client, bot: Agent, desk: Role) -> None:
     desk.agents.clear()
     query = {"agent": "triage-bot", "tool": "helpdesk/ticket_get"}
-    answer = page(sign_in("it-admin"), "explain", **query)
+    answer = page(it, "explain", **query)
     assert answer.context["remedies"] == ["Give the agent a role that brings the bundle support: support-agent."]
     Freeze.objects.create(created_by="test")
     desk.agents.add(bot)
-    answer = page(sign_in("it-admin"), "explain", **query)
+    answer = page(it, "explain", **query)
     assert (answer.context["found"].code, len(answer.context["remedies"])) == ("frozen", 1)
 
 
@@ -367,7 +365,7 @@ def test_explain_reads_another_time(it: Client, bot: Agent, desk: Role) -> None:
 
 @pytest.mark.parametrize("duty", ["approver", ""])
 @pytest.mark.parametrize("name", ["explain", "matrix_agents", "matrix_people"])
-def test_who_may_not_explain_sees_no_matrix(sign_in: SignIn, duty: str, name: str) -> None:
+def test_who_may_not_explain_sees_no_matrix(duty: str, name: str) -> None:
     assert page(sign_in(*duty.split()), name).status_code == 403
 
 
@@ -454,8 +452,9 @@ def test_an_export_is_recorded_and_harmless(it: Client, bot: Agent, desk: Role) 
         "billing_refund",
         "ticket_get",
     ]
-    told = [details(row) for row in facts("access.exported")]
-    assert [(fact["subject"], fact["format"]) for fact in told] == [("matrix:agents", "csv"), ("matrix:people", "json")]
+    told = {details(row)["subject"]: details(row)["format"] for row in facts("access.exported")}
+    assert told == {"matrix:agents": "csv", "matrix:people": "json"}
+    assert len(facts("access.exported")) == 2
 
 
 def test_an_empty_export_is_still_json(it: Client) -> None:
@@ -520,11 +519,13 @@ def test_bulk_acts_preview_first_and_ask_what_they_must_know(it: Client, bot: Ag
     assert not AgentCredential.objects.filter(revoked_at=None).exists()
 
 
-def test_bulk_retiring_wants_a_fresh_sign_in(sign_in: SignIn, bot: Agent) -> None:
-    assert act(sign_in("it-admin", is_fresh=False), "retire", bot).status_code == 302
+def test_bulk_retiring_wants_a_fresh_sign_in(it: Client, bot: Agent) -> None:
+    let_time_pass(it, TOO_LONG)
+    assert is_asked_again(act(it, "retire", bot))
     bot.refresh_from_db()
     assert bot.status == "live"
-    act(sign_in("it-admin"), "retire", bot)
+    let_time_pass(it, -TOO_LONG)
+    act(it, "retire", bot)
     bot.refresh_from_db()
     assert bot.status == "retired"
 
@@ -532,9 +533,9 @@ def test_bulk_retiring_wants_a_fresh_sign_in(sign_in: SignIn, bot: Agent) -> Non
 # A person's own page
 
 
-def test_a_person_sees_and_stops_her_own_agents_only(sign_in: SignIn, bot: Agent, desk: Role) -> None:
+def test_a_person_sees_and_stops_her_own_agents_only(bot: Agent, desk: Role) -> None:
     a_key(bot, "gate_ak_abcd")
-    ana, mallory = sign_in(email="ana@example.com"), sign_in(email="mallory@example.com")
+    ana, mallory = browser_of(bot.owner), browser_of(person("mallory@example.com"))
     assert "triage-bot" in text_of(page(ana, "me"))
     assert "triage-bot" not in text_of(page(mallory, "me"))
     assert "YOUR_AGENT_KEY" in text_of(page(ana, "my_agent", bot.pk))

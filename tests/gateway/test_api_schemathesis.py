@@ -75,8 +75,9 @@ def one_of_each() -> dict[str, Any]:
         "freezes": models.Freeze.objects.create(created_by="test"),
         "processes": GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now),
     }
+    rows |= {"secret_id": rows["secrets"], "role_id": rows["roles"]}
     models.Organization.objects.get_or_create(is_only=True)
-    return {name: str(row.pk) for name, row in rows.items()} | {"events": str(event.id)}
+    return {name: str(row.pk) for name, row in rows.items()} | dict.fromkeys(("events", "call_id"), str(event.id))
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ import json
 import os
 import sys
 import tarfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery.exceptions import Retry
-from django.core.cache import cache
 from django.test import Client
 
 import manage
@@ -24,29 +22,15 @@ from gateway.pages import TURNS
 from governance.duties import may_sign_in_as
 from governance.models import Connector, Secret, User
 from governance.vault import keyring, open_secret_version
-from tests.gateway.calling import Api, person
+from tests.gateway.calling import Api, it_admin, owner, person
+
+__all__ = ("owner",)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 VALUE = "sk-live-6a1f0c2b9d8e"
 ELSEWHERE = "https://listener.evil.example/mcp"
 OURS = "https://helpdesk.example.com/mcp"
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
-
-
-@pytest.fixture
-def owner() -> Api:
-    return Api(person("owner@example.com", owner=True))
-
-
-def it_admin() -> Api:
-    return Api(person("noor@example.com", "it-admin"))
 
 
 # -- a personal token that leaked
@@ -103,7 +87,8 @@ def test_a_new_value_goes_nowhere_that_its_sender_did_not_name() -> None:
     assert live_value(row["id"]) == VALUE
 
     told = noor.get(f"secrets/{row['id']}").json()["destinations"]
-    assert noor.post(f"secrets/{row['id']}/value", {"value": "next", "destinations": told}).status_code == 200
+    wish = {"value": "next", "destinations": told, "even_if_refused": True}
+    assert noor.post(f"secrets/{row['id']}/value", wish).status_code == 200
     assert live_value(row["id"]) == "next"
 
 

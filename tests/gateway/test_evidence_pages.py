@@ -17,10 +17,11 @@ from audit.event import AuditEvent, uuid7
 from audit.models import EventRow
 from audit.record import SealedPayload, commit_to, record
 from audit.sequencer import Sequencer
-from gateway.console.evidence.payloads import open_payloads
+from gateway.sealed_payloads import open_payloads
 from governance.models import Agent, AgentCredential, User
 from governance.payload_keys import current_sealer
 from governance.vault import keyring
+from tests.gateway.signing_in import sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -37,15 +38,6 @@ RULE = {
     "reason": "Small refunds are fine",
     "condition": "true",
 }
-
-
-def browser(*duties: str, owner: bool = False, email: str = "noor@example.com") -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user(email, is_staff=True, is_superuser=owner, duties=list(duties)))
-    session = client.session
-    session["signed_in_at"] = NOW.timestamp()
-    session.save()
-    return client
 
 
 def an_event(kind: str, **fields: Any) -> AuditEvent:
@@ -116,7 +108,7 @@ def page(client: Client, call_id: UUID, name: str = "call_page") -> str:
 
 
 def test_one_line_for_each_call_unless_asked_for_more() -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     a_call(), a_refusal(), an_act()
     assert listed(client) == ["ticket_delete", "ticket_get"]
     assert {"key.issued", "person.signed_in"} <= set(listed(client, view="acts"))
@@ -142,7 +134,7 @@ def test_one_line_for_each_call_unless_asked_for_more() -> None:
     ],
 )
 def test_filters(query: dict[str, str], found: list[str]) -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     a_call(tool="a", at=NOW - timedelta(hours=5))
     a_call(tool="b", agent="night-bot", person="lee@example.com", connector="crm", outcome="unknown")
     a_refusal(tool="no"), an_act(actor="person:ira@example.com")
@@ -150,7 +142,7 @@ def test_filters(query: dict[str, str], found: list[str]) -> None:
 
 
 def test_a_stretch_of_time() -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     for hours in (5, 3, 1):
         a_call(tool=f"{hours}h", at=NOW - timedelta(hours=hours))
     since, until = (f"{NOW - timedelta(hours=hours):%Y-%m-%dT%H:%M}" for hours in (4, 2))
@@ -159,7 +151,7 @@ def test_a_stretch_of_time() -> None:
 
 
 def test_ids_find_their_event_and_their_call() -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     call_id, event_id = a_call(), an_act()
     assert listed(client, q=str(call_id)) == ["ticket_get", "ticket_get"]
     assert listed(client, q=str(event_id)) == ["key.issued"]
@@ -172,7 +164,7 @@ def page_of_list(client: Client, **query: str) -> str:
 
 @pytest.mark.parametrize("query", [{"since": "yesterday"}, {"decision": "perhaps"}, {"agent": "x" * 300}])
 def test_nonsense_is_told_and_finds_nothing(query: dict[str, str]) -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     a_call()
     assert listed(client, **query) == []
     assert "gh-error" in page_of_list(client, **query)
@@ -180,13 +172,13 @@ def test_nonsense_is_told_and_finds_nothing(query: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("place", [{"older_than": "x"}, {"newer_than": ""}, {"older_than": "0" * 999}])
 def test_a_nonsensical_place_is_the_first_page(place: dict[str, str]) -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     a_call()
     assert listed(client, **place) == ["ticket_get"]
 
 
 def test_pages_go_there_and_back_and_keep_the_filters() -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     for n in range(120):
         a_call(tool=f"t{n}", at=NOW - timedelta(minutes=200 - n))
     a_call(tool="other", agent="night-bot", at=NOW - timedelta(minutes=100))
@@ -205,7 +197,7 @@ def test_pages_go_there_and_back_and_keep_the_filters() -> None:
 
 
 def test_hostile_names_in_the_list_are_harmless() -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     a_call(tool=HOSTILE, agent=HOSTILE)
     text = page_of_list(client)
     assert "refund⟦U+202E⟧&lt;script&gt;" in text
@@ -214,7 +206,7 @@ def test_hostile_names_in_the_list_are_harmless() -> None:
 
 
 def test_the_export_follows_the_filters_and_leaves_a_record() -> None:
-    client = browser("auditor")
+    client = sign_in("auditor")
     a_call(tool="=cmd()", at=NOW - timedelta(minutes=1)), a_call(agent="night-bot")
     answer = client.post(f"{reverse('admin:audit_eventrow_export')}?agent=triage-bot")
     rows = list(csv.DictReader(StringIO(b"".join(answer).decode())))
@@ -225,15 +217,15 @@ def test_the_export_follows_the_filters_and_leaves_a_record() -> None:
 
 
 def test_who_may_not_export_does_not() -> None:
-    assert browser("it-admin").post(reverse("admin:audit_eventrow_export")).status_code == 403
-    assert browser("auditor", email="au@example.com").get(reverse("admin:audit_eventrow_export")).status_code == 403
+    assert sign_in("it-admin").post(reverse("admin:audit_eventrow_export")).status_code == 403
+    assert sign_in("auditor", email="au@example.com").get(reverse("admin:audit_eventrow_export")).status_code == 403
 
 
 # The page of one call
 
 
 def test_the_story_is_told_in_order() -> None:
-    client = browser("auditor")
+    client = sign_in("auditor")
     text = page(client, a_call())
     steps = ["Asked", "Decided", "Sent", "Came back", "Changed", "Answered"]
     places = [text.index(f"<h3>{step}</h3>") for step in steps]
@@ -262,7 +254,7 @@ def test_the_story_is_told_in_order() -> None:
     ],
 )
 def test_every_end_has_its_words(outcome: str, details: dict[str, Any], told: str) -> None:
-    assert told in page(browser("auditor"), a_call(outcome=outcome, details=details))
+    assert told in page(sign_in("auditor"), a_call(outcome=outcome, details=details))
 
 
 def test_a_refusal_is_a_story_too() -> None:
@@ -271,7 +263,7 @@ def test_a_refusal_is_a_story_too() -> None:
         "asked_for": HOSTILE,
         "rules": [{**RULE, "effect": "deny", "policy": HOSTILE}],
     }
-    text = page(browser("auditor"), a_refusal(tool="", details=details))
+    text = page(sign_in("auditor"), a_refusal(tool="", details=details))
     assert "A rule denies it." in text
     assert "⟦U+202E⟧&lt;script&gt;" in text
     assert "<script>alert" not in text
@@ -279,7 +271,7 @@ def test_a_refusal_is_a_story_too() -> None:
 
 def test_a_tool_outside_the_agent_s_reach_is_told_as_none_and_leads_to_the_reason() -> None:
     call = a_refusal(tool="", connector="", details={"reason": "unknown_tool", "asked_for": "ticket_purge"})
-    text = page(browser("auditor"), call)
+    text = page(sign_in("auditor"), call)
     assert "The agent was told that there is no such tool" in text
     assert f"{reverse('explain')}?agent=triage-bot&amp;tool=ticket_purge" in text
 
@@ -288,11 +280,11 @@ def test_keys_go_by_their_hint() -> None:
     agent = Agent.objects.create(name="triage-bot", owner=User.objects.create_user("ana@example.com"))
     key = AgentCredential.objects.create(agent=agent, digest=bytes(32), hint="gate_ak_Zz9")
     call = a_refusal(details={"reason": "frozen", "credential": key.pk.hex})
-    assert "gate_ak_Zz9…" in page(browser("auditor"), call)
+    assert "gate_ak_Zz9…" in page(sign_in("auditor"), call)
 
 
 def test_calls_of_an_agent_are_chained() -> None:
-    client = browser("auditor")
+    client = sign_in("auditor")
     first, second = a_call(at=NOW - timedelta(minutes=2)), a_refusal()
     a_call(agent="night-bot", at=NOW - timedelta(minutes=1))
     assert reverse("call_page", args=[second]) in page(client, first)
@@ -300,7 +292,7 @@ def test_calls_of_an_agent_are_chained() -> None:
 
 
 def test_what_is_no_call_has_no_page() -> None:
-    client = browser("auditor")
+    client = sign_in("auditor")
     assert client.get(reverse("call_page", args=[an_act()])).status_code == 404
     assert client.get(reverse("call_page", args=[uuid7()])).status_code == 404
 
@@ -308,12 +300,12 @@ def test_what_is_no_call_has_no_page() -> None:
 @pytest.mark.parametrize("name", ["call_page", "call_proof"])
 def test_calls_are_for_those_who_see_evidence(name: str) -> None:
     call = a_call()
-    assert browser("it-admin").get(reverse(name, args=[call])).status_code == 403
+    assert sign_in("it-admin").get(reverse(name, args=[call])).status_code == 403
     assert Client().get(reverse(name, args=[call])).status_code == 302
 
 
 def test_a_sealed_call_is_proven() -> None:
-    client, call = browser("auditor"), a_call()
+    client, call = sign_in("auditor"), a_call()
     assert "Not sealed yet" in page(client, call)
     signer = Signer("gw.example/audit", Ed25519PrivateKey.from_private_bytes(bytes(32)))
     Sequencer(signer).advance(NOW, sign_every=timedelta(0))
@@ -330,7 +322,7 @@ def unseal(client: Client, call: UUID, reason: str = "The customer disputes the 
 
 
 def test_a_body_is_shown_for_a_reason_that_is_recorded_first() -> None:
-    client, call = browser(owner=True), a_call(sealed=ARGUMENTS)
+    client, call = sign_in(owner=True), a_call(sealed=ARGUMENTS)
     assert "blue chair" not in page(client, call)
     answer = unseal(client, call)
     assert b"for the blue chair" in answer.content
@@ -342,15 +334,15 @@ def test_a_body_is_shown_for_a_reason_that_is_recorded_first() -> None:
 
 
 def test_without_a_reason_nothing_is_opened() -> None:
-    client, call = browser(owner=True), a_call(sealed=ARGUMENTS)
+    client, call = sign_in(owner=True), a_call(sealed=ARGUMENTS)
     assert unseal(client, call, reason="because").status_code == 400
     assert not EventRow.objects.filter(kind="payload.opened").exists()
 
 
 def test_an_auditor_does_not_open_bodies_and_an_address_does_not_either() -> None:
     call = a_call(sealed=ARGUMENTS)
-    assert unseal(browser("it-admin"), call).status_code == 403
-    owner = browser(owner=True, email="owner@example.com")
+    assert unseal(sign_in("it-admin"), call).status_code == 403
+    owner = sign_in(owner=True, email="owner@example.com")
     assert owner.get(reverse("open_payloads", args=[call])).status_code == 405
 
 
@@ -363,6 +355,6 @@ def test_a_body_that_is_not_what_was_recorded_is_told() -> None:
 
 
 def test_an_empty_list_says_what_will_stand_there_and_a_filtered_one_how_to_clear_it() -> None:
-    client = browser(owner=True)
+    client = sign_in(owner=True)
     assert "As soon as an agent calls a tool" in page_of_list(client)
     assert "Clear the filters" in page_of_list(client, agent="nobody")

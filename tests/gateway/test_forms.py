@@ -1,6 +1,5 @@
 """Forms that tell beforehand what they would do, and what publishing from them makes of it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -31,28 +30,13 @@ from governance.models import (
     User,
 )
 from governance.policies import publish_policy
+from tests.gateway.admin_pages import no_inlines, post
+from tests.gateway.signing_in import sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 FACTS: list[Fact] = []
 BIDI = "ticket_\u202edelete<b>"
-SignIn = Callable[..., Client]
-
-
-@pytest.fixture
-def sign_in() -> SignIn:
-    def sign_in(*duties: str, owner: bool = False, email: str = "sam@example.com") -> Client:
-        person = User.objects.create_user(email, is_staff=True, is_superuser=owner, duties=list(duties))
-        client = Client()
-        client.force_login(person)
-        return client
-
-    return sign_in
-
-
-@pytest.fixture
-def security(sign_in: SignIn) -> Client:
-    return sign_in("security")
 
 
 def a_tool(connector: Connector, name: str, **fields: Any) -> Tool:
@@ -113,10 +97,6 @@ def desk() -> Desk:
     return Desk()
 
 
-def no_inlines(*prefixes: str) -> dict[str, str]:
-    return {f"{prefix}-{count}_FORMS": "0" for prefix in prefixes for count in ("TOTAL", "INITIAL")}
-
-
 def rules_form(*rules: dict[str, Any], initial: int = 0, **fields: Any) -> dict[str, Any]:
     posted: dict[str, Any] = {
         "title": "",
@@ -135,10 +115,6 @@ def a_policy_that_denies_all() -> Policy:
     policy = Policy.objects.create(name="never")
     publish_policy(policy, rules=[Rule(effect="deny")], by="test", record=FACTS.append)
     return policy
-
-
-def post(client: Client, name: str, /, *arguments: Any, **fields: Any) -> Any:
-    return client.post(reverse(f"admin:{name}", args=arguments), fields)
 
 
 def impact(client: Client, model: str, row: Any, **fields: Any) -> str:
@@ -168,12 +144,12 @@ def test_looking_at_the_effect_writes_nothing(security: Client, desk: Desk) -> N
     assert first_words == {"SELECT"}
 
 
-def test_a_role_form_tells_who_would_lose_what(sign_in: SignIn, desk: Desk) -> None:
+def test_a_role_form_tells_who_would_lose_what(desk: Desk) -> None:
     fields = {"title": "", "bundles": [str(desk.bundle.pk)], "agents": [str(desk.agents[0].pk)]}
     assert "2 agents lose ticket_get" in impact(sign_in("it-admin"), "role", desk.role, **fields)
 
 
-def test_somebody_deactivated_takes_her_agents_along(sign_in: SignIn, desk: Desk) -> None:
+def test_somebody_deactivated_takes_her_agents_along(desk: Desk) -> None:
     panel = impact(sign_in("it-admin"), "user", desk.ana, email=desk.ana.email, name="")
     assert "3 agents lose ticket_get" in panel
 
@@ -220,7 +196,7 @@ def test_a_freeze_tells_what_it_stops_and_lifting_what_comes_back(security: Clie
     assert b"3 agents gain ticket_get" in answer.content
 
 
-def test_quarantine_and_switching_off_tell_what_they_take_away(sign_in: SignIn, desk: Desk) -> None:
+def test_quarantine_and_switching_off_tell_what_they_take_away(desk: Desk) -> None:
     client = sign_in("it-admin")
     answer = post(client, "governance_tool_changelist", action="quarantine", _selected_action=[str(desk.read.pk)])
     assert b"3 agents lose ticket_get" in answer.content
@@ -228,12 +204,12 @@ def test_quarantine_and_switching_off_tell_what_they_take_away(sign_in: SignIn, 
     assert "3 agents lose ticket_get" in impact(client, "connector", desk.connector, **fields)
 
 
-def test_suspending_an_agent_takes_its_tools_away(sign_in: SignIn, desk: Desk) -> None:
+def test_suspending_an_agent_takes_its_tools_away(desk: Desk) -> None:
     fields = {"title": "", "purpose": "", "owner": str(desk.ana.pk), "status": "suspended"}
     assert "bot-0 loses ticket_get" in impact(sign_in("it-admin"), "agent", desk.agents[0], **fields)
 
 
-def test_deleting_a_role_tells_who_loses_by_it(sign_in: SignIn, desk: Desk) -> None:
+def test_deleting_a_role_tells_who_loses_by_it(desk: Desk) -> None:
     page = sign_in("it-admin").get(reverse("admin:governance_role_delete", args=[desk.role.pk]))
     assert b"3 agents lose ticket_get" in page.content
     assert b"_bundles object" not in page.content
@@ -248,7 +224,7 @@ def test_the_preview_button_saves_nothing(security: Client, desk: Desk) -> None:
     assert (desk.bundle.title, desk.bundle.versions.count()) == ("", 1)
 
 
-def test_the_effect_is_not_shown_to_who_may_not_save(sign_in: SignIn, desk: Desk) -> None:
+def test_the_effect_is_not_shown_to_who_may_not_save(desk: Desk) -> None:
     fields = desk.bundle_form(desk.delete)
     assert post(sign_in("it-admin"), "governance_bundle_impact", desk.bundle.pk, **fields).status_code == 403
 

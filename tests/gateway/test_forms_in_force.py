@@ -5,10 +5,12 @@ from django.test import Client
 
 from governance import shifts
 from governance.facts import Fact
-from governance.models import Epoch, Policy, Rule, Team, User
+from governance.models import Epoch, Policy, Rule, Team
 from governance.policies import publish_policy
 from tests.fresh_database import fresh_database
-from tests.gateway.test_forms import Desk, impact, post, told
+from tests.gateway.admin_pages import post
+from tests.gateway.signing_in import sign_in
+from tests.gateway.test_forms import Desk, impact, told
 
 __all__ = ("fresh_database",)
 
@@ -17,9 +19,7 @@ pytestmark = [pytest.mark.database, pytest.mark.usefixtures("fresh_database")]
 
 @pytest.fixture
 def security(fresh_database: None) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("sam@example.com", is_staff=True, duties=["security"]))
-    return client
+    return sign_in("security", email="sam@example.com")
 
 
 def test_the_effect_and_its_epoch_are_told(security: Client) -> None:

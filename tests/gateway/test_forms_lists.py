@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -12,50 +12,43 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from audit.models import EventRow, Mention
-from gateway.console.exports import harmless
+from audit.event import AuditEvent, uuid7
+from audit.models import Checkpoint, EventRow, Leaf, Mention
+from audit.record import record
 from gateway.console.navigation import GROUPS
+from gateway.models import GatewayProcess
+from gateway.streams import harmless
+from governance.bundles import publish_bundle
 from governance.fence.actor import governed_change
 from governance.models import (
     Agent,
     AgentCredential,
     Bundle,
+    BundleTool,
+    Change,
     Connector,
+    Freeze,
+    Offboarding,
     Policy,
     Role,
+    Rule,
     Secret,
     Team,
     Tool,
     ToolDefinition,
     User,
 )
+from governance.personal_tokens import issue_token
+from governance.policies import publish_policy
+from tests.gateway.rows import an_agent
+from tests.gateway.signing_in import sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
+NOW = timezone.now()
 HOSTILE = "ticket\u202e<script>alert(1)</script>"
-SignIn = Callable[..., Client]
-
-
-@pytest.fixture
-def sign_in() -> SignIn:
-    def sign_in(*duties: str, owner: bool = False, email: str = "noor@example.com") -> Client:
-        person = User.objects.create_user(email, is_staff=True, is_superuser=owner, duties=list(duties))
-        client = Client()
-        client.force_login(person)
-        return client
-
-    return sign_in
-
-
-@pytest.fixture
-def owner(sign_in: SignIn) -> Client:
-    return sign_in(owner=True, email="owner@example.com")
-
-
-def an_agent(name: str = "triage-bot", **fields: Any) -> Agent:
-    ana, _ = User.objects.get_or_create(email="ana@example.com")
-    return Agent.objects.create(name=name, owner=ana, **fields)
 
 
 # Export
@@ -69,7 +62,7 @@ def rows_of(answer: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
 
 
-def test_a_list_is_exported_with_its_filters_and_that_is_recorded(sign_in: SignIn) -> None:
+def test_a_list_is_exported_with_its_filters_and_that_is_recorded() -> None:
     client = sign_in("it-admin")
     Team.objects.create(name="support", title="Support")
     Team.objects.create(name="sales")
@@ -86,7 +79,7 @@ def test_a_list_is_exported_with_its_filters_and_that_is_recorded(sign_in: SignI
     )
 
 
-def test_an_export_takes_what_the_list_takes(sign_in: SignIn) -> None:
+def test_an_export_takes_what_the_list_takes() -> None:
     assert export(sign_in("it-admin"), "governance_policy").status_code == 403
     client = sign_in("security", email="sam@example.com")
     assert client.get(reverse("admin:governance_policy_export")).status_code == 403
@@ -113,6 +106,58 @@ def test_every_list_can_be_exported(owner: Client) -> None:
                 assert (answer.status_code, next(iter(answer.streaming_content))[:2]) == (200, b"id"), entry.view
 
 
+@pytest.fixture
+def night_bot() -> Agent:
+    """With a role for ticket_get, a definition to review, and a finished offboarding."""
+    connector, bundle = Connector.objects.create(name="helpdesk"), Bundle.objects.create(name="support")
+    tool = Tool.objects.create(connector=connector, name="ticket_get")
+    ToolDefinition.objects.create(tool=tool, digest="a" * 64, body=b'{"name":"ticket_get"}', status="pinned")
+    ToolDefinition.objects.create(tool=tool, digest="b" * 64, body=b'{"name":"ticket_get","x":1}')
+    tools = [BundleTool(connector=connector, allow=["ticket_*"], deny=[])]
+    rest: Any = {"names": "", "recording": "full", "by": "test", "record": [].append}
+    publish_bundle(bundle, tools=tools, parents=[], policies=[], **rest)
+    role, agent = Role.objects.create(name="support-agent"), an_agent("night-bot")
+    role.bundles.add(bundle)
+    role.agents.add(agent)
+    Offboarding.objects.create(person=agent.owner, due_at=timezone.now(), created_by="person:ira@example.com")
+    return agent
+
+
+def test_tables_of_other_pages_are_taken_along_too(owner: Client, night_bot: Agent) -> None:
+    pages: dict[str, tuple[Any, dict[str, str]]] = {
+        "agent_reach": (night_bot.pk, {"agent": "night-bot", "tool": "ticket_get", "roles": "support-agent"}),
+        "tool_callers": (Tool.objects.get().pk, {"tool": "helpdesk/ticket_get", "agent": "night-bot"}),
+        "review_queue": (None, {"tool": "ticket_get", "what": "changed", "digest": "b" * 64}),
+        "offboardings": (None, {"person": night_bot.owner.email, "state": "Scheduled"}),
+    }
+    for name, (key, wanted) in pages.items():
+        address = reverse(name, args=[key] if key else [])
+        assert "Export CSV" in owner.get(address).content.decode()
+        (row,) = rows_of(owner.post(address))
+        assert row.items() >= wanted.items()
+    assert EventRow.objects.filter(kind="list.exported").count() == len(pages)
+    assert sign_in("approver").post(reverse("offboardings")).status_code == 403
+
+
+def test_every_id_in_a_list_can_be_copied(owner: Client, night_bot: Agent) -> None:
+    Freeze.objects.create(agent=night_bot, created_by="person:ira@example.com")
+    process = GatewayProcess.objects.create(id=uuid7(), host="gw-1", pid=1, started_at=NOW, beat_at=NOW)
+    event = EventRow.objects.latest("id")
+    Leaf.objects.create(index=0, event_id=event.pk, hash=b"l" * 32)
+    Checkpoint.objects.create(size=1, at=NOW, root=b"r" * 32, note="")
+    wanted = {
+        "governance_freeze": str(Freeze.objects.get().pk),
+        "governance_change": Change.objects.latest("id").object_id,
+        "audit_eventrow": str(event.pk),
+        "audit_leaf": (b"l" * 32).hex(),
+        "audit_checkpoint": (b"r" * 32).hex(),
+        "gateway_gatewayprocess": str(process.pk),
+    }
+    for name, key in wanted.items():
+        page = owner.get(reverse(f"admin:{name}_changelist") + ("?view=all" if name == "audit_eventrow" else ""))
+        assert f'data-copy-text="{key}"' in page.content.decode(), name
+
+
 # History
 
 
@@ -123,7 +168,7 @@ def history(client: Client, row: Any) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_history_tells_who_changed_what_with_names(sign_in: SignIn) -> None:
+def test_history_tells_who_changed_what_with_names() -> None:
     agent, lee = an_agent(), User.objects.create_user("lee@example.com")
     with governed_change(by="person:ira@example.com"):
         agent.owner, agent.status = lee, "suspended"
@@ -136,7 +181,7 @@ def test_history_tells_who_changed_what_with_names(sign_in: SignIn) -> None:
     assert "Suspended</ins>" in page
 
 
-def test_history_holds_what_belongs_to_the_row(sign_in: SignIn) -> None:
+def test_history_holds_what_belongs_to_the_row() -> None:
     role, agent, bundle = Role.objects.create(name="support-agent"), an_agent(), Bundle.objects.create(name="support")
     role.agents.add(agent)
     role.bundles.add(bundle)
@@ -147,7 +192,7 @@ def test_history_holds_what_belongs_to_the_row(sign_in: SignIn) -> None:
     assert "role support-agent – agent triage-bot</span> added" in history(sign_in("security", email="s@e.com"), agent)
 
 
-def test_history_links_to_evidence_only_for_those_who_may_open_it(sign_in: SignIn) -> None:
+def test_history_links_to_evidence_only_for_those_who_may_open_it() -> None:
     team = Team.objects.create(name="support")
     event = EventRow.objects.filter(kind="governance.changed").latest("id")
     link = reverse("admin:audit_eventrow_change", args=[event.pk])
@@ -155,7 +200,7 @@ def test_history_links_to_evidence_only_for_those_who_may_open_it(sign_in: SignI
     assert link not in history(sign_in("it-admin", email="ira@example.com"), team)
 
 
-def test_history_takes_the_permission_of_the_row(sign_in: SignIn) -> None:
+def test_history_takes_the_permission_of_the_row() -> None:
     policy = Policy.objects.create(name="care")
     url = reverse("admin:governance_policy_history", args=[policy.pk])
     assert sign_in("it-admin").get(url).status_code == 403
@@ -182,7 +227,6 @@ def test_history_shows_hostile_text_harmless(owner: Client) -> None:
 
 def test_mentions_name_each_row_of_a_change_once(owner: Client) -> None:
     agent = an_agent()
-    Mention.objects.all()
     before = Mention.objects.count()
     Agent.objects.filter(pk=agent.pk).update(title="Triage")
     new = Mention.objects.order_by("id")[before:]
@@ -222,6 +266,86 @@ def test_one_box_finds_everything(owner: Client) -> None:
     assert ("Offboarding", "End") in search(owner, "offboarding")
 
 
+def links(client: Client, term: str) -> list[str]:
+    return [hit.link for hit in client.get(reverse("search"), {"q": term}).context["hits"]]
+
+
+def test_a_connector_is_found_by_its_host_and_leads_to_its_page(owner: Client) -> None:
+    connector = Connector.objects.create(name="crm", urls=["https://crm-eu.example.net:8443/mcp"])
+    page = reverse("connector_overview", args=[connector.pk])
+    for term in ("crm-eu.example.net", "example.net:8443/mcp", "crm", str(connector.pk)):
+        assert links(owner, term) == [page], term
+
+
+def test_a_tool_is_found_by_what_is_served_of_its_description(owner: Client) -> None:
+    tool = Tool.objects.create(connector=Connector.objects.create(name="crm"), name="customer_get")
+    says = {"name": tool.name, "description": 'Looks up a "Größe" by Tax Number'}
+    old, served = ToolDefinition.Status.SUPERSEDED, ToolDefinition.Status.PINNED
+    ToolDefinition.objects.create(tool=tool, digest="a" * 64, body=orjson.dumps(says), status=served)
+    ToolDefinition.objects.create(tool=tool, digest="b" * 64, body=b'{"description":"outdated"}', status=old)
+    for term in ("tax number", '"Größe" by'):
+        assert search(owner, term) == [("customer_get", "tool")]
+    assert search(owner, "outdated") == []
+    assert search(owner, "tax") == []
+
+
+def test_words_of_a_rule_lead_to_its_policy(owner: Client) -> None:
+    policy = Policy.objects.create(name="care")
+    rules = [Rule(effect="deny", tools=["billing_*"], condition="args.amount > 100", reason="Ask a team lead first")]
+    publish_policy(policy, rules=rules, by="test", record=[].append)
+    page = reverse("admin:governance_policy_change", args=[policy.pk])
+    for term in ("team lead", "args.amount", "billing_"):
+        assert links(owner, term) == [page], term
+
+
+def test_freezes_are_found_by_reason_and_target(owner: Client) -> None:
+    freeze = Freeze.objects.create(
+        agent=an_agent("night-bot"), reason="Sends odd mails", created_by="person:x@example.com"
+    )
+    page = reverse("admin:governance_freeze_change", args=[freeze.pk])
+    for term in ("odd mails", "night-bot", str(freeze.pk)):
+        assert page in links(owner, term), term
+
+
+def test_a_personal_token_is_found_by_its_hint(owner: Client) -> None:
+    mia = User.objects.create_user("mia@example.com")
+    token = issue_token(
+        mia,
+        name="nightly",
+        scopes=["read"],
+        by="test",
+        record=[].append,
+        now=timezone.now(),
+        lifetime=timedelta(days=1),
+    )
+    for term in (token.row.hint, token.token):
+        assert [title for title, _ in search(owner, term)] == [f"{token.row.hint}… nightly"]
+    assert search(sign_in("approver"), token.row.hint) == []
+
+
+def test_a_call_id_leads_to_the_page_of_the_call() -> None:
+    call = uuid7()
+    for kind in ("call.intent", "call.outcome"):
+        record(
+            AuditEvent(
+                kind=kind,
+                at=timezone.now(),
+                actor="agent:triage-bot",
+                call_id=call,
+                agent="triage-bot",
+                tool="ticket_get",
+            )
+        )
+    refused = AuditEvent(
+        kind="call.refused", at=timezone.now(), actor="agent:triage-bot", agent="triage-bot", tool="ticket_get"
+    )
+    record(refused)
+    auditor = sign_in("auditor")
+    assert links(auditor, str(call))[0] == reverse("call_page", args=[call])
+    assert len(links(auditor, str(call))) == 3
+    assert links(auditor, str(refused.id))[0] == reverse("call_page", args=[refused.id])
+
+
 def test_a_key_is_found_by_what_is_visible_of_it(owner: Client) -> None:
     AgentCredential.objects.create(agent=an_agent(), digest=b"x" * 32, hint="gate_ak_AbCdEf", created_by="test")
     assert search(owner, "gate_ak_AbC") == [("gate_ak_AbCdEf…", "agent")]
@@ -229,14 +353,14 @@ def test_a_key_is_found_by_what_is_visible_of_it(owner: Client) -> None:
     assert search(owner, "gate_ak_zzz") == []
 
 
-def test_evidence_is_found_by_its_id(sign_in: SignIn) -> None:
+def test_evidence_is_found_by_its_id() -> None:
     Team.objects.create(name="support")
     event = EventRow.objects.latest("id")
     assert search(sign_in("auditor"), str(event.pk))[0][1] == "evidence"
     assert search(sign_in("it-admin", email="ira@example.com"), str(event.pk)) == []
 
 
-def test_nobody_finds_what_she_may_not_see(sign_in: SignIn) -> None:
+def test_nobody_finds_what_she_may_not_see() -> None:
     Policy.objects.create(name="desk-policy")
     Secret.objects.create(name="desk-secret")
     an_agent("desk-bot")
@@ -257,16 +381,17 @@ def test_odd_terms_find_nothing_and_break_nothing(owner: Client, term: str) -> N
 
 
 def test_a_search_costs_few_queries(owner: Client) -> None:
-    cache.clear()
-    with CaptureQueriesContext(connection) as queries:
-        search(owner, "desk")
-    assert len(queries) <= 12
+    for term in ("desk", "gate_ak_AbCd", "gate_pt_AbCd", str(an_agent().pk), str(uuid7())):
+        cache.clear()
+        with CaptureQueriesContext(connection) as queries:
+            search(owner, term)
+        assert len(queries) <= 12, term
 
 
 # Sidebar and lists
 
 
-def test_the_sidebar_shows_only_what_opens(sign_in: SignIn) -> None:
+def test_the_sidebar_shows_only_what_opens() -> None:
     client = sign_in("auditor")
     titles = {
         item["title"]

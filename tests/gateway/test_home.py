@@ -1,13 +1,13 @@
 """The home page: who is shown what, and that the numbers are those of the evidence."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from hypothesis import given
@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from audit.event import AuditEvent, uuid7
 from audit.models import CallTally, Pending
 from audit.record import record
+from gateway.console.access.recent import last_day
+from gateway.console.connecting.health import health_of
 from gateway.console.home import live
 from gateway.console.home.attention import MOST_COUNTED, needs_of
 from gateway.console.home.charts import HEIGHT, TOP_MARGIN, calls_by_decision, round_up
-from gateway.console.home.first_steps import first_steps
+from gateway.console.home.first_steps import Step, first_steps
 from gateway.console.home.numbers import Hour, first_hour, numbers, top_agents, top_tools
 from gateway.models import GatewayProcess
 from governance.models import Agent, AgentCredential, Connector, Offboarding, Secret, Tool, ToolDefinition, User
@@ -57,11 +59,6 @@ def titles(person: User) -> list[str]:
     return [need.title for need in needs_of(person, datetime.now(UTC))]
 
 
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
-    cache.clear()
-
-
 # Numbers
 
 
@@ -74,6 +71,26 @@ def test_numbers_are_of_the_past_24_hours() -> None:
     assert (seen.hours[-1].permitted, seen.hours[-1].denied, seen.hours[0].permitted) == (6, 2, 3)
     assert len(seen.hours) == 24
     assert seen.hours[0].start == first_hour(NOW)
+
+
+def test_denied_means_the_same_on_every_page() -> None:
+    bot = Agent.objects.create(name="triage-bot", owner=User.objects.create_user("ana@example.com"))
+    connector = Connector.objects.create(name="helpdesk", last_seen_at=NOW)
+    tally(2, decision="deny", outcome="refused"), tally(1, decision="ask", outcome="refused")
+    tally(4, outcome="withheld"), tally(8)
+    assert numbers(NOW).denied == last_day("triage-bot", now=NOW).denied == 2
+    assert health_of(["helpdesk"], now=NOW)["helpdesk"].denied == 2
+    client = Client()
+    client.force_login(a_person(owner=True))
+    for page in (reverse("agent_overview", args=[bot.pk]), reverse("connector_overview", args=[connector.pk])):
+        assert re.search(r"\b2(</b>)? denied", client.get(page).content.decode())
+
+
+def test_the_key_of_the_chart_has_its_patterns_also_without_a_call() -> None:
+    text = home_of(a_person(owner=True))
+    assert "No agent has called a tool" in text
+    for name in re.findall(r"url\(#(gh-\w+)\)", text):
+        assert f'<pattern id="{name}"' in text
 
 
 def test_tools_and_agents_in_order() -> None:
@@ -142,6 +159,18 @@ def test_keys_that_end_soon_are_told() -> None:
     assert need.sentence == "1 key ends within 14 days, the first of triage-bot."
 
 
+def test_agents_without_an_owner_lead_to_a_list_of_just_them() -> None:
+    gone = User.objects.create_user("gone@example.com", is_active=False)
+    it = a_person("it-admin")
+    for name, owner, status in (("orphan", gone, "live"), ("past", gone, "retired"), ("fine", it, "live")):
+        Agent.objects.create(name=name, owner=owner, status=status)
+    (need,) = needs_of(it, NOW)
+    client = Client()
+    client.force_login(it)
+    rows = client.get(need.link).context["cl"].queryset
+    assert [agent.name for agent in rows] == ["orphan"]
+
+
 def test_many_of_a_kind_are_counted_only_so_far() -> None:
     connectors = [Connector(name=f"c-{n}", last_error="down") for n in range(MOST_COUNTED + 20)]
     Connector.objects.bulk_create(connectors)
@@ -206,6 +235,20 @@ def test_a_new_installation_is_led_to_its_first_call() -> None:
     assert [step.title for step in first_steps(person) if step.is_done] == ["Connect a system", "See the first call"]
     assert "First steps" in home_of(person)
     assert first_steps(a_person("auditor", email="au@example.com")) == []
+
+
+def test_to_publish_somebody_is_led_to_a_step_where_she_may_be() -> None:
+    it = a_person("it-admin")
+    client = Client()
+    client.force_login(it)
+    assert publishing_step(it).link == reverse("connector_new")
+    connector = Connector.objects.create(name="helpdesk", last_seen_at=NOW)
+    assert publishing_step(it).link == reverse("connector_resume", args=[connector.pk])
+    assert client.get(publishing_step(it).link, follow=True).status_code == 200
+
+
+def publishing_step(person: User) -> Step:
+    return next(step for step in first_steps(person) if step.title == "Publish a bundle")
 
 
 # While somebody looks

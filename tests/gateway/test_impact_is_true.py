@@ -9,13 +9,14 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from gateway.console import impact_panel
+from gateway.console import deleting, impact_panel
 from gateway.console.impact import Impact, Proposal
-from governance.models import Freeze, Organization, Policy, Team, User
+from governance.models import Freeze, Organization, Policy, Team
 from governance.shifts import difference
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import build_snapshot
-from tests.gateway.test_forms import Desk, a_policy_that_denies_all, post, rules_form
+from tests.gateway.admin_pages import post
+from tests.gateway.test_forms import Desk, a_policy_that_denies_all, rules_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -72,15 +73,9 @@ def proposed(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot | None]:
         seen.append(proposal(build_snapshot()))
         return real(proposal)
 
-    monkeypatch.setattr(impact_panel, "impact_of", overheard)
+    for module in (impact_panel, deleting):
+        monkeypatch.setattr(module, "impact_of", overheard)
     return seen
-
-
-@pytest.fixture
-def owner() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("olga@example.com", is_staff=True, is_superuser=True))
-    return client
 
 
 def told(before: Snapshot, after: Snapshot | None) -> str:
@@ -111,10 +106,23 @@ def test_a_new_freeze_does_what_was_shown(owner: Client, proposed: list[Snapshot
     assert told(before, shown) == told(before, build_snapshot()) != ""
 
 
-def test_deleting_does_what_was_shown(owner: Client, proposed: list[Snapshot | None]) -> None:
-    desk = Desk()
+def a_team_whose_rules_end(desk: Desk) -> Team:
+    """Below one whose rules end for its members, too."""
+    above = Team.objects.create(name="everyone")
+    above.policies.add(a_policy_that_denies_all())
+    team = Team.objects.create(name="night", parent=above)
+    desk.ana.teams.add(team)
+    return team
+
+
+DELETIONS: dict[str, Callable[[Desk], Any]] = {"role": lambda desk: desk.role, "team": a_team_whose_rules_end}
+
+
+@pytest.mark.parametrize("deletion", DELETIONS)
+def test_deleting_does_what_was_shown(deletion: str, owner: Client, proposed: list[Snapshot | None]) -> None:
+    row = DELETIONS[deletion](Desk())
     before = build_snapshot()
-    answer = owner.post(reverse("admin:governance_role_delete", args=[desk.role.pk]), {"post": "yes"})
+    answer = owner.post(reverse(f"admin:governance_{deletion}_delete", args=[row.pk]), {"post": "yes"})
     assert answer.status_code == 302
     assert told(before, proposed[-1]) == told(before, build_snapshot()) != ""
 

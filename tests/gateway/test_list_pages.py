@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.models import EventRow
-from governance.models import User
 from tests.fresh_database import fresh_database
+from tests.gateway.signing_in import sign_in
 from tests.scale import SMALL, Scale, fill
 
 __all__ = ("fresh_database",)
@@ -86,12 +86,6 @@ def deep_addresses() -> Iterator[str]:
     yield f"{path}?since={then:%Y-%m-%dT%H:%M}&until={then + timedelta(hours=3):%Y-%m-%dT%H:%M}&decision=deny"
 
 
-def an_owner() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("owner@example.com", is_staff=True, is_superuser=True))
-    return client
-
-
 def queries_of(client: Client, address: str) -> int:
     with CaptureQueriesContext(connection) as queries:
         answer = client.get(address)
@@ -122,7 +116,7 @@ def best_p95(client: Client, address: str) -> float:
 @pytest.mark.usefixtures("fresh_database")
 def test_no_list_asks_more_than_twelve_questions() -> None:
     fill(SMALL)
-    client = an_owner()
+    client = sign_in(owner=True)
     counted = {address: queries_of(client, address) for address in (*addresses(), *deep_addresses())}
     assert not {address: count for address, count in counted.items() if count > MOST_QUERIES}
 
@@ -133,7 +127,7 @@ def test_no_list_asks_more_than_twelve_questions() -> None:
 @pytest.mark.usefixtures("fresh_database")
 def test_lists_stay_fast_beside_five_million_events(record_property: Callable[[str, object], None]) -> None:
     fill(Scale())
-    client = an_owner()
+    client = sign_in(owner=True)
     pages = (reverse("admin:index"), *addresses(), *deep_addresses())
     measured = {address: best_p95(client, address) for address in pages}
     for address, seconds in measured.items():

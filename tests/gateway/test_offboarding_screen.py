@@ -17,15 +17,15 @@ from django.test import Client
 from django.urls import reverse
 
 from gateway import actions, offboardings
-from gateway.console.offboarding.pdf import printable
-from gateway.console.offboarding.words import consequence, cut_count, headline
 from gateway.console.sockets import websocket_urlpatterns
-from gateway.console.step_up import STAMP
 from gateway.models import GatewayProcess
 from gateway.offboardings import CutCall, Enforcement, Gateway
+from gateway.receipts.pdf import printable
+from gateway.receipts.words import consequence, cut_count, fates, headline
 from governance.models import Agent, Offboarding, Organization, User
 from governance.offboarding import Plan
 from tests.fresh_database import fresh_database
+from tests.gateway.signing_in import TOO_LONG, browser_of, is_asked_again, let_time_pass, sign_in
 
 __all__ = ("fresh_database",)
 
@@ -48,19 +48,6 @@ def lukasz() -> User:
     return lukasz
 
 
-def browser(*duties: str, owner: bool = False, email: str = "noor@example.com", is_fresh: bool = True) -> Client:
-    person = User.objects.filter(email=email).first() or User.objects.create_user(
-        email, is_staff=True, is_superuser=owner, duties=list(duties)
-    )
-    client = Client()
-    client.force_login(person)
-    if not is_fresh:
-        session = client.session
-        session[STAMP] = 0
-        session.save()
-    return client
-
-
 def person_page(person: User) -> str:
     return reverse("offboard_person", args=[person.pk])
 
@@ -78,22 +65,23 @@ def submitted(client: Client, person: User, **fields: str) -> Any:
     [("it-admin", (200, 200)), ("auditor", (200, 403)), ("security", (403, 403)), ("approver", (403, 403))],
 )
 def test_who_sees_what(lukasz: User, duty: str, pages: tuple[int, int]) -> None:
-    client = browser(duty)
+    client = sign_in(duty)
     assert tuple(client.get(url).status_code for url in (reverse("offboardings"), person_page(lukasz))) == pages
 
 
 @real
 def test_it_takes_a_fresh_sign_in(lukasz: User) -> None:
-    client = browser("it-admin", is_fresh=False)
+    client = sign_in("it-admin")
+    let_time_pass(client, TOO_LONG)
     assert client.get(person_page(lukasz)).status_code == 302
-    assert client.post(person_page(lukasz), {"confirmed": "yes"}).status_code == 302
+    assert is_asked_again(client.post(person_page(lukasz), {"confirmed": "yes"}))
     lukasz.refresh_from_db()
     assert lukasz.is_active
 
 
 @real
 def test_a_person_is_found_by_part_of_name_or_address(lukasz: User) -> None:
-    client = browser("it-admin")
+    client = sign_in("it-admin")
     for words in ("ukasz", "lukasz@", "Żółć"):
         assert person_page(lukasz) in client.get(reverse("offboardings"), {"q": words}).content.decode()
     assert "Nobody of that name" in client.get(reverse("offboardings"), {"q": "xyz"}).content.decode()
@@ -101,7 +89,7 @@ def test_a_person_is_found_by_part_of_name_or_address(lukasz: User) -> None:
 
 @real
 def test_looking_shows_all_and_changes_nothing(lukasz: User) -> None:
-    page = browser("it-admin").get(person_page(lukasz)).content.decode()
+    page = sign_in("it-admin").get(person_page(lukasz)).content.decode()
     assert "Ends her sign-in, 3 keys of 2 agents. This cannot be undone" in page
     assert 'value="lee@example.com"' in page, "her manager is proposed"
     assert "<b>Żółć" not in page
@@ -111,7 +99,7 @@ def test_looking_shows_all_and_changes_nothing(lukasz: User) -> None:
 
 @real
 def test_one_click_ends_and_proves(lukasz: User) -> None:
-    client = browser("it-admin")
+    client = sign_in("it-admin")
     answer = submitted(client, lukasz, all="pass", all_to="lee@example.com", **{"fate-night-bot": "suspend"})
     done = Offboarding.objects.get()
     assert answer.headers["Location"] == reverse("offboarding", args=[done.pk])
@@ -135,7 +123,7 @@ def test_one_click_ends_and_proves(lukasz: User) -> None:
     ],
 )
 def test_what_is_not_clear_is_not_done(lukasz: User, fields: dict[str, str], message: str) -> None:
-    answer = submitted(browser("it-admin"), lukasz, **fields)
+    answer = submitted(sign_in("it-admin"), lukasz, **fields)
     assert answer.status_code == 422
     assert message in answer.content.decode()
     lukasz.refresh_from_db()
@@ -144,7 +132,7 @@ def test_what_is_not_clear_is_not_done(lukasz: User, fields: dict[str, str], mes
 
 @real
 def test_what_changed_meanwhile_is_shown_first(lukasz: User) -> None:
-    client = browser("it-admin")
+    client = sign_in("it-admin")
     page = client.get(person_page(lukasz)).content.decode()
     hidden = dict(re.findall(r'name="(seen|marks)" value="([^"]*)"', page))
     Agent.objects.create(name="brand-new-bot", owner=lukasz)
@@ -161,8 +149,8 @@ def test_what_changed_meanwhile_is_shown_first(lukasz: User) -> None:
 @real
 def test_owners_are_for_owners_and_the_last_one_stays(lukasz: User) -> None:
     owner = User.objects.get(email="owner@example.com")
-    assert "by owners only" in browser("it-admin").get(person_page(owner)).content.decode()
-    hers = browser(email="owner@example.com")
+    assert "by owners only" in sign_in("it-admin").get(person_page(owner)).content.decode()
+    hers = browser_of(owner)
     page = hers.get(person_page(owner)).content.decode()
     assert "last owner" in page
     assert 'name="confirmed"' not in page
@@ -177,7 +165,7 @@ def test_owners_are_for_owners_and_the_last_one_stays(lukasz: User) -> None:
 @real
 def test_a_date_is_in_the_organizations_time(lukasz: User) -> None:
     Organization.objects.update_or_create(defaults={"timezone": "America/New_York"})
-    client = browser("it-admin")
+    client = sign_in("it-admin")
     answer = submitted(client, lukasz, at="2099-01-31T18:00")
     planned = Offboarding.objects.get()
     assert planned.due_at == datetime(2099, 1, 31, 23, 0, tzinfo=UTC)
@@ -191,7 +179,7 @@ def test_a_date_is_in_the_organizations_time(lukasz: User) -> None:
 def test_an_auditor_looks_and_checks_but_cancels_nothing(lukasz: User) -> None:
     later = datetime.now(UTC) + timedelta(days=1)
     planned = offboardings.schedule_offboarding(lukasz, plan=Plan(), due_at=later, by="command:test")
-    auditor = browser("auditor")
+    auditor = sign_in("auditor")
     assert auditor.post(reverse("cancel_offboarding", args=[planned.pk])).status_code == 403
     done = offboardings.offboard(lukasz, plan=Plan(), by="command:test")
     assert auditor.post(reverse("check_offboarding", args=[done.pk])).status_code == 302
@@ -202,7 +190,7 @@ def test_an_auditor_looks_and_checks_but_cancels_nothing(lukasz: User) -> None:
 @real
 def test_the_receipt_as_files(lukasz: User) -> None:
     done = offboardings.offboard(lukasz, plan=Plan("lee@example.com"), by="command:test")
-    client = browser("auditor")
+    client = sign_in("auditor")
     as_json = client.get(reverse("offboarding_json", args=[done.pk]))
     assert hashlib.sha256(as_json.content).hexdigest() == done.receipt_digest
     assert json.loads(as_json.content)["name"] == NAME
@@ -228,8 +216,9 @@ def test_paper_never_reads_differently_from_the_record(text: str, printed: str) 
 @real
 def test_a_receipt_is_for_those_who_may_see_it(lukasz: User) -> None:
     done = offboardings.offboard(lukasz, plan=Plan(), by="command:test")
+    security = sign_in("security")
     for name in ("offboarding", "offboarding_json", "offboarding_pdf"):
-        assert browser("security").get(reverse(name, args=[done.pk])).status_code == 403
+        assert security.get(reverse(name, args=[done.pk])).status_code == 403
 
 
 @real
@@ -237,7 +226,7 @@ def test_the_list_asks_few_questions(lukasz: User, django_assert_max_num_queries
     for number in range(60):
         person = User.objects.create_user(f"p{number}@example.com")
         offboardings.offboard(person, plan=Plan(), by="command:test")
-    client = browser("it-admin")
+    client = sign_in("it-admin")
     client.get(reverse("offboardings"))
     with django_assert_max_num_queries(12):
         page = client.get(reverse("offboardings")).content.decode()
@@ -308,3 +297,9 @@ async def _closed(socket: ApplicationCommunicator) -> None:
 def _hang_up() -> None:
     """Of the thread that runs it."""
     connection.close()
+
+
+@pytest.mark.parametrize(("calls", "told"), [(1, ["1 answer withheld"]), (3, ["3 answers withheld"])])
+def test_what_became_of_calls_is_told_in_the_right_number(calls: int, told: list[str]) -> None:
+    cut = tuple(CutCall(str(number), "triage-bot", "ticket_get", "withheld") for number in range(calls))
+    assert fates(Enforcement(calls=cut)) == told

@@ -67,7 +67,8 @@ def call(kind: str, call_id: object, outcome: str = "", at: datetime | None = No
 
 
 def told(kind: str) -> list[dict[str, object]]:
-    return [json.loads(bytes(row.header)) for row in EventRow.objects.filter(kind=kind).order_by("id")]
+    """Oldest first."""
+    return [json.loads(bytes(row.header)) for row in EventRow.objects.filter(kind=kind).order_by("at")]
 
 
 @real

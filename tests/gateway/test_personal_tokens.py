@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from config.logs import without_tokens
-from gateway.console.step_up import STAMP
+from gateway.console.once import new_ticket
 from governance.facts import Fact
 from governance.models import Change, PersonalToken, User
 from governance.personal_tokens import (
@@ -26,6 +26,7 @@ from governance.personal_tokens import (
     scopes_allow,
 )
 from tests.gateway.calling import person
+from tests.gateway.signing_in import TOO_LONG, browser_of, is_asked_again, let_time_pass
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -99,22 +100,14 @@ def test_read_sees_and_changes_nothing() -> None:
 
 @pytest.fixture
 def browser() -> Client:
-    client = Client()
-    client.force_login(person("mia@example.com", staff=False))
-    return client
-
-
-def sign_in_long_ago(client: Client) -> None:
-    session = client.session
-    session[STAMP] = 0
-    session.save()
+    return browser_of(person("mia@example.com", staff=False))
 
 
 WISH = {"name": "nightly export", "scopes": ["read"], "days": "30"}
 
 
 def test_the_page_shows_a_token_once(browser: Client) -> None:
-    shown = browser.post("/me/tokens/", WISH).content.decode()
+    shown = browser.post("/me/tokens/", {**WISH, "once": new_ticket()}).content.decode()
     (token,) = set(re.findall(r"gate_pt_[0-9A-Za-z]{49}", shown))
 
     again = browser.get("/me/tokens/").content.decode()
@@ -130,21 +123,21 @@ def test_the_page_shows_a_token_once(browser: Client) -> None:
 
 
 def test_making_a_token_takes_a_fresh_sign_in(browser: Client) -> None:
-    sign_in_long_ago(browser)
+    let_time_pass(browser, TOO_LONG)
 
-    assert browser.post("/me/tokens/", WISH).status_code == 302
+    assert is_asked_again(browser.post("/me/tokens/", {**WISH, "once": new_ticket()}))
     assert not PersonalToken.objects.exists()
 
 
 def test_the_page_offers_only_scopes_that_are_of_use(browser: Client) -> None:
-    refused = browser.post("/me/tokens/", {**WISH, "scopes": ["people:offboard"]})
+    refused = browser.post("/me/tokens/", {**WISH, "once": new_ticket(), "scopes": ["people:offboard"]})
 
     assert refused.status_code == 400
     assert b"people:offboard" not in browser.get("/me/tokens/").content
 
 
 def test_only_ones_own_tokens_are_ended(browser: Client) -> None:
-    browser.post("/me/tokens/", WISH)
+    browser.post("/me/tokens/", {**WISH, "once": new_ticket()})
     mine, others = PersonalToken.objects.get(), issue(person()).row
 
     assert browser.post(f"/me/tokens/{others.pk}/revoke/").status_code == 404

@@ -1,5 +1,6 @@
 """What humans do to one agent. Each act first shows what it will do, then does it with its evidence."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -7,12 +8,14 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 
 from gateway import actions
 from gateway.console.access.agent_pages import AgentPage
+from gateway.console.acting import act_in_epoch, since
 from gateway.console.wording import counted
+from gateway.hostile_text import visible
 from governance.agent_keys import NotIssuable
 from governance.agents import CannotTransfer
 from governance.freezes import LASTING, FreezeTarget, NoSuchTarget
@@ -44,7 +47,7 @@ class TransferForm(forms.Form):
         return person
 
 
-class ActPage(AgentPage):
+class ActPage(AgentPage, ABC):
     """A GET shows the effects, a POST brings them about."""
 
     template_name = "console/access/act.html"
@@ -57,24 +60,26 @@ class ActPage(AgentPage):
         """Why this cannot be done to the agent as it is; empty if it can."""
         return ""
 
+    @abstractmethod
     def effects(self) -> Iterable[str]:
-        raise NotImplementedError
+        """What will be, in sentences."""
 
-    def perform(self, form: forms.Form, *, by: str) -> str:
-        """Does it and says what was done. Raises what the verbs raise."""
-        raise NotImplementedError
+    @abstractmethod
+    def act(self, form: Any) -> HttpResponseBase:
+        """Does it, as the valid form wishes. Raises what the verbs raise."""
+
+    def as_typed(self) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=self.form_class(self.request.POST)))
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         form = self.form_class(request.POST)
         if self.impossible() or not form.is_valid():
             return self.render_to_response(self.get_context_data(form=form), status=400)
         try:
-            done = self.perform(form, by=self.by)
+            return self.act(form)
         except (CannotTransfer, NoSuchTarget, NotIssuable) as reason:
             form.add_error(None, str(reason))
             return self.render_to_response(self.get_context_data(form=form), status=400)
-        messages.success(request, done)
-        return redirect("agent_overview", self.agent.pk)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {
@@ -87,7 +92,20 @@ class ActPage(AgentPage):
         }
 
 
-class Suspend(ActPage):
+class PlainAct(ActPage):
+    """Leads back to the agent, with a sentence and the epoch since which it is in force."""
+
+    def act(self, form: Any) -> HttpResponseBase:
+        done, epoch = act_in_epoch(lambda record, now: self.perform(form, by=self.by), by=self.by)
+        messages.success(self.request, f"{done}{since(epoch)}")
+        return redirect("agent_overview", self.agent.pk)
+
+    @abstractmethod
+    def perform(self, form: forms.Form, *, by: str) -> str:
+        """Does it and says what was done."""
+
+
+class Suspend(PlainAct):
     permission = "governance.change_agent"
     verb = "Suspend"
     tone = "danger"
@@ -104,7 +122,7 @@ class Suspend(ActPage):
         return f"{self.agent.name} is suspended." if changed else f"{self.agent.name} was not live any more."
 
 
-class Resume(ActPage):
+class Resume(PlainAct):
     permission = "governance.change_agent"
     verb = "Resume"
 
@@ -122,7 +140,7 @@ class Resume(ActPage):
         return f"{self.agent.name} is live again." if changed else f"{self.agent.name} was not suspended any more."
 
 
-class Freeze(ActPage):
+class Freeze(PlainAct):
     permission = "governance.add_freeze"
     form_class = FreezeForm
     verb = "Freeze"
@@ -143,7 +161,7 @@ class Freeze(ActPage):
         return f"{self.agent.name} is frozen: {LASTING[seconds]}."
 
 
-class Unfreeze(ActPage):
+class Unfreeze(PlainAct):
     permission = "governance.change_freeze"
     verb = "Unfreeze"
 
@@ -159,7 +177,7 @@ class Unfreeze(ActPage):
         return f"{counted(lifted, 'freeze')} lifted."
 
 
-class Transfer(ActPage):
+class Transfer(PlainAct):
     permission = "governance.transfer_agent"
     form_class = TransferForm
     verb = "Transfer"
@@ -168,17 +186,17 @@ class Transfer(ActPage):
         return "A retired agent keeps its last owner." if self.agent.status == Agent.Status.RETIRED else ""
 
     def effects(self) -> Iterable[str]:
-        yield f"{self.agent.owner.email} no longer answers for it; the new owner does."
+        yield f"{visible(self.agent.owner.email)} no longer answers for it; the new owner does."
         yield f"It has {counted(self.live_keys().count(), 'live key')}. None works on, unless you decide otherwise."
         yield "Rules of the new owner's teams bind it from then on, and those of the former owner's do not."
 
     def perform(self, form: forms.Form, *, by: str) -> str:
         to, ends_keys = form.cleaned_data["to"], form.cleaned_data["ends_keys"]
         ended = actions.transfer_agent(self.agent, to=to, ends_keys=ends_keys, by=by)
-        return f"{self.agent.name} is {to.email}'s now; {counted(ended, 'key')} ended."
+        return f"{self.agent.name} is {visible(to.email)}'s now; {counted(ended, 'key')} ended."
 
 
-class Retire(ActPage):
+class Retire(PlainAct):
     permission = "governance.retire_agent"
     verb = "Retire"
     tone = "danger"

@@ -1,5 +1,6 @@
 """One agent: what it is, what it may and why, what it did, and how a client is set up for it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,11 +11,12 @@ from django.db.models import F, QuerySet
 from django.shortcuts import get_object_or_404
 
 from gateway.client_setup import Endpoint, clients, endpoint_of
-from gateway.console.access import effective
-from gateway.console.access.current import current_snapshot
 from gateway.console.access.recent import last_day, lately
 from gateway.console.pages import GovernedPage
+from gateway.console.taken import TakenPage
 from gateway.explain import when
+from gateway.reach import effective
+from gateway.reach.current import current_snapshot
 from governance.agent_keys import live
 from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze
@@ -118,11 +120,19 @@ class Overview(AgentPage):
         return KeyLine(key, state, tone, (self.now - key.created_at).days, used_at)
 
 
-class ReachOfAgent(AgentPage):
+class ReachOfAgent(TakenPage, AgentPage):
     """All that the agent reaches, and why."""
 
     permission = "governance.explain_agent"
     template_name = "console/access/reach.html"
+    taken_as = "agent-reach"
+    columns = ("agent", "connector", "tool", "verdict", "not now", "writes", "risk", "bundle", "roles", "rules")
+
+    def lines(self) -> Iterator[tuple[str, ...]]:
+        """A page at a time, so that a first line does not wait for the last."""
+        for start in range(0, effective.count_lines(self.known, self.snapshot), LINES_A_PAGE):
+            for line in effective.lines(self.known, self.snapshot, at=self.now, start=start, count=LINES_A_PAGE):
+                yield _as_text(self.agent.name, line)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         total = effective.count_lines(self.known, self.snapshot)
@@ -136,6 +146,21 @@ class ReachOfAgent(AgentPage):
             "page": number,
             "pages": page_count(total, LINES_A_PAGE),
         }
+
+
+def _as_text(agent: str, line: effective.Line) -> tuple[str, ...]:
+    return (
+        agent,
+        line.tool.connector.name,
+        line.tool.name,
+        line.verdict.words,
+        line.now,
+        "yes" if line.writes else "no",
+        line.risk,
+        f"{line.bundle.name} v{line.bundle.number}",
+        ", ".join(through.role for through in line.through),
+        "; ".join(f"{rule.effect} {rule.policy} v{rule.version}" for rule in line.rules),
+    )
 
 
 class SetUp(AgentPage):

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import orjson
 from django.http import HttpRequest, HttpResponseBase
 
-from gateway.console.access.current import current_snapshot
-from gateway.console.hostile_text import visible
 from gateway.console.pages import ConsolePage
 from gateway.explain import OUTCOMES, Explanation, NotExplainable, explain_in
+from gateway.hostile_text import visible
+from gateway.reach.current import current_snapshot
 from governance import canonical
 from governance.snapshot import Snapshot, Tool
 

@@ -7,16 +7,19 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpResponseBase
+from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 
 from gateway import actions
 from gateway.client_setup import clients
-from gateway.console.access.acts import ActPage
+from gateway.console.access.acts import ActPage, PlainAct
+from gateway.console.once import OnceForm, ShownAlready, make_once
 from gateway.console.wording import counted
-from governance.agent_keys import IssuedKey, NotIssuable
+from governance.agent_keys import IssuedKey
 from governance.models import Agent, AgentCredential
 
 EXPIRY = {
@@ -30,7 +33,7 @@ DEFAULT_EXPIRY = "90"
 MOST_AT_ONCE = 500
 
 
-class IssueForm(forms.Form):
+class IssueForm(OnceForm):
     """`never` is one of the choices, never what comes of leaving the field alone."""
 
     expiry = forms.ChoiceField(label="The key expires after", choices=tuple(EXPIRY.items()), initial=DEFAULT_EXPIRY)
@@ -41,7 +44,7 @@ class IssueForm(forms.Form):
         return None if expiry == "never" else timedelta(days=int(expiry))
 
 
-@method_decorator(sensitive_variables("issued", "context"), name="post")
+@method_decorator(sensitive_variables("issued", "context"), name="act")
 class IssueKey(ActPage):
     """The answer to the POST is the only page that ever shows the key; nothing else of ours keeps or repeats it."""
 
@@ -61,17 +64,19 @@ class IssueKey(ActPage):
         if live:
             yield f"It has {counted(live, 'live key')} already. Issuing another ends none of them."
 
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        form = IssueForm(request.POST)
-        if self.impossible() or not form.is_valid():
-            return self.render_to_response(self.get_context_data(form=form), status=400)
+    def act(self, form: IssueForm) -> HttpResponseBase:
         try:
-            issued = actions.issue_key(self.agent, by=self.by, expires_in=form.lasting())
-        except NotIssuable as reason:
-            form.add_error(None, str(reason))
-            return self.render_to_response(self.get_context_data(form=form), status=400)
+            issued = make_once(
+                lambda: actions.issue_key(self.agent, by=self.by, expires_in=form.lasting()),
+                ticket=form.cleaned_data["once"],
+                by=self.by,
+                told=known_by,
+            )
+        except ShownAlready as reason:
+            messages.warning(self.request, str(reason))
+            return redirect("agent_overview", self.agent.pk)
         context = self._shown_once(issued, form.cleaned_data["endpoint"])
-        return self.response_class(request, ["console/access/key_issued.html"], context)
+        return self.response_class(self.request, ["console/access/key_issued.html"], context)
 
     def _shown_once(self, issued: IssuedKey, endpoint_name: str) -> dict[str, Any]:
         endpoint = self.endpoint(endpoint_name)
@@ -86,6 +91,11 @@ class IssueKey(ActPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {**super().get_context_data(**kwargs), "endpoints": self.endpoints()}
+
+
+def known_by(issued: IssuedKey) -> str:
+    """For who has lost sight of it: enough to find the key, nothing of its secret."""
+    return f"this key's id is {issued.credential.pk}, and it begins with {issued.credential.hint}…"
 
 
 class ChosenKeys(forms.Form):
@@ -103,7 +113,7 @@ class ChosenKeys(forms.Form):
             raise ValidationError("This is no key id.") from None
 
 
-class RevokeKeys(ActPage):
+class RevokeKeys(PlainAct):
     """The preview is of the keys that its address names, or of all that are live; done is what the preview named."""
 
     permission = "governance.revoke_agentcredential"

@@ -1,5 +1,6 @@
 """Agent x tool and person x tool as pages, and who can call one tool. Never more than one page's cells at once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,17 +13,18 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from gateway import actions
-from gateway.console.access import matrix
 from gateway.console.access.agent_pages import page_count, page_number
-from gateway.console.access.current import current_snapshot
-from gateway.console.access.exports import export
-from gateway.console.access.matrix import Cell, Choice, Row
-from gateway.console.access.people_roles import roles_of_people
-from gateway.console.access.verdicts import Verdict
 from gateway.console.acting import person_of
-from gateway.console.exports import TYPES
-from gateway.console.hostile_text import visible
 from gateway.console.pages import ConsolePage
+from gateway.console.taken import TakenPage
+from gateway.hostile_text import visible
+from gateway.reach import matrix
+from gateway.reach.current import current_snapshot
+from gateway.reach.exports import export
+from gateway.reach.matrix import Cell, Choice, Row
+from gateway.reach.people_roles import roles_of_people
+from gateway.reach.verdicts import Verdict
+from gateway.streams import TYPES
 from governance.facts import Fact
 from governance.models import Team
 from governance.models import Tool as ToolRow
@@ -34,7 +36,7 @@ CALLERS_A_PAGE = 100
 RISKS = ("high", "medium", "low")
 
 
-class MatrixPage(ConsolePage):
+class MatrixPage(ConsolePage, ABC):
     permission = "governance.explain_agent"
     template_name = "console/access/matrix.html"
     http_method_names = ("get", "post", "head", "options")
@@ -71,11 +73,13 @@ class MatrixPage(ConsolePage):
     def tools(self) -> list[Tool]:
         return matrix.tools_of(self.snapshot, self.choice)
 
+    @abstractmethod
     def subjects(self) -> Sequence[Agent] | Sequence[Person]:
-        raise NotImplementedError
+        """Of the choice, in the order of their rows."""
 
+    @abstractmethod
     def rows(self, subjects: Any, tools: list[Tool]) -> Iterator[Row]:
-        raise NotImplementedError
+        """One for each of these subjects, with a cell for each of these tools."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """The export: of all rows and columns of the choice, and itself on record."""
@@ -130,8 +134,9 @@ class MatrixPage(ConsolePage):
             agent = self.explained_agent(row, cell)
             yield urlencode({"agent": agent, "tool": f"{tool.connector.name}/{tool.name}"}) if agent else ""
 
+    @abstractmethod
     def explained_agent(self, row: Row, cell: Cell) -> str:
-        raise NotImplementedError
+        """The name of the agent that the cell is about; empty if it is about none."""
 
 
 class Agents(MatrixPage):
@@ -165,24 +170,39 @@ class People(MatrixPage):
         return cell.through
 
 
-class Callers(ConsolePage):
+class Callers(TakenPage):
     """Who can call this tool."""
 
     permission = "governance.explain_agent"
     template_name = "console/access/callers.html"
+    taken_as = "callers"
+    columns = ("tool", "agent", "owner", "verdict")
+
+    @cached_property
+    def row(self) -> ToolRow:
+        return get_object_or_404(ToolRow.objects.select_related("connector"), pk=self.kwargs["tool_id"])
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        return current_snapshot()
+
+    @cached_property
+    def found(self) -> list[tuple[Agent, Verdict]]:
+        tool = self.snapshot.tools.get(self.row.pk.hex)
+        return matrix.callers_of(tool, self.snapshot, at=datetime.now(UTC)) if tool else []
+
+    def lines(self) -> Iterator[tuple[str, ...]]:
+        return ((str(self.row), agent.name, agent.owner.email, verdict.words) for agent, verdict in self.found)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        row = get_object_or_404(ToolRow.objects.select_related("connector"), pk=self.kwargs["tool_id"])
-        snapshot = current_snapshot()
-        tool = snapshot.tools.get(row.pk.hex)
-        found = matrix.callers_of(tool, snapshot, at=datetime.now(UTC)) if tool else []
+        row, snapshot, found = self.row, self.snapshot, self.found
         page = page_number(self.request.GET.get("page"), total=len(found), size=CALLERS_A_PAGE)
         return {
             **super().get_context_data(**kwargs),
             "title": f"Who can call {visible(row.name)}?",
             "tool": row,
             "tool_name": f"{row.connector.name}/{row.name}",
-            "is_served": tool is not None,
+            "is_served": row.pk.hex in snapshot.tools,
             "bundles": sorted(b.name for b in snapshot.bundles.values() if row.pk.hex in b.tool_ids),
             "callers": [
                 (agent, UUID(agent.id), verdict)

@@ -12,6 +12,7 @@ from django.db.models import Sum
 from audit.kinds import DECISIONS, OUTCOMES, TONES
 from audit.models import CallTally, EventRow
 from gateway.console.last_seen import own_events
+from gateway.console.tallies import DENIED
 
 LOOKED_AT = 200
 CALLS_SHOWN = 20
@@ -95,6 +96,6 @@ def last_day(agent: str, *, now: datetime) -> Day:
     return Day(
         calls=sum(counts.values()),
         answered=sum(total for (_, outcome), total in counts.items() if outcome == "ok"),
-        denied=sum(total for (_, outcome), total in counts.items() if outcome in ("refused", "withheld")),
+        denied=sum(total for (decision, _), total in counts.items() if decision == DENIED),
         failed=sum(total for (_, outcome), total in counts.items() if outcome in FAILED),
     )

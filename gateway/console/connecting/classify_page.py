@@ -8,9 +8,10 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from gateway.actions import act
+from gateway.console.acting import act_in_epoch, since
 from gateway.console.connecting.frame import ConnectorPage, step_url
 from gateway.console.connecting.offer import Offered, offered
+from gateway.console.wording import counted
 from governance.facts import Fact, Recorder
 from governance.models import Connector, Tool
 
@@ -35,6 +36,7 @@ class Classify(ConnectorPage):
             "tools": shown,
             "total": len(rows),
             "differing": sum(not row.is_as_suggested for row in rows),
+            "open": sum(not row.row.is_classified for row in rows),
             "flagged": sum(bool(row.remarks) for row in rows),
             "risks": Tool.Risk.choices,
             "page": page,
@@ -47,10 +49,11 @@ class Classify(ConnectorPage):
             return again
         accepts = "accept" in request.POST
         rows = offered(self.connector)
-        wanted = {row.row: _suggested(row) if accepts else _chosen(request, row) for row in rows}
-        changed = classify(self.connector, wanted, by=self.by)
+        said = ((row.row, _suggested(row) if accepts else _chosen(request, row)) for row in rows)
+        wanted = {tool: classed for tool, classed in said if classed is not None}
+        changed, epoch = classify(self.connector, wanted, by=self.by)
         if changed:
-            messages.success(request, f"{changed} tools classified.")
+            messages.success(request, f"{counted(changed, 'tool')} classified.{since(epoch)}")
         return redirect(step_url("classify" if accepts or "save" in request.POST else "publish", self.connector))
 
 
@@ -63,28 +66,29 @@ def _suggested(tool: Offered) -> Class:
     return tool.suggestion.risk, tool.suggestion.is_read_only
 
 
-def _chosen(request: HttpRequest, tool: Offered) -> Class:
+def _chosen(request: HttpRequest, tool: Offered) -> Class | None:
     """What the form says of a tool; tools of other pages stay as they are."""
     risk = request.POST.get(f"risk-{tool.row.pk}", "")
     if risk not in Tool.Risk.values:
-        return tool.row.risk, tool.row.is_read_only
+        return None
     return risk, request.POST.get(f"reads-{tool.row.pk}") == "on"
 
 
-def classify(connector: Connector, wanted: dict[Tool, Class], *, by: str) -> int:
-    """Sets risk and read-only where they differ; returns how many tools changed."""
+def classify(connector: Connector, wanted: dict[Tool, Class], *, by: str) -> tuple[int, int]:
+    """Sets risk and read-only where they differ or were never said: how many tools, and in force since which epoch."""
     changes: dict[Class, list[Tool]] = {}
     for tool, classed in wanted.items():
-        if (tool.risk, tool.is_read_only) != classed:
+        if not tool.is_classified or (tool.risk, tool.is_read_only) != classed:
             changes.setdefault(classed, []).append(tool)
     changed = sum(map(len, changes.values()))
 
     def work(record: Recorder, now: datetime) -> None:
         for (risk, is_read_only), tools in changes.items():
             rows = Tool.objects.filter(pk__in=[tool.pk for tool in tools])
-            rows.update(risk=risk, is_read_only=is_read_only)
+            rows.update(risk=risk, is_read_only=is_read_only, classified_at=now)
         record(Fact("tools.classified", f"connector:{connector.name}", {"count": changed}))
 
-    if changed:
-        act(work, by=by)
-    return changed
+    if not changed:
+        return 0, 0
+    _, epoch = act_in_epoch(work, by=by)
+    return changed, epoch

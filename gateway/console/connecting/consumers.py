@@ -8,9 +8,9 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from gateway.console.acting import person_named
-from gateway.console.connecting.checks import Check
-from gateway.console.connecting.doors import still_may
 from gateway.console.connecting.examine import PERMISSION, AlreadyRunning, try_out
+from gateway.trial_checks import Check
+from governance.duties import still_may
 from governance.models import Connector
 
 logger = logging.getLogger(__name__)

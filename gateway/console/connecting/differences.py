@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from gateway.console.connecting.offer import remarks
-from gateway.console.hostile_text import visible
+from gateway.hostile_text import visible
 
 MAX_LINES = 600
 MAX_LINE = 2_000

@@ -11,7 +11,9 @@ from django.shortcuts import redirect
 
 from gateway import actions
 from gateway.client_setup import clients, endpoint_of
+from gateway.console.access.key_pages import known_by
 from gateway.console.connecting.frame import ConnectorPage, people_with, progress_of
+from gateway.console.once import OnceForm, ShownAlready, make_once
 from governance.agent_keys import NotIssuable
 from governance.models import Agent, Bundle, User
 
@@ -44,6 +46,7 @@ class Done(ConnectorPage):
             "agent": agent,
             "endpoint": endpoint,
             "clients": clients(endpoint, key=issued.key if issued else "") if endpoint else (),
+            "form": OnceForm(),
             "may_issue": self.may(self.issuing),
             "who_issues": people_with(User.Duty.IT_ADMIN),
         }
@@ -52,11 +55,19 @@ class Done(ConnectorPage):
         if again := self.refuse_unless(self.issuing):
             return again
         agent = self.get_context_data()["agent"]
+        form = OnceForm(request.POST)
         if agent is None:
             raise Http404
+        if not form.is_valid():
+            return redirect(request.get_full_path())
         try:
-            issued = actions.issue_key(agent, by=self.by, expires_in=KEY_LASTS)
-        except NotIssuable as reason:
+            issued = make_once(
+                lambda: actions.issue_key(agent, by=self.by, expires_in=KEY_LASTS),
+                ticket=form.cleaned_data["once"],
+                by=self.by,
+                told=known_by,
+            )
+        except (NotIssuable, ShownAlready) as reason:
             messages.error(request, str(reason))
             return redirect(request.get_full_path())
         return self.render_to_response(self.get_context_data(issued=issued))

@@ -19,14 +19,14 @@ from django.conf import settings
 from django.db import OperationalError
 from django.views.decorators.debug import sensitive_variables
 
-from connectors.base import UpstreamAuth, UpstreamFailure, UpstreamSpec
+from connectors.base import UpstreamAuth, UpstreamFailure
 from connectors.egress import Egress, resolve_by_system
 from connectors.http1 import Answer
 from connectors.kinds import KINDS
 from gateway.actions import act
-from gateway.console.connecting.checks import Check, failed, not_trusted
-from gateway.console.connecting.doors import still_may
-from gateway.discovery import LONGEST_REQUEST_SECONDS, Question, ask_all
+from gateway.discovery import Question, ask_all, spec_of
+from gateway.trial_checks import Check, failed, not_trusted, tools
+from governance.duties import still_may
 from governance.facts import Recorder
 from governance.models import Connector, Secret, SecretVersion
 from governance.registry import Catalogue, Registration, register
@@ -78,16 +78,6 @@ def asked(connector: Connector) -> Asked:
     """Reads the sealed secret; it is opened only when the request is made."""
     opener = partial(_open, connector.secret, _live(connector.secret)) if connector.secret else UpstreamAuth
     return Asked(connector.pk, connector.secret_id, Question(spec_of(connector), opener), bool(connector.secret))
-
-
-def spec_of(connector: Connector) -> UpstreamSpec:
-    return UpstreamSpec(
-        connector_id=str(connector.pk),
-        name=connector.name,
-        kind=connector.kind,
-        urls=tuple(connector.urls),
-        timeout_seconds=min(connector.timeout_seconds, LONGEST_REQUEST_SECONDS),
-    )
 
 
 def _live(secret: Secret) -> SecretVersion | None:
@@ -236,10 +226,6 @@ async def _tell_found(found: Catalogue, tell: Tell, *, has_secret: bool) -> None
         return
     left_out = f" {len(found.unusable)} more have unusable names and are left out." if found.unusable else ""
     await tell(Check("tools", "warn" if left_out else "good", f"{tools(count)} found.{left_out}"))
-
-
-def tools(count: int) -> str:
-    return f"{count} tool" if count == 1 else f"{count} tools"
 
 
 def keep(wanted: Asked, found: Catalogue, *, by: str, person_id: Any) -> Registration:

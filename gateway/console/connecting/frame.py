@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from gateway.console.pages import GovernedPage
+from gateway.hostile_text import visible
 from governance.models import Bundle, Connector, Tool, User
 
 STEPS = (
@@ -53,7 +54,7 @@ class Progress:
 
 def progress_of(connector: Connector) -> Progress:
     bundles = Bundle.objects.filter(versions__state="published", versions__tools__connector=connector)
-    touched = connector.tools.filter(~Q(risk=Tool.Risk.MEDIUM) | Q(is_read_only=True))
+    touched = connector.tools.filter(~Q(risk=Tool.Risk.MEDIUM) | Q(is_read_only=True) | Q(classified_at__isnull=False))
     is_seen = connector.last_seen_at is not None
     return Progress(is_seen, touched.exists(), tuple(bundles.order_by("name").distinct()))
 
@@ -81,10 +82,11 @@ def _is_open(step: str, progress: Progress) -> bool:
 
 
 def people_with(duty: str) -> list[str]:
-    """Who to ask: those with the duty, or else the owners."""
+    """Who to ask, to be shown: those with the duty, or else the owners."""
     people = User.objects.filter(is_active=True, is_staff=True).order_by("email")
     named = [person.email for person in people.filter(is_superuser=False) if duty in person.duties]
-    return (named or list(people.filter(is_superuser=True).values_list("email", flat=True)))[:SHOWN_PEOPLE]
+    owners = people.filter(is_superuser=True).values_list("email", flat=True)
+    return [visible(email) for email in (named or list(owners))[:SHOWN_PEOPLE]]
 
 
 class ConnectorPage(GovernedPage):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.console.hostile_text import visible
+from gateway.hostile_text import visible
 from governance.classification import Suggestion, suggest, suspicions, texts_of
 from governance.models import Connector, Tool, ToolDefinition
 
@@ -56,6 +56,12 @@ class Offered:
     @property
     def is_as_suggested(self) -> bool:
         return (self.row.risk, self.row.is_read_only) == (self.suggestion.risk, self.suggestion.is_read_only)
+
+    @property
+    def filled_in(self) -> tuple[str, bool]:
+        """Risk and whether it only reads, as the form shows them: our suggestion until somebody has said it."""
+        said = self.row if self.row.is_classified else self.suggestion
+        return said.risk, said.is_read_only
 
     @property
     def is_ticked_by_default(self) -> bool:

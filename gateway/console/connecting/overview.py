@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db.models import Count, Q
 
-from gateway.console.connecting.checks import TITLES, Check, failed
 from gateway.console.connecting.frame import ConnectorPage, progress_of
 from gateway.console.connecting.health import Health, health_of
 from gateway.console.connecting.offer import offered
 from gateway.console.pages import GovernedPage
+from gateway.trial_checks import TITLES, Check, failed
 from governance.freezes import in_force
 from governance.models import Agent, Bundle, Connector, Freeze, Secret, ToolDefinition
 

@@ -21,9 +21,9 @@ from gateway.console.connecting.publishing import (
     publish,
     published_version,
 )
-from gateway.console.hostile_text import visible
 from gateway.console.step_up import needs_fresh_login
 from gateway.console.wording import counted, few
+from gateway.hostile_text import visible
 from governance.models import Bundle, User
 
 MOST_TICKS = 800
@@ -97,20 +97,30 @@ class Publish(ConnectorPage):
     def post(self, request: HttpRequest, connector_id: UUID) -> HttpResponse:
         if again := self.refuse_unless(self.publishing):
             return again
-        form = self._form(self._rows(), request.POST)
-        if not form.is_valid():
-            return self._show(form, status=422)
-        wish = _wish(form.cleaned_data)
-        if "confirmed" not in request.POST:
-            names = list(self.connector.tools.values_list("name", flat=True))
-            found = effect(self.connector, wish, names=names)
-            return self._show(form, effect=found, told=told(found), wish=wish)
+        form = self._typed()
+        if "confirmed" not in request.POST or not form.is_valid():
+            return self._foretold(form)
         try:
-            done = publish(self.connector, wish, person=self.person)
+            done = publish(self.connector, _wish(form.cleaned_data), person=self.person)
         except Overtaken as reason:
             messages.error(request, str(reason))
             return redirect(step_url("publish", self.connector))
         return self._published(done)
+
+    def as_typed(self) -> HttpResponse:
+        return self._foretold(self._typed())
+
+    def _typed(self) -> PublishForm:
+        return self._form(self._rows(), self.request.POST)
+
+    def _foretold(self, form: PublishForm) -> HttpResponse:
+        """The form, and above it what it would do if it were confirmed."""
+        if not form.is_valid():
+            return self._show(form, status=422)
+        wish = _wish(form.cleaned_data)
+        names = list(self.connector.tools.values_list("name", flat=True))
+        found = effect(self.connector, wish, names=names)
+        return self._show(form, effect=found, told=told(found), wish=wish)
 
     def _show(self, form: PublishForm, *, status: int = 200, **context: Any) -> HttpResponse:
         bundle = self._bundle(form.data.get("bundle", ""))

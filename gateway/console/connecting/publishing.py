@@ -7,11 +7,10 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from gateway.actions import act
-from gateway.console.acting import person_named
+from gateway.console.acting import act_in_epoch, person_named
 from governance.bundles import publish_bundle
 from governance.facts import Fact, Recorder
-from governance.models import Agent, Bundle, BundleTool, BundleVersion, Connector, Epoch, Role, User
+from governance.models import Agent, Bundle, BundleTool, BundleVersion, Connector, Role, User
 
 
 class Overtaken(Exception):
@@ -113,15 +112,15 @@ def publish(connector: Connector, wish: Wish, *, person: User) -> Published:
     """One transaction: bundle, role and agent, or none of them. Raises Overtaken."""
     by = person_named(person)
 
-    def work(record: Recorder, now: datetime) -> Published:
+    def work(record: Recorder, now: datetime) -> tuple[Bundle, Agent | None, int]:
         bundle, version = _publish_bundle(connector, wish, by=by, record=record)
         agent = _agent(wish, person, record)
         if agent is not None:
             _give(bundle, agent, record)
-        epoch = Epoch.objects.values_list("number", flat=True).get(id=1)
-        return Published(bundle, agent, version.number, epoch)
+        return bundle, agent, version.number
 
-    return act(work, by=by)
+    (bundle, agent, version), epoch = act_in_epoch(work, by=by)
+    return Published(bundle, agent, version, epoch)
 
 
 def _publish_bundle(connector: Connector, wish: Wish, *, by: str, record: Recorder) -> tuple[Bundle, BundleVersion]:

@@ -1,23 +1,26 @@
 """Reading what an upstream changed, side by side, and deciding about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from gateway.actions import act
+from gateway.console.acting import act_in_epoch, since
 from gateway.console.connecting.differences import compare
 from gateway.console.connecting.frame import people_with
 from gateway.console.connecting.offer import parsed
 from gateway.console.connecting.publishing import selects
-from gateway.console.hostile_text import visible
 from gateway.console.pages import GovernedPage
+from gateway.console.taken import TakenPage
 from gateway.console.wording import few
+from gateway.hostile_text import visible
+from gateway.streams import CHUNK
 from governance import registry
 from governance.facts import Recorder
 from governance.models import Agent, BundleTool, Tool, ToolDefinition, User
@@ -37,21 +40,27 @@ def waiting() -> Any:
     return rows.order_by("seen_at", "id")
 
 
-class Queue(GovernedPage):
+class Queue(TakenPage):
     permission = "governance.view_tooldefinition"
     title = "Tool definitions to review"
     template_name = "console/connecting/queue.html"
+    taken_as = "review-queue"
+    columns = ("id", "tool", "system", "what", "seen at (UTC)", "digest")
+
+    def rows(self) -> Any:
+        served = ToolDefinition.objects.filter(status=PINNED, tool=OuterRef("tool"))
+        return waiting().annotate(is_known=Exists(served))
+
+    def lines(self) -> Iterator[tuple[str, ...]]:
+        for row in self.rows().iterator(chunk_size=CHUNK):
+            what, seen_at = "changed" if row.is_known else "new", f"{row.seen_at:%Y-%m-%d %H:%M:%S}"
+            yield str(row.pk), row.tool.name, row.tool.connector.name, what, seen_at, row.digest
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        rows = list(waiting()[: SHOWN + 1])
-        known = set(
-            ToolDefinition.objects.filter(status=PINNED, tool__in=[row.tool_id for row in rows]).values_list(
-                "tool_id", flat=True
-            )
-        )
+        rows: list[Any] = list(self.rows()[: SHOWN + 1])
         return {
             **super().get_context_data(**kwargs),
-            "rows": [(row, visible(row.tool.name), row.tool_id in known) for row in rows[:SHOWN]],
+            "rows": [(row, visible(row.tool.name), row.is_known) for row in rows[:SHOWN]],
             "is_cut": len(rows) > SHOWN,
         }
 
@@ -100,11 +109,11 @@ class Review(GovernedPage):
         if again := self.refuse_unless(needed):
             return again
         try:
-            act(self._work(decision, request), by=self.by)
+            _, epoch = act_in_epoch(self._work(decision, request), by=self.by)
         except NotDecidable as reason:
             messages.error(request, visible(str(reason)))
             return redirect(request.path)
-        messages.success(request, f"{visible(self.definition.tool.name)} {DONE[decision]}.")
+        messages.success(request, f"{visible(self.definition.tool.name)} {DONE[decision]}.{since(epoch)}")
         return redirect(self._next(decision))
 
     def _work(self, decision: str, request: HttpRequest) -> Decide:

@@ -11,11 +11,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from gateway.console.acting import person_named
-from gateway.console.connecting.checks import TITLES, Check
 from gateway.console.connecting.consumers import BUSY
 from gateway.console.connecting.doors import behind
 from gateway.console.connecting.examine import PERMISSION, AlreadyRunning, try_out
 from gateway.console.connecting.frame import ConnectorPage
+from gateway.trial_checks import TITLES, Check
 from governance.models import Connector, User
 
 

@@ -1,9 +1,8 @@
 """The page of one call: its story, its proof, and, for a reason, what was sealed."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -13,16 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from audit.kinds import CALL_ENDS
 from audit.models import EventRow
 from audit.proof import Proof, prove
+from gateway.call_story import Story, events_of, in_order, story_of
 from gateway.console.acting import person_of
-from gateway.console.evidence.payloads import open_payloads, sealed_payloads
-from gateway.console.evidence.story import Record, Story, tell
-from gateway.console.hostile_text import pretty_json, visible
 from gateway.console.pages import ConsolePage
 from gateway.console.step_up import needs_fresh_login
-from governance.models import AgentCredential, SecretVersion
-from governance.models.base import Governed
-
-Row = TypeVar("Row", bound=Governed)
+from gateway.hostile_text import pretty_json, visible
+from gateway.sealed_payloads import open_payloads, sealed_payloads
 
 SEES_PROOFS = "audit.view_leaf"
 OPENS_PAYLOADS = "audit.view_payload"
@@ -57,20 +52,18 @@ class CallPage(ConsolePage):
     def events(self) -> dict[str, EventRow]:
         """By kind; a call has at most one of each."""
         call_id: UUID = self.kwargs["call_id"]
-        rows = EventRow.objects.filter(call_id=call_id) or EventRow.objects.filter(pk=call_id, kind="call.refused")
-        events = {event.kind: event for event in rows}
+        events = events_of(call_id)
         if not events:
             raise Http404("There is no such call.")
         return events
 
     @cached_property
     def story(self) -> Story:
-        records = {kind: Record.of(event) for kind, event in self.events.items()}
-        return tell(records, _names(records.values()))
+        return story_of(self.events)
 
     @property
     def in_order(self) -> list[EventRow]:
-        return sorted(self.events.values(), key=lambda event: (event.at, event.pk))
+        return in_order(self.events)
 
     @property
     def proofs(self) -> list[ProvenEvent]:
@@ -99,10 +92,13 @@ class OpenPayloads(CallPage):
 
     http_method_names = ("post", "options")
 
+    def as_typed(self) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=ReasonForm(self.request.POST)))
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.has_perm(OPENS_PAYLOADS):
             raise PermissionDenied
-        if again := needs_fresh_login(request, OPENS_PAYLOADS):
+        if again := needs_fresh_login(request, OPENS_PAYLOADS, as_typed=self.as_typed):
             return again
         form = ReasonForm(request.POST)
         if not form.is_valid():
@@ -123,24 +119,6 @@ class CallProof(CallPage):
         answer = JsonResponse({"call": str(self.story.id), "proofs": proven}, json_dumps_params={"indent": 2})
         answer["Content-Disposition"] = f'attachment; filename="call-{self.story.id}-proof.json"'
         return answer
-
-
-def _names(records: Iterable[Record]) -> dict[str, str]:
-    """What people call the keys and secrets that these records mention, by the ids as they stand there."""
-    names: dict[str, str] = {}
-    for record in records:
-        if (key := _found(AgentCredential, record.text("credential"))) is not None:
-            names[record.text("credential")] = f"{key.hint}…"
-        if (version := _found(SecretVersion, record.text("secret_version"))) is not None:
-            names[record.text("secret_version")] = f"{version.secret.name} v{version.number}"
-    return names
-
-
-def _found(model: type[Row], key: str) -> Row | None:
-    try:
-        return model._default_manager.filter(pk=UUID(key)).first()
-    except ValueError:
-        return None
 
 
 def _neighbour(event: EventRow, direction: str) -> UUID | None:

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from audit.event import first_id_at
 from audit.models import Checkpoint, EventRow, Pending
+from gateway.hostile_text import visible
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER
 from governance.freezes import in_force
@@ -66,7 +67,7 @@ class Found:
     @classmethod
     def among(cls, rows: QuerySet[Any], column: str) -> "Found":
         names = list(rows.values_list(column, flat=True)[: MOST_COUNTED + 1])
-        return cls(tuple(map(str, names[:NAMES_SHOWN])), len(names))
+        return cls(tuple(visible(str(name)) for name in names[:NAMES_SHOWN]), len(names))
 
     def __bool__(self) -> bool:
         return self.count > 0
@@ -135,7 +136,8 @@ def _unanswerable_agents(now: datetime) -> Need | None:
     if not found:
         return None
     sentence = f"{found.of('agent belongs', 'agents belong')} to somebody who is not active: {found.listed}."
-    return Need("warn", "Agents without an owner", sentence, reverse("admin:governance_agent_changelist"), "Hand over")
+    link = f"{reverse('admin:governance_agent_changelist')}?answers=nobody"
+    return Need("warn", "Agents without an owner", sentence, link, "Hand over")
 
 
 def _freezes(now: datetime) -> Need | None:

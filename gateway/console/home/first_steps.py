@@ -42,7 +42,13 @@ def _connector() -> Step:
 def _bundle() -> Step:
     sentence = "Choose which of its tools may be used, put them in a bundle and publish it."
     published = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED)
-    return Step("Publish a bundle", sentence, reverse("admin:governance_bundle_changelist"), published.exists())
+    return Step("Publish a bundle", sentence, _where_to_publish(), published.exists())
+
+
+def _where_to_publish() -> str:
+    """The next step of a connector: there, who may not publish is told whom to ask."""
+    connector = Connector.objects.order_by("name").first()
+    return reverse("connector_resume", args=[connector.pk]) if connector else reverse("connector_new")
 
 
 def _agent() -> Step:

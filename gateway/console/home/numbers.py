@@ -8,7 +8,8 @@ from typing import Any
 from django.db.models import Max, Q, Sum
 
 from audit.models import CallTally, Checkpoint, Pending
-from gateway.console.hostile_text import visible
+from gateway.console.tallies import DENIED
+from gateway.hostile_text import visible
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER
 
@@ -100,7 +101,7 @@ def numbers(now: datetime) -> Numbers:
     return Numbers(
         hours=_by_hour(now, rows),
         calls=sum(total for *_, total, _ in rows),
-        denied=sum(total for _, decision, *_, total, _ in rows if decision == "deny"),
+        denied=sum(total for _, decision, *_, total, _ in rows if decision == DENIED),
         failed=sum(total for *_, outcome, total, _ in rows if outcome in WENT_WRONG),
         mean_ms=spent / answered if answered else None,
     )
@@ -112,7 +113,7 @@ def _by_hour(now: datetime, rows: Iterable[tuple[Any, ...]]) -> tuple[Hour, ...]
         counts[hour, decision] = counts.get((hour, decision), 0) + total
     starts = [first_hour(now) + timedelta(hours=n) for n in range(HOURS)]
     return tuple(
-        Hour(start, *(counts.get((start, decision), 0) for decision in ("permit", "ask", "deny"))) for start in starts
+        Hour(start, *(counts.get((start, decision), 0) for decision in ("permit", "ask", DENIED))) for start in starts
     )
 
 
@@ -128,7 +129,7 @@ def top_agents(now: datetime) -> list[AgentNumbers]:
     rows = (
         _recent(now)
         .values("agent")
-        .annotate(total=Sum("calls"), denials=Sum("calls", filter=Q(decision="deny"), default=0))
+        .annotate(total=Sum("calls"), denials=Sum("calls", filter=Q(decision=DENIED), default=0))
         .order_by("-total", "agent")[:TOP]
     )
     return [AgentNumbers(row["agent"], row["total"], row["denials"]) for row in rows]
@@ -158,7 +159,7 @@ def _by_tool(now: datetime) -> list[ToolNumbers]:
         .values("connector", "tool")
         .annotate(
             total=Sum("calls"),
-            denials=Sum("calls", filter=Q(decision="deny"), default=0),
+            denials=Sum("calls", filter=Q(decision=DENIED), default=0),
             answered=Sum("calls", filter=Q(outcome__in=ANSWERED), default=0),
             spent=Sum("upstream_ms"),
             longest=Max("slowest_ms"),

@@ -7,9 +7,9 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from gateway.console.connecting.doors import still_may
-from gateway.console.offboarding.words import live_message
 from gateway.offboardings import follow
+from gateway.receipts.words import live_message
+from governance.duties import still_may
 from governance.models import Offboarding
 
 PERMISSION = "governance.view_offboarding"

@@ -1,7 +1,9 @@
 """Offboarding on screen: find the person, see what hangs on her, decide, one button, proof."""
 
 import json
-from datetime import datetime
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +15,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from gateway import offboardings
-from gateway.console.offboarding.pdf import receipt_as_pdf
 from gateway.console.offboarding.plan_form import PlanForm, likely_successors, organization_zone
-from gateway.console.offboarding.words import (
+from gateway.console.pages import GovernedPage
+from gateway.console.taken import TakenPage
+from gateway.hostile_text import visible
+from gateway.offboardings import Enforcement
+from gateway.receipts.pdf import receipt_as_pdf
+from gateway.receipts.words import (
     TONES,
     agent_lines,
     consequence,
@@ -24,8 +30,7 @@ from gateway.console.offboarding.words import (
     headline,
     items_of,
 )
-from gateway.console.pages import GovernedPage
-from gateway.offboardings import Enforcement
+from gateway.streams import CHUNK
 from governance.models import Offboarding, User
 from governance.offboarding import (
     PERMISSION,
@@ -45,12 +50,21 @@ LOOK_AT_ONCE_SECONDS = 0.3
 """Gateways confirm in less, most of the time; what takes longer is followed by the page's WebSocket."""
 
 
-class Offboardings(GovernedPage):
+class Offboardings(TakenPage):
     """One box to find somebody; below it what is planned, under way and done."""
 
     permission = VIEW
     title = "Offboarding"
     template_name = "console/offboarding/index.html"
+    taken_as = "offboardings"
+    columns = ("id", "person", "state", "due at (UTC)", "by", "what came of it", "problem", "receipt digest")
+
+    def lines(self) -> Iterator[tuple[str, ...]]:
+        rows = Offboarding.objects.select_related("person").defer("items", "receipt")
+        for row in rows.iterator(chunk_size=CHUNK):
+            due_at = f"{row.due_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+            facts = (row.get_state_display(), due_at, row.created_by, headline(row), row.problem, row.receipt_digest)
+            yield str(row.pk), row.person.email, *facts
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         words = self.request.GET.get("q", "").strip()[:200]
@@ -59,7 +73,7 @@ class Offboardings(GovernedPage):
         return {
             "query": words,
             "people": self._found(words) if words else [],
-            "may_offboard": self.may(PERMISSION),
+            "may_offboard": self.request.user.has_perm(PERMISSION),
             "waiting": [self._line(row) for row in rows.filter(state__in=("scheduled", "enforcing"))],
             "past": [self._line(row) for row in older[:LISTED_AT_ONCE]],
             "oldest": older[LISTED_AT_ONCE - 1].created_at.isoformat() if len(older) > LISTED_AT_ONCE else "",
@@ -101,9 +115,14 @@ class PersonPage(GovernedPage):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._shown(PlanForm.first(self.leaver))
 
+    def as_typed(self) -> HttpResponse:
+        return self._shown(self._typed())
+
+    def _typed(self) -> PlanForm:
+        return PlanForm.read(self.request.POST, list(self.leaver.agents.values_list("name", flat=True)))
+
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        agents = list(self.leaver.agents.values_list("name", flat=True))
-        form = PlanForm.read(request.POST, agents)
+        form = self._typed()
         plan, due_at = form.plan(), form.due_at(organization_zone())
         if not form.confirmed:
             form.errors.append("Tick the box above the button first.")
@@ -155,7 +174,7 @@ class PersonPage(GovernedPage):
             "successors": likely_successors(self.leaver),
             "zone": zone,
             **super().get_context_data(**kwargs),
-            "title": f"Offboard {self.leaver.name or self.leaver.email}",
+            "title": f"Offboard {visible(self.leaver.name or self.leaver.email)}",
         }
 
     def _refusal(self) -> str:
@@ -200,7 +219,7 @@ class OffboardingPage(GovernedPage):
             "may_read_evidence": self.may("audit.view_eventrow"),
             "zone": organization_zone(),
             **super().get_context_data(**kwargs),
-            "title": f"Offboarding of {row.person.name or row.person.email}",
+            "title": f"Offboarding of {visible(row.person.name or row.person.email)}",
         }
 
 
@@ -227,7 +246,7 @@ class Cancel(GovernedPage):
         return HttpResponseRedirect(reverse("offboarding", args=[offboarding_id]))
 
 
-class Receipt(GovernedPage):
+class Receipt(GovernedPage, ABC):
     """The receipt as a file. Its SHA-256 is in evidence, so the JSON is handed out byte for byte."""
 
     permission = VIEW
@@ -239,8 +258,9 @@ class Receipt(GovernedPage):
         answer["Content-Disposition"] = f'attachment; filename="offboarding-{found.pk}.{kind}"'
         return answer
 
+    @abstractmethod
     def file_of(self, offboarding: Offboarding) -> tuple[bytes, str]:
-        raise NotImplementedError
+        """Its content and the ending of its name."""
 
 
 class JsonReceipt(Receipt):

@@ -23,7 +23,9 @@ class Command(BaseCommand):
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("agent", nargs="?", help="the agent's name")
         whose.add_argument("--person", metavar="EMAIL", help="make a personal token for her instead")
-        parser.add_argument("--scope", nargs="+", default=[], metavar="SCOPE", help=f"of a token: {', '.join(SCOPES)}")
+        parser.add_argument(
+            "--scope", nargs="+", action="extend", default=[], metavar="SCOPE", help=f"of a token: {', '.join(SCOPES)}"
+        )
         parser.add_argument("--name", default="command line", help="of a token: what it is for")
         parser.add_argument("--expires", metavar="DURATION", help="e.g. 30d; else a key never, a token after 90 days")
         parser.add_argument("--json", action="store_true", dest="as_json")

@@ -1,12 +1,12 @@
 """What an agent reaches and why, line by line. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from gateway.console.access.verdicts import Verdict, reach_of_tools, verdict_of
 from gateway.explain import when
+from gateway.reach.verdicts import Verdict, reach_of_tools, verdict_of
 from governance.decision import AccessRequest, decide
 from governance.snapshot import Agent, Bundle, Role, Rule, Snapshot, Tool
 
@@ -18,6 +18,10 @@ STOPS = {
     "secret_missing": "the system's secret has no value",
     "denied_by_rule": "a rule says no",
 }
+
+
+Held = tuple[Bundle, str, Tool]
+"""A tool in a bundle, and the name it has there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,11 @@ def count_lines(agent: Agent, snapshot: Snapshot) -> int:
 
 def lines(agent: Agent, snapshot: Snapshot, *, at: datetime, start: int = 0, count: int = 50) -> list[Line]:
     """Some of all lines, ordered by bundle and tool; bounded work however many tools there are."""
-    held = list(islice(_held(agent, snapshot), start, start + count))
+    return explained(list(islice(held_by(agent, snapshot), start, start + count)), agent, snapshot, at=at)
+
+
+def explained(held: Sequence[Held], agent: Agent, snapshot: Snapshot, *, at: datetime) -> list[Line]:
+    """A line for each of these."""
     holds = reach_of_tools([tool for _, _, tool in held], snapshot, at=at).of(agent)
     return [
         Line(
@@ -82,7 +90,8 @@ def lines(agent: Agent, snapshot: Snapshot, *, at: datetime, start: int = 0, cou
     ]
 
 
-def _held(agent: Agent, snapshot: Snapshot) -> Iterator[tuple[Bundle, str, Tool]]:
+def held_by(agent: Agent, snapshot: Snapshot) -> Iterator[Held]:
+    """By the names of bundle and tool."""
     for bundle in bundles_of(agent, snapshot):
         for name, tool in sorted(bundle.tools.items()):
             yield bundle, name, tool

@@ -26,6 +26,7 @@ FATES = {
     "failed": "cut",
     "unknown": "cut; whether it took effect is not known",
 }
+PLURAL_FATES = {"answer withheld": "answers withheld"}
 ENDED_BY_ITSELF = ("ok", "tool_error")
 PLURALS = {
     "agent key": "agent keys",
@@ -140,7 +141,7 @@ def _calls(seen: Enforcement) -> str:
 
 def fates(seen: Enforcement) -> list[str]:
     told = Counter(FATES.get(fate, fate) for fate in (call.fate for call in seen.calls))
-    return [f"{number} {words}" for words, number in told.items()]
+    return [f"{number} {words if number == 1 else PLURAL_FATES.get(words, words)}" for words, number in told.items()]
 
 
 def live_message(offboarding: Offboarding) -> dict[str, Any]:

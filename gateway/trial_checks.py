@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from connectors.egress import is_public
-from gateway.console.hostile_text import visible
+from gateway.hostile_text import visible
 
 TITLES: Final[Mapping[str, str]] = {
     "address": "Address",
@@ -129,3 +129,7 @@ def _network(address: str) -> str:
     if parsed.is_loopback:
         return LOOPBACK if parsed.version == 4 else LOOPBACK_6
     return f"{address}/{parsed.max_prefixlen}"
+
+
+def tools(count: int) -> str:
+    return f"{count} tool" if count == 1 else f"{count} tools"

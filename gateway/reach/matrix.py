@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from gateway.console.access.verdicts import Verdict, reach_of_tools, verdict_of
+from gateway.reach.verdicts import Verdict, reach_of_tools, verdict_of
 from governance.reach import Holds
 from governance.snapshot import Agent, Person, Role, Snapshot, Tool
 

@@ -34,8 +34,17 @@ def sealed_payloads(events: Sequence[EventRow]) -> QuerySet[Payload]:
 
 def open_payloads(events: Sequence[EventRow], *, call_id: UUID, reason: str, by: str) -> list[Opened]:
     """First the record that they were opened, by whom and why, then the bodies."""
+    act(lambda record, now: record(opening(events, call_id=call_id, reason=reason)), by=by)
+    return opened(events)
+
+
+def opening(events: Sequence[EventRow], *, call_id: UUID, reason: str) -> Fact:
     details = {"reason": reason, "agent": events[0].agent, "tool": events[0].tool}
-    act(lambda record, now: record(Fact("payload.opened", f"call:{call_id}", details)), by=by)
+    return Fact("payload.opened", f"call:{call_id}", details)
+
+
+def opened(events: Sequence[EventRow]) -> list[Opened]:
+    """For whoever has recorded the opening."""
     sealed = {payload.event_id: payload for payload in sealed_payloads(events)}
     return [_open(event, sealed[event.pk]) for event in events if event.pk in sealed]
 

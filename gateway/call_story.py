@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 
 from audit.kinds import DECISIONS, OUTCOMES, TONES
 from audit.models import EventRow
-from gateway.console.hostile_text import visible
+from gateway.hostile_text import visible
+from governance.models import AgentCredential, SecretVersion
+from governance.models.base import Governed
+
+Row = TypeVar("Row", bound=Governed)
 
 CAME_BACK = {
     "ok": "The system answered.",
@@ -124,6 +128,39 @@ class Story:
         if self.end is None or self.end is self.start or asked is None:
             return None
         return round((self.end.row.at - asked).total_seconds() * 1000)
+
+
+def events_of(call_id: UUID) -> dict[str, EventRow]:
+    """By kind; a call has at most one of each. A call that was refused at once has its event's id. Empty: no call."""
+    rows = EventRow.objects.filter(call_id=call_id) or EventRow.objects.filter(pk=call_id, kind="call.refused")
+    return {event.kind: event for event in rows}
+
+
+def story_of(events: Mapping[str, EventRow]) -> Story:
+    records = {kind: Record.of(event) for kind, event in events.items()}
+    return tell(records, _names(records.values()))
+
+
+def in_order(events: Mapping[str, EventRow]) -> list[EventRow]:
+    return sorted(events.values(), key=lambda event: (event.at, event.pk))
+
+
+def _names(records: Iterable[Record]) -> dict[str, str]:
+    """What people call the keys and secrets that these records mention, by the ids as they stand there."""
+    names: dict[str, str] = {}
+    for record in records:
+        if (key := _found(AgentCredential, record.text("credential"))) is not None:
+            names[record.text("credential")] = f"{key.hint}…"
+        if (version := _found(SecretVersion, record.text("secret_version"))) is not None:
+            names[record.text("secret_version")] = f"{version.secret.name} v{version.number}"
+    return names
+
+
+def _found(model: type[Row], key: str) -> Row | None:
+    try:
+        return model._default_manager.filter(pk=UUID(key)).first()
+    except ValueError:
+        return None
 
 
 def tell(records: Mapping[str, Record], names: Mapping[str, str]) -> Story:

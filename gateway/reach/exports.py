@@ -7,10 +7,10 @@ from itertools import islice
 
 from django.http import HttpRequest, StreamingHttpResponse
 
-from gateway.console.access.matrix import Row
-from gateway.console.access.verdicts import Verdict
-from gateway.console.exports import Echo, harmless, streamed
-from gateway.console.hostile_text import visible
+from gateway.hostile_text import visible
+from gateway.reach.matrix import Row
+from gateway.reach.verdicts import Verdict
+from gateway.streams import Echo, harmless, streamed
 from governance.snapshot import Tool
 
 MOST_LINES = 200_000

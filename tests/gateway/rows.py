@@ -1,0 +1,99 @@
+"""Rows to work with, some of them with hostile text."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from audit.event import AuditEvent
+from audit.models import Checkpoint, EventRow, Leaf
+from audit.record import record
+from gateway.models import GatewayProcess
+from governance.agent_keys import key_digest
+from governance.bundles import publish_bundle
+from governance.fence.actor import governed_change
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Bundle,
+    Change,
+    Connector,
+    Freeze,
+    Organization,
+    PersonalToken,
+    Policy,
+    Role,
+    Rule,
+    Secret,
+    Team,
+    Tool,
+    ToolDefinition,
+    User,
+)
+from governance.policies import publish_policy
+from governance.vault import put_secret_value
+
+SECRET_VALUE = "sk-live-6a1f0c2b9d8e"
+HOSTILE = "harmless\u202etext\u200b<script>alert(1)</script>"
+
+
+def an_agent(name: str = "triage-bot", email: str = "ana@example.com", **fields: Any) -> Agent:
+    """Of the person with that address, who may be new."""
+    owner, _ = User.objects.get_or_create(email=email)
+    return Agent.objects.create(name=name, owner=owner, **fields)
+
+
+def a_key(agent: Agent, text: str = "gate_ak_abc", **fields: Any) -> AgentCredential:
+    return AgentCredential.objects.create(
+        agent=agent, digest=key_digest(text), hint=text[:12], created_by="test", **fields
+    )
+
+
+def a_waiting_definition() -> ToolDefinition:
+    tool = Tool.objects.create(connector=Connector.objects.create(name="helpdesk"), name="ticket_get")
+    body = orjson.dumps({"name": "ticket_get", "description": HOSTILE})
+    return ToolDefinition.objects.create(tool=tool, digest="d" * 64, body=body)
+
+
+def record_one() -> EventRow:
+    event = AuditEvent(
+        kind="call.refused",
+        at=datetime.now(UTC),
+        actor="agent:triage-bot",
+        agent="triage-bot",
+        tool=HOSTILE,
+        decision="deny",
+        outcome="refused",
+        details={"asked_for": HOSTILE},
+    )
+    record(event)
+    return EventRow.objects.get(pk=event.id)
+
+
+def one_of_each() -> list[Any]:
+    """A row of every model that has a screen."""
+    now, definition, event = datetime.now(UTC), a_waiting_definition(), record_one()
+    secret = Secret.objects.create(name="helpdesk-token")
+    with governed_change(by="test"):
+        put_secret_value(secret, value=SECRET_VALUE, by="test", record=[].append, now=now)
+    policy, bundle = Policy.objects.create(name="no-refunds"), Bundle.objects.create(name="support")
+    rule = Rule(effect="deny", tools=["billing_*"])
+    organization, _ = Organization.objects.get_or_create()
+    return [
+        *(definition, definition.tool, definition.tool.connector, event, secret, secret.versions.get()),
+        *(policy, publish_policy(policy, rules=[rule], by="test", record=[].append), bundle, organization),
+        a_key(agent := an_agent()),
+        agent,
+        agent.owner,
+        publish_bundle(
+            bundle, tools=[], parents=[], policies=[policy], names="", recording="full", by="test", record=[].append
+        ),
+        Role.objects.create(name="support-agent", schedule={"from": "08:00", "to": "19:00"}),
+        Team.objects.create(name="support"),
+        PersonalToken.objects.create(person=agent.owner, name="report", digest=bytes(32), hint="gate_pt_a"),
+        Freeze.objects.create(agent=agent, created_by="test"),
+        Change.objects.latest("id"),
+        Leaf.objects.create(index=0, event_id=event.id, hash=bytes(32)),
+        Checkpoint.objects.create(size=1, root=bytes(32), frontier=b"", at=now, note="signed"),
+        GatewayProcess.objects.create(host="gw1", pid=1, started_at=now, beat_at=now),
+    ]

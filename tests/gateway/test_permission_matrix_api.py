@@ -1,0 +1,246 @@
+"""Every role before every address of the API. A new address that is missing here fails; API is the table."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import transaction
+from django.test import Client
+
+from governance.fence.actor import governed_change
+from governance.models import Offboarding
+from governance.personal_tokens import SCOPES, issue_token
+from tests.gateway.everybody import ROLES, SPECIAL, patterns, people, rows
+from tests.gateway.test_permission_matrix import who
+
+__all__ = ("people", "rows")
+
+pytestmark = pytest.mark.django_db
+
+API = """
+GET    /                                        signed in
+GET    organization                             governance.view_organization
+PATCH  organization                             governance.change_organization
+GET    health                                   gateway.view_gatewayprocess
+POST   explain                                  governance.explain_agent
+GET    people                                   governance.view_user              or her own
+POST   people                                   governance.add_user
+GET    people/{user}                            governance.view_user
+PATCH  people/{user}                            governance.change_user
+POST   people/{user}/one-time-login             governance.invite_user
+GET    teams                                    governance.view_team
+POST   teams                                    governance.add_team
+GET    teams/{team}                             governance.view_team
+PATCH  teams/{team}                             governance.change_team
+DELETE teams/{team}                             governance.delete_team
+GET    personal-tokens                          governance.view_personaltoken     or her own
+GET    personal-tokens/{personaltoken}          governance.view_personaltoken
+POST   personal-tokens/{personaltoken}/revoke   governance.change_personaltoken
+GET    sessions                                 nobody                            or her own
+GET    sessions/{usersession}                   nobody
+DELETE sessions/{usersession}                   nobody
+GET    agents                                   governance.view_agent             or her own
+POST   agents                                   governance.add_agent
+GET    agents/{agent}                           governance.view_agent
+PATCH  agents/{agent}                           governance.change_agent
+POST   agents/{agent}/resume                    governance.change_agent
+POST   agents/{agent}/retire                    governance.retire_agent
+POST   agents/{agent}/suspend                   governance.change_agent
+POST   agents/{agent}/transfer                  governance.transfer_agent
+GET    agents/{agent}/reach                     governance.explain_agent
+GET    agents/{agent}/credentials               governance.view_agentcredential   or her own
+POST   agents/{agent}/credentials               governance.issue_agentcredential
+GET    agents/{agent}/credentials/{agentcredential}         governance.view_agentcredential
+POST   agents/{agent}/credentials/{agentcredential}/revoke  governance.revoke_agentcredential
+GET    credentials                              governance.view_agentcredential   or her own
+GET    credentials/{agentcredential}            governance.view_agentcredential
+POST   credentials/{agentcredential}/revoke     governance.revoke_agentcredential
+GET    roles                                    governance.view_role
+POST   roles                                    governance.add_role
+GET    roles/{role}                             governance.view_role
+POST   roles/preview                            governance.add_role
+POST   roles/{role}/preview                     governance.change_role
+PATCH  roles/{role}                             governance.change_role
+DELETE roles/{role}                             governance.delete_role
+GET    bundles                                  governance.view_bundle
+POST   bundles                                  governance.add_bundle
+GET    bundles/{bundle}                         governance.view_bundle
+PATCH  bundles/{bundle}                         governance.change_bundle
+DELETE bundles/{bundle}                         governance.delete_bundle
+POST   bundles/{bundle}/preview                 governance.change_bundle
+POST   bundles/{bundle}/withdraw                governance.publish_bundle
+GET    bundles/{bundle}/versions                governance.view_bundleversion
+POST   bundles/{bundle}/versions                governance.publish_bundle
+GET    bundles/{bundle}/versions/{bundleversion}            governance.view_bundleversion
+GET    policies                                 governance.view_policy
+POST   policies                                 governance.add_policy
+GET    policies/{policy}                        governance.view_policy
+PATCH  policies/{policy}                        governance.change_policy
+DELETE policies/{policy}                        governance.delete_policy
+POST   policies/{policy}/preview                governance.change_policy
+POST   policies/{policy}/withdraw               governance.publish_policy
+GET    policies/{policy}/versions               governance.view_policyversion
+POST   policies/{policy}/versions               governance.publish_policy
+GET    policies/{policy}/versions/{policyversion}           governance.view_policyversion
+GET    connectors                               governance.view_connector
+POST   connectors                               governance.add_connector
+GET    connectors/{connector}                   governance.view_connector
+PATCH  connectors/{connector}                   governance.change_connector
+DELETE connectors/{connector}                   governance.delete_connector
+POST   connectors/{connector}/discover          governance.discover_connector
+GET    tools                                    governance.view_tool
+GET    tools/{tool}                             governance.view_tool
+PATCH  tools/{tool}                             governance.change_tool
+POST   tools/{tool}/quarantine                  governance.change_tool
+POST   tools/{tool}/release                     governance.change_tool
+GET    tools/{tool}/callers                     governance.explain_agent
+GET    tools/{tool}/definitions                 governance.view_tooldefinition
+GET    tools/{tool}/definitions/{tooldefinition}            governance.view_tooldefinition
+POST   tools/{tool}/definitions/{tooldefinition}/pin        governance.decide_tooldefinition
+POST   tools/{tool}/definitions/{tooldefinition}/reject     governance.decide_tooldefinition
+GET    definitions                              governance.view_tooldefinition
+GET    definitions/{tooldefinition}             governance.view_tooldefinition
+POST   definitions/{tooldefinition}/pin         governance.decide_tooldefinition
+POST   definitions/{tooldefinition}/reject      governance.decide_tooldefinition
+GET    secrets                                  governance.view_secret
+POST   secrets                                  governance.add_secret
+GET    secrets/{secret}                         governance.view_secret
+PATCH  secrets/{secret}                         governance.change_secret
+DELETE secrets/{secret}                         governance.delete_secret
+POST   secrets/{secret}/value                   governance.replace_secret
+GET    secrets/{secret}/versions                governance.view_secretversion
+GET    secrets/{secret}/versions/{secretversion}            governance.view_secretversion
+GET    reach/agents                             governance.explain_agent
+GET    reach/people                             governance.explain_agent
+GET    freezes                                  governance.view_freeze
+POST   freezes                                  governance.add_freeze
+GET    freezes/{freeze}                         governance.view_freeze
+POST   freezes/{freeze}/lift                    governance.change_freeze
+GET    offboardings                             governance.view_offboarding
+POST   offboardings                             governance.offboard_user
+GET    offboardings/{offboarding}               governance.view_offboarding
+POST   offboardings/{offboarding}/cancel        governance.offboard_user
+POST   offboardings/{offboarding}/check         governance.view_offboarding
+GET    offboardings/{offboarding}/receipt       governance.view_offboarding
+GET    events                                   audit.view_eventrow
+GET    events/{eventrow}                        audit.view_eventrow
+GET    calls/{eventrow}                         audit.view_eventrow
+GET    calls/{eventrow}/proof                   audit.view_leaf
+POST   calls/{eventrow}/payloads                audit.view_payload
+GET    leaves                                   audit.view_leaf
+GET    changes                                  governance.view_change
+GET    checkpoints                              audit.view_checkpoint
+GET    tallies                                  audit.view_calltally
+GET    processes                                gateway.view_gatewayprocess
+GET    processes/{gatewayprocess}               gateway.view_gatewayprocess
+"""
+""""Or her own": without the right the list shows what is hers, and what is not hers is not there."""
+
+API_ELSEWHERE = ("api_schema", "api_docs", "api_nowhere")
+COLLECTIONS = {
+    "people": "user",
+    "personal-tokens": "personaltoken",
+    "credentials": "agentcredential",
+    "policies": "policy",
+    "definitions": "tooldefinition",
+    "events": "eventrow",
+    "calls": "eventrow",
+    "sessions": "usersession",
+    "processes": "gatewayprocess",
+}
+"""Where the name of a collection is not its table's with an s."""
+
+
+def api_lines() -> list[tuple[str, str, str, bool]]:
+    """Method, address, right, whether one's own is shown without the right."""
+    lines = (line.split(maxsplit=2) for line in API.strip().splitlines())
+    return [
+        (method, address.strip("/"), rest.removesuffix("or her own").strip(), rest.endswith("or her own"))
+        for method, address, rest in lines
+    ]
+
+
+def api_addresses() -> Iterator[tuple[str, str]]:
+    """As the resolver knows them, in the matrix's words."""
+    for name, pattern in patterns("api/v1/"):
+        if name not in API_ELSEWHERE:
+            path = str(pattern.whole_path).removeprefix("api/v1/")  # type: ignore[attr-defined]
+            yield from ((method.upper(), _in_words(path)) for method in pattern.callback.actions if method != "head")  # type: ignore[attr-defined]
+
+
+def _in_words(path: str) -> str:
+    """`agents/<uuid:agent_id>/credentials/<uuid:pk>` as `agents/{agent}/credentials/{agentcredential}`."""
+    parts = path.split("/")
+    words = [f"{{{_table(parts[:at])}}}" if part.startswith("<") else part for at, part in enumerate(parts)]
+    return "/".join(words)
+
+
+def _table(before: list[str]) -> str:
+    collection = before[-1]
+    if collection == "versions":
+        return f"{_table(before[:1])}version"
+    return COLLECTIONS.get(collection, collection.removesuffix("s"))
+
+
+def test_every_address_of_the_api_is_in_the_matrix() -> None:
+    known, found = {(method, address) for method, address, *_ in api_lines()}, set(api_addresses())
+    assert not found - known, f"Add to API in the matrix, with the right it asks for: {sorted(found - known)}"
+    assert not known - found, f"Take out of API in the matrix: {sorted(known - found)}"
+
+
+@pytest.fixture
+def headers(people: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """By role: a token that may whatever its person may."""
+    now, found = datetime.now(UTC), {}
+    for role, person in people.items():
+        was_active = person is not None and person.is_active
+        if person is not None:
+            person.is_active = True
+            issued = issue_token(person, name="all", scopes=SCOPES, by="test", record=[].append, now=now)
+            person.is_active = was_active
+        found[role] = {"authorization": f"Bearer {issued.token}"} if person is not None else {}
+    return found
+
+
+@pytest.fixture
+def proven(rows: dict[str, Any]) -> None:
+    """The offboarding has a receipt to be read."""
+    with governed_change(by="test"):
+        Offboarding.objects.filter(pk=rows["offboarding"].pk).update(receipt="{}")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.usefixtures("proven")
+def test_api(role: str, rows: dict[str, Any], headers: dict[str, dict[str, str]]) -> None:
+    published = {"bundle": rows["bundleversion"].bundle, "policy": rows["policyversion"].policy}
+    ids = {table: row.pk for table, row in (rows | published).items()}
+    wrong = []
+    for method, address, right, shows_own in api_lines():
+        answer = ask_api(headers[role], method, f"/api/v1/{address.format(**ids)}")
+        told = answer.status_code
+        if role in who(right):
+            is_right = told == 200 if method == "GET" else told not in (401, 403, 404)
+        elif shows_own and told == 200 and role in SPECIAL["signed in"]:
+            is_right = all(row["email"] == f"{role}@example.com" for row in _items(answer))
+        else:
+            is_right = told in (401, 403, 404)
+        if not is_right or told >= 500:
+            wrong.append(f"{method} {address}: {told} {answer.content[:120]!r}")
+    assert not wrong, f"for {role}:\n" + "\n".join(wrong)
+
+
+def ask_api(headers: dict[str, str], method: str, address: str) -> Any:
+    """Without what the API remembers of failed attempts."""
+    cache.clear()
+    with transaction.atomic():
+        more = {} if method == "GET" else {"data": "{}", "content_type": "application/json"}
+        answer = Client(raise_request_exception=False).generic(method, address, headers=headers, **more)
+        transaction.set_rollback(True)
+    return answer
+
+
+def _items(answer: Any) -> list[Any]:
+    """Of a person without any agents, keys and tokens but the one that asks, only she herself is to be seen."""
+    return [item for item in answer.json()["results"] if "email" in item]
