@@ -118,7 +118,6 @@ class ScriptedServer:
     cut_connections: int = 0
     connections: int = 0
     url: str = ""
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def methods(self) -> list[str]:
         return [seen.message.get("method", "response") for seen in self.requests]
@@ -181,13 +180,11 @@ class ScriptedServer:
 @contextlib.asynccontextmanager
 async def scripted_server() -> AsyncIterator[ScriptedServer]:
     scripted = ScriptedServer()
+    open_connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        scripted._tasks.add(task)
-        with contextlib.suppress(asyncio.CancelledError):
-            await scripted.serve(reader, writer)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """No coroutine: one that is cancelled before it begins would leave its connection open."""
+        open_connections[writer] = asyncio.create_task(scripted.serve(reader, writer))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
@@ -195,9 +192,11 @@ async def scripted_server() -> AsyncIterator[ScriptedServer]:
         yield scripted
     finally:
         server.close()
-        for task in scripted._tasks:
+        for writer, task in open_connections.items():
             task.cancel()
-        await asyncio.gather(*scripted._tasks, return_exceptions=True)
+            writer.transport.abort()
+        await asyncio.gather(*open_connections.values(), return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in open_connections), return_exceptions=True)
 
 
 async def eventually(condition: Callable[[], bool], *, within_seconds: float = 3.0) -> None:
