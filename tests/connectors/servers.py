@@ -4,8 +4,9 @@ socket."""
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,26 +178,36 @@ class ScriptedServer:
         return Seen(method, path, headers, body, number)
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
 @contextlib.asynccontextmanager
 async def scripted_server() -> AsyncIterator[ScriptedServer]:
     scripted = ScriptedServer()
-    open_connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+    async with listening(scripted.serve) as port:
+        scripted.url = f"http://127.0.0.1:{port}/mcp"
+        yield scripted
+
+
+@contextlib.asynccontextmanager
+async def listening(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serves connections on a loopback port, which it yields, and leaves none of them open."""
+    connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """No coroutine: one that is cancelled before it begins would leave its connection open."""
-        open_connections[writer] = asyncio.create_task(scripted.serve(reader, writer))
+        connections[writer] = asyncio.create_task(serve(reader, writer))
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     try:
-        yield scripted
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for writer, task in open_connections.items():
+        for writer, task in connections.items():
             task.cancel()
             writer.transport.abort()
-        await asyncio.gather(*open_connections.values(), return_exceptions=True)
-        await asyncio.gather(*(writer.wait_closed() for writer in open_connections), return_exceptions=True)
+        await asyncio.gather(*connections.values(), return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in connections), return_exceptions=True)
 
 
 async def eventually(condition: Callable[[], bool], *, within_seconds: float = 3.0) -> None:

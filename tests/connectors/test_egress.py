@@ -14,7 +14,7 @@ from connectors.base import UpstreamFailure
 from connectors.egress import Egress, judged_addresses
 from connectors.http1 import Answer
 from tests.connectors.conftest import LOOPBACK
-from tests.connectors.servers import ScriptedServer, Turn, eventually
+from tests.connectors.servers import ScriptedServer, Turn, eventually, listening
 
 
 class NameServer:
@@ -266,16 +266,15 @@ def certificate_for(name: str, folder: Path) -> ssl.SSLContext:
 
 async def test_certificates_are_verified_for_the_name_while_the_address_is_pinned(tmp_path: Path) -> None:
     scripted = ScriptedServer()
-    server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0, ssl=certificate_for("up.invalid", tmp_path))
-    port = server.sockets[0].getsockname()[1]
+    presented = certificate_for("up.invalid", tmp_path)
     trust = ssl.create_default_context(cafile=tmp_path / "cert.pem")
     names = NameServer("127.0.0.1")
     trusting = Egress(allowed_networks=LOOPBACK, resolve=names, trust=trust)
-    assert (await fetch(trusting, f"https://up.invalid:{port}/"))[0] == 202
-    wrong_name = await refused(trusting, f"https://other.invalid:{port}/")
-    untrusted = await refused(Egress(allowed_networks=LOOPBACK, resolve=names), f"https://up.invalid:{port}/")
-    for failure in (wrong_name, untrusted):
-        assert (failure.code, failure.reached) == ("connect_failed", False)
-    assert len(scripted.requests) == 1
-    trusting.close()
-    server.close()
+    async with listening(scripted.serve, tls=presented) as port:
+        assert (await fetch(trusting, f"https://up.invalid:{port}/"))[0] == 202
+        wrong_name = await refused(trusting, f"https://other.invalid:{port}/")
+        untrusted = await refused(Egress(allowed_networks=LOOPBACK, resolve=names), f"https://up.invalid:{port}/")
+        for failure in (wrong_name, untrusted):
+            assert (failure.code, failure.reached) == ("connect_failed", False)
+        assert len(scripted.requests) == 1
+        trusting.close()
