@@ -24,7 +24,6 @@ from governance.models import (
     Bundle,
     BundleTool,
     Connector,
-    Epoch,
     Freeze,
     Policy,
     Role,
@@ -183,24 +182,6 @@ def test_suspend_and_resume(it: Client, bot: Agent) -> None:
     assert post(it, "agent_resume", bot.pk).status_code == 302
     assert Agent.objects.get().status == "live"
     assert [facts(kind)[0].actor for kind in ("agent.suspended", "agent.resumed")] == ["person:noor@example.com"] * 2
-
-
-def test_every_act_says_since_when_it_is_in_force(it: Client, bot: Agent) -> None:
-    User.objects.create_user("lee@example.com")
-    key = a_key(bot, "gate_ak_abcd")
-    acts: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("suspend", {}),
-        ("resume", {}),
-        ("freeze", {"reason": "Odd", "lasting": ""}),
-        ("unfreeze", {}),
-        ("revoke_keys", {"key": [str(key.pk)]}),
-        ("transfer", {"to": "lee@example.com"}),
-        ("retire", {}),
-    )
-    for act, fields in acts:
-        post(it, f"agent_{act}", bot.pk, **fields)
-        epoch = Epoch.objects.get().number
-        assert f"In force since epoch {epoch:,}." in text_of(page(it, "agent_overview", bot.pk)), act
 
 
 def test_freeze_needs_a_reason_and_ends_by_itself(it: Client, bot: Agent) -> None:
