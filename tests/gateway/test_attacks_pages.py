@@ -150,10 +150,10 @@ def test_a_neighbour_who_guesses_locks_nobody_else_out(owner: Api) -> None:
     stranger = Client(raise_request_exception=False)
     answers = [
         stranger.get("/api/v1/people", headers={"Authorization": "Bearer guess"}).status_code
-        for _ in range(throttling.FAILURES_PER_ADDRESS + 1)
+        for _ in range(2 * throttling.FAILURES_PER_ADDRESS + 1)
     ]
 
-    assert answers[-1] == 429
+    assert 429 in answers, "also where a minute ends between them"
     assert owner.get("people").status_code == 200
 
 
