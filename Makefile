@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 PYTHON = .venv/bin/python
-PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile
+PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 # Deferred: only the recipe that makes the virtual environment looks for an interpreter.
 SYSTEM_PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \
@@ -59,8 +59,10 @@ test: setup-dev ## the whole suite on SQLite, the database tests once more on Po
 	@$(PYTHON) -m tests.services $(MAKE) --no-print-directory test-sqlite test-postgres
 
 .PHONY: test-sqlite test-postgres
+# Playwright switches stacks inside the interpreter: nothing else shares a process with it.
 test-sqlite:
-	$(PYTEST) -m "not soak"
+	$(PYTEST) -m "not soak" --ignore tests/browser
+	$(PYTEST) -m "not soak" tests/browser
 
 test-postgres:
 	@if [ -n "$$TEST_DATABASE_URL" ]; then \
