@@ -1,22 +1,38 @@
 """One immutable record as a typed value, and the exact bytes of it that get hashed."""
 
-import secrets
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 
+from audit.values import per_call
+
+
+class _Newest:
+    """Moment of the newest id of this process, in 4096ths of a millisecond."""
+
+    ticks = 0
+
 
 def uuid7(now_ms: int | None = None) -> UUID:
     """Time-ordered id (RFC 9562 sections 5.7 and 6.2, method 3): 48 bits of Unix milliseconds, 12 bits of the fraction
     of the millisecond (steps of 244 ns), the rest random. Ids that one machine makes one after the other sort that way.
+
+    A process whose clock is set back stays at its newest moment: recovery looks for what it left open from its oldest
+    open id on.
     """
-    ticks = now_ms << 12 | secrets.randbits(12) if now_ms is not None else time.time_ns() * 4096 // 1_000_000
-    return UUID(int=ticks >> 12 << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0b10 << 62 | secrets.randbits(62))
+    tail = int.from_bytes(os.urandom(10))
+    if now_ms is None:
+        _Newest.ticks = ticks = max(_Newest.ticks, time.time_ns() * 4096 // 1_000_000)
+    else:
+        ticks = now_ms << 12 | tail >> 62 & 0xFFF
+    moment = ticks >> 12 << 16 | 0x7000 | ticks & 0xFFF
+    return UUID(int=moment << 64 | 1 << 63 | tail & (1 << 62) - 1)
 
 
 def first_id_at(at: datetime) -> UUID:
@@ -24,7 +40,7 @@ def first_id_at(at: datetime) -> UUID:
     return UUID(int=max(0, int(at.timestamp() * 1000)) << 80)
 
 
-@dataclass(frozen=True, slots=True)
+@per_call
 class AuditEvent:
     """Who, what, when, why and with which outcome. Actors are text: evidence outlives what it describes.
 

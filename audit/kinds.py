@@ -5,20 +5,32 @@ CALL_ENDS = ("call.outcome", "call.refused")
 
 CALL_KINDS = ("call.intent", *CALL_ENDS)
 
-ROUTINE_KINDS = ("tools.listed", "audit.heartbeat")
+TALK_KINDS = ("call.asked", "call.told")
+"""While a call runs: what its upstream asks of the caller's side, and what it is told. Their details name the call."""
+
+LISTED_KINDS = ("tools.listed", "prompts.listed", "resources.listed", "templates.listed")
+
+ROUTINE_KINDS = (*LISTED_KINDS, "resource.watched", *TALK_KINDS, "audit.heartbeat")
 """Neither calls nor acts of anybody, and many."""
 
 KINDS = {
     "call.intent": "Call: sent",
     "call.outcome": "Call: came back",
     "call.refused": "Call: refused",
+    "call.asked": "Call: the system asked something back",
+    "call.told": "Call: the system was answered",
+    "resource.watched": "Resource: watched for changes",
     "tools.listed": "Tools: listed",
+    "prompts.listed": "Prompts: listed",
+    "resources.listed": "Resources: listed",
+    "templates.listed": "Resource templates: listed",
     "tools.registered": "Tools: found at an upstream",
     "tool.quarantined": "Tool: quarantined",
     "tool.released": "Tool: released",
     "definition.pinned": "Definition: pinned",
     "definition.rejected": "Definition: rejected",
     "strangers.refused": "Strangers refused",
+    "calls.refused_again": "Calls: refused again and again",
     "person.signed_in": "Person: signed in",
     "person.signed_out": "Person: signed out",
     "person.session_ended": "Person: a session of hers ended",
@@ -46,6 +58,7 @@ KINDS = {
     "agent.retired": "Agent: retired",
     "connector.created": "Connector: added",
     "connector.changed": "Connector: changed",
+    "connector.offers_asked": "Connector: asked for its prompts and resources",
     "key.issued": "Key: issued",
     "key.revoked": "Key: revoked",
     "keys.revoked": "Keys: all of an agent revoked",
@@ -80,8 +93,10 @@ DECISIONS = {"permit": "Permitted", "deny": "Denied", "ask": "Needs a person"}
 OUTCOMES = {
     "ok": "OK",
     "tool_error": "Tool reported an error",
+    "input_required": "Asked something first",
     "error": "Upstream answered with an error",
     "failed": "Upstream failed",
+    "cancelled": "Cancelled by the agent",
     "refused": "Refused",
     "withheld": "Withheld: permission ended meanwhile",
     "not_sent": "Not sent",
@@ -93,8 +108,10 @@ TONES = {
     "ask": "warn",
     "ok": "good",
     "tool_error": "warn",
+    "input_required": "info",
     "error": "bad",
     "failed": "bad",
+    "cancelled": "info",
     "refused": "bad",
     "withheld": "warn",
     "not_sent": "info",

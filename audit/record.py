@@ -5,10 +5,10 @@ PostgreSQL through its own function, on SQLite through `insert_many`.
 """
 
 import hmac
-import secrets
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -44,8 +44,7 @@ INSERT_PAYLOAD = "INSERT INTO audit_payload (event_id, key_id, sealed) VALUES (?
 INSERT_PENDING = "INSERT INTO audit_pending (event_id) VALUES (?)"
 
 
-@dataclass(frozen=True, slots=True)
-class SealedPayload:
+class SealedPayload(NamedTuple):
     """A payload already encrypted, under the key of this id."""
 
     key_id: str
@@ -68,7 +67,7 @@ class Cursor(Protocol):
 
 def commit_to(plaintext: bytes) -> tuple[bytes, bytes]:
     """(commitment, blinding key). Once the key, kept only in the sealed payload, is gone, it says nothing."""
-    blinding = secrets.token_bytes(32)
+    blinding = os.urandom(32)
     return commitment(plaintext, blinding), blinding
 
 
@@ -76,6 +75,7 @@ def commitment(plaintext: bytes, blinding: bytes) -> bytes:
     return hmac.digest(blinding, plaintext, "sha256")
 
 
+@lru_cache(maxsize=1024)
 def as_column(text: str) -> str:
     """Text as an index column may hold it: PostgreSQL refuses NUL, and a B-tree key has a size limit.
 

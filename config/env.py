@@ -72,6 +72,15 @@ def place(name: str, *, default: Path) -> Path:
     return Path(text(name, default=str(default))).expanduser().absolute()
 
 
+def paths(name: str) -> tuple[str, ...]:
+    """Absolute paths separated by commas."""
+    named = words(name)
+    for path in named:
+        if not path.startswith("/"):
+            wrong(name, f"'{path}' is no absolute path; write it as /usr/bin/node.")
+    return tuple(named)
+
+
 def url(name: str, *, default: str = "", schemes: Iterable[str]) -> str:
     return _address(name, text(name, default=default), schemes=schemes)
 
@@ -118,8 +127,15 @@ def _network(name: str, word: str) -> Network:
         wrong(name, f"'{word}' is not a network ({error}); write it as 10.1.0.0/16 or fd00::/8.")
 
 
-def secret(name: str, *, file: Path | None = None) -> HiddenText:
+def secret(name: str, *, file: Path | None = None, at_least: int = 1) -> HiddenText:
     """From NAME, else from the file that NAME_FILE names, else from `file`; empty if there is none."""
+    value = _secret(name, file)
+    if value and len(value) < at_least:
+        wrong(name, f"it is shorter than {at_least} characters; use a random one.")
+    return value
+
+
+def _secret(name: str, file: Path | None) -> HiddenText:
     named = text(f"{name}_FILE")
     if text(name) and named:
         wrong(name, f"set {name} or {name}_FILE, not both.")
@@ -133,12 +149,8 @@ def secret(name: str, *, file: Path | None = None) -> HiddenText:
 
 
 def required_secret(name: str, *, file: Path, at_least: int = 1) -> HiddenText:
-    value = secret(name, file=file)
-    if not value:
-        wrong(name, f"it is not set; set {name} or {name}_FILE, or let `make up` write {file}.")
-    if len(value) < at_least:
-        wrong(name, f"it is shorter than {at_least} characters; use a random one.")
-    return value
+    value = secret(name, file=file, at_least=at_least)
+    return value or wrong(name, f"it is not set; set {name} or {name}_FILE, or let `make up` write {file}.")
 
 
 def key(name: str, *, file: Path) -> HiddenBytes:

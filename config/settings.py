@@ -13,13 +13,26 @@ HOST = env.text("HOST", default="127.0.0.1")
 PORT = env.number("PORT", default=8000, low=1, high=65535)
 PUBLIC_URL = env.origin("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}")
 GATEWAY_PROCESSES = env.number("GATEWAY_PROCESSES", default=1, low=1, high=64)
+GATEWAY_MAX_CONNECTIONS = env.number("GATEWAY_MAX_CONNECTIONS", default=10_000, low=10, high=1_000_000)
+GATEWAY_MAX_CONNECTIONS_PER_ADDRESS = env.number(
+    "GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", default=max(10, GATEWAY_MAX_CONNECTIONS // 4), low=1, high=1_000_000
+)
+GATEWAY_MAX_RUNNING = env.number("GATEWAY_MAX_RUNNING", default=1_024, low=1, high=100_000)
+GATEWAY_MAX_WAITING = env.number("GATEWAY_MAX_WAITING", default=1_024, low=0, high=100_000)
 UPSTREAM_ALLOWED_NETWORKS = env.networks("UPSTREAM_ALLOWED_NETWORKS")
+STDIO_ALLOWED_COMMANDS = env.paths("STDIO_ALLOWED_COMMANDS")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 GATEWAY_APPLICATION = "config.asgi:application"
 GATEWAY_SETTINGS = "config.settings_gateway"
 PAGES_APPLICATION = "config.asgi_pages:application"
 PAGES_SOCKET = env.text("GATEHOUSE_PAGES_SOCKET")
 REDIS_URL = env.secret_url("REDIS_URL", schemes=("redis", "rediss"))
+
+# What operators see of it: numbers at /metrics, and traces where OpenTelemetry's own variables send them
+PROCESS_NAME = env.text("GATEHOUSE_PROCESS")
+METRICS_TOKEN = env.secret("METRICS_TOKEN", at_least=16)
+OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+TRACER = "gateway.tracing.OpenTelemetry" if OTLP_ENDPOINT else ""
 
 # Keys
 SECRET_KEY = env.required_secret("SECRET_KEY", file=DATA_DIR / keys.SECRET_KEY_FILE, at_least=50)
@@ -98,10 +111,11 @@ DATABASE_URL = env.secret_url("DATABASE_URL", schemes=("postgresql", "postgres")
 DATABASES = {"default": database.from_url(DATABASE_URL, default_file=DATA_DIR / "gatehouse.sqlite3")}
 # Counts attempts to sign in, among others: too small a cache would forget them under a flood
 CACHES = {
-    "default": (
-        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {"OPTIONS": {"MAX_ENTRIES": 100_000}}
+    | (
+        {"BACKEND": "config.cache.PatientRedisCache", "LOCATION": REDIS_URL}
         if REDIS_URL
-        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     ),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -219,6 +233,7 @@ CELERY_BEAT_SCHEDULE = {
     "offboard people": {"task": "gateway.tasks.offboard_people", "schedule": 10, "options": {"expires": 10}},
     "count calls": {"task": "gateway.tasks.count_calls", "schedule": 10, "options": {"expires": 10}},
     "forget answers": {"task": "gateway.tasks.forget_answers", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
+    "forget exchanges": {"task": "gateway.tasks.forget_exchanges", "schedule": 60, "options": {"expires": 60}},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
 }
 

@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from connectors.base import UpstreamFailure
+from connectors.base import HeaderLines, Headers, UpstreamFailure, header_lines
+from connectors.bulkhead import Bulkhead
 from connectors.http1 import Answer, Connection
 
 T = TypeVar("T")
@@ -90,7 +92,7 @@ class Target:
     host: str
     port: int
     is_tls: bool
-    head: str
+    head: bytes
 
     @staticmethod
     def of(url: str) -> "Target":
@@ -110,9 +112,9 @@ class Target:
             host=host,
             port=port,
             is_tls=parts.scheme == "https",
-            head=f"{path} HTTP/1.1\r\nHost: {shown if port == default_port else f'{shown}:{port}'}\r\n"
+            head=f" {path} HTTP/1.1\r\nHost: {shown if port == default_port else f'{shown}:{port}'}\r\n"
             "User-Agent: gatehouse\r\nAccept: application/json, text/event-stream\r\n"
-            "Accept-Encoding: identity\r\n",
+            "Accept-Encoding: identity\r\n".encode("ascii"),
         )
 
 
@@ -146,7 +148,7 @@ class Origin:
         self._addresses: tuple[IPAddress, ...] = ()
         self._judged_at = float("-inf")
         self._lock = asyncio.Lock()
-        self._slots = asyncio.Semaphore(CONNECTIONS_PER_ORIGIN)
+        self._slots = Bulkhead(max_running=CONNECTIONS_PER_ORIGIN, max_waiting=sys.maxsize)
         self._idle: deque[Connection] = deque()
         self._is_closed = False
 
@@ -182,22 +184,34 @@ class Origin:
         while self._idle and self._loop.time() - self._idle[0].idle_since > IDLE_SECONDS:
             self._idle.popleft().abort()
 
+    def take_idle(self, *, ttl: float) -> Connection | None:
+        """What most requests need: an idle connection to an address judged less than `ttl` seconds ago."""
+        if not self._idle or self._loop.time() - self._judged_at >= ttl or not self._slots.enters_at_once():
+            return None
+        connection = self._pop_usable()
+        if connection is None:
+            self._slots.leave()
+        return connection
+
     async def take(self) -> Connection:
         """An idle connection or a new one; waits while all slots are in use. Raises UpstreamFailure."""
-        await self._slots.acquire()
+        await self._slots.enter(wait_seconds=None)
         try:
-            while self._idle:
-                connection = self._idle.pop()
-                if connection.is_usable(idle_seconds=IDLE_SECONDS):
-                    return connection
-                connection.abort()
-            return await self._connect()
+            return self._pop_usable() or await self._connect()
         except BaseException:
-            self._slots.release()
+            self._slots.leave()
             raise
 
+    def _pop_usable(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable(idle_seconds=IDLE_SECONDS):
+                return connection
+            connection.abort()
+        return None
+
     def give_back(self, connection: Connection, *, is_good: bool) -> None:
-        self._slots.release()
+        self._slots.leave()
         if is_good:
             connection.release(self._keep)
         else:
@@ -241,10 +255,13 @@ class Egress:
         self,
         *,
         allowed_networks: Sequence[IPNetwork] = (),
+        allowed_programs: Iterable[str] = (),
         resolve: Resolver = resolve_by_system,
         address_ttl_seconds: float = ADDRESS_TTL_SECONDS,
         trust: ssl.SSLContext | None = None,
     ) -> None:
+        self.allowed_programs = frozenset(allowed_programs)
+        """Absolute paths of what may be run as a local server; the way out that is no address."""
         self._allowed_networks = tuple(allowed_networks)
         self._resolve = resolve
         self._address_ttl_seconds = address_ttl_seconds
@@ -257,42 +274,47 @@ class Egress:
         method: str,
         url: str,
         *,
-        headers: Iterable[tuple[str, str]],
+        headers: Headers | HeaderLines,
         body: bytes,
         timeout_seconds: float,
         read: Callable[[Answer], Awaitable[T]],
         send_before_ns: int | None = None,
     ) -> T:
-        """One request, written at most once, and what `read` makes of the answer; all within
-        `timeout_seconds`. Its first byte is written before `send_before_ns` (CLOCK_BOOTTIME) or never.
+        """One request, written at most once, and what `read` makes of the answer; all within `timeout_seconds`,
+        unless `read` moves the answer's deadline. Its first byte is written before `send_before_ns` (CLOCK_BOOTTIME)
+        or never.
 
         The connection is cut when `read` did not come to a good end: an error, the deadline, a cancellation.
         Raises UpstreamFailure, with `reached` False as long as nothing was written.
         """
         target, origin = self._routes.get(url) or self._route(url)
-        request = _request(method, target, headers=headers, body=body)
-        connection: Connection | None = None
+        lines = headers if isinstance(headers, bytes) else header_lines(headers)
+        request = b"%b%b%bContent-Length: %d\r\n\r\n%b" % (method.encode(), target.head, lines, len(body), body)
+        ends_at = asyncio.get_running_loop().time() + timeout_seconds
+        connection = origin.take_idle(ttl=self._address_ttl_seconds) or await self._connected(origin, ends_at)
         is_good = False
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await origin.refresh(self._look_up, ttl=self._address_ttl_seconds)
-                connection = await origin.take()
+            with connection.deadline.until(ends_at):
                 if send_before_ns is not None and time.clock_gettime_ns(SEND_CLOCK) > send_before_ns:
                     is_good = True
-                    raise UpstreamFailure(
-                        NOT_SENT_IN_TIME, "Nothing was sent: it took too long to begin.", reached=False
-                    )
+                    raise _not_sent_in_time()
                 await connection.send(request)
                 outcome = await read(connection)
-                is_good = True
-                return outcome
+            is_good = True
+            return outcome
         except TimeoutError:
-            raise UpstreamFailure(
-                "timeout", "The upstream did not answer in time.", reached=connection is not None
-            ) from None
+            raise _not_answered_in_time(reached=True) from None
         finally:
-            if connection is not None:
-                origin.give_back(connection, is_good=is_good)
+            origin.give_back(connection, is_good=is_good)
+
+    async def _connected(self, origin: Origin, ends_at: float) -> Connection:
+        """Raises UpstreamFailure: nothing was written yet."""
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await origin.refresh(self._look_up, ttl=self._address_ttl_seconds)
+                return await origin.take()
+        except TimeoutError:
+            raise _not_answered_in_time(reached=False) from None
 
     def forget(self, url: str) -> None:
         """Closes the connections behind a URL, unless another URL in use leads to the same origin."""
@@ -330,12 +352,9 @@ class Egress:
         return addresses
 
 
-def _request(method: str, target: Target, *, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
-    lines = [f"{method} {target.head}"]
-    for name, value in headers:
-        line = f"{name}: {value}"
-        if not (line.isascii() and line.isprintable()):
-            raise UpstreamFailure("bad_request", "A header for the upstream holds forbidden characters.", reached=False)
-        lines.append(f"{line}\r\n")
-    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return "".join(lines).encode("ascii") + body
+def _not_sent_in_time() -> UpstreamFailure:
+    return UpstreamFailure(NOT_SENT_IN_TIME, "Nothing was sent: it took too long to begin.", reached=False)
+
+
+def _not_answered_in_time(*, reached: bool) -> UpstreamFailure:
+    return UpstreamFailure("timeout", "The upstream did not answer in time.", reached=reached)

@@ -7,7 +7,21 @@ from typing import Any
 
 import orjson
 
-from connectors.base import Discovery, RawResult, UpstreamAuth, UpstreamFailure, UpstreamSpec
+from connectors.base import (
+    SILENCE,
+    Catalog,
+    Discovery,
+    Heard,
+    Interest,
+    Question,
+    RawResult,
+    Relay,
+    Stands,
+    UpstreamAuth,
+    UpstreamFailure,
+    UpstreamSpec,
+    unheeded,
+)
 from connectors.egress import Egress
 
 Script = Callable[[dict[str, Any]], dict[str, Any] | UpstreamFailure]
@@ -15,7 +29,7 @@ Script = Callable[[dict[str, Any]], dict[str, Any] | UpstreamFailure]
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCall:
-    """One call as the pretended upstream saw it."""
+    """One tools/call as the pretended upstream saw it."""
 
     connector: str
     tool: str
@@ -30,7 +44,7 @@ def echo(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class FakeConnector:
-    """Tools by name with a script each; `received` holds every call in order."""
+    """Tools by name with a script each, and nothing else; `received` holds every call in order."""
 
     def __init__(self, egress: Egress | None = None) -> None:
         self.received: list[ReceivedCall] = []
@@ -53,28 +67,35 @@ class FakeConnector:
             protocol_version="2026-07-28",
         )
 
-    async def call_tool(
-        self,
-        spec: UpstreamSpec,
-        auth: UpstreamAuth,
-        *,
-        name: str,
-        arguments: bytes,
-        meta: Mapping[str, str],
-        send_before_ns: int | None = None,
+    async def request(
+        self, spec: UpstreamSpec, auth: UpstreamAuth, question: Question, relay: Relay = SILENCE
     ) -> RawResult:
-        self.received.append(ReceivedCall(spec.name, name, arguments, auth, meta))
-        script = self._scripts.get(name)
+        if question.method != "tools/call":
+            return _error(-32601, "Method not found")
+        arguments = question.params.get("arguments", b"{}")
+        self.received.append(ReceivedCall(spec.name, question.name, arguments, auth, question.meta))
+        script = self._scripts.get(question.name)
         if script is None:
-            error = {"code": -32602, "message": f"Unknown tool: {name}"}
-            return RawResult(result=None, error=error, upstream_ms=0.0, size_bytes=0)
+            return _error(-32602, f"Unknown tool: {question.name}")
         outcome = script(orjson.loads(arguments))
         if isinstance(outcome, UpstreamFailure):
             raise outcome
         return RawResult(result=outcome, error=None, upstream_ms=0.0, size_bytes=len(orjson.dumps(outcome)))
+
+    async def catalog(self, spec: UpstreamSpec, auth: UpstreamAuth, method: str) -> Catalog:
+        return Catalog(())
+
+    async def listen(
+        self, spec: UpstreamSpec, auth: UpstreamAuth, interest: Interest, heard: Heard, stands: Stands = unheeded
+    ) -> None:
+        return
 
     async def forget(self, connector_ids: Sequence[str]) -> None:
         return
 
     async def close(self) -> None:
         return
+
+
+def _error(code: int, message: str) -> RawResult:
+    return RawResult(result=None, error={"code": code, "message": message}, upstream_ms=0.0, size_bytes=0)

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import httptools
 
-from connectors.base import UpstreamFailure
+from connectors.base import UpstreamFailure, too_large
+from connectors.deadline import Deadline
 
 HEAD_BYTES = 64 * 1024
 HEADER_FIELDS = 128
@@ -30,6 +31,11 @@ class Answer(Protocol):
 
     status: int
     headers: dict[str, str]
+    deadline: Deadline
+    """When reading has to be over; who reads may move it."""
+
+    async def whole(self, *, at_most: int) -> bytes:
+        """The whole body. Raises UpstreamFailure when it breaks off or is more than `at_most` bytes."""
 
     async def chunk(self) -> bytes | None:
         """The next piece of the body; None once it is complete. Raises UpstreamFailure when it breaks off."""
@@ -58,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_until_close",
         "_waiter",
         "address",
+        "deadline",
         "headers",
         "idle_since",
         "status",
@@ -65,6 +72,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, address: object) -> None:
         self.address = address
+        self.deadline = Deadline(loop)
         self.idle_since = loop.time()
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
@@ -93,13 +101,27 @@ class Connection(asyncio.Protocol):
 
     async def send(self, request: bytes) -> None:
         """Writes the whole request once and waits for the head of the answer. Raises UpstreamFailure."""
+        if self._state == _CLOSED:
+            raise UpstreamFailure("connect_failed", "The upstream closed the connection at once.", reached=False)
         self._expect_answer()
         self._state = _WAITING
         self._transport.write(request)
-        while self._state == _WAITING:
-            await self._wait()
+        await self._more()
         if self._failure is not None:
             raise self._failure
+
+    async def whole(self, *, at_most: int) -> bytes:
+        pieces = []
+        while self._chunks or not self._ended:
+            if self._chunks:
+                pieces.append(self._take())
+            elif self._failure is not None:
+                raise self._failure
+            else:
+                await self._more()
+            if self._body_bytes > at_most:
+                raise too_large()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunk(self) -> bytes | None:
         while not self._chunks:
@@ -107,7 +129,7 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             if self._ended:
                 return None
-            await self._wait()
+            await self._more()
         return self._take()
 
     def release(self, on_idle: Callable[["Connection"], None]) -> None:
@@ -127,6 +149,7 @@ class Connection(asyncio.Protocol):
         """Closes at once, which is also how a call in flight is cancelled upstream."""
         self._state = _CLOSED
         self._stop_draining()
+        self.deadline.close()
         self._transport.abort()
 
     # -- what the event loop does with it
@@ -144,7 +167,8 @@ class Connection(asyncio.Protocol):
             self._break("bad_answer", "The upstream did not answer in proper HTTP.")
         if self._fed_bytes - self._body_bytes > HEAD_BYTES + FRAMING_PER_BODY_BYTE * self._body_bytes:
             self._break("too_large", "The upstream's HTTP headers are too large.")
-        self._wake()
+        if self._state != _WAITING:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._state == _WAITING:
@@ -155,6 +179,7 @@ class Connection(asyncio.Protocol):
             self._break("reset", "The upstream broke off in the middle of its answer.")
         self._state = _CLOSED
         self._stop_draining()
+        self.deadline.close()
         self._wake()
 
     # -- what the parser reports; an error raised here makes it refuse the bytes
@@ -226,12 +251,10 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return body
 
-    async def _wait(self) -> None:
+    def _more(self) -> "asyncio.Future[None]":
+        """Done once there is more than now: a head, a piece of the body, an end."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

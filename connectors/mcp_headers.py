@@ -13,7 +13,7 @@ PARAM_PREFIX = "Mcp-Param-"
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_TYPES = frozenset(("string", "integer", "boolean"))
+_TYPES = ("string", "integer", "boolean")
 _ANNOTATION = "x-mcp-header"
 _NAME_MAPS = frozenset(("properties", "patternProperties", "$defs", "definitions", "dependentSchemas"))
 _PLAIN_VALUES = frozenset(("default", "const", "enum", "examples", _ANNOTATION))

@@ -1,9 +1,11 @@
-"""Server-sent events, read as they arrive (WHATWG HTML, section 9.2; MCP uses unnamed and `message`
-events)."""
+"""Server-sent events, read as they arrive (WHATWG HTML, section 9.2; MCP uses unnamed and `message` events, and the old
+HTTP+SSE one called `endpoint`)."""
 
 import re
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_USABLE_ID = re.compile(rb"[\x21-\x7e]{1,1024}")
+_LONGEST_RETRY_DIGITS = 9
 
 
 class SseOverflow(ValueError):
@@ -11,7 +13,11 @@ class SseOverflow(ValueError):
 
 
 class SseReader:
-    """Feed it the stream in pieces of any size; it returns the payload of each event that became complete."""
+    """Feed it the stream in pieces of any size; it returns the payload of each event that became complete.
+
+    `last_id` is the id of the last complete event, where it could be sent back in a header; `retry_ms` is how long the
+    server wants to be left alone after a break; `endpoint` is the payload of the event of that name.
+    """
 
     __slots__ = (
         "_data",
@@ -20,9 +26,13 @@ class SseReader:
         "_events_left",
         "_held",
         "_held_bytes",
+        "_id",
         "_is_start",
         "_max_event_bytes",
         "_skip_lf",
+        "endpoint",
+        "last_id",
+        "retry_ms",
     )
 
     def __init__(self, *, max_event_bytes: int, max_events: int = 10_000) -> None:
@@ -35,6 +45,10 @@ class SseReader:
         self._event = b""
         self._is_start = True
         self._skip_lf = False
+        self._id = b""
+        self.last_id = ""
+        self.retry_ms: int | None = None
+        self.endpoint: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads completed by this piece, empty ones left out. Raises SseOverflow."""
@@ -75,11 +89,18 @@ class SseReader:
             self._data_bytes += len(value) + 1
         elif name == b"event":
             self._event = value
+        elif name == b"id":
+            self._id = value if _USABLE_ID.fullmatch(value) else b""
+        elif name == b"retry" and value.isdigit() and len(value) <= _LONGEST_RETRY_DIGITS:
+            self.retry_ms = int(value)
         return None
 
     def _dispatch(self) -> bytes | None:
         payload = b"\n".join(self._data)
         is_message = self._event in (b"", b"message")
+        if self._event == b"endpoint":
+            self.endpoint = payload
+        self.last_id = self._id.decode("ascii")
         self._data.clear()
         self._data_bytes = 0
         self._event = b""

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 
-from audit.kinds import DECISIONS, OUTCOMES, TONES
+from audit.event import first_id_at
+from audit.kinds import DECISIONS, OUTCOMES, TALK_KINDS, TONES
 from audit.models import EventRow
 from gateway.hostile_text import visible
 from governance.models import AgentCredential, SecretVersion
@@ -16,11 +17,18 @@ from governance.models.base import Governed
 
 Row = TypeVar("Row", bound=Governed)
 
+MOST_TALK = 1_000
+"""Of the agent while the call ran; it may have run others meanwhile."""
+MOMENT = timedelta(seconds=1)
+"""Ids are ordered by time, but not from one machine to the other."""
+
 CAME_BACK = {
     "ok": "The system answered.",
     "tool_error": "The system answered that the tool could not do it.",
+    "input_required": "The system asked something before it goes on.",
     "error": "The system answered with a protocol error.",
     "failed": "The system did not answer as it should.",
+    "cancelled": "The agent cancelled it while the system worked on it.",
     "withheld": "The system answered, but the agent had lost its permission meanwhile.",
     "not_sent": "It was held up and never sent.",
     "unknown": "Nobody knows whether it was carried out.",
@@ -28,8 +36,10 @@ CAME_BACK = {
 ANSWERED = {
     "ok": "The agent got the result.",
     "tool_error": "The agent got the tool's error.",
+    "input_required": "The agent got the question; its answer is a call of its own.",
     "error": "The agent got the error.",
     "failed": "The agent was told that the system failed.",
+    "cancelled": "Nobody waited for an answer any more.",
     "withheld": "The agent got nothing of the answer.",
     "not_sent": "The agent was told that nothing was done and may try again.",
     "unknown": "The agent was told not to repeat the call, because it may have taken effect.",
@@ -41,13 +51,19 @@ WHY_UNKNOWN = {
 }
 WHY_REFUSED = {
     "unknown_tool": "No tool of this name is in the agent's reach.",
+    "unknown_prompt": "No prompt of this name is in the agent's reach.",
+    "unknown_resource": "No resource of this address is in the agent's reach.",
+    "unknown_reference": "Nothing that it wanted completed is in the agent's reach.",
     "denied_by_rule": "A rule denies it.",
     "approval_required": "A rule wants a person's approval.",
     "frozen": "An administrator has frozen it.",
     "credential_in_arguments": "The arguments contain a credential.",
+    "repeated": "The same call was sent before: its client repeated a retry whose answer it had lost.",
     "connector_disabled": "The system is switched off.",
     "secret_missing": "The gateway has no secret for the system yet.",
     "crowded": "Too many calls to the system were under way.",
+    "rate_limited": "A limit on calls was reached.",
+    "over_share": "The agent had its share of the requests at work already.",
     "bad_token": "The key or its agent is not valid now.",
     "malformed_request": "The message could not be read.",
     "bad_arguments": "The arguments could not be accepted.",
@@ -55,6 +71,9 @@ WHY_REFUSED = {
 WITH_REMEDY = "The agent was told no, with the reason and what it may do instead."
 TOLD_NO = {
     "unknown_tool": "The agent was told that there is no such tool, so that it learns nothing of what others may use.",
+    "unknown_prompt": "The agent was told that there is no such prompt.",
+    "unknown_resource": "The agent was told that there is no such resource.",
+    "unknown_reference": "The agent was told that there is nothing of that name.",
 }
 
 
@@ -113,6 +132,11 @@ class Story:
     steps: tuple[Step, ...]
 
     @property
+    def last(self) -> Record:
+        """What stands for the call: its end, once that is recorded."""
+        return self.end or self.start
+
+    @property
     def decision(self) -> tuple[str, str]:
         return _marked(self.start.row.decision, DECISIONS)
 
@@ -130,19 +154,40 @@ class Story:
         return round((self.end.row.at - asked).total_seconds() * 1000)
 
 
-def events_of(call_id: UUID) -> dict[str, EventRow]:
-    """By kind; a call has at most one of each. A call that was refused at once has its event's id. Empty: no call."""
+@dataclass(frozen=True, slots=True)
+class CallEvents:
+    """`by_kind`: a call has at most one of each. `talk`: what the system asked back meanwhile, and what it was told."""
+
+    by_kind: Mapping[str, EventRow]
+    talk: tuple[EventRow, ...] = ()
+
+    @property
+    def in_order(self) -> list[EventRow]:
+        return sorted((*self.by_kind.values(), *self.talk), key=lambda event: (event.at, event.pk))
+
+
+def events_of(call_id: UUID) -> CallEvents | None:
+    """A call that was refused at once has its event's id. None: there is no such call."""
     rows = EventRow.objects.filter(call_id=call_id) or EventRow.objects.filter(pk=call_id, kind="call.refused")
-    return {event.kind: event for event in rows}
+    by_kind = {event.kind: event for event in rows}
+    return CallEvents(by_kind, _talk(by_kind)) if by_kind else None
 
 
-def story_of(events: Mapping[str, EventRow]) -> Story:
-    records = {kind: Record.of(event) for kind, event in events.items()}
-    return tell(records, _names(records.values()))
+def _talk(by_kind: Mapping[str, EventRow]) -> tuple[EventRow, ...]:
+    """These name their call in their header only, so they are looked for where they must be: between its intent and
+    its outcome."""
+    intent, end = by_kind.get("call.intent"), by_kind.get("call.outcome")
+    if intent is None:
+        return ()
+    rows = EventRow.objects.filter(agent=intent.agent, kind__in=TALK_KINDS, pk__gte=first_id_at(intent.at - MOMENT))
+    rows = rows.filter(pk__lt=first_id_at(end.at + MOMENT)) if end is not None else rows
+    found = rows.order_by("pk")[:MOST_TALK]
+    return tuple(row for row in found if Record.of(row).text("call") == str(intent.call_id))
 
 
-def in_order(events: Mapping[str, EventRow]) -> list[EventRow]:
-    return sorted(events.values(), key=lambda event: (event.at, event.pk))
+def story_of(events: CallEvents) -> Story:
+    records = {kind: Record.of(event) for kind, event in events.by_kind.items()}
+    return tell(records, _names(records.values()), talk=[Record.of(event) for event in events.talk])
 
 
 def _names(records: Iterable[Record]) -> dict[str, str]:
@@ -163,8 +208,9 @@ def _found(model: type[Row], key: str) -> Row | None:
         return None
 
 
-def tell(records: Mapping[str, Record], names: Mapping[str, str]) -> Story:
-    """`records` of one call by kind; `names` of the keys and secrets they mention by id, as far as they still exist."""
+def tell(records: Mapping[str, Record], names: Mapping[str, str], *, talk: Iterable[Record] = ()) -> Story:
+    """`records` of one call by kind; `names` of the keys and secrets they mention by id, as far as they still exist;
+    `talk` is what the system asked back and was told meanwhile."""
     if (no := records.get("call.refused")) is not None:
         return Story(no.row.pk, no, no, (_asked(no, no.row.at, names), _refused(no), _answered_refusal(no)))
     intent, end = records.get("call.intent"), records.get("call.outcome")
@@ -172,6 +218,7 @@ def tell(records: Mapping[str, Record], names: Mapping[str, str]) -> Story:
     assert start is not None, "a call has an intent, an outcome or a refusal"
     steps: list[Step | None] = [_asked(start, _moment(start.row.call_id) or start.row.at, names), _decided(start)]
     steps += [_sent(start, names)] if intent is not None else []
+    steps += [_said(record) for record in talk]
     steps += [_came_back(end), _changed(end), _answered(end)] if end else [_under_way()]
     return Story(start.row.call_id or start.row.pk, start, end, tuple(step for step in steps if step))
 
@@ -222,6 +269,21 @@ def _sent(record: Record, names: Mapping[str, str]) -> Step:
     presented = "with the secret below, whose value is in no record" if secret else "without a secret"
     sentence = f"Recorded first, then sent to {visible(record.row.connector)}, {presented}."
     return Step("Sent", record.row.at, sentence, facts=_facts(("Secret", names.get(secret, secret), True)))
+
+
+def _said(record: Record) -> Step:
+    row = record.row
+    if row.kind == "call.asked":
+        facts = _facts(("With", _methods(record), True))
+        return Step("Asked back", row.at, f"{visible(row.connector)} asked the agent's side something.", "info", facts)
+    problem = record.text("problem")
+    sentence = "It got no answer." if problem else "It got an answer."
+    return Step("Told", row.at, sentence, "warn" if problem else "", _facts(("Why not", problem, False)))
+
+
+def _methods(record: Record) -> str:
+    named = record.details.get("methods")
+    return visible(", ".join(map(str, named))) if isinstance(named, list) else ""
 
 
 def _came_back(record: Record) -> Step:

@@ -1,6 +1,8 @@
 """The records of a call: what each says, built from what the stages know."""
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from audit.event import AuditEvent, uuid7
 from connectors.base import UpstreamFailure
@@ -9,24 +11,34 @@ from gateway.commit.entry import Entry
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from governance import canonical
+from governance.inspection.masking import VaultIndex
 
 REFUSED_NAMES = 200
 
 
 def intent_entry(screened: Screened, ports: Ports) -> Entry:
     """What is about to be sent. Passes the fence."""
+    return _permission(screened, ports, kind="call.intent", call_id=screened.permitted.call.id)
+
+
+def watch_entry(screened: Screened, ports: Ports) -> Entry:
+    """The caller is about to hear whenever a resource changes. Passes the fence."""
+    return _permission(screened, ports, kind="resource.watched", call_id=None)
+
+
+def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | None) -> Entry:
     call, decision = screened.permitted.call, screened.permitted.decision
     agent = call.caller.agent
     event_id = uuid7()
     payload, commitment = None, b""
     if decision.records_payload:
-        payload, commitment = ports.seal_payload(event_id, call.canonical_arguments)
+        payload, commitment = ports.seal_payload(event_id, call.recorded_arguments)
     event = AuditEvent(
-        kind="call.intent",
+        kind=kind,
         id=event_id,
         at=ports.now(),
         actor=f"agent:{agent.name}",
-        call_id=call.id,
+        call_id=call_id,
         agent=agent.name,
         person=agent.owner.email,
         connector=call.tool.connector.name,
@@ -37,6 +49,7 @@ def intent_entry(screened: Screened, ports: Ports) -> Entry:
         payload_commitment=commitment,
         details={
             "code": decision.code,
+            "method": call.frame.method,
             "bundle": f"{decision.bundle} v{decision.bundle_version}",
             "rules": [rule.as_json() for rule in decision.rules],
             "arguments_digest": call.arguments_digest,
@@ -49,20 +62,36 @@ def intent_entry(screened: Screened, ports: Ports) -> Entry:
     return Entry(event, payload, read_set=decision.read_set, valid_until=decision.valid_until)
 
 
+def asked_entry(
+    intent: Intent, requests: Mapping[str, dict[str, Any]], ports: Ports, *, is_fenced: bool = True
+) -> Entry:
+    """What the upstream asks of the caller's side."""
+    details = {"methods": sorted({request["method"] for request in requests.values()})}
+    body = canonical.encode(requests)
+    return _during(intent, ports, kind="call.asked", details=details, body=body, is_fenced=is_fenced)
+
+
+def told_entry(intent: Intent, answers: Mapping[str, dict[str, Any]], ports: Ports, *, problem: str = "") -> Entry:
+    """What the upstream hears in return."""
+    details = {"problem": problem} if problem else {"answers": len(answers)}
+    body = None if problem else canonical.encode(answers)
+    return _during(intent, ports, kind="call.told", details=details, body=body, is_fenced=False)
+
+
 def outcome_entry(
     intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports, *, is_fenced: bool = True
 ) -> Entry:
     """What came back, as the agent is about to see it."""
     if isinstance(outcome, UpstreamFailure):
         details = {"code": outcome.code, "reached": outcome.reached}
-        return _closing(intent, ports, "failed", details, is_fenced=is_fenced)
-    content = outcome.result if outcome.result is not None else outcome.error
+        said = "cancelled" if outcome.code == "cancelled" else "failed"
+        return _closing(intent, ports, said, details, is_fenced=is_fenced)
     details = {
         "upstream_ms": round(outcome.raw.upstream_ms, 3),
         "bytes": outcome.raw.size_bytes,
         "masked": list(outcome.masked),
     }
-    return _closing(intent, ports, outcome.outcome, details, body=canonical.encode(content), is_fenced=is_fenced)
+    return _closing(intent, ports, outcome.outcome, details, body=outcome.encoded, is_fenced=is_fenced)
 
 
 def withheld_entry(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Entry:
@@ -86,6 +115,7 @@ def not_recorded(intent: Intent, ports: Ports) -> AuditEvent:
 def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
     """A "no" to somebody we know."""
     facts = dict(refusal.facts)
+    vault = ports.vault_index(ports.snapshot())
     agent, person = facts.pop("agent"), facts.pop("person", "")
     event = AuditEvent(
         kind="call.refused",
@@ -94,14 +124,15 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
         agent=agent,
         person=person,
         connector=facts.pop("connector", ""),
-        tool=facts.pop("tool", ""),
+        tool=_presentable(facts.pop("tool", ""), frame, vault),
         decision=facts.pop("decision", "deny"),
         outcome="refused",
         process_id=ports.process_id,
         decided_epoch=facts.pop("epoch", 0),
         details={
             "reason": refusal.reason.code,
-            "asked_for": _without_key(frame.name, frame)[:REFUSED_NAMES],
+            "method": frame.method,
+            "asked_for": _presentable(frame.name, frame, vault)[:REFUSED_NAMES],
             **facts,
             **_where(frame),
         },
@@ -118,17 +149,48 @@ def _closing(
     body: bytes | None = None,
     is_fenced: bool,
 ) -> Entry:
+    return _of_call(
+        intent,
+        ports,
+        kind="call.outcome",
+        call_id=intent.call.id,
+        outcome=outcome,
+        details=details,
+        body=body,
+        is_fenced=is_fenced,
+    )
+
+
+def _during(
+    intent: Intent, ports: Ports, *, kind: str, details: dict[str, Any], body: bytes | None, is_fenced: bool
+) -> Entry:
+    """A call has one record of a kind; of these it may have several, so that they name it in their details only."""
+    named = {"call": str(intent.call.id), **details}
+    return _of_call(intent, ports, kind=kind, call_id=None, outcome="", details=named, body=body, is_fenced=is_fenced)
+
+
+def _of_call(
+    intent: Intent,
+    ports: Ports,
+    *,
+    kind: str,
+    call_id: UUID | None,
+    outcome: str,
+    details: dict[str, Any],
+    body: bytes | None,
+    is_fenced: bool,
+) -> Entry:
     call, decision = intent.call, intent.decision
     event_id = uuid7()
     payload, commitment = None, b""
     if body is not None and decision.records_payload:
         payload, commitment = ports.seal_payload(event_id, body)
     event = AuditEvent(
-        kind="call.outcome",
+        kind=kind,
         id=event_id,
         at=ports.now(),
         actor=f"agent:{call.caller.agent.name}",
-        call_id=call.id,
+        call_id=call_id,
         agent=call.caller.agent.name,
         person=call.caller.agent.owner.email,
         connector=intent.connector.name,
@@ -145,12 +207,20 @@ def _closing(
 
 def _where(frame: Frame) -> dict[str, Any]:
     """Whence and in which run; what a client says of itself is only noted, never trusted."""
-    said = {"session": frame.session_id, "client": frame.client}
     where: dict[str, Any] = {"revision": frame.revision, "source_ip": frame.source_ip}
-    where |= {name: _without_key(text, frame) for name, text in said.items() if text}
+    if frame.session_id:
+        where["session"] = _without_key(frame.session_id, frame)
+    if frame.client:
+        where["client"] = _without_key(frame.client, frame)
     if frame.trace:
         where["trace"] = {name: _without_key(text, frame) for name, text in frame.trace.items()}
     return where
+
+
+def _presentable(name: str, frame: Frame, vault: VaultIndex) -> str:
+    """Agents choose URIs and names; a secret in one must not be kept."""
+    name = _without_key(name, frame)
+    return str(vault.mask(name)[0]) if vault.find(canonical.encode(name)) else name
 
 
 def _without_key(text: str, frame: Frame) -> str:

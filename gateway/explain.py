@@ -3,6 +3,7 @@
 No call is made.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +63,7 @@ class Path:
     """One bundle that holds the tool, and how far the agent gets through it. `rules` are those that matched."""
 
     bundle: str
+    connector: str
     roles: tuple[str, ...]
     effect: str
     code: str
@@ -72,6 +74,7 @@ class Path:
     def as_json(self) -> dict[str, Any]:
         return {
             "bundle": self.bundle,
+            "connector": self.connector,
             "roles": list(self.roles),
             "effect": self.effect,
             "code": self.code,
@@ -146,7 +149,7 @@ def explain_in(
         question.path(bundle, tool)
         for tool in tools
         for bundle in sorted(snapshot.bundles.values(), key=lambda bundle: bundle.name)
-        if tool.id in bundle.tool_ids
+        if bundle.holds(tool)
     ]
     decision = best(decision for decision, _ in found)
     code = decision.code if decision else "tool_unknown"
@@ -165,6 +168,12 @@ def explain_in(
 
 
 def _named(name: str, snapshot: Snapshot) -> list[Tool]:
+    """A tool's name, `resource:<uri>` or `prompt:<name>`; the latter two of every system that is not named before
+    them, as nobody has a list."""
+    if wanted := TARGET.fullmatch(name):
+        connectors = [each for each in snapshot.connectors.values() if wanted[1] in (None, each.name)]
+        targets = (snapshot.target(connector, wanted[2], wanted[3]) for connector in connectors)
+        return [target for target in targets if target is not None]
     exposed = {bundle.tools[name].id for bundle in snapshot.bundles.values() if name in bundle.tools}
     return [
         tool
@@ -176,6 +185,8 @@ def _named(name: str, snapshot: Snapshot) -> list[Tool]:
 
 def _why_no_tool(name: str) -> str:
     """A tool that is known but not served has its reason in its own row."""
+    if TARGET.fullmatch(name):
+        return f"'{name}' is no name that could be used."
     connector, _, tool = name.replace("__", "/", 1).rpartition("/")
     rows = ToolRow.objects.filter(name=tool, **({"connector__name": connector} if connector else {}))
     row = rows.select_related("connector").first()
@@ -196,13 +207,19 @@ class _Question:
     def path(self, bundle: Bundle, tool: Tool) -> tuple[Decision, Path]:
         agent, snapshot = self.agent, self.snapshot
         request = AccessRequest(
-            agent_id=agent.id, credential_id="", tool_id=tool.id, bundle_id=bundle.id, arguments=self.arguments
+            agent_id=agent.id,
+            credential_id="",
+            tool_id=tool.id,
+            bundle_id=bundle.id,
+            arguments={"uri": tool.upstream_name} if tool.kind == "resource" else self.arguments,
+            target=tool if tool.kind != "tool" else None,
         )
         decision = decide(request, snapshot, self.at)
         holding = snapshot.holding(agent, bundle, tool)
         rules = holding.rules if holding else ()
         return decision, Path(
             bundle=f"{bundle.name} v{bundle.number}",
+            connector=tool.connector.name,
             roles=tuple(role.name for role in self._roles(bundle) if role.is_in_time(self.at, snapshot.timezone)),
             effect=decision.effect.value,
             code=decision.code,
@@ -215,7 +232,7 @@ class _Question:
         return (role for role in self.agent.roles if bundle.id in role.bundle_ids)
 
     def remedies(self, tools: list[Tool], code: str) -> Iterator[Remedy]:
-        holders = [b for b in self.snapshot.bundles.values() if any(tool.id in b.tool_ids for tool in tools)]
+        holders = [b for b in self.snapshot.bundles.values() if any(b.holds(tool) for tool in tools)]
         if code == "agent_not_live":
             yield from _revived(self.agent)
         elif code == "tool_unknown":
@@ -269,6 +286,8 @@ def _reason(decision: Decision | None) -> str:
     return decision.reason or "the agent holds the tool and no rule objects"
 
 
+TARGET = re.compile(r"(?:([a-z0-9][a-z0-9-]*)/)?(resource|prompt):(.*)", re.DOTALL)
+"""A resource or prompt, perhaps behind its connector's name."""
 NO_BUNDLE = Remedy("No published bundle holds this tool. Add it to one and publish.", "governance.view_bundle")
 SIMPLE_REMEDIES = {
     "connector_disabled": Remedy("The connector is switched off. Enable it.", "governance.view_connector"),

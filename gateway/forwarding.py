@@ -5,7 +5,6 @@ client says of itself (X-Forwarded-*, Forwarded) is removed here, and what uvico
 """
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import httpcore
 
+from gateway.http_connections import neighbourhood
 from gateway.mcp.http import ClientGone, Headers, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class PagesForwarder:
 
     async def _answer(self, scope: Scope, body: Body, send: Send) -> None:
         """An address' places are forgotten when nobody holds or wants one."""
-        places = self._places.setdefault(neighbourhood(scope), asyncio.Semaphore(PER_ADDRESS))
+        places = self._places.setdefault(neighbourhood(client_of(scope)), asyncio.Semaphore(PER_ADDRESS))
         try:
             async with asyncio.timeout(PLACE_SECONDS):
                 await places.acquire()
@@ -235,14 +235,8 @@ def listed_in_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     }
 
 
-def neighbourhood(scope: Scope) -> str:
-    """Who shares one allowance: an address, or the network that one subscriber of IPv6 has."""
-    address = scope["client"][0] if scope.get("client") else ""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return str(address)
-    return str(parsed if parsed.version == 4 else ipaddress.ip_network((int(parsed), 64), strict=False))
+def client_of(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def target(scope: Scope) -> bytes:

@@ -9,15 +9,25 @@ from connectors.base import UpstreamAuth, UpstreamSpec
 from connectors.kinds import KINDS
 from gateway.actions import act
 from gateway.discovery import LONGEST_REQUEST_SECONDS, OpenAuth, Question, discover
+from gateway.wiring import child_spec, upstream_auth
 from governance.facts import Fact, Recorder
 from governance.manifest.apply import Overtaken, carry_out, take_in
 from governance.manifest.plan import Plan
 from governance.manifest.prepare import Prepared, prepare, wanted_connectors, with_tools
-from governance.manifest.schema import ConnectorEntry, Manifest, SecretEntry, Source, parse
+from governance.manifest.schema import (
+    DEFAULT_TIMEOUT_SECONDS,
+    STDIO,
+    ConnectorEntry,
+    Manifest,
+    SecretEntry,
+    Source,
+    parse,
+)
 from governance.manifest.values import SecretValue, read_values
 from governance.models import SecretVersion
 from governance.registry import Catalogue
-from governance.vault import VaultError, auth_headers, keyring, open_secret_version
+from governance.snapshot import Program
+from governance.vault import VaultError, keyring, open_secret_version
 
 ATTEMPTS = 5
 
@@ -86,7 +96,8 @@ def _ask_upstreams(prepared: Prepared, wish: Wish) -> dict[str, Catalogue]:
     secrets: Mapping[str, SecretEntry] = prepared.plan.after["secrets"]
     stored = _stored_versions(entry.secret for entry in entries)
     return discover(
-        Question(_spec(entry), _opener(secrets.get(entry.secret), stored, wish.values)) for entry in entries
+        Question(_spec(entry), _opener(_program(entry), secrets.get(entry.secret), stored, wish.values))
+        for entry in entries
     )
 
 
@@ -96,7 +107,21 @@ def _spec(entry: ConnectorEntry) -> UpstreamSpec:
         name=entry.name,
         kind=entry.kind,
         urls=entry.urls,
-        timeout_seconds=min(entry.timeout_seconds, LONGEST_REQUEST_SECONDS),
+        timeout_seconds=min(entry.timeout_seconds or DEFAULT_TIMEOUT_SECONDS, LONGEST_REQUEST_SECONDS),
+        relays=frozenset(entry.relays),
+        child=child_spec(program) if (program := _program(entry)) else None,
+    )
+
+
+def _program(entry: ConnectorEntry) -> Program | None:
+    if entry.kind != STDIO:
+        return None
+    return Program(
+        command=entry.command,
+        environment=dict(entry.environment),
+        secret_variable=entry.secret_variable,
+        per_agent=entry.per_agent,
+        memory_mb=entry.memory_mb,
     )
 
 
@@ -106,7 +131,10 @@ def _stored_versions(secrets: Iterable[str]) -> dict[str, SecretVersion]:
 
 
 def _opener(
-    secret: SecretEntry | None, stored: Mapping[str, SecretVersion], given: Mapping[str, SecretValue]
+    program: Program | None,
+    secret: SecretEntry | None,
+    stored: Mapping[str, SecretVersion],
+    given: Mapping[str, SecretValue],
 ) -> OpenAuth:
     """The manifest's own value comes first: that of a new secret is stored only after the discovery."""
     if secret is None:
@@ -119,6 +147,6 @@ def _opener(
             value = open_secret_version(stored[secret.name], keyring=keyring())
         else:
             raise VaultError(f"The secret {secret.name} has no value yet.")
-        return UpstreamAuth(auth_headers(secret.kind, secret.header, value), secret.name)
+        return upstream_auth(program, value, kind=secret.kind, header=secret.header, identity=secret.name)
 
     return open_auth

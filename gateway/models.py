@@ -28,6 +28,8 @@ class GatewayProcess(models.Model):
     applied_epoch = models.BigIntegerField(default=0)
     calls_in_flight = models.IntegerField(default=0)
     oldest_in_flight = models.UUIDField(null=True)
+    upstreams = models.JSONField(default=list, db_default=[])
+    """What it says of upstreams that do not work as usual, see `resilience.UpstreamState`."""
 
     class Meta:
         ordering = ("-started_at",)
@@ -56,6 +58,118 @@ class IdempotentAnswer(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class McpSession(models.Model):
+    """A session of a client up to 2025-11-25, so that any process can serve any of its requests. Bound to its agent
+    and endpoint; never authentication. `digest` is the SHA-256 of its id."""
+
+    digest = models.BinaryField(max_length=32, primary_key=True)
+    agent_id = models.UUIDField(db_index=True)
+    bundle = models.CharField(max_length=63, blank=True)
+    revision = models.CharField(max_length=10)
+    capabilities = models.JSONField(default=dict)
+    client = models.CharField(max_length=130, blank=True)
+    log_level = models.CharField(max_length=10, blank=True)
+    subscriptions = models.JSONField(default=list)
+    created_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.client or 'session'} ({self.revision})"
+
+
+class McpTask(models.Model):
+    """A request that is answered later, in either of the protocol's two forms. Bound to its agent and endpoint.
+
+    `digest` is the SHA-256 of its id; `content` holds, sealed, its result or error or what it asks of the client.
+    """
+
+    class Status(models.TextChoices):
+        WORKING = "working"
+        INPUT_REQUIRED = "input_required"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    digest = models.BinaryField(max_length=32, primary_key=True)
+    agent_id = models.UUIDField(db_index=True)
+    bundle = models.CharField(max_length=63, blank=True)
+    is_modern = models.BooleanField()
+    status = models.CharField(max_length=14, choices=Status, default=Status.WORKING)
+    status_message = models.CharField(max_length=300, blank=True)
+    process_id = models.UUIDField(help_text="Who runs it; if that process ends, the task fails.")
+    content = models.BinaryField(default=bytes)
+    ttl_ms = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"task of {self.created_at:%Y-%m-%d %H:%M:%S}: {self.status}"
+
+
+class Letter(models.Model):
+    """What one gateway process tells another, sealed; read by whoever waits for its topic."""
+
+    topic = models.CharField(max_length=100, db_index=True)
+    body = models.BinaryField()
+    written_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.topic
+
+
+class StreamEvent(models.Model):
+    """An event of a resumable stream, sealed, so that any process can repeat it to a client that lost it."""
+
+    stream = models.BinaryField(max_length=32)
+    number = models.PositiveIntegerField()
+    body = models.BinaryField()
+    written_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("stream", "number"), name="stream_event_once"),)
+
+    def __str__(self) -> str:
+        return f"event {self.number}"
+
+
+class LimitUse(models.Model):
+    """What all processes together have taken of a limit in one window. The row of window 0 counts nothing: it is locked
+    by who takes places of the limit (`LimitPlaces`)."""
+
+    limit_id = models.UUIDField()
+    subject = models.CharField(max_length=64)
+    window = models.BigIntegerField(help_text="Number of the window since 1970.")
+    requests = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("limit_id", "subject", "window"), name="limit_use_once_per_window"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.limit_id} {self.subject}"
+
+
+class LimitPlaces(models.Model):
+    """How many calls at once one process may run under a limit. Those of a process that has ended are free."""
+
+    limit_id = models.UUIDField()
+    subject = models.CharField(max_length=64)
+    process_id = models.UUIDField()
+    places = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("limit_id", "subject", "process_id"), name="limit_places_once_per_process"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.limit_id} {self.subject}: {self.places}"
 
 
 @receiver(post_migrate)

@@ -1,4 +1,4 @@
-"""One tools/call from top to bottom.
+"""One governed request from top to bottom: tools/call, prompts/get, resources/read, completion/complete.
 
     authenticate -> resolve -> authorize -> screen arguments -> commit intent -> execute -> screen result
     -> commit outcome -> answer
@@ -9,12 +9,14 @@ Before the intent is durable nothing reaches the upstream; before the outcome is
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from audit.event import uuid7
-from connectors.base import RawResult, UpstreamFailure
+from connectors.base import SILENCE, RawResult, Relay, UpstreamFailure
 from connectors.egress import NOT_SENT_IN_TIME
 from gateway import refusals
 from gateway.call import (
@@ -32,13 +34,36 @@ from gateway.call import (
 )
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import BOOT_CLOCK
-from gateway.evidence import intent_entry, not_sent_entry, outcome_entry, refusal_entry, withheld_entry
+from gateway.evidence import (
+    intent_entry,
+    not_sent_entry,
+    outcome_entry,
+    refusal_entry,
+    watch_entry,
+    withheld_entry,
+)
+from gateway.limits import Allowance
+from gateway.operation import (
+    AUTHENTICATE,
+    COMMIT_INTENT,
+    COMMIT_OUTCOME,
+    DECIDE,
+    RECEIVE,
+    REFUSE,
+    SCREEN,
+    SCREEN_RESULT,
+    TAKE_LIMITS,
+    passed,
+    passed_upstream,
+)
 from gateway.ports import Ports
 from gateway.refusals import Refusal
+from gateway.relaying import ScreenedRelay, result_problem
+from gateway.targets import arguments_of, expose_uris, find_target, params_of
 from governance import canonical
 from governance.decision import AccessRequest, Decision, Effect, best, decide
 from governance.inspection.masking import VaultIndex
-from governance.snapshot import Agent, Bundle, Snapshot, Tool
+from governance.snapshot import Agent, Bundle, Credential, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -52,17 +77,48 @@ OUTCOME_UNKNOWN = (
 WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
 WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
 WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
+CUT = {
+    "withdrawn": "Permission for this call was withdrawn while it ran.",
+    "cancelled": "The call was cancelled while it ran.",
+    "ending": "The gateway had to end while the call ran.",
+}
+FINISHED = ("ok", "tool_error")
+RESUMED = ("inputResponses", "requestState")
+TOOL_CALL = "tools/call"
+DENIED_CODE = 403
+"""JSON-RPC code of a denial where no tool result can explain it: outside the reserved range, so ours to give."""
+TOO_MANY_CODE = 429
+"""Likewise."""
+RESOURCE_NOT_FOUND = -32002
+
+Admitted = TypeVar("Admitted")
 
 
 async def run(frame: Frame, ports: Ports) -> Answer:
     """The whole story of one call. Never raises for what an agent, an upstream or a missing database can cause."""
+    passed(RECEIVE)
     try:
-        for _ in range(SENDINGS):
-            intent = await admit(frame, ports)
-            outcome = await execute(intent, ports)
-            if not isinstance(outcome, NotSent):
-                return await conclude(intent, outcome, ports)
+        with ports.allowance() as allowance:
+            for _ in range(SENDINGS):
+                intent = await admit(frame, ports, partial(commit_intent, allowance=allowance))
+                outcome = await execute(intent, ports)
+                passed_upstream(intent)
+                if not isinstance(outcome, NotSent):
+                    allowance.spend(intent.call, outcome)
+                    return await conclude(intent, outcome, ports)
+                frame = replace(frame, call_id=None)
         raise Refusal(refusals.CROWDED, facts=_caller_facts(intent.call.caller))
+    except Refusal as refusal:
+        return await commit_refusal(frame, refusal, ports)
+    except (EvidenceUnavailable, RecordRefused):
+        return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
+
+
+async def watch(frame: Frame, ports: Ports) -> Call | Answer:
+    """resources/subscribe: the same stages up to the record; nothing is sent. The call says what may be heard of."""
+    try:
+        with ports.allowance() as allowance:
+            return (await admit(frame, ports, partial(commit_watch, allowance=allowance))).permitted.call
     except Refusal as refusal:
         return await commit_refusal(frame, refusal, ports)
     except (EvidenceUnavailable, RecordRefused):
@@ -73,8 +129,11 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
     """From here on the effect may have happened: whatever goes wrong, the agent must not be invited to repeat it."""
     try:
         vault = ports.vault_index(ports.snapshot())
-        safe = screen_result(outcome, vault) if isinstance(outcome, RawResult) else outcome
-        return answer(await commit_outcome(intent, safe, ports))
+        safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
+        passed(SCREEN_RESULT)
+        recorded = await commit_outcome(intent, safe, ports)
+        passed(COMMIT_OUTCOME)
+        return answer(recorded)
     except (EvidenceUnavailable, RecordRefused):
         return outcome_unknown(intent)
     except Exception:
@@ -83,21 +142,27 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         return outcome_unknown(intent)
 
 
-async def admit(frame: Frame, ports: Ports) -> Intent:
+async def admit(
+    frame: Frame, ports: Ports, commit: Callable[[Screened, Ports], Awaitable[Admitted | Stale]]
+) -> Admitted:
     """Decides until the fence agrees that the decision is still current, a bounded number of times."""
     snapshot, is_confirmed = ports.snapshot(), False
     for _ in range(DECISIONS):
         try:
             caller = authenticate(frame, snapshot, ports)
-            call = resolve(frame, caller, ports)
-            screened = screen_arguments(authorize(call, ports), ports.vault_index(snapshot))
+            passed(AUTHENTICATE)
+            permitted = authorize(resolve(frame, caller, ports), ports)
+            passed(DECIDE)
+            screened = screen_arguments(permitted, ports.vault_index(snapshot))
+            passed(SCREEN)
         except Refusal as refusal:
             if refusal.is_final or is_confirmed:
                 raise
             snapshot, is_confirmed = await ports.confirmed_snapshot(), True
             continue
-        committed = await commit_intent(screened, ports)
-        if isinstance(committed, Intent):
+        committed = await commit(screened, ports)
+        passed(COMMIT_INTENT)
+        if not isinstance(committed, Stale):
             return committed
         snapshot, is_confirmed = await ports.snapshot_at_least(committed.epoch), False
     raise Refusal(refusals.BUSY)
@@ -121,61 +186,66 @@ def authenticate(frame: Frame, snapshot: Snapshot, ports: Ports) -> Caller:
     if credential is None:
         raise Refusal(refusals.BAD_TOKEN, is_final=False)
     agent = snapshot.agents[credential.agent_id]
-    facts = {"agent": agent.name, "person": agent.owner.email, "credential": credential.id}
     if not agent.is_live:
-        raise Refusal(refusals.BAD_TOKEN, facts=facts | {"why": "agent_not_live"}, is_final=False)
+        raise _bad_token(agent, credential, why="agent_not_live")
     if not credential.is_in_time(ports.now()):
-        raise Refusal(refusals.BAD_TOKEN, facts=facts | {"why": "key_not_in_time"}, is_final=False)
+        raise _bad_token(agent, credential, why="key_not_in_time")
     return Caller(agent, credential, snapshot)
 
 
+def _bad_token(agent: Agent, credential: Credential, *, why: str) -> Refusal:
+    facts = {"agent": agent.name, "person": agent.owner.email, "credential": credential.id, "why": why}
+    return Refusal(refusals.BAD_TOKEN, facts=facts, is_final=False)
+
+
 def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
-    """What: the exposed name's tool, and the arguments in the one form that is decided on, recorded and sent."""
+    """What: the exposed name's target, and the arguments in the one form that is decided on, recorded and sent."""
     bundles = reachable_bundles(frame.bundle, caller.agent, caller.snapshot, ports)
-    found = find_tool(frame.bundle, frame.name, bundles)
+    found = find_target(frame, bundles, caller.snapshot)
     if found is None:
-        raise refusal_of(caller, refusals.UNKNOWN_TOOL, {}, is_final=False)
+        raise _unknown(frame, caller, {})
     if not isinstance(frame.arguments, Mapping):
         raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
-    encoded = canonical.encode(frame.arguments)
-    if len(encoded) > ARGUMENTS_LIMIT:
-        text = f"'arguments' has {len(encoded)} bytes; the limit is {ARGUMENTS_LIMIT}."
+    target, candidates = found
+    arguments = arguments_of(frame, target)
+    encoded = canonical.encode(arguments)
+    params = params_of(frame.method, target, arguments, encoded)
+    recorded, size = encoded, len(encoded)
+    if frame.resumed:
+        resumed = {name: canonical.encode(frame.resumed[name]) for name in RESUMED if name in frame.resumed}
+        params |= resumed
+        recorded = canonical.encode({"arguments": arguments, **frame.resumed})
+        size += sum(map(len, resumed.values()))
+    if size > ARGUMENTS_LIMIT:
+        text = f"'arguments' has {size} bytes; the limit is {ARGUMENTS_LIMIT}."
         raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
-    tool, candidates = found
     return Call(
-        id=uuid7(),
+        id=frame.call_id or uuid7(),
         frame=frame,
         caller=caller,
-        tool=tool,
+        tool=target,
         candidates=candidates,
-        arguments=frame.arguments,
-        canonical_arguments=encoded,
-        arguments_digest=sha256(encoded).hexdigest(),
+        arguments=arguments,
+        params=params,
+        recorded_arguments=recorded,
+        arguments_digest=sha256(recorded).hexdigest(),
     )
 
 
 def reachable_bundles(name: str | None, agent: Agent, snapshot: Snapshot, ports: Ports) -> list[Bundle]:
     """The named bundle if the agent holds it now; at the union endpoint all it holds."""
-    return [bundle for bundle in snapshot.bundles_of(agent, ports.now()) if name is None or bundle.name == name]
-
-
-def find_tool(bundle: str | None, name: str, bundles: list[Bundle]) -> tuple[Tool, tuple[Bundle, ...]] | None:
-    found: Tool | None = None
-    candidates: list[Bundle] = []
-    for held in bundles:
-        tool = held.tools.get(name) if bundle is not None else held.by_union_name.get(name)
-        if tool is not None and (found is None or found.id == tool.id):
-            found = tool
-            candidates.append(held)
-    return (found, tuple(candidates)) if found is not None else None
+    if name is None:
+        return snapshot.bundles_of(agent, ports.now())
+    bundle = snapshot.bundle_of(agent, name, ports.now())
+    return [bundle] if bundle is not None else []
 
 
 def authorize(call: Call, ports: Ports) -> Permitted:
     """May they: the pure decision, through each bundle that gives the tool; the most permissive one counts."""
     snapshot, now = call.caller.snapshot, ports.now()
-    decision = best(decide(_access_request(call, bundle), snapshot, now) for bundle in call.candidates)
+    decision = best([decide(_access_request(call, bundle), snapshot, now) for bundle in call.candidates])
     if decision is None or not decision.exists:
-        raise refusal_of(call.caller, refusals.UNKNOWN_TOOL, _decision_facts(call, decision), is_final=False)
+        raise _unknown(call.frame, call.caller, _decision_facts(call, decision))
     if decision.effect is not Effect.PERMIT:
         raise _denial(call, decision)
     return Permitted(call, decision)
@@ -184,7 +254,7 @@ def authorize(call: Call, ports: Ports) -> Permitted:
 def screen_arguments(permitted: Permitted, vault: VaultIndex) -> Screened:
     """What goes out, trace context too: neither the agent's own key nor a value of the vault may travel."""
     call = permitted.call
-    outgoing = call.canonical_arguments
+    outgoing = b",".join(call.params.values())
     if call.frame.trace:
         outgoing += canonical.encode(dict(call.frame.trace))
     if call.frame.token.encode() in outgoing or vault.find(outgoing):
@@ -193,13 +263,31 @@ def screen_arguments(permitted: Permitted, vault: VaultIndex) -> Screened:
     return Screened(permitted)
 
 
-async def commit_intent(screened: Screened, ports: Ports) -> Intent | Stale:
+async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowance) -> Intent | Stale:
+    """How fast, then the record: nothing is written of a call for which a limit or its upstream has no room."""
+    await allowance.take(screened.permitted.call)
+    passed(TAKE_LIMITS)
     committed = await ports.commit(intent_entry(screened, ports))
     if committed.verdict is Verdict.STALE:
         return Stale(committed.epoch)
     if committed.verdict is Verdict.DUPLICATE:
-        raise EvidenceUnavailable("a fresh call id is already taken")
+        raise _repeated(screened.permitted)
     return Intent(screened, committed.epoch, committed.at_ns + SEND_WITHIN_NS)
+
+
+def _repeated(permitted: Permitted) -> Refusal:
+    """Only a call whose id is given can be on record already."""
+    call = permitted.call
+    facts = _decision_facts(call, permitted.decision) | {"repeats": str(call.id)}
+    text = f"{refusals.REPEATED.text} Call id {call.id}."
+    return refusal_of(call.caller, refusals.REPEATED, facts, text=text)
+
+
+async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance) -> Screened | Stale:
+    await allowance.take(screened.permitted.call)
+    passed(TAKE_LIMITS)
+    committed = await ports.commit(watch_entry(screened, ports))
+    return Stale(committed.epoch) if committed.verdict is Verdict.STALE else screened
 
 
 async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure | NotSent:
@@ -210,18 +298,18 @@ async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure |
     if time.clock_gettime_ns(BOOT_CLOCK) > intent.send_before_ns:
         return await _not_sent(intent, ports)
     try:
-        return await ports.call_upstream(intent)
+        return await ports.call_upstream(intent, screened_relay(intent, ports))
     except UpstreamFailure as failure:
         return await _not_sent(intent, ports) if failure.code == NOT_SENT_IN_TIME else failure
     except Exception:
         logger.exception("unforeseen failure of connector kind %s", intent.connector.kind)
         return UpstreamFailure("unforeseen", "The gateway failed while it talked to this system.", reached=True)
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if not ports.was_cut(intent.call.id) or task is None:
+        task, why = asyncio.current_task(), ports.why_cut(intent.call.id)
+        if not why or task is None:
             raise
         task.uncancel()
-        return UpstreamFailure("cut", "Permission for this call was withdrawn while it ran.", reached=True)
+        return UpstreamFailure(why, CUT[why], reached=True)
 
 
 async def _not_sent(intent: Intent, ports: Ports) -> NotSent:
@@ -229,19 +317,45 @@ async def _not_sent(intent: Intent, ports: Ports) -> NotSent:
     return NotSent(intent.epoch)
 
 
-def screen_result(raw: RawResult, vault: VaultIndex) -> SafeResult:
-    """What comes back: values of our vault never reach an agent, whichever field they hide in."""
-    content: Any = raw.result if raw.result is not None else raw.error
+def screened_relay(intent: Intent, ports: Ports) -> Relay:
+    relay = intent.call.frame.relay
+    if relay is SILENCE:
+        return relay
+    return ScreenedRelay(relay, intent, ports, may_still_hear=lambda snapshot: _may_still_hear(intent, snapshot, ports))
+
+
+def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResult | UpstreamFailure:
+    """What comes back: values of our vault never reach an agent, whichever field they hide in. An upstream that asks
+    what it may not ask has failed."""
+    if problem := result_problem(raw, intent.call.frame.relay, intent.connector, vault):
+        return UpstreamFailure("bad_answer", f"It asked for something in vain. {problem}", reached=True)
+    original: Any = raw.result if raw.result is not None else raw.error
+    content, encoded = original, canonical.encode(original)
     masked: tuple[str, ...] = ()
-    if vault.find(canonical.encode(content)):
+    if vault.find(encoded):
         content, hits = vault.mask(content)
         masked = tuple(sorted({hit.secret for hit in hits}))
+    is_tool = intent.call.frame.method == TOOL_CALL
     if not isinstance(content, dict):
-        content = WITHHELD_RESULT if raw.result is not None else WITHHELD_ERROR
-    if raw.result is None:
-        return SafeResult("error", None, content, masked, raw)
-    outcome = "tool_error" if content.get("isError") is True else "ok"
-    return SafeResult(outcome, content, None, masked, raw)
+        content = WITHHELD_RESULT if raw.result is not None and is_tool else WITHHELD_ERROR
+    is_error = raw.result is None or content is WITHHELD_ERROR
+    outcome = "error" if is_error else _outcome_of(content, is_tool=is_tool)
+    if outcome in FINISHED:
+        content = _exposed(intent, content)
+    if content is not original:
+        encoded = canonical.encode(content)
+    return SafeResult(outcome, None if is_error else content, content if is_error else None, masked, raw, encoded)
+
+
+def _outcome_of(result: dict[str, Any], *, is_tool: bool) -> str:
+    if result.get("resultType") == "input_required":
+        return "input_required"
+    return "tool_error" if is_tool and result.get("isError") is True else "ok"
+
+
+def _exposed(intent: Intent, result: dict[str, Any]) -> dict[str, Any]:
+    bundle, is_union = intent.call.candidates[0], intent.call.frame.bundle is None
+    return expose_uris(result, bundle, intent.connector, union=is_union)
 
 
 async def commit_outcome(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Recorded:
@@ -268,16 +382,19 @@ def answer(recorded: Recorded) -> Answer:
 async def commit_refusal(frame: Frame, refusal: Refusal, ports: Ports) -> Answer:
     """Any "no" before the intent: recorded, then told. Strangers are counted, not recorded singly."""
     if refusal.facts.get("agent"):
+        if ports.is_repeated(refusal):
+            return refused_answer(refusal, frame.method)
         try:
             await ports.commit(refusal_entry(frame, refusal, ports))
         except (EvidenceUnavailable, RecordRefused):
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
     else:
         ports.count_stranger(frame, refusal)
-    return refused_answer(refusal)
+    passed(REFUSE)
+    return refused_answer(refusal, frame.method)
 
 
-def refused_answer(refusal: Refusal) -> Answer:
+def refused_answer(refusal: Refusal, method: str = TOOL_CALL) -> Answer:
     reason = refusal.reason
     match reason.shape:
         case refusals.Shape.UNAUTHENTICATED:
@@ -286,41 +403,55 @@ def refused_answer(refusal: Refusal) -> Answer:
         case refusals.Shape.UNAVAILABLE:
             text = f"{refusal.text} {reason.remedy}".strip()
             return Answer(error=_rpc_error(-32603, text), status=503, retry_after_seconds=1)
-        case refusals.Shape.UNKNOWN_TOOL:
+        case refusals.Shape.TOO_MANY:
+            return _too_many(refusal)
+        case refusals.Shape.UNKNOWN_TOOL | refusals.Shape.BAD_REQUEST:
             return Answer(error=_rpc_error(-32602, refusal.text))
-        case refusals.Shape.BAD_REQUEST:
-            return Answer(error=_rpc_error(-32602, refusal.text))
+        case refusals.Shape.UNKNOWN_RESOURCE:
+            return Answer(error=_rpc_error(RESOURCE_NOT_FOUND, refusal.text))
         case refusals.Shape.RESULT:
-            return Answer(result=_denied_result(refusal))
+            return _denied(refusal, method)
 
 
 def outcome_unknown(intent: Intent) -> Answer:
     text = OUTCOME_UNKNOWN.format(call_id=intent.call.id)
     meta = {"com.gatehouse/decision": {"code": "outcome_unknown", "call_id": str(intent.call.id)}}
-    return Answer(result={"content": [{"type": "text", "text": text}], "isError": True, "_meta": meta})
+    return _bad_news(text, meta, intent.call.frame.method, code=-32603)
 
 
-def _denied_result(refusal: Refusal) -> dict[str, Any]:
+def _too_many(refusal: Refusal) -> Answer:
+    seconds = int(refusal.facts.get("retry_after", 1))
+    meta = {"com.gatehouse/decision": {"code": refusal.reason.code, "retry_after": seconds}}
+    error = _rpc_error(TOO_MANY_CODE, f"{refusal.text} {refusal.reason.remedy}")
+    return Answer(error={**error, "data": meta}, status=429, retry_after_seconds=seconds)
+
+
+def _denied(refusal: Refusal, method: str) -> Answer:
     decision = {"code": refusal.reason.code}
     if rule := refusal.facts.get("rule"):
         decision["rule"] = rule
     text = f"{refusal.text} {refusal.reason.remedy}".strip()
-    return {
-        "content": [{"type": "text", "text": text}],
-        "isError": True,
-        "_meta": {"com.gatehouse/decision": decision},
-    }
+    return _bad_news(text, {"com.gatehouse/decision": decision}, method, code=DENIED_CODE)
+
+
+def _bad_news(text: str, meta: dict[str, Any], method: str, *, code: int) -> Answer:
+    """For the model to read: a tool's result, or an error where there are no tool results."""
+    if method != TOOL_CALL:
+        return Answer(error={**_rpc_error(code, text), "data": meta})
+    return Answer(result={"content": [{"type": "text", "text": text}], "isError": True, "_meta": meta})
 
 
 def _told(intent: Intent, outcome: SafeResult | UpstreamFailure) -> Answer:
     if isinstance(outcome, SafeResult):
         return Answer(result=outcome.result, error=outcome.error)
-    if outcome.code == "cut":
+    if outcome.code == "withdrawn":
         return refused_answer(Refusal(refusals.BAD_TOKEN))
+    if outcome.code == "crowded":
+        return refused_answer(Refusal(refusals.CROWDED))
     advice = "It may have had an effect: do not repeat it blindly." if outcome.reached else "Nothing was done."
     text = f"{intent.connector.name}: {outcome.message} {advice}"
     meta = {"com.gatehouse/failure": {"code": outcome.code, "call_id": str(intent.call.id)}}
-    return Answer(result={"content": [{"type": "text", "text": text}], "isError": True, "_meta": meta})
+    return _bad_news(text, meta, intent.call.frame.method, code=-32603)
 
 
 def _may_still_hear(intent: Intent, snapshot: Snapshot, ports: Ports) -> bool:
@@ -342,7 +473,13 @@ def _access_request(call: Call, bundle: Bundle) -> AccessRequest:
         arguments=call.arguments,
         session_id=call.frame.session_id,
         source_ip=call.frame.source_ip,
+        target=call.tool if call.tool.kind != "tool" else None,
     )
+
+
+def _unknown(frame: Frame, caller: Caller, facts: dict[str, Any]) -> Refusal:
+    """The same for what does not exist and what may not be seen."""
+    return refusal_of(caller, refusals.UNKNOWN_BY_METHOD[frame.method], facts, is_final=False)
 
 
 def _denial(call: Call, decision: Decision) -> Refusal:

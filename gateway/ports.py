@@ -1,20 +1,31 @@
 """What the pipeline needs from outside. The real implementation is in `wiring.py`, the fake one in `tests/fakes.py`."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from audit.record import SealedPayload
-from connectors.base import RawResult
+from connectors.base import Catalog, Heard, Interest, RawResult, Relay, Stands
+from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
+from gateway.limits import Allowance
+from gateway.mcp.sessions import Sessions
+from gateway.mcp.task_table import Tasks
+from gateway.mcp.waiting import Waiting
 from gateway.refusals import Refusal
 from governance.inspection.masking import VaultIndex
-from governance.snapshot import Snapshot
+from governance.snapshot import Connector, Snapshot
 
 
 class Ports(Protocol):
     process_id: UUID
+    bus: Bus
+    sessions: Sessions
+    tasks: Tasks
+    waiting: Waiting
 
     def now(self) -> datetime: ...
 
@@ -35,11 +46,31 @@ class Ports(Protocol):
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex: ...
 
-    async def call_upstream(self, intent: Intent) -> RawResult:
-        """Opens the secret and runs the tool. Raises UpstreamFailure."""
+    async def call_upstream(self, intent: Intent, relay: Relay) -> RawResult:
+        """Opens the secret and does what the intent says. Raises UpstreamFailure."""
 
-    def was_cut(self, call_id: UUID) -> bool:
-        """Whether this process cancelled the call because permission for it was withdrawn; asked once a call."""
+    async def catalog(self, connector: Connector, method: str) -> Catalog:
+        """All that the upstream lists of tools, prompts, resources or templates. Raises UpstreamFailure."""
+
+    async def listen(self, connector: Connector, interest: Interest, heard: Heard, stands: Stands) -> None:
+        """Hears the upstream's news until cancelled; returns when it offers none. Raises UpstreamFailure."""
+
+    def on_swap(self, heard: Callable[[Snapshot], None]) -> None:
+        """`heard` is called with each new snapshot, in the same step in which it becomes the current one."""
+
+    def cancel(self, task: asyncio.Task[Any]) -> bool:
+        """Breaks off the upstream's work on the call that this task runs; its outcome is recorded. False when nothing
+        of it is under way."""
+
+    def why_cut(self, call_id: UUID) -> str:
+        """`withdrawn` if this process cut the call off because permission was withdrawn, `cancelled` if the caller
+        wanted it, `ending` if the process could not wait any longer, empty if it did not; asked once a call."""
+
+    def allowance(self) -> Allowance:
+        """Takes what one request needs of the rate limits, and gives it back."""
+
+    def is_repeated(self, refusal: Refusal) -> bool:
+        """Whether the same was refused a moment ago: then it is evidence in a sum, singly it would amplify a flood."""
 
     def lose_outcome(self, intent: Intent) -> None:
         """Notes a call whose outcome nobody knows, to be closed as unknown as soon as evidence can be written."""

@@ -10,9 +10,11 @@ class Shape(Enum):
 
     UNAUTHENTICATED = "401 with WWW-Authenticate"
     UNKNOWN_TOOL = "JSON-RPC error, the same for what does not exist and what may not be seen"
+    UNKNOWN_RESOURCE = "the same, with the code that a revision has for resources"
     BAD_REQUEST = "JSON-RPC invalid params"
-    RESULT = "tool result with isError"
+    RESULT = "tool result with isError; where there are no tool results a JSON-RPC error"
     UNAVAILABLE = "503 with Retry-After"
+    TOO_MANY = "429 with Retry-After"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,16 @@ class Reason:
 NO_TOKEN = Reason("no_token", Shape.UNAUTHENTICATED, "Send your agent key as 'Authorization: Bearer <key>'.")
 BAD_TOKEN = Reason("bad_token", Shape.UNAUTHENTICATED, "This key is unknown, expired or revoked.")
 UNKNOWN_TOOL = Reason("unknown_tool", Shape.UNKNOWN_TOOL, "Unknown tool")
+UNKNOWN_PROMPT = Reason("unknown_prompt", Shape.UNKNOWN_TOOL, "Unknown prompt")
+UNKNOWN_RESOURCE = Reason("unknown_resource", Shape.UNKNOWN_RESOURCE, "Resource not found")
+UNKNOWN_REFERENCE = Reason("unknown_reference", Shape.UNKNOWN_TOOL, "Unknown reference")
+UNKNOWN_BY_METHOD = {
+    "tools/call": UNKNOWN_TOOL,
+    "prompts/get": UNKNOWN_PROMPT,
+    "resources/read": UNKNOWN_RESOURCE,
+    "resources/subscribe": UNKNOWN_RESOURCE,
+    "completion/complete": UNKNOWN_REFERENCE,
+}
 BAD_ARGUMENTS = Reason("bad_arguments", Shape.BAD_REQUEST, "The arguments cannot be accepted.")
 MALFORMED = Reason("malformed_request", Shape.BAD_REQUEST, "The message cannot be read.")
 DENIED = Reason(
@@ -47,6 +59,12 @@ CREDENTIAL_IN_ARGUMENTS = Reason(
     "Denied: the arguments contain a credential.",
     "Never put keys or tokens into tool arguments; the gateway adds the upstream's secret itself.",
 )
+REPEATED = Reason(
+    "repeated",
+    Shape.RESULT,
+    "The call was sent with these answers before, and is not sent again.",
+    "It may have had an effect: do not repeat it blindly.",
+)
 CONNECTOR_DISABLED = Reason("connector_disabled", Shape.RESULT, "Denied", "Ask an administrator.")
 SECRET_MISSING = Reason(
     "secret_missing", Shape.RESULT, "Denied", "Ask an administrator to store the secret in the vault."
@@ -59,6 +77,18 @@ EVIDENCE_UNAVAILABLE = Reason(
 )
 CROWDED = Reason(
     "crowded", Shape.UNAVAILABLE, "This system has no room for the call now; it was not made.", "Retry later."
+)
+RATE_LIMITED = Reason(
+    "rate_limited",
+    Shape.TOO_MANY,
+    "Over a limit; the call was not made.",
+    "Wait as long as the answer says, then retry.",
+)
+OVER_SHARE = Reason(
+    "over_share",
+    Shape.TOO_MANY,
+    "Too many requests of this agent are at work at once; this one was not looked at.",
+    "Wait as long as the answer says, then retry.",
 )
 BUSY = Reason("busy", Shape.UNAVAILABLE, "Permissions are changing too fast to decide.", "Retry.")
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,10 +23,14 @@ from django.db.utils import Error as DatabaseError
 from audit.event import AuditEvent, uuid7
 from connectors.egress import Egress
 from connectors.kinds import KINDS
+from connectors.resilience import Guarded
 from gateway.commit.entry import Backend, Entry, EvidenceUnavailable, RecordRefused
 from gateway.commit.group import GroupCommitter
 from gateway.commit.postgresql import PostgresqlBackend
 from gateway.commit.sqlite import SqliteBackend
+from gateway.database import connection_parameters
+from gateway.draining import DRAIN, DRAIN_SECONDS
+from gateway.metrics import METRICS
 from gateway.models import GatewayProcess
 from gateway.recovery import close_open_calls, recover
 from gateway.snapshots import with_live_connection
@@ -39,9 +43,9 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 RECOVER_EVERY_BEATS = 5
-STRANGERS_EVERY_BEATS = 10
+SUMS_EVERY_BEATS = 10
 UNCERTAIN_SECONDS = 12.0
-DRAIN_SECONDS = 25.0
+LAST_WORDS_SECONDS = 3.0
 
 Result = TypeVar("Result")
 
@@ -51,6 +55,7 @@ class Pulse:
     applied_epoch: int
     calls_in_flight: int
     oldest_in_flight: UUID
+    upstreams: list[dict[str, Any]]
 
 
 class GatewayRuntime:
@@ -59,9 +64,11 @@ class GatewayRuntime:
     def __init__(self) -> None:
         self.process_id = uuid7()
         self.committer = GroupCommitter(make_backend(self.process_id))
-        egress = Egress(allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS)
+        egress = Egress(
+            allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS, allowed_programs=settings.STDIO_ALLOWED_COMMANDS
+        )
         self._egress = egress
-        self._kinds = {name: kind(egress) for name, kind in KINDS.items()}
+        self._kinds = {name: Guarded(kind(egress)) for name, kind in KINDS.items()}
         self.ports = GatewayPorts(
             process_id=self.process_id, committer=self.committer, kinds=self._kinds, keyring=keyring()
         )
@@ -74,22 +81,33 @@ class GatewayRuntime:
         """Raises ImproperlyConfigured or django.db.Error: a gateway that cannot be sure does not serve."""
         self.ports.sealer = await self._in_thread(self._prepare)
         await self.ports.keeper.start()
+        await self.ports.store.start()
         await self._in_thread(self._register)
+        self.ports.limits.start()
         self._tasks = [
             asyncio.create_task(self.ports.keeper.watch(connection_parameters()), name="watch"),
             asyncio.create_task(self._beat_forever(), name="heartbeat"),
         ]
 
+    def begin_to_end(self) -> None:
+        """Clients are not waited for any more. What still runs when the time is nearly over is cut off, with a record
+        and an answer, not just killed."""
+        self.ports.waiting.end()
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS - LAST_WORDS_SECONDS, self.ports.cut_all)
+
     async def stop(self) -> None:
         """Lets running calls end, says goodbye, closes everything."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(DRAIN.seconds_left):
                 while self.ports.open_intents:  # noqa: ASYNC110  (ends within a call; an event would cost each call)
                     await asyncio.sleep(0.02)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._tell_strangers()
+        await self._tell_sums()
+        await self.ports.limits.stop()
+        await self.ports.limits_thread.close()
+        await self.ports.store.stop()
         for kind in self._kinds.values():
             await kind.close()
         self._egress.close()
@@ -102,6 +120,7 @@ class GatewayRuntime:
     async def _beat_forever(self) -> None:
         while True:
             await self._sleep_until_beat()
+            METRICS.fold()
             self._beats += 1
             try:
                 await self._beat()
@@ -127,19 +146,22 @@ class GatewayRuntime:
             await self._in_thread(recover)
             await self._close_uncertain()
             await self.ports.retry_lost_outcomes()
-        if self._beats % STRANGERS_EVERY_BEATS == 0:
-            await self._tell_strangers()
+            self.ports.forget_outdated(self.ports.snapshot())
+        if self._beats % SUMS_EVERY_BEATS == 0:
+            await self._tell_sums()
 
-    async def _tell_strangers(self) -> None:
-        if strangers := self.ports.take_strangers():
+    async def _tell_sums(self) -> None:
+        again = self.ports.refused.take(now=self.ports.now(), process_id=self.process_id)
+        for entry in filter(None, (self.ports.take_strangers(), again)):
             with suppress(EvidenceUnavailable, RecordRefused):
-                await self.committer.commit(strangers)
+                await self.committer.commit(entry)
 
     def _pulse(self) -> Pulse:
         """The bound is taken before the epoch is read: it may be too old, never too young."""
         uncertain = (item.event_id for item in self.committer.uncertain)
         oldest = min((*self.ports.open_intents.values(), *uncertain), default=uuid7())
-        return Pulse(self.ports.snapshot().epoch, len(self.ports.open_intents), oldest)
+        unusual = [asdict(state) for state in self.ports.upstream_states() if state.is_unusual]
+        return Pulse(self.ports.snapshot().epoch, len(self.ports.open_intents), oldest, unusual)
 
     async def _close_uncertain(self) -> None:
         for call_id in await self.committer.resolve_uncertain(older_than_seconds=UNCERTAIN_SECONDS):
@@ -177,6 +199,7 @@ class GatewayRuntime:
             applied_epoch=pulse.applied_epoch,
             calls_in_flight=pulse.calls_in_flight,
             oldest_in_flight=pulse.oldest_in_flight,
+            upstreams=pulse.upstreams,
         )
 
     def _deregister(self) -> None:
@@ -193,12 +216,3 @@ def make_backend(process_id: UUID) -> Backend:
     if connection.vendor == "postgresql":
         return PostgresqlBackend(psycopg.conninfo.make_conninfo(**connection_parameters()), process_id)
     return SqliteBackend(Path(connection.settings_dict["NAME"]))
-
-
-def connection_parameters() -> dict[str, Any]:
-    """The database's address for a plain psycopg connection; empty on SQLite."""
-    if connection.vendor != "postgresql":
-        return {}
-    ours = ("cursor_factory", "context", "prepare_threshold", "connect_timeout")
-    parameters = connection.get_connection_params()
-    return {key: value for key, value in parameters.items() if key not in ours and value is not None}

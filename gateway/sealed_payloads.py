@@ -16,7 +16,12 @@ from governance.payload_keys import open_sealer
 from governance.vault import SealBroken, keyring
 
 BLINDING_BYTES = 32
-TITLES = {"call.intent": "Arguments, as they were sent", "call.outcome": "Answer, as the agent got it"}
+TITLES = {
+    "call.intent": "Arguments, as they were sent",
+    "call.asked": "What the system asked back",
+    "call.told": "What the system was told",
+    "call.outcome": "Answer, as the agent got it",
+}
 
 
 @dataclass(frozen=True, slots=True)

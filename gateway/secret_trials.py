@@ -18,12 +18,14 @@ from connectors.egress import Egress
 from connectors.kinds import KINDS
 from gateway.discovery import Question, ask_all, spec_of
 from gateway.trial_checks import failed, tools
-from governance.destinations import destinations, origins
+from gateway.wiring import upstream_auth
+from governance.destinations import addresses_of, destinations, origins
 from governance.duties import still_may
 from governance.facts import Fact, Recorder
 from governance.models import Connector, Epoch, Secret, User
 from governance.registry import Catalogue
-from governance.vault import auth_headers, check_presentable, put_secret_value
+from governance.snapshot_rows import program_of
+from governance.vault import check_presentable, put_secret_value
 
 PERMISSION = "governance.replace_secret"
 
@@ -65,7 +67,7 @@ class Done:
 @sensitive_variables()
 def candidate(secret: Secret, value: str) -> Candidate:
     connectors = tuple(secret.connectors.order_by("name"))
-    return Candidate(secret, {each.name: origins(each.urls) for each in connectors}, connectors, value)
+    return Candidate(secret, {each.name: origins(addresses_of(each)) for each in connectors}, connectors, value)
 
 
 @sensitive_variables()
@@ -79,17 +81,25 @@ async def try_value(tried: Candidate) -> list[Trial]:
     """Presents the value to every system that uses the secret, all at once."""
     if tried.secret.kind == Secret.Kind.OAUTH_CLIENT:
         return [Trial(name, False, "This kind of secret cannot be tried beforehand.") for name in tried.places]
-    headers = auth_headers(tried.secret.kind, tried.secret.header_name, tried.value)
-    auth = partial(UpstreamAuth, headers, "trial")
-    egress = Egress(allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS)
+    egress = Egress(
+        allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS, allowed_programs=settings.STDIO_ALLOWED_COMMANDS
+    )
     kinds = {name: kind(egress) for name, kind in KINDS.items()}
     try:
-        found = await ask_all([Question(spec_of(each), auth) for each in tried.connectors], kinds)
+        questions = [Question(spec_of(each), partial(_auth, tried, each)) for each in tried.connectors]
+        found = await ask_all(questions, kinds)
     finally:
         for kind in kinds.values():
             await kind.close()
         egress.close()
     return [_trial(name, found[name], places) for name, places in tried.places.items()]
+
+
+@sensitive_variables()
+def _auth(tried: Candidate, connector: Connector) -> UpstreamAuth:
+    """Raises VaultError."""
+    secret, program = tried.secret, program_of(connector)
+    return upstream_auth(program, tried.value, kind=secret.kind, header=secret.header_name, identity="trial")
 
 
 def _trial(name: str, found: Catalogue, places: list[str]) -> Trial:

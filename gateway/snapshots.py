@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -15,9 +16,10 @@ from django.db.utils import Error as DatabaseError
 from django.db.utils import InterfaceError, OperationalError
 
 from gateway.commit.entry import EvidenceUnavailable
+from gateway.metrics import METRICS
 from governance.fence import EPOCH_CHANNEL
 from governance.snapshot import Snapshot
-from governance.snapshot_builder import build_snapshot, read_epoch
+from governance.snapshot_builder import EMPTY, build_snapshot, read_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +44,18 @@ class SnapshotKeeper:
         self._reading: asyncio.Task[int] | None = None
         self._next_reading: asyncio.Future[int] | None = None
         self._frozen_at = 0.0
+        self._confirmed_at = time.monotonic()
 
     @property
     def current(self) -> Snapshot:
         if self._current is None:
             raise EvidenceUnavailable("no snapshot yet")
         return self._current
+
+    @property
+    def unconfirmed_seconds(self) -> float:
+        """How long ago the database said last that the snapshot is the newest, or which one is."""
+        return time.monotonic() - self._confirmed_at
 
     async def start(self) -> None:
         """Raises django.db.Error when the database is away."""
@@ -89,10 +97,12 @@ class SnapshotKeeper:
         while True:
             await asyncio.sleep(seconds)
             try:
+                asked_at = time.monotonic()
                 version = await self._in_thread(_change_marker)
                 if version != seen:
                     await self.confirmed()
                     seen = version
+                self._confirmed_at = asked_at
             except (DatabaseError, EvidenceUnavailable):
                 continue
             except Exception:
@@ -144,7 +154,9 @@ class SnapshotKeeper:
             self._refreshing = None
 
     async def _build(self) -> None:
-        snapshot = await self._in_thread(build_snapshot)
+        began = time.monotonic()
+        snapshot = await self._in_thread(partial(build_snapshot, self._current or EMPTY))
+        METRICS.builds.of().add(time.monotonic() - began)
         if self._current is None or snapshot.epoch != self._current.epoch:
             self._current = snapshot
             self._keep_out_of_garbage_collection()

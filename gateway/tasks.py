@@ -13,6 +13,7 @@ from gateway.drift import rediscover
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
 from gateway.offboardings import begin_due, follow_unfinished
 from gateway.recovery import recover
+from gateway.store import forget_what_is_over
 from governance.fence.log import trim_change_log
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,12 @@ def trim_changes() -> None:
 def forget_answers() -> None:
     """What was kept for repeated Idempotency-Keys, once their day is over."""
     IdempotentAnswer.objects.filter(created_at__lt=datetime.now(UTC) - IDEMPOTENCY_LIFETIME).delete()
+
+
+@shared_task(ignore_result=True)
+def forget_exchanges() -> None:
+    """Sessions, streams, tasks and letters of MCP clients, once their time is over."""
+    forget_what_is_over()
 
 
 @shared_task(ignore_result=True)

@@ -18,6 +18,7 @@ TITLES: Final[Mapping[str, str]] = {
     "tools": "Tools",
     "kept": "Kept",
 }
+TITLES_OF_PROGRAMS: Final[Mapping[str, str]] = {**TITLES, "address": "Program", "connection": "Start"}
 LOOPBACK: Final = "127.0.0.0/8"
 LOOPBACK_6: Final = "::1/128"
 
@@ -31,12 +32,14 @@ class Check:
     text: str = ""
     remedy: str = ""
 
-    @property
-    def title(self) -> str:
-        return TITLES[self.key]
-
     def as_json(self) -> dict[str, Any]:
         return {"key": self.key, "state": self.state, "text": visible(self.text), "remedy": visible(self.remedy)}
+
+
+def titled(done: Mapping[str, Check], *, is_program: bool) -> list[tuple[str, Check]]:
+    """The whole list, in order; what was not looked at yet waits."""
+    titles = TITLES_OF_PROGRAMS if is_program else TITLES
+    return [(title, done.get(key, Check(key, "waiting"))) for key, title in titles.items()]
 
 
 FAILURES: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -61,6 +64,11 @@ FAILURES: Final[Mapping[str, tuple[str, str, str]]] = {
         "Something answers, but with an error.",
         "Check the path: many servers listen under /mcp. With a 5xx status, look into the system's own log.",
     ),
+    "program_refused": (
+        "address",
+        "The installation does not allow this program.",
+        "If it is meant, have Gatehouse restarted with the program named in STDIO_ALLOWED_COMMANDS.",
+    ),
     "too_large": ("tools", "The list of tools is too large to be taken in.", "Ask who runs the system to split it."),
     "timeout": ("connection", "The system took too long.", "Is it busy or starting? Try again in a moment."),
     "vault": (
@@ -82,7 +90,7 @@ def failed(error: str, *, host: str, addresses: tuple[str, ...], is_connected: b
     if code == "address_refused":
         return Check("address", "bad", _private(host, addresses), way_out(addresses))
     if code == "connect_failed":
-        return _unreachable(host, addresses)
+        return _unreachable(host, is_found=bool(addresses) or is_connected) if host else _not_running(message)
     key, text, remedy = FAILURES.get(code, UNFORESEEN)
     if code == "timeout" and is_connected:
         key = "tools" if is_speaking else "protocol"
@@ -97,11 +105,18 @@ def _private(host: str, addresses: tuple[str, ...]) -> str:
     return f"{host}{where} is on a private network, where connectors may go only if the installation says so."
 
 
-def _unreachable(host: str, addresses: tuple[str, ...]) -> Check:
-    if not addresses:
+def _unreachable(host: str, *, is_found: bool) -> Check:
+    if not is_found:
         return Check("address", "bad", f"No address is known for the name {host}.", "Is the name spelled right?")
     remedy = "Is the system running, and does a firewall let Gatehouse through? Is the port right?"
     return Check("connection", "bad", f"Nothing answers at {host}.", remedy)
+
+
+def _not_running(message: str) -> Check:
+    """Of a local server; below the first line stands what it wrote to its standard error."""
+    told, _, said = message.partition("\n")
+    remedy = f"It wrote last: {visible(said)}" if said else "It wrote nothing. Are its arguments and variables right?"
+    return Check("connection", "bad", visible(told), remedy)
 
 
 def not_trusted(host: str) -> Check:

@@ -33,6 +33,12 @@ SWITCHED = b"HTTP/1.1 101 "
 class UpgradingHttpProtocol(BoundedHttpProtocol):
     """Hands a WebSocket upgrade under /ws/ to the application as a connection; elsewhere upgrades are ignored."""
 
+    _tunnel: "Tunnel | None" = None
+
+    @property
+    def is_at_work(self) -> bool:
+        return self._tunnel is not None or super().is_at_work
+
     def _should_upgrade_to_ws(self) -> bool:
         return bool(self.url.startswith(PREFIX))
 
@@ -45,11 +51,13 @@ class UpgradingHttpProtocol(BoundedHttpProtocol):
         if is_answering or self.scope["method"] != "GET":
             self.transport.abort()
             return
-        tunnel = Tunnel(self.transport, self.connections)
+        self._tunnel = tunnel = Tunnel(self.transport, self.connections)
         task = self.loop.create_task(self.app(self._upgrade_scope(tunnel), _unused, _unused))
         tunnel.task = task
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(tunnel.close)
+        task.add_done_callback(lambda _: self._kept.discard(self))
 
     def _upgrade_scope(self, tunnel: "Tunnel") -> MutableMapping[str, Any]:
         path, _, query = self.url.partition(b"?")
@@ -85,7 +93,6 @@ class TunnelForwarder:
             return
         finally:
             self._open -= 1
-            tunnel.close()
 
 
 class Tunnel:
@@ -137,8 +144,9 @@ class Tunnel:
             b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )
 
-    def close(self) -> None:
-        """Closing alone would wait for ever for a client that does not take what is left for it."""
+    def close(self, _: object = None) -> None:
+        """When its task has ended, also one that was cancelled before it began. Closing alone would wait for ever for a
+        client that does not take what is left for it."""
         self._connections.discard(self)
         self._writer.close()
         asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._writer.transport.abort)

@@ -3,30 +3,52 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from audit.event import AuditEvent, uuid7
 from audit.record import SealedPayload, commit_to
-from connectors.base import Connector as ConnectorKind
-from connectors.base import RawResult, UpstreamAuth, UpstreamFailure, UpstreamSpec
+from connectors.base import (
+    Catalog,
+    ChildSpec,
+    Heard,
+    Interest,
+    Question,
+    RawResult,
+    Relay,
+    Stands,
+    UpstreamAuth,
+    UpstreamFailure,
+    UpstreamSpec,
+)
+from connectors.resilience import Guarded, UpstreamState
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import GroupCommitter
+from gateway.database import DatabaseThread
 from gateway.evidence import not_recorded
+from gateway.limit_table import LimitTable
+from gateway.limits import Allowance, Limits
+from gateway.metrics import METRICS
+from gateway.operation import fail, upstream_span
+from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
 from gateway.snapshots import SnapshotKeeper
+from gateway.store import Store
 from governance.inspection.masking import VaultIndex
 from governance.payload_keys import PayloadSealer
-from governance.snapshot import Connector, SealedSecret, Snapshot
+from governance.snapshot import Connector, Program, SealedSecret, Snapshot
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
 
 logger = logging.getLogger(__name__)
 
 STRANGER_KINDS = 1000
+FINE = ("ok", "input_required")
+"""Outcomes that are no failure."""
 
 
 @dataclass(slots=True)
@@ -34,7 +56,8 @@ class InFlight:
     agent_id: str
     credential_digest: bytes = field(repr=False)
     task: asyncio.Task[object] | None
-    is_cut: bool = False
+    cut: str = ""
+    """Why it was cut off: `withdrawn`, `cancelled` or `ending`."""
 
 
 class GatewayPorts:
@@ -45,20 +68,31 @@ class GatewayPorts:
         *,
         process_id: UUID,
         committer: GroupCommitter,
-        kinds: Mapping[str, ConnectorKind],
+        kinds: Mapping[str, Guarded],
         keyring: Keyring,
     ) -> None:
         self.process_id = process_id
         self.keeper = SnapshotKeeper(on_swap=self._on_swap)
+        self.store = Store(process_id)
+        self.bus, self.sessions, self.tasks = self.store.bus, self.store.sessions, self.store.tasks
+        self.waiting = self.store.waiting
+        self._swap_listeners: list[Callable[[Snapshot], None]] = []
         self.in_flight: dict[UUID, InFlight] = {}
         self.open_intents: dict[UUID, UUID] = {}
         self._lost_outcomes: list[AuditEvent] = []
         self.strangers: Counter[tuple[str, str]] = Counter()
+        self.limits_thread = DatabaseThread("limits")
+        self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
+        self.refused = RefusalSums()
         self.sealer: PayloadSealer | None = None
         self._committer = committer
         self._kinds = kinds
         self._keyring = keyring
         self._specs: dict[str, UpstreamSpec] = {}
+        self._auths: dict[str, tuple[Connector, UpstreamAuth]] = {}
+        self._footings: dict[str, tuple[str, ...]] = {}
+        """Connector id -> what its clients were begun with."""
+        self._forgetting: set[asyncio.Task[None]] = set()
         self._index: tuple[tuple[SealedSecret, ...], VaultIndex] = ((), VaultIndex(()))
 
     def now(self) -> datetime:
@@ -77,17 +111,24 @@ class GatewayPorts:
         """Keeps account of which intents are open: recovery and draining rest on it."""
         event = entry.event
         if event.call_id is not None and event.kind == "call.intent":
-            self.open_intents[event.call_id] = event.id
+            self.open_intents.setdefault(event.call_id, event.id)
         try:
             committed = await self._committer.commit(entry)
         except (EvidenceUnavailable, RecordRefused):
             self._note_failed(event)
+            METRICS.evidence_unavailable.add((event.kind,))
+            fail("evidence_unavailable")
             raise
         is_stale = committed.verdict is Verdict.STALE
         is_over = event.kind == "call.outcome" and not is_stale
-        never_began = event.kind == "call.intent" and is_stale
-        if event.call_id is not None and (is_over or never_began):
+        if event.kind == "call.outcome" and committed.verdict is Verdict.COMMITTED:
+            METRICS.calls.add((event.connector, event.tool, event.decision, event.outcome))
+            if event.outcome not in FINE:
+                fail(event.outcome)
+        if event.call_id is not None and is_over:
             self.open_intents.pop(event.call_id, None)
+        elif event.kind == "call.intent" and committed.verdict is not Verdict.COMMITTED:
+            self._close_intent(event)
         return committed
 
     def _note_failed(self, event: AuditEvent) -> None:
@@ -96,7 +137,12 @@ class GatewayPorts:
         if event.kind == "call.outcome":
             self._lost_outcomes.append(event)
         else:
-            self.open_intents.pop(event.call_id, None)
+            self._close_intent(event)
+
+    def _close_intent(self, event: AuditEvent) -> None:
+        """It never began; another one of the same call may have, and stays open."""
+        if event.call_id is not None and self.open_intents.get(event.call_id) == event.id:
+            del self.open_intents[event.call_id]
 
     async def retry_lost_outcomes(self) -> None:
         """The effect happened, its outcome could not be recorded, the agent was told so: now evidence is told too."""
@@ -123,26 +169,64 @@ class GatewayPorts:
             self._index = (snapshot.secrets, index)
         return index
 
-    async def call_upstream(self, intent: Intent) -> RawResult:
-        kind = self._kinds.get(intent.connector.kind)
+    async def call_upstream(self, intent: Intent, relay: Relay) -> RawResult:
+        connector = intent.connector
+        kind, auth = self._kind(connector), self._auth(connector)
+        flight = self._take_off(intent)
+        try:
+            span = upstream_span(intent)
+            if span is None:
+                return await kind.request(self._spec(connector), auth, question_of(intent), relay)
+            with span as trace:
+                return await kind.request(self._spec(connector), auth, question_of(intent, trace), relay)
+        finally:
+            if not flight.cut:
+                del self.in_flight[intent.call.id]
+
+    async def catalog(self, connector: Connector, method: str) -> Catalog:
+        return await self._kind(connector).catalog(self._spec(connector), self._auth(connector), method)
+
+    async def listen(self, connector: Connector, interest: Interest, heard: Heard, stands: Stands) -> None:
+        await self._kind(connector).listen(self._spec(connector), self._auth(connector), interest, heard, stands)
+
+    def _kind(self, connector: Connector) -> Guarded:
+        kind = self._kinds.get(connector.kind)
         if kind is None:
             raise UpstreamFailure("unknown_kind", "This kind of system is not supported.", reached=False)
-        auth = self._auth(intent.connector)
-        with self._flying(intent):
-            return await kind.call_tool(
-                self._spec(intent.connector),
-                auth,
-                name=intent.call.tool.name,
-                arguments=intent.call.canonical_arguments,
-                meta=intent.call.frame.trace,
-                send_before_ns=intent.send_before_ns,
-            )
+        return kind
 
-    def was_cut(self, call_id: UUID) -> bool:
+    def cancel(self, task: asyncio.Task[Any]) -> bool:
+        found = next((flight for flight in self.in_flight.values() if flight.task is task), None)
+        if found is not None:
+            _cut(found, "cancelled")
+        return found is not None
+
+    def cut_all(self) -> None:
+        """The process cannot wait any longer: what runs gets its outcome and its answer now."""
+        for flight in self.in_flight.values():
+            _cut(flight, "ending")
+
+    def why_cut(self, call_id: UUID) -> str:
         flight = self.in_flight.pop(call_id, None)
-        return flight is not None and flight.is_cut
+        return flight.cut if flight is not None else ""
+
+    def upstream_states(self) -> tuple[UpstreamState, ...]:
+        """Of every upstream this process has talked to."""
+        return tuple(state for kind in self._kinds.values() for state in kind.states())
+
+    def allowance(self) -> Allowance:
+        return Allowance(self.limits, self._is_full)
+
+    def _is_full(self, connector: Connector) -> bool:
+        kind = self._kinds.get(connector.kind)
+        return kind is not None and kind.is_full(self._spec(connector))
+
+    def is_repeated(self, refusal: Refusal) -> bool:
+        _count_refusal(refusal)
+        return self.refused.is_repeated(refusal)
 
     def count_stranger(self, frame: Frame, refusal: Refusal) -> None:
+        _count_refusal(refusal)
         key = (refusal.reason.code, frame.source_ip)
         if key not in self.strangers and len(self.strangers) >= STRANGER_KINDS:
             key = (refusal.reason.code, "others")
@@ -165,24 +249,39 @@ class GatewayPorts:
         )
         return Entry(event)
 
-    @contextmanager
-    def _flying(self, intent: Intent) -> Iterator[None]:
-        call = intent.call
-        self.in_flight[call.id] = InFlight(call.caller.agent.id, call.caller.credential.digest, asyncio.current_task())
-        try:
-            yield
-        finally:
-            if not self.in_flight[call.id].is_cut:
-                del self.in_flight[call.id]
+    def _take_off(self, intent: Intent) -> InFlight:
+        caller = intent.call.caller
+        flight = InFlight(caller.agent.id, caller.credential.digest, asyncio.current_task())
+        self.in_flight[intent.call.id] = flight
+        return flight
+
+    def on_swap(self, heard: Callable[[Snapshot], None]) -> None:
+        self._swap_listeners.append(heard)
 
     def _on_swap(self, snapshot: Snapshot) -> None:
         """Cuts what runs for a credential or agent that is no longer live."""
         for flight in self.in_flight.values():
             agent = snapshot.agents.get(flight.agent_id)
             is_live = agent is not None and agent.is_live and flight.credential_digest in snapshot.credentials
-            if not is_live and flight.task is not None and not flight.is_cut:
-                flight.is_cut = True
-                flight.task.cancel()
+            if not is_live:
+                _cut(flight, "withdrawn")
+        self._auths.clear()
+        self.forget_outdated(snapshot)
+        for heard in self._swap_listeners:
+            heard(snapshot)
+
+    def forget_outdated(self, snapshot: Snapshot) -> None:
+        """Ends sessions with upstreams and local servers that no call can use any more: their connector is gone or
+        switched off, or asks for others. What runs there comes to its end."""
+        now = snapshot.connectors
+        outdated = [each for each, footing in self._footings.items() if _footing(now.get(each)) != footing]
+        for connector_id in outdated:
+            del self._footings[connector_id]
+            self._specs.pop(connector_id, None)
+        for kind in self._kinds.values() if outdated else ():
+            task = asyncio.create_task(kind.forget(outdated))
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgetting.discard)
 
     def _spec(self, connector: Connector) -> UpstreamSpec:
         spec = self._specs.get(connector.id)
@@ -191,15 +290,18 @@ class GatewayPorts:
         return spec
 
     def _auth(self, connector: Connector) -> UpstreamAuth:
-        """The secret is open only here, for as long as the request takes."""
-        secret = connector.secret
-        if secret is None:
-            return UpstreamAuth()
+        """Opened once a snapshot: for each call it would be a tenth of its cost. It is in memory only, beside the forms
+        of the same value that are masked in results, and goes with the snapshot."""
+        kept = self._auths.get(connector.id)
+        if kept is not None and kept[0] is connector:
+            return kept[1]
         try:
-            value = open_secret(secret, self._keyring)
-            return UpstreamAuth(auth_headers(secret.kind, secret.header_name, value), secret.version_id)
+            auth = opened_auth(connector, self._keyring)
         except VaultError as error:
             raise UpstreamFailure("vault", "The gateway cannot open this system's secret.", reached=False) from error
+        self._auths[connector.id] = (connector, auth)
+        self._footings[connector.id] = _footing(connector)
+        return auth
 
     def _forms(self, secret: SealedSecret) -> tuple[bytes, ...]:
         """None for a secret that cannot be opened here: nothing of it can be presented, and one broken secret must
@@ -209,6 +311,25 @@ class GatewayPorts:
         except VaultError as error:
             logger.error("secret %s cannot be opened: %s", secret.name, error)
             return ()
+
+
+def _footing(connector: Connector | None) -> tuple[str, ...]:
+    """What clients of the connector rest on; empty when it can have none."""
+    if connector is None or not connector.is_enabled:
+        return ()
+    return connector.footing
+
+
+def _count_refusal(refusal: Refusal) -> None:
+    METRICS.count_refusal(refusal)
+    fail(refusal.reason.code)
+
+
+def _cut(flight: InFlight, why: str) -> None:
+    """Once: the first reason counts."""
+    if flight.task is not None and not flight.cut:
+        flight.cut = why
+        flight.task.cancel()
 
 
 def _as_unknown(event: AuditEvent) -> AuditEvent:
@@ -226,6 +347,57 @@ def upstream_spec(connector: Connector) -> UpstreamSpec:
         urls=connector.urls,
         timeout_seconds=connector.timeout_seconds,
         revision=connector.revision,
+        relays=connector.relays,
+        max_running=connector.max_running,
+        max_waiting=connector.max_waiting,
+        child=child_spec(connector.program) if connector.program is not None else None,
+    )
+
+
+def child_spec(program: Program) -> ChildSpec:
+    return ChildSpec(
+        command=program.command,
+        environment=program.environment,
+        secret_variable=program.secret_variable,
+        per_agent=program.per_agent,
+        memory_mb=program.memory_mb,
+    )
+
+
+def upstream_auth(program: Program | None, value: str, *, kind: str, header: str, identity: str) -> UpstreamAuth:
+    """A secret of this kind as headers, or as the variable of a local server. Raises VaultError."""
+    if program is None:
+        return UpstreamAuth(auth_headers(kind, header, value), identity)
+    variable = program.secret_variable
+    return UpstreamAuth(identity=identity, variables=((variable, value),) if variable else ())
+
+
+def opened_auth(connector: Connector, keyring: Keyring) -> UpstreamAuth:
+    """What the connector's upstream gets of its secret. Raises VaultError."""
+    secret = connector.secret
+    if secret is None:
+        return UpstreamAuth()
+    return upstream_auth(
+        connector.program,
+        open_secret(secret, keyring),
+        kind=secret.kind,
+        header=secret.header_name,
+        identity=secret.version_id,
+    )
+
+
+def question_of(intent: Intent, trace: Mapping[str, str] | None = None) -> Question:
+    """The request to the upstream, exactly as decided and recorded; `trace` is our own trace context, if we trace."""
+    call = intent.call
+    return Question(
+        method=call.frame.method,
+        name=call.tool.upstream_name,
+        params=call.params,
+        meta=call.frame.trace if trace is None else trace,
+        send_before_ns=intent.send_before_ns,
+        timeout_seconds=call.tool.timeout_seconds,
+        is_repeatable=call.tool.is_repeatable and not call.frame.resumed,
+        agent_id=call.caller.agent.id,
     )
 
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from django.db.models import Exists, OuterRef, Q
+
 from governance.facts import Fact, Recorder
-from governance.models import Bundle, BundleTool, BundleVersion, Policy
+from governance.models import Bundle, BundleSelection, BundleTool, BundleVersion, Connector, Policy
 
 
 def publish_bundle(
     bundle: Bundle,
     *,
     tools: Iterable[BundleTool],
+    selections: Iterable[BundleSelection] = (),
     parents: Iterable[Bundle],
     policies: Iterable[Policy],
     names: str,
@@ -17,7 +20,7 @@ def publish_bundle(
     by: str,
     record: Recorder,
 ) -> BundleVersion:
-    """Gives what `tools` (unsaved) select, under these policies, from the caller's commit on."""
+    """Gives what `tools` and `selections` (unsaved) select, under these policies, from the caller's commit on."""
     newest = bundle.versions.order_by("-number").first()
     bundle.versions.filter(state=BundleVersion.State.PUBLISHED).update(state=BundleVersion.State.SUPERSEDED)
     version = BundleVersion.objects.create(
@@ -29,9 +32,10 @@ def publish_bundle(
     )
     version.parents.set(parents)
     version.policies.set(policies)
-    for tool in tools:
-        tool.version = version
-        tool.save(force_insert=True)
+    entries: list[BundleTool | BundleSelection] = [*tools, *selections]
+    for entry in entries:
+        entry.version = version
+        entry.save(force_insert=True)
     record(Fact("bundle.published", f"bundle:{bundle.name}", {"version": version.number}))
     return version
 
@@ -43,6 +47,17 @@ def withdraw_bundle(bundle: Bundle, *, record: Recorder) -> bool:
         return False
     record(Fact("bundle.withdrawn", f"bundle:{bundle.name}"))
     return True
+
+
+def given() -> Q:
+    """Of connectors: those of which a published bundle gives something: tools, resources or prompts."""
+    published = {"connector": OuterRef("pk"), "version__state": BundleVersion.State.PUBLISHED}
+    return Q(Exists(BundleTool.objects.filter(**published))) | Q(Exists(BundleSelection.objects.filter(**published)))
+
+
+def holding(connector: Connector) -> Q:
+    """Of bundle versions: those that select something of it."""
+    return Q(tools__connector=connector) | Q(selections__connector=connector)
 
 
 def is_in_use(bundle: Bundle) -> bool:

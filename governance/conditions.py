@@ -78,6 +78,7 @@ _LITERAL = re.compile(
     re.DOTALL,
 )
 _HAS = re.compile(r"\bhas\s*\([^()]*\)")
+_VARIABLE = re.compile(r"\b(agent|person|tool|args|session|time|network|findings)\b")
 _LOOP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 _ARGUMENT = re.compile(r"(?<![\w.])args((?:\s*\.\s*[A-Za-z_]\w*)+)(\s*\()?")
 _MISMATCH = re.compile(r"found no matching overload for '(.+)' applied to '\((.*)\)'")
@@ -122,18 +123,23 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled condition. Immutable; safe to evaluate from any thread, any number of times."""
+    """A compiled condition. Immutable; safe to evaluate from any thread, any number of times.
+
+    `reads` are the variables that it names; it errs towards more: a word inside a string literal counts too.
+    """
 
     source: str
     loops: int
-    reads_time: bool
+    reads: frozenset[str]
     _program: cel.Expression = field(repr=False, compare=False)
 
     def evaluate(self, variables: Mapping[str, Any]) -> Verdict:
-        """Never raises for what a request brings. `variables["time"]["now"]` is an aware datetime."""
+        """Never raises for what a request brings. A variable that is read and missing leaves it undecided;
+        `variables["time"]["now"]` is an aware datetime."""
         if self.loops and _work(self, variables) > WORK_BUDGET:
             return Verdict.UNDECIDED
-        return _evaluate(self._program, _with_timestamp(variables) if self.reads_time else variables)
+        known = {name: variables[name] for name in self.reads & variables.keys()}  # the library converts what it gets
+        return _evaluate(self._program, _with_timestamp(known) if "time" in known else known)
 
 
 def _with_timestamp(variables: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,8 +190,12 @@ def compile_condition(source: str) -> Condition:
     program = _RUN_TIME.compile(source)
     if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ConditionError(f"A condition must be true or false; this is of type {program.return_type().name()}.")
-    code = _without_literals(source)
-    return Condition(source, loops=len(_LOOP.findall(code)), reads_time="time" in code, _program=program)
+    return Condition(
+        source,
+        loops=len(_LOOP.findall(_without_literals(source))),
+        reads=frozenset(_VARIABLE.findall(source)),
+        _program=program,
+    )
 
 
 def _check_text(source: str) -> None:

@@ -1,10 +1,9 @@
 """May this agent run this tool now? Pure: no database, no clock, no network."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance.conditions import Verdict
 from governance.snapshot import Agent, Bundle, Holding, Role, Rule, Snapshot, Tool
@@ -17,9 +16,14 @@ class Effect(StrEnum):
     DENY = "deny"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
-    """`arguments` is None while listing: then rules that look at arguments do not take part."""
+RANK = {Effect.PERMIT: 0, Effect.ASK: 1, Effect.DENY: 2}
+
+
+class AccessRequest(NamedTuple):
+    """`arguments` is None while listing: then rules that look at arguments do not take part.
+
+    `target` is the resource or prompt that is asked for, made by the same snapshot; of a tool the id is enough.
+    """
 
     agent_id: str
     credential_id: str
@@ -28,10 +32,10 @@ class AccessRequest:
     arguments: Mapping[str, Any] | None
     session_id: str = ""
     source_ip: str = ""
+    target: Tool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RuleTrace:
+class RuleTrace(NamedTuple):
     """A rule that matched: where it came from (e.g. `organization`, `bundle support v3`) and what it wants."""
 
     policy: str
@@ -54,8 +58,7 @@ class RuleTrace:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """`read_set` names all that the decision rests on: a change of anything in it asks for a new decision."""
 
     effect: Effect
@@ -74,7 +77,7 @@ class Decision:
 def decide(request: AccessRequest, snapshot: Snapshot, now: datetime) -> Decision:
     """Default deny: only a live agent, holding the tool through a role in its time, reaches the rules."""
     agent = snapshot.agents.get(request.agent_id)
-    tool = snapshot.tools.get(request.tool_id)
+    tool = request.target or snapshot.tools.get(request.tool_id)
     bundle = snapshot.bundles.get(request.bundle_id)
     if agent is None or not agent.is_live:
         return _unknown(snapshot, "agent_not_live")
@@ -145,12 +148,14 @@ def _by_rules(
         records_payload=bundle.records_payload,
         rules=tuple(trace for _, trace in matched),
         valid_until=_valid_until(request, snapshot, now, holding, roles),
-        read_set=holding.read_set | {f"credential:{request.credential_id}"},
+        read_set=snapshot.read_set(holding, request.credential_id),
     )
 
 
 def _strongest(matched: list[tuple[Rule, RuleTrace]]) -> tuple[Effect, str, str, bool]:
     """Deny beats ask beats permit. A tool that is always denied does not exist for the agent."""
+    if not matched:
+        return Effect.PERMIT, "permitted", "", True
     denies = [rule for rule, _ in matched if rule.effect == Effect.DENY]
     if denies:
         exists = all(rule.condition is not None for rule in denies)
@@ -167,34 +172,47 @@ def _trace(rule: Rule, verdict: Verdict) -> RuleTrace:
 
 
 def _variables(request: AccessRequest, holding: Holding, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
-    return {
+    variables = {
         "agent": holding.agent.variables,
         "person": holding.agent.owner.variables,
         "tool": holding.tool.variables,
         "args": request.arguments or {},
         "session": {"id": request.session_id, "labels": []},
-        "time": time_variables(local_time(now, snapshot.timezone)),
         "network": {"source_ip": request.source_ip},
         "findings": [],
     }
+    if holding.reads_time:
+        variables["time"] = time_variables(local_time(now, snapshot.timezone))
+    return variables
 
 
 def _valid_until(
     request: AccessRequest, snapshot: Snapshot, now: datetime, holding: Holding, roles: list[Role]
 ) -> datetime | None:
     """When the clock alone could make this decision wrong: the key or the last role in time ends, a rule reads time."""
-    ends = [role.ends_in_time(now, snapshot.timezone) for role in roles]
-    limits = [max((end for end in ends if end is not None), default=None)] if None not in ends else []
-    limits.append(snapshot.credential_ends.get(request.credential_id))
-    if any(rule.reads_time for rule in holding.rules):
+    limits = [snapshot.credential_ends.get(request.credential_id), _last_end(roles, snapshot, now)]
+    if holding.reads_time:
         limits.append(now + timedelta(seconds=1))
-    return min((limit for limit in limits if limit is not None), default=None)
+    return min([limit for limit in limits if limit is not None], default=None)
+
+
+def _last_end(roles: list[Role], snapshot: Snapshot, now: datetime) -> datetime | None:
+    """When the last of these roles, all in their time, ends; None if one never does."""
+    ends = []
+    for role in roles:
+        if (end := role.ends_in_time(now, snapshot.timezone)) is None:
+            return None
+        ends.append(end)
+    return max(ends)
 
 
 def best(decisions: Iterable[Decision]) -> Decision | None:
     """Of a tool held through several bundles: the first that permits, else asks, else exists, else any."""
-    rank = {Effect.PERMIT: 0, Effect.ASK: 1, Effect.DENY: 2}
-    return min(decisions, key=lambda decision: (rank[decision.effect], not decision.exists), default=None)
+    return min(decisions, key=_rank, default=None)
+
+
+def _rank(decision: Decision) -> tuple[int, bool]:
+    return RANK[decision.effect], not decision.exists
 
 
 __all__ = ("AccessRequest", "Agent", "Bundle", "Decision", "Effect", "RuleTrace", "Tool", "best", "decide")

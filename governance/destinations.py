@@ -9,14 +9,24 @@ from urllib.parse import urlsplit
 from django.db import connection
 from django.db.models import Q
 
-from governance.models import Change, Secret, SecretVersion, User
+from governance.models import Change, Connector, Secret, SecretVersion, User
+from governance.programs import LOCAL, as_address, shown_program
 
 Origin = tuple[str, str, int]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SENT_ELSEWHERE = "Only an owner may send a stored secret to another address; or store the value again as a new secret."
 
 
+def addresses_of(connector: Connector) -> list[str]:
+    """Where it presents its secret; of a local server that is the program as it is run."""
+    if connector.command:
+        return [as_address(connector.command, connector.environment, connector.secret_variable)]
+    return list(connector.urls)
+
+
 def origin_of(address: str) -> Origin:
+    if address.startswith(LOCAL):
+        return LOCAL, address, 0
     parts = urlsplit(address)
     return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
@@ -24,6 +34,8 @@ def origin_of(address: str) -> Origin:
 def shown_origin(address: str) -> str:
     """As a person compares it: `https://helpdesk.example.com:443`."""
     scheme, host, port = origin_of(address)
+    if scheme == LOCAL:
+        return f"local server: {shown_program(address)}"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -34,7 +46,7 @@ def origins(addresses: Iterable[str]) -> list[str]:
 def destinations(secret: Secret) -> dict[str, list[str]]:
     """Connector name -> where it presents the secret; of disabled connectors too, as they may be enabled again."""
     users = sorted(secret.connectors.all(), key=lambda connector: connector.name)
-    return {connector.name: origins(connector.urls) for connector in users}
+    return {connector.name: origins(addresses_of(connector)) for connector in users}
 
 
 def may_send(secret: Secret, addresses: Iterable[str], *, person: User) -> bool:
@@ -48,7 +60,7 @@ def goes_nowhere_new(secret: Secret, addresses: Iterable[str], *, person: User) 
     transaction ends, so that no value is stored between this answer and what is done with it.
     """
     _hold(secret)
-    uses = list(secret.connectors.values_list("urls", flat=True))
+    uses = [addresses_of(connector) for connector in secret.connectors.all()]
     if not uses:
         return _knows_value(person, secret)
     known = {origin_of(address) for addresses_in_use in uses for address in addresses_in_use}

@@ -1,6 +1,6 @@
 """Sealing the bodies of evidence: AES-256-GCM under a payload key, bound to the event it belongs to."""
 
-import secrets
+import os
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -23,7 +23,7 @@ class PayloadSealer:
     _cipher: AESGCM = field(repr=False)
 
     def seal(self, plaintext: bytes, *, event_id: UUID) -> bytes:
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plaintext, event_id.bytes)
 
     def open(self, sealed: bytes, *, event_id: UUID) -> bytes:

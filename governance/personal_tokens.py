@@ -63,6 +63,9 @@ SCOPES = {
     "policies:publish": _scope("Put rules into force, or take them out", "publish_policy"),
     "bundles:write": _scope("Add, change and remove bundles", "add_bundle", "change_bundle", "delete_bundle"),
     "bundles:publish": _scope("Publish and withdraw bundles", "publish_bundle"),
+    "limits:write": _scope(
+        "Add, change and remove rate limits", "add_ratelimit", "change_ratelimit", "delete_ratelimit"
+    ),
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
     "organization:write": _scope("Change the organization", "change_organization"),
     "payloads:open": Scope("Open sealed arguments and answers, for a reason on record", frozenset({OPENS_PAYLOADS})),

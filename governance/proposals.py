@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from governance.snapshot import Agent, Freeze, Person, Role, Snapshot
+from governance.snapshot import Agent, Bundle, Freeze, Person, Role, Snapshot
 
 
 def with_agent(snapshot: Snapshot, agent: Agent) -> Snapshot:
-    return replace(snapshot, agents={**snapshot.agents, agent.id: agent}, _holdings={})
+    return replace(snapshot, agents={**snapshot.agents, agent.id: agent})
 
 
 def with_person(snapshot: Snapshot, person: Person) -> Snapshot:
@@ -16,13 +16,13 @@ def with_person(snapshot: Snapshot, person: Person) -> Snapshot:
         i: replace(agent, owner=person) if agent.owner.id == person.id else agent
         for i, agent in snapshot.agents.items()
     }
-    return replace(snapshot, people={**snapshot.people, person.id: person}, agents=agents, _holdings={})
+    return replace(snapshot, people={**snapshot.people, person.id: person}, agents=agents)
 
 
 def with_role(snapshot: Snapshot, role: Role, *, holders: Collection[str]) -> Snapshot:
     """`holders` are the ids of all agents that hold the role from now on."""
     agents = {i: _holding(agent, role, holds=i in holders) for i, agent in snapshot.agents.items()}
-    return replace(snapshot, agents=agents, _holdings={})
+    return replace(snapshot, agents=agents)
 
 
 def _holding(agent: Agent, role: Role, *, holds: bool) -> Agent:
@@ -34,7 +34,7 @@ def _holding(agent: Agent, role: Role, *, holds: bool) -> Agent:
 
 def with_freezes(snapshot: Snapshot, freezes: Iterable[Freeze]) -> Snapshot:
     """With these and no others."""
-    return replace(snapshot, freezes=tuple(freezes), _holdings={})
+    return replace(snapshot, freezes=tuple(freezes))
 
 
 def without_tools(snapshot: Snapshot, gone: Collection[str]) -> Snapshot:
@@ -51,10 +51,16 @@ def without_tools(snapshot: Snapshot, gone: Collection[str]) -> Snapshot:
         for i, bundle in snapshot.bundles.items()
     }
     tools = {i: tool for i, tool in snapshot.tools.items() if i not in gone}
-    return replace(snapshot, tools=tools, bundles=bundles, _holdings={})
+    return replace(snapshot, tools=tools, bundles=bundles)
 
 
 def without_connector(snapshot: Snapshot, connector_id: str) -> Snapshot:
     """Switched off, or deleted."""
     gone = {tool.id for tool in snapshot.tools.values() if tool.connector.id == connector_id}
-    return without_tools(snapshot, gone)
+    bundles = {i: _without_selections(bundle, connector_id) for i, bundle in snapshot.bundles.items()}
+    return without_tools(replace(snapshot, bundles=bundles), gone)
+
+
+def _without_selections(bundle: Bundle, connector_id: str) -> Bundle:
+    kept = tuple(selection for selection in bundle.selections if selection.connector.id != connector_id)
+    return bundle if len(kept) == len(bundle.selections) else replace(bundle, selections=kept)

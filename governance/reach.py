@@ -5,19 +5,15 @@ call from now on, whatever the arguments, the hour and the address? So a rule th
 limit, and a role that begins tomorrow counts today.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntFlag
-from functools import lru_cache
 from math import inf
 from typing import Any
 
 from governance.conditions import Condition, Verdict, evaluate_knowing
-from governance.snapshot import Agent, Bundle, Freeze, Role, Rule, Snapshot, Tool
-
-_VARIABLE = re.compile(r"\b(agent|person|tool|args|session|time|network|findings)\b")
+from governance.snapshot import Agent, Bundle, Freeze, Role, Rule, Snapshot, Tool, patterns_of
 
 
 class Limit(IntFlag):
@@ -34,7 +30,7 @@ class Limit(IntFlag):
 
 Holds = Mapping[str, int]
 """Tool id -> what limits its use, as the bits of Limit (enum arithmetic is slow, and this is done a million times).
-A tool that is not in it is out of reach."""
+A tool that is not in it is out of reach. A pattern of resources or prompts stands for a tool here."""
 
 NOTHING_HELD: Holds = {}
 
@@ -89,6 +85,12 @@ class Reach:
             self._held[way] = self._merged(agent, way)
         return self._held[way]
 
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """Everything that can be in reach, by id: tools, and what bundles select by pattern."""
+        patterns = (target for bundle in self.snapshot.bundles.values() for target in patterns_of(bundle))
+        return {**self.snapshot.tools, **{target.id: target for target in patterns}}
+
     def differs_for(self, agent_id: str) -> bool:
         """Could the answer for this agent be another than the known one? A cheap look, before working out both."""
         if self._known is None or self._is_wide:
@@ -125,7 +127,7 @@ class Reach:
         """The same for agents whom the condition treats alike; where it is the tool that decides, the agent's own."""
         key = (condition.source, agent.id)
         if key not in self._marks:
-            reads = _variables_in(condition.source)
+            reads = condition.reads
             known = {"agent": agent.variables, "person": agent.owner.variables}
             verdict = evaluate_knowing(condition, {name: known[name] for name in reads & known.keys()})
             is_open = verdict is Verdict.UNDECIDED and "tool" in reads
@@ -145,7 +147,8 @@ class Reach:
         if key not in self._given:
             bundle = self.snapshot.bundles[bundle_id]
             rules = list(self._rules(bundle, way.teams))
-            tools = (tool for tool in bundle.tools.values() if tool.id not in self._stopped)
+            tools = [tool for tool in bundle.tools.values() if tool.id not in self._stopped]
+            tools += [target for target in patterns_of(bundle) if not self._is_stopped(target)]
             limits = ((tool.id, self._limit(tool, rules, agent)) for tool in tools)
             self._given[key] = {tool: limit for tool, limit in limits if limit is not None}
         return self._given[key]
@@ -217,10 +220,4 @@ def _stops_agent(freeze: Freeze, agent: Agent) -> bool:
 
 
 def _reads(rule: Rule) -> frozenset[str]:
-    return _variables_in(rule.condition.source) if isinstance(rule.condition, Condition) else frozenset()
-
-
-@lru_cache(maxsize=4096)
-def _variables_in(source: str) -> frozenset[str]:
-    """Errs towards more: a word inside a string literal counts too."""
-    return frozenset(_VARIABLE.findall(source))
+    return rule.condition.reads if isinstance(rule.condition, Condition) else frozenset()

@@ -116,7 +116,7 @@ def difference(before: Snapshot, after: Snapshot, *, now: datetime) -> Differenc
             held, holds = was.of(before.agents.get(agent)), becomes.of(after.agents.get(agent))
             groups[frozenset(held.items() - holds.items()), frozenset(holds.items() - held.items())].append(name)
     groups.pop((frozenset(), frozenset()), None)
-    tools = {**before.tools, **after.tools}
+    tools = {**was.tools, **becomes.tools}
     return Difference(tuple(sorted(_shifts(groups, tools), key=_weight)))
 
 

@@ -1,44 +1,48 @@
 """Compiles the governed rows into a Snapshot, in one read transaction, epoch first."""
 
 import gc
-import hashlib
-import logging
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-import orjson
 from django.db import connection, transaction
+from django.db.models import Model
 
 from governance import models
-from governance.conditions import Condition, ConditionError, compile_condition
+from governance import snapshot_rows as rows
+from governance.fence.log import Touched, advanced_at, touched_since
 from governance.fence.sqlite.base import DatabaseWrapper as SqliteWrapper
-from governance.snapshot import (
-    Agent,
-    Bundle,
-    Connector,
-    Credential,
-    Freeze,
-    Person,
-    Role,
-    Rule,
-    SealedSecret,
-    Snapshot,
-    Tool,
-    ToolSelector,
-    Undecidable,
+from governance.fence.watched import EVERYBODY
+from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Rule, Snapshot, Team, Tool
+from governance.snapshot_bundles import Compiler, policy_entries, policy_rules
+from governance.snapshot_rows import Ids
+
+Id = TypeVar("Id", str, bytes)
+Value = TypeVar("Value")
+
+READ_WHOLE = frozenset(("organization", "freeze", "rate_limit"))
+"""Kinds of which there is little, or whose rows the change log does not name."""
+EMPTY = Snapshot(
+    epoch=0,
+    timezone=ZoneInfo("UTC"),
+    organization="",
+    credentials={},
+    credential_ends={},
+    agents={},
+    people={},
+    tools={},
+    connectors={},
+    secrets=(),
+    bundles={},
+    bundle_ids={},
+    team_rules={},
+    team_policies={},
+    freezes=(),
 )
-
-logger = logging.getLogger(__name__)
-
-NAME_LIMIT = 64
-TOOL_FIELDS = ("connector_id", "name", "risk", "is_read_only", "data_classes")
-PREFIX = "__"
-LOOKS_HASHED = re.compile(r"_[0-9a-f]{6}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +65,36 @@ def as_if_saved(row: Any, **relations: Iterable[Any]) -> Any:
 
 
 def person_as_if_saved(row: models.User, teams: Iterable[models.Team]) -> Person:
-    builder = _Builder()
-    rows = {_key(team.id): team for team in models.Team.objects.all()}
-    builder.team_paths = {i: _path_from_root(i, rows) for i in rows}
+    place = _Tree(rows.teams(None)).place
     columns = (row.id, row.email, row.name, row.is_active, row.is_staff)
-    return builder._person(columns, [_key(team.id) for team in teams], {i: team.name for i, team in rows.items()})
+    return rows.person_of(*columns, teams=rows.keys(teams), place=place)
 
 
-def freeze_of(row: models.Freeze) -> Freeze:
-    return Freeze(
-        agent_id=_key(row.agent_id) or None,
-        connector_id=_key(row.connector_id) or None,
-        tool_id=_key(row.tool_id) or None,
-        reason=row.reason,
-        ends_at=row.ends_at,
-    )
+def build_snapshot(base: Snapshot = EMPTY) -> Snapshot:
+    """With `base`, an earlier snapshot, only what was touched since is read and compiled; all else stays the same
+    object. Raises django.db.Error when the database is away."""
+    with _without_garbage_collection():
+        with consistent_read():
+            touched = _touched_since(base)
+            builder = _Builder(EMPTY if touched is None else base, touched)
+            builder.read()
+        return builder.build()
 
 
-def build_snapshot() -> Snapshot:
-    """Raises django.db.Error when the database is away."""
-    with consistent_read(), _without_garbage_collection():
-        return _Builder().build()
+def _touched_since(base: Snapshot) -> Touched | None:
+    """None when everything has to be read."""
+    if base is EMPTY:
+        return None
+    touched = touched_since(base.epoch, at=base.advanced_at)
+    if touched is None or any(EVERYBODY in touched.of(kind) for kind in touched.kinds - READ_WHOLE):
+        return None
+    return touched
 
 
 def revised_snapshot(base: Snapshot, draft: Draft) -> Snapshot:
-    """`base` with its bundles and rules read anew, as if the draft were saved. Nothing is written, no lock taken."""
-    with consistent_read(), _without_garbage_collection():
-        return _Builder(draft).revise(base)
+    """`base` as if the draft were saved. Nothing is written, no lock taken."""
+    with _without_garbage_collection():
+        return _Builder(base).revise(draft)
 
 
 def read_epoch() -> int:
@@ -121,365 +128,288 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _key(value: Any) -> str:
-    return value.hex if value is not None else ""
-
-
 class _Builder:
-    """Each method compiles one kind; later ones read what earlier ones left on `self`."""
+    """Renews the parts of a snapshot one after the other; later ones take what earlier ones left on `self`."""
 
-    def __init__(self, draft: Draft | None = None) -> None:
-        self.draft = draft or Draft()
-        self.known: Mapping[str, Bundle] = {}
+    def __init__(self, base: Snapshot, touched: Touched | None = None) -> None:
+        """`touched` is all that was touched since the base, None for everything."""
+        self.base = base
+        self.touched = touched
+        self.organization = base
+        self.rules, self.editions, self.organization_policies = base.rules, base.editions, base.organization_policies
+        self.secrets, self.connectors, self.tools = base.secrets, base.connectors, base.tools
+        self.teams, self.people, self.roles = base.teams, base.people, base.roles
 
-    def revise(self, base: Snapshot) -> Snapshot:
-        """What stays equal stays the same object, so that comparing the two is cheap."""
-        self.rules = self._rules()
-        self.tools, self.known = base.tools, base.bundles
-        self.team_paths, team_rules, team_policies = self._teams()
-        self.people = self._people() if self.draft.teams else base.people
-        self._read_organization_rules(models.Organization.objects.first() or models.Organization())
-        bundles = self._bundles()
-        return replace(
-            base,
-            agents={i: _of_owner(agent, self.people[agent.owner.id]) for i, agent in base.agents.items()},
-            people=self.people,
-            bundles={i: base.bundles[i] if base.bundles.get(i) == new else new for i, new in bundles.items()},
-            bundle_ids={bundle.name: bundle.id for bundle in bundles.values()},
-            team_rules=team_rules,
-            team_policies=team_policies,
-            _holdings={},
-        )
+    def revise(self, draft: Draft) -> Snapshot:
+        teams = {i: rows.team_of(row) for i, row in draft.teams.items()}
+        rules = {policy: tuple(map(rows.rule_of, drafted)) for policy, drafted in draft.rules.items() if drafted}
+        versions = {i: rows.edition_of(row) for i, row in draft.versions.items() if row is not None}
+        self.teams = _renewed(self.teams, frozenset(draft.teams), lambda _: teams)
+        self.rules = _renewed(self.rules, frozenset(draft.rules), lambda _: rules)
+        self.editions = _renewed(self.editions, frozenset(draft.versions), lambda _: versions)
+        if draft.organization_policies is not None:
+            self.organization_policies = rows.keys(draft.organization_policies)
+        self.people = self._in_their_teams(self.people)
+        return self._compiled(self.base.agents)
+
+    def read(self) -> None:
+        """All that needs the database. Rules are compiled afterwards: it takes longest by far, and the server closes
+        what idles in a transaction."""
+        self.epoch = read_epoch()
+        self.advanced_at = advanced_at(self.epoch)
+        self._read_organization()
+        self._read_rules()
+        self._read_upstreams()
+        self._read_people()
+        self.agents = _renewed(self.base.agents, self._ids("agent"), self._agents)
+        self.credentials = self._credentials()
+        self.freezes = rows.freezes() if self._is_touched("freeze") else self.base.freezes
+        self.limits = rows.limits() if self._is_touched("rate_limit") else self.base.limits
 
     def build(self) -> Snapshot:
-        epoch = read_epoch()
-        organization = models.Organization.objects.first() or models.Organization()
-        self.rules = self._rules()
-        self.secrets = self._secrets()
-        self.connectors = self._connectors()
-        self.tools = self._tools()
-        self.team_paths, team_rules, team_policies = self._teams()
-        self.people = self._people()
-        self.roles = self._roles()
-        agents = self._agents()
-        self._read_organization_rules(organization)
+        read = {policy: tuple(map(rows.rule_of, found)) for policy, found in self.rule_rows.items()}
+        self.rules = _renewed(self.rules, self.policies, lambda _: read)
+        return replace(
+            self._compiled(self.agents),
+            epoch=self.epoch,
+            advanced_at=self.advanced_at,
+            credentials=self.credentials,
+            credential_ends=self._ends_of(self.credentials),
+            freezes=self.freezes,
+            limits=self.limits,
+        )
+
+    # -- what was touched
+
+    def _is_touched(self, kind: str) -> bool:
+        return self.touched is None or kind in self.touched.kinds
+
+    def _ids(self, kind: str) -> Ids:
+        return None if self.touched is None else self.touched.of(kind)
+
+    def _with_versions(self, kind: str, model: type[Model]) -> Ids:
+        """Of policies or bundles: what a version of one consists of is logged under the version."""
+        ids, versions = self._ids(kind), self._ids(f"{kind}_version")
+        return ids | rows.containers_of(model, f"{kind}_id", versions) if ids is not None and versions else ids
+
+    def _connector_ids(self, secret_ids: frozenset[str]) -> Ids:
+        """Also of those that present one of these secrets, or may find now the one they lacked."""
+        ids = self._ids("connector")
+        if ids is None or not secret_ids:
+            return ids
+        connectors = self.base.connectors.values()
+        presenting = (each.id for each in connectors if each.secret is not None and each.secret.id in secret_ids)
+        return ids.union(presenting, (each.id for each in connectors if each.secret_missing))
+
+    # -- reading
+
+    def _read_organization(self) -> None:
+        if not self._is_touched("organization"):
+            return
+        row = models.Organization.objects.first() or models.Organization()
+        self.organization_policies = frozenset() if row._state.adding else rows.keys(row.policies.all())
+        self.organization = replace(self.base, timezone=ZoneInfo(row.timezone), organization=row.name)
+
+    def _read_rules(self) -> None:
+        self.policies = self._with_versions("policy", models.PolicyVersion)
+        self.rule_rows = rows.rules(self.policies)
+        bundles = self._with_versions("bundle", models.BundleVersion)
+        self.editions = _renewed(self.editions, bundles, rows.editions)
+
+    def _read_upstreams(self) -> None:
+        known = {secret.id: secret for secret in self.secrets}
+        secrets = _renewed(known, self._ids("secret"), rows.secrets)
+        if secrets is not known:
+            self.secrets = tuple(sorted(secrets.values(), key=lambda secret: secret.id))
+        read = partial(rows.connectors, secrets=secrets)
+        self.connectors = _renewed(self.connectors, self._connector_ids(_unlike(secrets, known)), read)
+        tools = _renewed(self.tools, self._ids("tool"), partial(rows.tools, connectors=self.connectors))
+        self.tools = self._at_present_connectors(tools)
+
+    def _read_people(self) -> None:
+        self.teams = _renewed(self.teams, self._ids("team"), rows.teams)
+        read = partial(rows.people, place=_Tree(self.teams).place)
+        self.people = self._in_their_teams(_renewed(self.people, self._ids("person"), read))
+        self.roles = _renewed(self.roles, self._ids("role"), rows.roles)
+
+    def _agents(self, only: Ids) -> dict[str, Agent]:
+        return rows.agents(only, people=self.people, roles=self.roles)
+
+    def _credentials(self) -> Mapping[bytes, Credential]:
+        """The log names them by id."""
+        known, ids = self.base.credentials, self._ids("credential")
+        if ids is None:
+            return rows.credentials(None)
+        if not ids:
+            return known
+        return _patched(known, [each.digest for each in known.values() if each.id in ids], rows.credentials(ids))
+
+    def _ends_of(self, credentials: Mapping[bytes, Credential]) -> Mapping[str, datetime]:
+        if credentials is self.base.credentials:
+            return self.base.credential_ends
+        return {each.id: each.expires_at for each in credentials.values() if each.expires_at is not None}
+
+    # -- what holds other parts than before
+
+    def _at_present_connectors(self, tools: Mapping[str, Tool]) -> Mapping[str, Tool]:
+        changed = _unlike(self.connectors, self.base.connectors)
+        kept = _both(self.base.tools, tools) if changed else ()
+        moved = (tool for tool in kept if tool.connector.id in changed)
+        return _patched(tools, (), {tool.id: _at(tool, self.connectors[tool.connector.id]) for tool in moved})
+
+    def _in_their_teams(self, people: Mapping[str, Person]) -> Mapping[str, Person]:
+        """A team touches all its people, by its name and its place in the tree."""
+        changed = _unlike(self.teams, self.base.teams)
+        kept = _both(self.base.people, people) if changed else ()
+        moved = (person for person in kept if not changed.isdisjoint(person.team_ids))
+        tree = _Tree(self.teams)
+        return _patched(people, (), {person.id: tree.placed(person) for person in moved})
+
+    def _with_present_parts(self, agents: Mapping[str, Agent]) -> Mapping[str, Agent]:
+        people, roles = _unlike(self.people, self.base.people), _unlike(self.roles, self.base.roles)
+        kept = _both(self.base.agents, agents) if people or roles else ()
+        moved = (
+            agent
+            for agent in kept
+            if agent.owner.id in people or (roles and any(role.id in roles for role in agent.roles))
+        )
+        return _patched(agents, (), {agent.id: self._with_parts(agent) for agent in moved})
+
+    def _with_parts(self, agent: Agent) -> Agent:
+        owner, roles = self.people[agent.owner.id], tuple(self.roles[role.id] for role in agent.roles)
+        return replace(agent, owner=owner, roles=roles, variables={**agent.variables, "owner": owner.email})
+
+    # -- compiling
+
+    def _compiled(self, agents: Mapping[str, Agent]) -> Snapshot:
         bundles = self._bundles()
-        credentials = {credential.digest: credential for credential in self._credentials()}
-        return Snapshot(
-            epoch=epoch,
-            timezone=ZoneInfo(organization.timezone),
-            organization=organization.name,
-            credentials=credentials,
-            credential_ends={c.id: c.expires_at for c in credentials.values() if c.expires_at is not None},
-            agents=agents,
-            people=self.people,
-            tools=self.tools,
+        team_rules, team_policies = self._of_teams()
+        return replace(
+            self.organization,
+            organization_policies=self.organization_policies,
+            rules=self.rules,
+            editions=self.editions,
+            secrets=self.secrets,
             connectors=self.connectors,
-            secrets=tuple(self.secrets.values()),
+            tools=self.tools,
             bundles=bundles,
             bundle_ids={bundle.name: bundle.id for bundle in bundles.values()},
+            teams=self.teams,
             team_rules=team_rules,
             team_policies=team_policies,
-            freezes=tuple(self._freezes()),
+            people=self.people,
+            roles=self.roles,
+            agents=self._with_present_parts(agents),
         )
 
-    def _rules(self) -> dict[str, tuple[Rule, ...]]:
-        """Policy id -> rules of its version in force."""
-        found: dict[str, list[Rule]] = defaultdict(list)
-        rows = models.Rule.objects.filter(version__state="published").select_related("version__policy")
-        for row in rows.order_by("version_id", "position"):
-            found[_key(row.version.policy_id)].append(_compile_rule(row))
-        found.update({policy: [_compile_rule(row) for row in rows] for policy, rows in self.draft.rules.items()})
-        return {policy: tuple(rules) for policy, rules in found.items()}
-
-    def _read_organization_rules(self, organization: models.Organization) -> None:
-        policies = self.draft.organization_policies
-        if policies is None:
-            policies = () if organization._state.adding else organization.policies.all()
-        self.organization_policies = _policy_entries(policies)
-        self.organization_rules = self._policy_rules(policies, "organization")
-
-    def _policy_rules(self, policies: Iterable[models.Policy], origin: str) -> tuple[Rule, ...]:
-        ordered = sorted(policies, key=lambda policy: policy.name)
-        return tuple(replace(rule, origin=origin) for policy in ordered for rule in self.rules.get(_key(policy.id), ()))
-
-    def _secrets(self) -> dict[str, SealedSecret]:
-        rows = models.SecretVersion.objects.filter(retired_at=None).select_related("secret")
-        return {
-            _key(row.secret_id): SealedSecret(
-                id=_key(row.secret_id),
-                version_id=str(row.id),
-                name=row.secret.name,
-                kind=row.secret.kind,
-                header_name=row.secret.header_name,
-                key_id=row.key_id,
-                wrapped_key=bytes(row.wrapped_key),
-                ciphertext=bytes(row.ciphertext),
-            )
-            for row in rows
-        }
-
-    def _connectors(self) -> dict[str, Connector]:
-        return {_key(row.id): self._connector(row) for row in models.Connector.objects.all()}
-
-    def _connector(self, row: models.Connector) -> Connector:
-        secret = self.secrets.get(_key(row.secret_id))
-        return Connector(
-            id=_key(row.id),
-            name=row.name,
-            kind=row.kind,
-            urls=tuple(row.urls),
-            timeout_seconds=row.timeout_seconds,
-            is_enabled=row.is_enabled,
-            secret=secret,
-            secret_missing=row.secret_id is not None and secret is None,
-            revision=hashlib.sha256(orjson.dumps([row.kind, row.urls, row.timeout_seconds])).hexdigest()[:16],
+    def _of_teams(self) -> tuple[Mapping[str, tuple[Rule, ...]], Mapping[str, frozenset[str]]]:
+        """Of each team its own rules, and the read-set entries of its policies."""
+        if self.teams is self.base.teams and self.rules is self.base.rules:
+            return self.base.team_rules, self.base.team_policies
+        return (
+            {i: policy_rules(self.rules, team.policy_ids, f"team {team.name}") for i, team in self.teams.items()},
+            {i: policy_entries(team.policy_ids) for i, team in self.teams.items()},
         )
 
-    def _tools(self) -> dict[str, Tool]:
-        rows = models.ToolDefinition.objects.filter(status="pinned", tool__quarantined_at=None)
-        fields = ("tool_id", "digest", "body", *(f"tool__{name}" for name in TOOL_FIELDS))
-        return {_key(row[0]): self._tool(*row) for row in rows.values_list(*fields)}
-
-    def _tool(self, tool_id: Any, digest: str, body: Any, connector_id: Any, name: str, *traits: Any) -> Tool:
-        connector = self.connectors[_key(connector_id)]
-        risk, read_only, data_classes = traits
-        return Tool(
-            id=_key(tool_id),
-            name=name,
-            connector=connector,
-            definition_digest=digest,
-            definition=orjson.loads(bytes(body)),
-            variables={
-                "name": name,
-                "connector": connector.name,
-                "risk": risk,
-                "read_only": read_only,
-                "data_classes": data_classes,
-            },
+    def _bundles(self) -> Mapping[str, Bundle]:
+        """Those that rest on nothing that changed stay."""
+        connectors = self._connectors_that_offer_anew()
+        stale = self._stale(connectors)
+        gone = self.base.bundles.keys() - self.editions.keys()
+        same = (i for i in stale & self.base.bundles.keys() if self._offers_the_same(i, connectors))
+        compiler = Compiler(
+            self.editions,
+            self.rules,
+            self.organization_policies,
+            self.connectors,
+            self.tools,
+            known={i: self.base.bundles[i] for i in same},
         )
+        return _patched(self.base.bundles, gone, compiler.bundles(stale))
 
-    def _teams(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[Rule, ...]], dict[str, frozenset[str]]]:
-        """Of each team id: the path of ids from the root; its own rules; the read-set entries of its policies."""
-        rows = {_key(team.id): team for team in models.Team.objects.prefetch_related("policies")}
-        rows.update(self.draft.teams)
-        rules = {i: self._policy_rules(team.policies.all(), f"team {team.name}") for i, team in rows.items()}
-        policies = {i: _policy_entries(team.policies.all()) for i, team in rows.items()}
-        return {i: _path_from_root(i, rows) for i in rows}, rules, policies
+    def _connectors_that_offer_anew(self) -> frozenset[str]:
+        """Ids of those that were changed, or a tool of theirs."""
+        changed = _unlike(self.tools, self.base.tools)
+        tools = [tools[i] for tools in (self.tools, self.base.tools) for i in changed & tools.keys()]
+        return _unlike(self.connectors, self.base.connectors).union(tool.connector.id for tool in tools)
 
-    def _people(self) -> dict[str, Person]:
-        teams: dict[str, list[str]] = defaultdict(list)
-        for user, team in models.User.teams.through.objects.order_by("team_id").values_list("user_id", "team_id"):
-            teams[_key(user)].append(_key(team))
-        names = {_key(i): name for i, name in models.Team.objects.values_list("id", "name")}
-        fields = models.User.objects.values_list("id", "email", "name", "is_active", "is_staff")
-        return {_key(row[0]): self._person(row, teams[_key(row[0])], names) for row in fields}
+    def _stale(self, connectors: frozenset[str]) -> frozenset[str]:
+        if self.organization_policies != self.base.organization_policies:
+            return frozenset(self.editions)
+        entries = {f"bundle:{i}" for i in _unlike(self.editions, self.base.editions)}
+        entries |= policy_entries(_unlike(self.rules, self.base.rules))
+        return frozenset(i for i in self.editions if self._is_stale(i, entries, connectors))
 
-    def _person(self, row: tuple[Any, ...], teams: list[str], names: Mapping[str, str]) -> Person:
-        _, email, name, is_active, is_staff = row
-        path = tuple(dict.fromkeys(step for team in teams for step in self.team_paths[team]))
-        return Person(
-            id=_key(row[0]),
-            email=email,
-            name=name,
-            is_active=is_active,
-            is_staff=is_staff,
-            team_ids=path,
-            variables={
-                "email": email,
-                "name": name,
-                "staff": is_staff,
-                "teams": sorted(names[team] for team in path),
-            },
-        )
+    def _is_stale(self, bundle_id: str, entries: Set[str], connectors: frozenset[str]) -> bool:
+        known = self.base.bundles.get(bundle_id)
+        if known is None or not known.ancestry.isdisjoint(entries):
+            return True
+        return any(pick.connector_id in connectors for pick in self.editions[bundle_id].picks)
 
-    def _roles(self) -> dict[str, Role]:
-        bundles: dict[str, set[str]] = defaultdict(set)
-        for role, bundle in models.Role.bundles.through.objects.values_list("role_id", "bundle_id"):
-            bundles[_key(role)].add(_key(bundle))
-        return {
-            _key(row.id): Role(
-                _key(row.id),
-                row.name,
-                frozenset(bundles[_key(row.id)]),
-                row.starts_at,
-                row.ends_at,
-                row.schedule,
-            )
-            for row in models.Role.objects.all()
-        }
-
-    def _agents(self) -> dict[str, Agent]:
-        roles: dict[str, list[Role]] = defaultdict(list)
-        for role, agent in models.Role.agents.through.objects.order_by("role_id").values_list("role_id", "agent_id"):
-            roles[_key(agent)].append(self.roles[_key(role)])
-        fields = models.Agent.objects.values_list("id", "name", "status", "owner_id", "title", "purpose")
-        return {_key(row[0]): self._agent(row, tuple(roles.get(_key(row[0]), ()))) for row in fields}
-
-    def _agent(self, row: tuple[Any, ...], roles: tuple[Role, ...]) -> Agent:
-        agent_id, name, status, owner_id, title, purpose = row
-        owner = self.people[_key(owner_id)]
-        variables = {"name": name, "title": title, "purpose": purpose, "owner": owner.email}
-        return Agent(_key(agent_id), name, status, owner, roles, variables)
-
-    def _bundles(self) -> dict[str, Bundle]:
-        rows = models.BundleVersion.objects.filter(state="published").select_related("bundle")
-        versions = {
-            _key(row.bundle_id): row
-            for row in rows.prefetch_related("parents", "policies", "tools__connector").order_by("bundle__name")
-        }
-        drafted: dict[str, models.BundleVersion | None] = {**versions, **self.draft.versions}
-        versions = {i: row for i, row in drafted.items() if row is not None}
-        self.offers: dict[str, list[Tool]] = defaultdict(list)
-        for tool in self.tools.values():
-            self.offers[tool.connector.id].append(tool)
-        return {i: self._bundle(row, versions) for i, row in versions.items()}
-
-    def _bundle(self, row: models.BundleVersion, versions: Mapping[str, models.BundleVersion]) -> Bundle:
-        lineage, is_whole = _lineage(_key(row.bundle_id), versions)
-        rules = list(self.organization_rules)
-        ancestry: set[str] = set()
-        for member in lineage:
-            ancestry.add(f"bundle:{member}")
-            if member not in versions:
-                continue
-            version = versions[member]
-            policies = version.policies.all()
-            rules += self._policy_rules(policies, f"bundle {version.bundle.name} v{version.number}")
-            ancestry.add(f"bundle_version:{_key(version.id)}")
-            ancestry.update(_policy_entries(policies))
-        ancestry.update(self.organization_policies)
-        ancestry.update(f"policy_version:{rule.version_id}" for rule in rules)
-        tools, by_union_name = self._exposed_once(row) if is_whole else ({}, {})
-        return Bundle(
-            id=_key(row.bundle_id),
-            name=row.bundle.name,
-            title=row.bundle.title,
-            version_id=_key(row.id),
-            number=row.number,
-            records_payload=row.recording == "full",
-            tools=tools,
-            by_union_name=by_union_name,
-            tool_ids=frozenset(tool.id for tool in tools.values()),
-            rules=tuple(rules),
-            ancestry=frozenset(ancestry),
-        )
-
-    def _exposed_once(self, row: models.BundleVersion) -> tuple[Mapping[str, Tool], Mapping[str, Tool]]:
-        """A version that gave tools to the base gives it the same ones now: versions are frozen."""
-        known = self.known.get(_key(row.bundle_id))
-        if known is not None and known.tools and known.version_id == _key(row.id):
-            return known.tools, known.by_union_name
-        return self._exposed(row)
-
-    def _exposed(self, row: models.BundleVersion) -> tuple[dict[str, Tool], dict[str, Tool]]:
-        selectors = [
-            ToolSelector(_key(entry.connector_id), tuple(entry.allow), tuple(entry.deny)) for entry in row.tools.all()
-        ]
-        offered = [(selector, tool) for selector in selectors for tool in self.offers[selector.connector_id]]
-        tools = {tool.id: tool for selector, tool in offered if selector.selects(tool)}.values()
-        is_plain = row.names == "plain" or (not row.names and len(selectors) <= 1)
-        return expose(tools, prefixed=not is_plain), expose(tools, prefixed=True)
-
-    def _freezes(self) -> Iterator[Freeze]:
-        for row in models.Freeze.objects.filter(lifted_at=None).order_by("created_at"):
-            yield freeze_of(row)
-
-    def _credentials(self) -> Iterator[Credential]:
-        rows = models.AgentCredential.objects.filter(revoked_at=None)
-        for digest, i, agent, start, end in rows.values_list("digest", "id", "agent_id", "not_before", "expires_at"):
-            yield Credential(_key(i), _key(agent), bytes(digest), start, end)
+    def _offers_the_same(self, bundle_id: str, connectors: frozenset[str]) -> bool:
+        edition, before = self.editions[bundle_id], self.base.editions[bundle_id]
+        is_touched = any(pick.connector_id in connectors for pick in edition.picks)
+        return not is_touched and (edition.names, edition.picks) == (before.names, before.picks)
 
 
-def _of_owner(agent: Agent, owner: Person) -> Agent:
-    return agent if agent.owner is owner else replace(agent, owner=owner)
+class _Tree:
+    """The teams as they stand above each other."""
+
+    def __init__(self, teams: Mapping[str, Team]) -> None:
+        self._teams = teams
+
+    def place(self, member_of: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+        path = tuple(dict.fromkeys(step for team in member_of for step in self._path(team)))
+        return path, sorted(self._teams[team].name for team in path)
+
+    def placed(self, person: Person) -> Person:
+        path, names = self.place(person.member_of)
+        return replace(person, team_ids=path, variables={**person.variables, "teams": names})
+
+    def _path(self, team_id: str) -> Iterable[str]:
+        """From the root. A cycle ends where it began."""
+        path: list[str] = []
+        step = team_id
+        while step and step not in path:
+            path.append(step)
+            step = self._teams[step].parent_id
+        return reversed(path)
 
 
-def _policy_entries(policies: Iterable[models.Policy]) -> frozenset[str]:
-    """Also of policies that have no rule yet: the first rule must touch whoever it binds."""
-    return frozenset(f"policy:{_key(policy.id)}" for policy in policies)
+def _at(tool: Tool, connector: Connector) -> Tool:
+    return replace(tool, connector=connector, variables={**tool.variables, "connector": connector.name})
 
 
-def _compile_rule(row: models.Rule) -> Rule:
-    return Rule(
-        policy_id=_key(row.version.policy_id),
-        policy=row.version.policy.name,
-        version_id=_key(row.version_id),
-        version=row.version.number,
-        position=row.position,
-        effect=row.effect,
-        tools=tuple(row.tools),
-        condition=_condition(row),
-        reads_arguments=_mentions(row.condition, "args"),
-        reads_time=_mentions(row.condition, "time"),
-        reads_content=bool(row.findings) or row.on == models.Rule.Side.RESULT,
-        reason=row.reason,
-    )
+def _renewed(base: Mapping[str, Value], ids: Ids, read: Callable[[Ids], Mapping[str, Value]]) -> Mapping[str, Value]:
+    """`base` with these ids read again. What is equal stays the same object, the whole if all of it is."""
+    if ids is None:
+        return read(None)
+    if not ids:
+        return base
+    fresh = read(ids)
+    changed = {i: value for i, value in fresh.items() if base.get(i) != value}
+    return _patched(base, ids - fresh.keys(), changed)
 
 
-def _condition(row: models.Rule) -> Condition | Undecidable | None:
-    if not row.condition:
-        return None
-    try:
-        return compile_condition(row.condition)
-    except ConditionError:
-        logger.error("condition of %s does not compile: the rule counts as undecided", row)
-        return Undecidable()
+def _patched(base: Mapping[Id, Value], gone: Iterable[Id], fresh: Mapping[Id, Value]) -> Mapping[Id, Value]:
+    """`base` without those that are gone, and with what is fresh."""
+    leaving = [i for i in gone if i in base]
+    if not leaving and not fresh:
+        return base
+    patched = dict(base)
+    for i in leaving:
+        del patched[i]
+    patched.update(fresh)
+    return patched
 
 
-def _mentions(condition: str, variable: str) -> bool:
-    """Errs towards yes: a mention inside a string literal counts too."""
-    return re.search(rf"\b{variable}\b", condition) is not None
+def _unlike(one: Mapping[str, Value], other: Mapping[str, Value]) -> frozenset[str]:
+    """Ids of what is not the same object in both."""
+    if one is other:
+        return frozenset()
+    return frozenset(i for i in one.keys() | other.keys() if one.get(i) is not other.get(i))
 
 
-def _path_from_root(team_id: str, teams: Mapping[str, models.Team]) -> tuple[str, ...]:
-    path: list[str] = []
-    step: str = team_id
-    while step and step not in path:
-        path.append(step)
-        step = _key(teams[step].parent_id)
-    return tuple(reversed(path))
-
-
-def _lineage(bundle_id: str, versions: Mapping[str, models.BundleVersion]) -> tuple[list[str], bool]:
-    """Ancestors before the bundle itself, each once; and whether all are published.
-
-    A bundle whose ancestor is not published would lack its rules, so it gives nothing. A cycle ends where it began.
-    """
-    order: list[str] = []
-    visiting: set[str] = set()
-
-    def visit(current: str) -> None:
-        if current in visiting:
-            return
-        visiting.add(current)
-        parents = versions[current].parents.all() if current in versions else ()
-        for parent in sorted(parents, key=lambda bundle: bundle.name):
-            visit(_key(parent.id))
-        order.append(current)
-
-    visit(bundle_id)
-    return order, all(member in versions for member in order)
-
-
-def expose(tools: Iterable[Tool], *, prefixed: bool) -> dict[str, Tool]:
-    """Exposed name -> tool. Too long, illegal or colliding names are cut and given six hex digits of a hash.
-
-    A name that looks hashed is hashed as well: otherwise one upstream could take the name that another's tool gets.
-    """
-    ordered = sorted(tools, key=lambda tool: (tool.connector.name, tool.name))
-    wanted = [f"{tool.connector.name}{PREFIX}{tool.name}" if prefixed else tool.name for tool in ordered]
-    counts = Counter(wanted)
-    exposed: dict[str, Tool] = {}
-    for name, tool in zip(wanted, ordered, strict=True):
-        legal = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-        is_usable = legal == name and len(name) <= NAME_LIMIT and counts[name] == 1 and not LOOKS_HASHED.search(name)
-        shown = name if is_usable else _hashed_name(legal, tool)
-        if exposed.setdefault(shown, tool) is not tool:
-            logger.error("tool %s/%s is left out: its exposed name is taken", tool.connector.name, tool.name)
-    return exposed
-
-
-def _hashed_name(legal: str, tool: Tool) -> str:
-    digest = hashlib.sha256(f"{tool.connector.name}/{tool.name}".encode()).hexdigest()[:6]
-    return f"{legal[: NAME_LIMIT - 7]}_{digest}"
+def _both(one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[Value]:
+    """What is the same object in both."""
+    return (value for i, value in one.items() if other.get(i) is value)

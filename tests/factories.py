@@ -7,7 +7,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from governance.conditions import compile_condition
-from governance.snapshot import Agent, Bundle, Connector, Credential, Freeze, Person, Role, Rule, Snapshot, Tool
+from governance.snapshot import (
+    Agent,
+    Bundle,
+    Connector,
+    Credential,
+    Freeze,
+    Person,
+    Role,
+    Rule,
+    Selection,
+    Snapshot,
+    Tool,
+)
 
 KEY = "gate_ak_" + "0" * 49
 
@@ -71,7 +83,13 @@ def role(*bundles: str, name: str = "role", **fields: Any) -> Role:
     return Role(f"role-{name}", name, frozenset(bundles), **(defaults | fields))
 
 
-def bundle(name: str = "support", tools: tuple[Tool, ...] = (), rules: tuple[Rule, ...] = ()) -> Bundle:
+def selection(
+    kind: str, *, of: Connector | None = None, allow: tuple[str, ...] = ("*",), deny: tuple[str, ...] = ()
+) -> Selection:
+    return Selection(kind, of or connector(), allow, deny)
+
+
+def bundle(name: str = "support", tools: tuple[Tool, ...] = (), rules: tuple[Rule, ...] = (), **fields: Any) -> Bundle:
     held = tools or (tool(),)
     return Bundle(
         id=f"bundle-{name}",
@@ -85,6 +103,7 @@ def bundle(name: str = "support", tools: tuple[Tool, ...] = (), rules: tuple[Rul
         tool_ids=frozenset(each.id for each in held),
         rules=rules,
         ancestry=frozenset({f"bundle:bundle-{name}"}),
+        **fields,
     )
 
 
@@ -121,7 +140,10 @@ def snapshot(
         agents={each.id: each for each in agents},
         people={each.owner.id: each.owner for each in agents},
         tools=tools,
-        connectors={each.connector.id: each.connector for each in tools.values()},
+        connectors={
+            **{each.connector.id: each.connector for each in tools.values()},
+            **{each.connector.id: each.connector for held in bundles for each in held.selections},
+        },
         secrets=(),
         bundles={each.id: each for each in bundles},
         bundle_ids={each.name: each.id for each in bundles},

@@ -1,18 +1,25 @@
 """Fake ports: the pipeline's outside, in memory, with every fault a test may want."""
 
-from collections.abc import Callable
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 from typing import Any
 from uuid import UUID, uuid4
 
 from audit.record import SealedPayload
-from connectors.base import RawResult
+from connectors.base import Catalog, Heard, Interest, Question, RawResult, Relay, Stands
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Verdict
+from gateway.limit_table import SHARES, Subject
+from gateway.limits import Allowance, Limits
+from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
+from gateway.store import Store
+from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
-from governance.snapshot import Snapshot
+from governance.snapshot import Connector, Snapshot
 
 try:
     from time import CLOCK_BOOTTIME
@@ -27,16 +34,25 @@ class FakePorts:
 
     def __init__(self, snapshot: Snapshot, *, at: datetime | None = None) -> None:
         self.process_id = uuid4()
+        self.store = Store(self.process_id)
+        self.bus, self.sessions, self.tasks = self.store.bus, self.store.sessions, self.store.tasks
+        self.waiting = self.store.waiting
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]
         self.log: list[str] = []
         self.entries: list[Entry] = []
         self.sent: list[bytes] = []
         self.strangers: list[str] = []
+        self.full: set[str] = set()
+        self.refused = RefusalSums()
+        self.limits = Limits(MemoryTable(), at_once, clock=lambda: self.now().timestamp())
         self.verdicts: list[Verdict] = []
         self.broken_commits: set[str] = set()
         self.held_up_ns = 0
         self.secrets: dict[str, tuple[bytes, ...]] = {}
+        self.questions: list[Question] = []
+        self.conversation: Callable[[Relay], Awaitable[None]] | None = None
+        self.catalogs: dict[tuple[str, str], Catalog] = {}
         self.upstream: Callable[[Intent], RawResult] = lambda _: answer(OK)
 
     def now(self) -> datetime:
@@ -69,19 +85,75 @@ class FakePorts:
     def vault_index(self, snapshot: Snapshot) -> VaultIndex:
         return VaultIndex(self.secrets.items())
 
-    async def call_upstream(self, intent: Intent) -> RawResult:
+    async def call_upstream(self, intent: Intent, relay: Relay) -> RawResult:
         self.log.append("sent")
-        self.sent.append(intent.call.canonical_arguments)
+        self.questions.append(question_of(intent))
+        self.sent.append(intent.call.params.get("arguments", b""))
+        if self.conversation is not None:
+            await self.conversation(relay)
         return self.upstream(intent)
 
-    def was_cut(self, call_id: UUID) -> bool:
+    async def catalog(self, connector: Connector, method: str) -> Catalog:
+        return self.catalogs.get((connector.name, method), Catalog(()))
+
+    async def listen(self, connector: Connector, interest: Interest, heard: Heard, stands: Stands) -> None:
+        return
+
+    def on_swap(self, heard: Callable[[Snapshot], None]) -> None:
+        return
+
+    def cancel(self, task: asyncio.Task[Any]) -> bool:
         return False
+
+    def why_cut(self, call_id: UUID) -> str:
+        return ""
 
     def lose_outcome(self, intent: Intent) -> None:
         self.log.append("lost")
 
+    def allowance(self) -> Allowance:
+        return Allowance(self.limits, lambda connector: connector.name in self.full)
+
+    def is_repeated(self, refusal: Refusal) -> bool:
+        return self.refused.is_repeated(refusal)
+
     def count_stranger(self, frame: Frame, refusal: Refusal) -> None:
         self.strangers.append(refusal.reason.code)
+
+
+class MemoryTable:
+    """The table of the limits, shared by as many processes as a test makes of it."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[Subject, int]] = Counter()
+        self.bytes: Counter[tuple[Subject, int]] = Counter()
+
+    def take_requests(self, subject: Subject, window: int, *, maximum: int) -> int:
+        left = maximum - self.requests[subject, window]
+        share = max(1, left // SHARES) if left > 0 else 0
+        self.requests[subject, window] += share
+        return share
+
+    def give_back_requests(self, subject: Subject, window: int, *, count: int) -> None:
+        self.requests[subject, window] -= count
+
+    def add_bytes(self, subject: Subject, window: int, *, count: int) -> int:
+        self.bytes[subject, window] += count
+        return self.bytes[subject, window]
+
+    def take_places(self, subject: Subject, *, held: int, maximum: int) -> int:
+        return max(0, maximum - held)
+
+    def keep_places(self, subject: Subject, *, held: int) -> None:
+        return
+
+    def forget(self, now: float) -> None:
+        return
+
+
+async def at_once(work: Callable[[], Any], /) -> Any:
+    """Instead of a thread of the database's."""
+    return work()
 
 
 def answer(result: dict[str, Any] | None, error: dict[str, Any] | None = None) -> RawResult:

@@ -17,11 +17,16 @@ from tests.end_to_end.installation import copy_database, drop_database, migrated
 @pytest.fixture
 def fresh_database(django_db_blocker: DjangoDbBlocker, tmp_path: Path) -> Iterator[None]:
     """A migrated one; all threads of this process use it until the test ends."""
+    yield from own_database(django_db_blocker, tmp_path)
+
+
+def own_database(django_db_blocker: DjangoDbBlocker, folder: Path) -> Iterator[None]:
+    """For fixtures of another scope."""
     with django_db_blocker.unblock():
         before = connection.settings_dict["NAME"]
         connection.close()
         try:
-            yield from _postgresql() if connection.vendor == "postgresql" else _sqlite(tmp_path)
+            yield from _postgresql() if connection.vendor == "postgresql" else _sqlite(folder)
         finally:
             connection.settings_dict["NAME"] = before
 

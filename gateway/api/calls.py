@@ -14,7 +14,7 @@ from audit.proof import prove
 from gateway.api.fields import Strict, Text
 from gateway.api.permissions import may
 from gateway.api.resource import Act, Endpoint, read_answer
-from gateway.call_story import RuleShown, Step, Story, events_of, in_order, story_of
+from gateway.call_story import CallEvents, RuleShown, Step, Story, events_of, story_of
 from gateway.sealed_payloads import Opened, opened, opening, sealed_payloads
 
 SEES_CALLS = "audit.view_eventrow"
@@ -35,7 +35,9 @@ class RuleOfStep(Strict):
 
 
 class StepShown(Strict):
-    title = serializers.CharField(help_text="Asked, Decided, Sent, Came back, Changed, Answered or Under way.")
+    title = serializers.CharField(
+        help_text="Asked, Decided, Sent, Asked back, Told, Came back, Changed, Answered or Under way."
+    )
     at = serializers.DateTimeField(allow_null=True)
     sentence = serializers.CharField()
     facts = FactOfStep(many=True)
@@ -93,9 +95,9 @@ class PayloadsShown(Strict):
 class OfCall(Endpoint):
     queryset = EventRow.objects.all()
 
-    def events_of(self, call_id: UUID) -> dict[str, EventRow]:
-        events = events_of(call_id) if may(self.request.user, SEES_CALLS) else {}
-        if not events:
+    def events_of(self, call_id: UUID) -> CallEvents:
+        events = events_of(call_id) if may(self.request.user, SEES_CALLS) else None
+        if events is None:
             raise Http404
         return events
 
@@ -109,7 +111,7 @@ class Call(OfCall):
     def retrieve(self, request: Request, call_id: UUID) -> Response:
         """The story of one call, told from its evidence."""
         events = self.events_of(call_id)
-        return read_answer(request, _shown(story_of(events), in_order(events)))
+        return read_answer(request, _shown(story_of(events), events.in_order))
 
 
 class CallProof(OfCall):
@@ -119,7 +121,7 @@ class CallProof(OfCall):
     def retrieve(self, request: Request, call_id: UUID) -> Response:
         """That its evidence is in the signed log, to be checked elsewhere."""
         events = self.events_of(call_id)
-        proofs = [proof.as_json() for event in in_order(events) if (proof := prove(event))]
+        proofs = [proof.as_json() for event in events.in_order if (proof := prove(event))]
         return read_answer(request, {"call": story_of(events).id, "proofs": proofs})
 
 
@@ -130,7 +132,7 @@ class CallPayloads(OfCall):
     def create(self, request: Request, call_id: UUID) -> Response:
         """Opens what was sealed. Your name, the token and the reason are recorded first; looking again is, too."""
         events = self.events_of(call_id)
-        story, rows = story_of(events), in_order(events)
+        story, rows = story_of(events), events.in_order
 
         def work(act: Act) -> Response:
             act.record(opening(rows, call_id=story.id, reason=self.wish(ReasonToOpen)["reason"]))
@@ -144,7 +146,7 @@ def _payload(each: Opened) -> dict[str, str]:
 
 
 def _shown(story: Story, events: list[EventRow]) -> dict[str, Any]:
-    last = events[-1]
+    last = story.last.row
     return {
         "id": story.id,
         "agent": last.agent,

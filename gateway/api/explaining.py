@@ -16,7 +16,10 @@ from governance.models import Agent
 
 class Question(Strict):
     agent = Text(max_length=63)
-    tool = Text(max_length=300, help_text="Its name, or connector/tool.")
+    tool = Text(
+        max_length=2100,
+        help_text="Its name, or connector/tool; resource:<uri> or prompt:<name>, also behind connector/.",
+    )
     arguments = serializers.DictField(required=False, help_text="The call's arguments; leave out what is not known.")
     at = Moment(required=False, help_text="Now, if left out.")
 

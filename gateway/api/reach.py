@@ -62,10 +62,10 @@ class ThroughShown(Strict):
 
 
 class ReachShown(Strict):
-    """One tool through one bundle."""
+    """One tool, or pattern of resources or prompts, through one bundle."""
 
-    tool = serializers.CharField(help_text="connector/tool")
-    tool_id = serializers.UUIDField()
+    tool = serializers.CharField(help_text="connector/tool, connector/resource:pattern or connector/prompt:pattern")
+    tool_id = serializers.UUIDField(allow_null=True, help_text="Of a tool; a pattern has none.")
     exposed_name = serializers.CharField(help_text="What the agent calls it in this bundle.")
     bundle = serializers.CharField()
     roles = ThroughShown(many=True, help_text="Those that bring the bundle.")
@@ -108,7 +108,7 @@ class SnapshotView(Endpoint):
 
 
 class AgentReach(SnapshotView):
-    """What an agent can call, through which bundle and role, and under which rules."""
+    """What an agent can call, read and use, through which bundle and role, and under which rules."""
 
     @extend_schema(responses=ReachShown(many=True), operation_id="agents_reach_list")
     def list(self, request: Request, agent_id: UUID) -> Response:
@@ -125,7 +125,7 @@ class AgentReach(SnapshotView):
 def _line(line: Line) -> dict[str, Any]:
     return {
         "tool": line.full_name,
-        "tool_id": UUID(line.tool.id),
+        "tool_id": None if line.is_pattern else UUID(line.tool.id),
         "exposed_name": line.exposed_name,
         "bundle": line.bundle.name,
         "roles": [{"role": through.role, "times": through.times} for through in line.through],

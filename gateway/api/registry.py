@@ -18,7 +18,10 @@ from gateway.api.fields import Choice, Parameters, QueryFlag, Row, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, Under, Work, act
 from gateway.api.serializers import ConnectorRow, DefinitionRow, Reason, SecretRow, SecretValue, ToolRow
+from gateway.asked import AlreadyRunning, Asked, Overtaken, asked, only_one
+from gateway.discovery import Unanswered
 from gateway.hostile_text import visible
+from gateway.offers import Listing, ask_offers, keep_offers
 from gateway.secret_trials import (
     Candidate,
     Moved,
@@ -49,6 +52,27 @@ class ConnectorParameters(NameParameters):
     secret = Text(source="secret__name", required=False, max_length=63)
 
 
+BUSY = "It is being asked right now, or many others are. Try again when that is done."
+
+
+class OfferRow(serializers.Serializer):  # type: ignore[misc]
+    name = serializers.CharField(help_text="What a pattern matches: a name or a URI, or a template of URIs. Hostile.")
+    title = serializers.CharField(help_text="In the system's words. Hostile.")
+
+
+class OfferList(serializers.Serializer):  # type: ignore[misc]
+    kind = serializers.CharField(help_text="prompt or resource")
+    title = serializers.CharField()
+    total = serializers.IntegerField()
+    offers = OfferRow(many=True, help_text="The first 500, without those that repeat our secret.")
+    problem = serializers.CharField(help_text="Why this list was not answered; empty if it was.")
+
+
+class OffersRow(serializers.Serializer):  # type: ignore[misc]
+    asked_at = serializers.DateTimeField()
+    lists = OfferList(many=True)
+
+
 class Connectors(Listed, Retrieved, Created, Changed, Deleted):
     """One system each, and how to reach it. A new one has no tools until it is asked for them (`discover`)."""
 
@@ -74,6 +98,39 @@ class Connectors(Listed, Retrieved, Created, Changed, Deleted):
             return self.answered(connector, status=202)
 
         return self.governed(work)
+
+    @act("governance.discover_connector", gives=OffersRow)
+    def offers(self, request: Request, pk: Any) -> Response:
+        """Asks the system now which prompts and resources it offers, to write patterns for a bundle by. Nothing is
+        pinned: what it says later counts."""
+
+        def prepare() -> Work:
+            connector = self.get_object()
+            if not connector.is_enabled:
+                raise Problem("conflict", f"{connector.name} is disabled.")
+            wanted = asked(connector)
+            lists = _offered(wanted)
+            return lambda act: _kept(wanted, lists, act)
+
+        return self.governed_after(prepare)
+
+
+def _offered(wanted: Asked) -> list[Listing]:
+    try:
+        with only_one(str(wanted.connector_id)):
+            return asyncio.run(ask_offers(wanted))
+    except AlreadyRunning:
+        raise Problem("conflict", BUSY) from None
+    except Unanswered as reason:
+        raise Problem("conflict", visible(f"It did not answer. {reason}")) from None
+
+
+def _kept(wanted: Asked, lists: list[Listing], act: Act) -> Response:
+    try:
+        offers = keep_offers(wanted, lists, person_id=act.person.pk, record=act.record, now=act.now)
+    except Overtaken:
+        raise Problem("conflict", "The connector was changed meanwhile, so nothing was kept.") from None
+    return Response(OffersRow(offers).data)
 
 
 def _ask_soon(connector: Connector, by: str) -> None:

@@ -1,4 +1,4 @@
-"""Bundles and policies: named rows, and the frozen versions that are published under them."""
+"""Bundles and policies: named rows, and the frozen versions that are published under them. And rate limits."""
 
 from typing import Any
 
@@ -16,12 +16,13 @@ from gateway.api.serializers import (
     BundleContent,
     BundleRow,
     BundleVersionRow,
+    LimitRow,
     PolicyContent,
     PolicyRow,
     PolicyVersionRow,
 )
 from governance.bundles import is_in_use, withdraw_bundle
-from governance.models import Bundle, BundleVersion, Policy, PolicyVersion, Rule
+from governance.models import Bundle, BundleVersion, Policy, PolicyVersion, RateLimit, Rule
 from governance.policies import binds, counts, withdraw_policy
 
 
@@ -85,6 +86,15 @@ class Policies(Listed, Retrieved, Created, Changed, Deleted):
         return self.on_row(work)
 
 
+class Limits(Listed, Retrieved, Created, Changed, Deleted):
+    """How much agents, teams and tools may use: requests and bytes in a window, calls at once."""
+
+    queryset = RateLimit.objects.all()
+    serializer_class = LimitRow
+    parameters = NameParameters
+    fixed = ("name",)
+
+
 class Versions(Listed, Retrieved):
     """Frozen; publishing makes the next one."""
 
@@ -105,7 +115,7 @@ class Versions(Listed, Retrieved):
 
 class BundleVersions(Versions):
     queryset = BundleVersion.objects.select_related("bundle").prefetch_related(
-        "parents", "policies", "tools__connector"
+        "parents", "policies", "tools__connector", "selections__connector"
     )
     serializer_class = BundleVersionRow
     under = Under("bundle_id", "bundle", Bundle.objects.all())

@@ -1,5 +1,6 @@
 """How governed rows look over the wire: fields named and rows referred to as in the manifest."""
 
+from collections.abc import Iterable
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -10,13 +11,15 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from gateway.api.fields import Choice, Flag, Moment, Number, Reference, References, Row, Strict, Text
-from governance.destinations import destinations, goes_nowhere_new
+from gateway.api.fields import Choice, Flag, Moment, Number, Reference, References, Row, Strict, Text, WholeNumber
+from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.manifest.schema import check_url
 from governance.models import (
     Agent,
     AgentCredential,
     Bundle,
+    BundleSelection,
+    BundleTool,
     BundleVersion,
     Connector,
     Freeze,
@@ -24,6 +27,7 @@ from governance.models import (
     PersonalToken,
     Policy,
     PolicyVersion,
+    RateLimit,
     Role,
     Secret,
     Team,
@@ -279,6 +283,11 @@ class SecretValue(Strict):
     even_if_refused = Flag(required=False, default=False, help_text="Store it although a system does not accept it.")
 
 
+def _amount(source: str, most: int, meaning: str) -> WholeNumber:
+    text = f"{meaning} Null: not limited."
+    return WholeNumber(source=source, required=False, allow_null=True, min_value=1, max_value=most, help_text=text)
+
+
 class ConnectorRow(NamedRow):
     name = Name()
     urls = serializers.ListField(
@@ -287,15 +296,29 @@ class ConnectorRow(NamedRow):
     )  # fmt: skip
     secret = Reference(Secret, required=False, allow_null=True)
     timeout_seconds = Number(required=False, min_value=0.1, max_value=600)
+    relays = serializers.ListField(
+        child=Choice(choices=("elicitation", "sampling", "roots")), required=False, max_length=3,
+        help_text="What the system may ask of the agent's side while it works.",
+    )  # fmt: skip
+    command = serializers.ListField(
+        child=Text(), read_only=True, help_text="Of a local server. A manifest or the admin sets it."
+    )
     enabled = Flag(source="is_enabled", required=False)
 
     class Meta:
         model = Connector
         fields = (
-            "id", "name", "title", "kind", "urls", "secret", "new_tools", "timeout_seconds", "enabled", "last_error",
+            "id", "name", "title", "kind", "urls", "secret", "new_tools", "timeout_seconds", "max_running",
+            "max_waiting", "relays", "command", "secret_variable", "per_agent", "memory_mb", "enabled", "last_error",
             "last_seen_at", "protocol_version",
         )  # fmt: skip
-        read_only_fields = ("id", "kind", "last_error", "last_seen_at", "protocol_version")
+        read_only_fields = (
+            "id", "kind", "secret_variable", "per_agent", "memory_mb", "last_error", "last_seen_at",
+            "protocol_version",
+        )  # fmt: skip
+
+    def validate_relays(self, relays: list[str]) -> list[str]:
+        return sorted(set(relays))
 
     def validate_urls(self, urls: list[str]) -> list[str]:
         for url in urls:
@@ -306,10 +329,14 @@ class ConnectorRow(NamedRow):
         return urls
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        is_local = self.instance is not None and bool(self.instance.command)
+        if is_local and "urls" in values:
+            raise serializers.ValidationError({"urls": ErrorDetail("A local server has no address.", "rule")})
         secret = values.get("secret", self.instance.secret if self.instance else None)
-        urls = values.get("urls", self.instance.urls if self.instance else [])
-        if secret is not None and not goes_nowhere_new(secret, urls, person=self.context["request"].user):
-            raise serializers.ValidationError({"urls": ErrorDetail(OWNERS_WAY, "forbidden")})
+        addresses = values.get("urls") or (addresses_of(self.instance) if self.instance else [])
+        if secret is not None and not goes_nowhere_new(secret, addresses, person=self.context["request"].user):
+            field = "secret" if is_local else "urls"
+            raise serializers.ValidationError({field: ErrorDetail(OWNERS_WAY, "forbidden")})
         return values
 
 
@@ -320,10 +347,15 @@ class ToolRow(Row):
         child=Name(), required=False, max_length=50, help_text="What kind of data it touches; rules can test these."
     )
 
+    timeout_seconds = Number(
+        required=False, allow_null=True, min_value=0.1, max_value=3600, help_text="Instead of the connector's."
+    )
+
     class Meta:
         model = Tool
         fields = (
-            "id", "connector", "name", "risk", "read_only", "data_classes", "quarantined_at", "quarantine_reason",
+            "id", "connector", "name", "risk", "read_only", "data_classes", "timeout_seconds", "quarantined_at",
+            "quarantine_reason",
         )  # fmt: skip
         read_only_fields = ("id", "name", "quarantined_at", "quarantine_reason")
 
@@ -363,6 +395,8 @@ class PolicyRow(BundleRow):
 
 
 class ToolsOfConnector(Strict):
+    """Tools or prompts by name, resources by URI."""
+
     connector = Name()
     allow = serializers.ListField(child=Text(max_length=200), required=False, max_length=500, help_text="Globs.")
     deny = serializers.ListField(child=Text(max_length=200), required=False, max_length=500, help_text="Globs.")
@@ -373,6 +407,8 @@ class BundleContent(Strict):
 
     inherits = serializers.ListField(child=Name(), required=False, max_length=50)
     tools = ToolsOfConnector(many=True, required=False, max_length=200)
+    resources = ToolsOfConnector(many=True, required=False, max_length=200)
+    prompts = ToolsOfConnector(many=True, required=False, max_length=200)
     names = Choice(choices=("plain", "prefixed"), required=False)
     policies = serializers.ListField(child=Name(), required=False, max_length=200)
     recording = Choice(choices=BundleVersion.Recording.choices, required=False)
@@ -404,21 +440,33 @@ class BundleVersionRow(Row):
     inherits = References(Bundle, source="parents", read_only=True)
     policies = References(Policy, read_only=True)
     tools = serializers.SerializerMethodField()
+    resources = serializers.SerializerMethodField()
+    prompts = serializers.SerializerMethodField()
     names = serializers.CharField(read_only=True)
 
     class Meta:
         model = BundleVersion
         fields = (
-            "id", "bundle", "number", "state", "inherits", "tools", "names", "policies", "recording", "created_at",
-            "created_by",
+            "id", "bundle", "number", "state", "inherits", "tools", "resources", "prompts", "names", "policies",
+            "recording", "created_at", "created_by",
         )  # fmt: skip
         read_only_fields = fields
 
     @extend_schema_field(ToolsOfConnector(many=True))
     def get_tools(self, version: BundleVersion) -> list[dict[str, Any]]:
-        return [
-            {"connector": tool.connector.name, "allow": tool.allow, "deny": tool.deny} for tool in version.tools.all()
-        ]
+        return _selected(version.tools.all())
+
+    @extend_schema_field(ToolsOfConnector(many=True))
+    def get_resources(self, version: BundleVersion) -> list[dict[str, Any]]:
+        return _selected(entry for entry in version.selections.all() if entry.kind == entry.Kind.RESOURCE)
+
+    @extend_schema_field(ToolsOfConnector(many=True))
+    def get_prompts(self, version: BundleVersion) -> list[dict[str, Any]]:
+        return _selected(entry for entry in version.selections.all() if entry.kind == entry.Kind.PROMPT)
+
+
+def _selected(entries: Iterable[BundleTool | BundleSelection]) -> list[dict[str, Any]]:
+    return [{"connector": entry.connector.name, "allow": entry.allow, "deny": entry.deny} for entry in entries]
 
 
 class PolicyVersionRow(Row):
@@ -433,6 +481,29 @@ class PolicyVersionRow(Row):
     @extend_schema_field(RuleContent(many=True))
     def get_rules(self, version: PolicyVersion) -> list[dict[str, Any]]:
         return [rule.manifest_entry() for rule in version.rules.all()]
+
+
+class LimitRow(Row):
+    name = Name()
+    tools = serializers.ListField(
+        child=Text(max_length=200), required=False, min_length=1, max_length=500, help_text="Globs."
+    )
+    requests = _amount("max_requests", 2**31 - 1, "Within the window.")
+    bytes = _amount("max_bytes", 2**53, "Of arguments and results, within the window.")
+    running = _amount("max_running", 2**31 - 1, "At once.")
+    enabled = Flag(source="is_enabled", required=False)
+
+    class Meta:
+        model = RateLimit
+        fields = ("id", "name", "per", "tools", "window_seconds", "requests", "bytes", "running", "enabled")
+        read_only_fields = ("id",)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        amounts = ("max_requests", "max_bytes", "max_running")
+        if not any(values.get(name, getattr(self.instance, name, None)) for name in amounts):
+            message = "Limit at least one: requests, bytes or running."
+            raise serializers.ValidationError({"requests": ErrorDetail(message, "rule")})
+        return values
 
 
 class FreezeRow(Row):

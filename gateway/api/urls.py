@@ -15,7 +15,7 @@ from gateway.api.people import People, Teams, Tokens
 from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
 from gateway.api.reach import AgentMatrix, AgentReach, Callers, PeopleMatrix
 from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersions, Tools
-from gateway.api.rules import Bundles, BundleVersions, Policies, PolicyVersions
+from gateway.api.rules import Bundles, BundleVersions, Limits, Policies, PolicyVersions
 from gateway.api.sign_ins import Sessions
 
 RESOURCES = {
@@ -31,6 +31,7 @@ RESOURCES = {
     "bundles/<uuid:bundle_id>/versions": BundleVersions,
     "policies": Policies,
     "policies/<uuid:policy_id>/versions": PolicyVersions,
+    "limits": Limits,
     "connectors": Connectors,
     "tools": Tools,
     "tools/<uuid:tool_id>/definitions": Definitions,

@@ -1,6 +1,6 @@
 """What a stage asks the group commit to make durable, and the answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import Enum
 from typing import Protocol
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from audit.event import AuditEvent
 from audit.record import Row, SealedPayload, encode
+from gateway.values import per_call
 
 
 class Verdict(Enum):
@@ -18,7 +19,7 @@ class Verdict(Enum):
     """The call already has a record of this kind, e.g. recovery closed it first."""
 
 
-@dataclass(frozen=True, slots=True)
+@per_call
 class Entry:
     """One record. With a `read_set` it passes the fence: it commits only while that is still as decided."""
 
@@ -28,7 +29,7 @@ class Entry:
     valid_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@per_call
 class Committed:
     """`epoch` is the one the fence saw; `at_ns` is CLOCK_BOOTTIME when COMMIT returned."""
 

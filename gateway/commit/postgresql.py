@@ -5,14 +5,18 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from struct import Struct
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
-from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
+from psycopg import generators
+from psycopg.abc import PQGen
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGconn, PGresult
 
 from audit.record import Row
 from gateway.commit.entry import Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused, Verdict, encoded
@@ -22,7 +26,12 @@ TEXT, TEXT_ARRAY, BYTEA, BYTEA_ARRAY = 25, 1009, 17, 1001
 ARRAY_HEAD = Struct("!iiIii")
 LENGTH = Struct("!i")
 NULL = LENGTH.pack(-1)
-COMMIT = f"SELECT current_epoch, verdicts FROM gatehouse_commit(%s::text::uuid{', %b' * 17})"  # noqa: S608  (only placeholders)
+VERDICTS = {ord(verdict.value): verdict for verdict in Verdict}
+STATEMENT = b"commit"
+PARAMETERS = (TEXT, *(TEXT_ARRAY,) * 12, BYTEA_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, TEXT_ARRAY)
+FORMATS = (Format.BINARY,) * len(PARAMETERS)
+MARKS = ", ".join(f"${number}" for number in range(2, len(PARAMETERS) + 1))
+COMMIT = f"SELECT current_epoch, verdicts FROM gatehouse_commit($1::text::uuid, {MARKS})"  # noqa: S608  (only placeholders)
 OPEN_INTENTS = """
     SELECT i.call_id FROM audit_event i WHERE i.kind = 'call.intent' AND i.call_id = ANY(%s)
     AND NOT EXISTS (SELECT FROM audit_event o WHERE o.kind = 'call.outcome' AND o.call_id = i.call_id)
@@ -33,42 +42,33 @@ SESSION = (
 )
 
 
-class Packed(bytes):
-    """A whole array in PostgreSQL's binary format: several times cheaper than adapting it element by element."""
-
-    oid = TEXT_ARRAY
-
-
-class PackedBytes(Packed):
-    oid = BYTEA_ARRAY
+def _array(element_oid: int, count: int, fields: Iterable[bytes]) -> bytes:
+    """One-dimensional array, binary wire format (PostgreSQL source, array_send). Payloads are large: copied once."""
+    return b"".join((ARRAY_HEAD.pack(1, 1, element_oid, count, 1), *fields))
 
 
-class _PackedDumper(Dumper):
-    format = Format.BINARY
-    oid = TEXT_ARRAY
-
-    def dump(self, obj: Any) -> Buffer:
-        return bytes(obj)
-
-
-class _PackedBytesDumper(_PackedDumper):
-    oid = BYTEA_ARRAY
+def _field(text: str | None) -> bytes:
+    if text is None:
+        return NULL
+    value = text.encode()
+    return LENGTH.pack(len(value)) + value
 
 
-def pack(values: Sequence[bytes | None], element_oid: int) -> bytes:
-    """One-dimensional array, binary wire format (PostgreSQL source, array_send)."""
-    if not values:
-        return ARRAY_HEAD.pack(0, 0, element_oid, 0, 0)[:12]
-    body = b"".join(NULL if value is None else LENGTH.pack(len(value)) + value for value in values)
-    return ARRAY_HEAD.pack(1, 1, element_oid, len(values), 1) + body
+_known_field = lru_cache(maxsize=1024)(_field)
 
 
-def _texts(values: Iterable[str | None]) -> Packed:
-    return Packed(pack([None if value is None else value.encode() for value in values], TEXT))
+def _texts(values: Sequence[str | None]) -> bytes:
+    return _array(TEXT, len(values), map(_field, values))
 
 
-def _bytes(values: Iterable[bytes | None]) -> PackedBytes:
-    return PackedBytes(pack(list(values), BYTEA))
+def _names(values: Sequence[str | None]) -> bytes:
+    """Texts of which there are few, again and again."""
+    return _array(TEXT, len(values), map(_known_field, values))
+
+
+def _bytes(values: Sequence[bytes | None]) -> bytes:
+    fields = ((NULL,) if value is None else (LENGTH.pack(len(value)), value) for value in values)
+    return _array(BYTEA, len(values), chain.from_iterable(fields))
 
 
 class PostgresqlBackend:
@@ -76,16 +76,16 @@ class PostgresqlBackend:
 
     def __init__(self, conninfo: str, process_id: UUID) -> None:
         self._conninfo = conninfo
-        self._process = process_id.hex
+        self._process = process_id.hex.encode()
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._connecting = asyncio.Lock()
 
     async def commit(self, group: list[Entry]) -> list[Committed]:
-        columns = _columns(encoded(group), group)
+        parameters = [self._process, *_columns(encoded(group), group)]
         connection = await self._connect()
         try:
-            cursor = await connection.execute(COMMIT, [self._process, *columns], prepare=True)
-            row = await cursor.fetchone()
+            async with connection.lock:
+                result = await connection.wait(_run(connection.pgconn, parameters))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise RecordRefused(type(error).__name__) from error
         except (psycopg.Error, OSError) as error:
@@ -93,10 +93,11 @@ class PostgresqlBackend:
             await self._drop(connection)
             raise (EvidenceUnavailable if is_rolled_back else CommitUncertain)(type(error).__name__) from error
         returned = time.clock_gettime_ns(BOOT_CLOCK)
-        if row is None:
+        epoch, verdicts = result.get_value(0, 0), result.get_value(0, 1)
+        if epoch is None or verdicts is None:
             raise EvidenceUnavailable("the database answered without a verdict")
-        epoch, verdicts = row
-        return [Committed(Verdict(verdict), epoch, returned) for verdict in verdicts]
+        number = int.from_bytes(epoch, signed=True)
+        return [Committed(VERDICTS[verdict], number, returned) for verdict in verdicts]
 
     async def intents_among(self, call_ids: list[UUID]) -> set[UUID]:
         connection = await self._connect()
@@ -125,8 +126,11 @@ class PostgresqlBackend:
         connection = await psycopg.AsyncConnection.connect(
             self._conninfo, autocommit=True, options=f"{given} {SESSION}".strip(), connect_timeout=5
         )
-        connection.adapters.register_dumper(Packed, _PackedDumper)
-        connection.adapters.register_dumper(PackedBytes, _PackedBytesDumper)
+        try:
+            await connection.wait(_prepare(connection.pgconn))
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     async def _drop(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -136,36 +140,59 @@ class PostgresqlBackend:
             await connection.close()
 
 
+def _prepare(connection: PGconn) -> PQGen[None]:
+    connection.send_prepare(STATEMENT, COMMIT.encode(), PARAMETERS)
+    _checked((yield from generators.execute(connection)), ExecStatus.COMMAND_OK)
+
+
+def _run(connection: PGconn, parameters: list[bytes]) -> PQGen[PGresult]:
+    """Without a cursor, which would cost more than packing twenty records. Raises psycopg.Error."""
+    connection.send_query_prepared(STATEMENT, parameters, FORMATS, result_format=Format.BINARY)
+    return _checked((yield from generators.execute(connection)), ExecStatus.TUPLES_OK)
+
+
+def _checked(results: list[PGresult], wanted: ExecStatus) -> PGresult:
+    result = results[-1]
+    if result.status != wanted:
+        raise psycopg.errors.error_from_result(result)
+    return result
+
+
 def _is_answer(error: Exception) -> bool:
     """Whether the server itself said no; else the connection was lost before it could say anything."""
     return isinstance(error, psycopg.Error) and error.sqlstate is not None
 
 
-def _columns(rows: list[Row], group: list[Entry]) -> list[Packed]:
+def _columns(rows: list[Row], group: list[Entry]) -> list[bytes]:
+    ids, kinds, ats, calls, actors, agents, persons, connectors, tools, decisions, outcomes, _, decided, headers = zip(
+        *rows, strict=True
+    )
     payloads = [entry.payload for entry in group]
+    literals = {read_set: _array_literal(read_set) for read_set in {entry.read_set for entry in group}}
     return [
-        _texts(row.id.hex for row in rows),
-        _texts(row.kind for row in rows),
-        _texts(row.at.isoformat() for row in rows),
-        _texts(row.call_id.hex if row.call_id else None for row in rows),
-        _texts(row.actor for row in rows),
-        _texts(row.agent for row in rows),
-        _texts(row.person for row in rows),
-        _texts(row.connector for row in rows),
-        _texts(row.tool for row in rows),
-        _texts(row.decision for row in rows),
-        _texts(row.outcome for row in rows),
-        _texts(str(row.decided_epoch) for row in rows),
-        _bytes(row.header for row in rows),
-        _texts(payload.key_id if payload else None for payload in payloads),
-        _bytes(payload.sealed if payload else None for payload in payloads),
-        _texts(_moment(entry.valid_until) for entry in group),
-        _texts(_array_literal(entry.read_set) for entry in group),
+        _texts([event_id.hex for event_id in ids]),
+        _names(kinds),
+        _texts([_moment(at) for at in ats]),
+        _texts([call_id.hex if call_id else None for call_id in calls]),
+        _names(actors),
+        _names(agents),
+        _names(persons),
+        _names(connectors),
+        _names(tools),
+        _names(decisions),
+        _names(outcomes),
+        _names([str(epoch) for epoch in decided]),
+        _bytes(headers),
+        _names([payload.key_id if payload else None for payload in payloads]),
+        _bytes([payload.sealed if payload else None for payload in payloads]),
+        _texts([_moment(entry.valid_until) for entry in group]),
+        _texts([literals[entry.read_set] for entry in group]),
     ]
 
 
 def _moment(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    """RFC 3339, four times cheaper than by `isoformat`."""
+    return None if at is None else orjson.dumps(at)[1:-1].decode()
 
 
 def _array_literal(read_set: frozenset[str] | None) -> str | None:

@@ -24,7 +24,7 @@ from gateway import actions
 from gateway.client_setup import Endpoint, clients, endpoint_of
 from gateway.console.acting import person_of
 from gateway.reach.current import current_snapshot
-from gateway.reach.effective import bundles_of, count_lines
+from gateway.reach.effective import bundles_of
 from governance.agent_keys import live
 from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze, User
@@ -85,14 +85,15 @@ class MyAgent(MyAgentPage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         snapshot = current_snapshot()
         known = snapshot.agents[self.agent.pk.hex]
-        endpoints = self._endpoints([bundle.name for bundle in bundles_of(known, snapshot)])
+        bundles = bundles_of(known, snapshot)
+        endpoints = self._endpoints([bundle.name for bundle in bundles])
         chosen = self.request.GET.get("endpoint")
         endpoint = next((each for each in endpoints if each.name == chosen), endpoints[0])
         return {
             **super().get_context_data(**kwargs),
             "freeze": self.freezes().filter(agent=self.agent).first(),
             "keys": self.live_keys().order_by(F("created_at").desc())[:KEYS_SHOWN],
-            "tools": count_lines(known, snapshot),
+            "tools": sum(len(bundle.tools) for bundle in bundles),
             "endpoints": endpoints,
             "endpoint": endpoint,
             "clients": clients(endpoint),

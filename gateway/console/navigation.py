@@ -97,6 +97,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Bundles", "governance.bundle", "inventory_2", "Tools and rules, given to agents as one."),
         _list("Bundle versions", "governance.bundleversion", "layers", "What was published, and when."),
         _list("Policies", "governance.policy", "gavel", "Rules that permit, deny, mask or ask."),
+        _list("Rate limits", "governance.ratelimit", "speed", "How much agents, teams and tools may use."),
         _list("Policy versions", "governance.policyversion", "rule", "The rules in force, and those before."),
     ),
     "Who can do what": (

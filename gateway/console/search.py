@@ -11,6 +11,7 @@ from operator import or_
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import (
@@ -45,6 +46,7 @@ from governance.models import (
     Offboarding,
     PersonalToken,
     Policy,
+    RateLimit,
     Role,
     Rule,
     Secret,
@@ -60,8 +62,9 @@ SHORTEST_WORD = 4
 MOST_OF_A_KIND = 8
 PREFIXES = AGENT_KEY, PERSONAL_TOKEN = "gate_ak_", "gate_pt_"
 PLAIN = ((Bundle, "inventory_2"), (Policy, "gavel"), (Role, "badge"), (Team, "groups"))
+OTHER_ICONS = {"connector": "hub", "secret": "lock", "ratelimit": "speed"}
 HAVE_IDS: tuple[type[Model], ...] = (
-    Agent, User, AgentCredential, PersonalToken, Tool, Connector, Bundle, Policy, Role, Team, Secret, Freeze,
+    Agent, User, AgentCredential, PersonalToken, Tool, Connector, Bundle, Policy, RateLimit, Role, Team, Secret, Freeze,
     Offboarding,
 )  # fmt: skip
 PAGES = {"agent": "agent_overview", "connector": "connector_overview", "offboarding": "offboarding"}
@@ -237,12 +240,14 @@ def _plain(sees: _Sees, term: str) -> Iterator[Hit]:
     parts = [_named(model, term, "title") for model, _ in PLAIN if sees(model)]
     parts += [_named(Connector, term, "title", Q(addresses__icontains=term))] if sees(Connector) else []
     parts += [_named(Secret, term, "description")] if sees(Secret) else []
+    parts += [_named(RateLimit, term, "per")] if sees(RateLimit) else []
     if not parts:
         return
-    icons = {**{model._meta.model_name: icon for model, icon in PLAIN}, "connector": "hub", "secret": "lock"}
+    icons = {model._meta.model_name: icon for model, icon in PLAIN} | OTHER_ICONS
     for kind, key, name, title in parts[0].union(*parts[1:], all=True).order_by("named")[: 3 * MOST_OF_A_KIND]:
         link = reverse(PAGES.get(kind, f"admin:governance_{kind}_change"), args=[key])
-        yield Hit(name, f"{kind} {title}", link, icons[kind])
+        called = apps.get_model("governance", kind)._meta.verbose_name
+        yield Hit(name, f"{called} {title}", link, icons[kind])
 
 
 def _named(model: type[Model], term: str, words: str, or_else: Q | None = None) -> QuerySet[Any, Any]:

@@ -141,7 +141,10 @@ def _tell_of_failures(kind: str, request: HttpRequest | None, email: str, *, how
     email = email[:LONGEST_EMAIL]
     key = hashlib.sha256(f"{kind}|{email.lower()}|{address}|{how}".encode()).hexdigest()
     cache.add(f"failures:{key}", 0, COUNTED_FOR_SECONDS)
-    attempts = cache.incr(f"failures:{key}")
+    try:
+        attempts = cache.incr(f"failures:{key}")
+    except ValueError:  # it was forgotten in between
+        attempts = 1
     if cache.add(f"told:{key}", 1, TOLD_EVERY_SECONDS):
         cache.delete(f"failures:{key}")
         details = {"address": address, "how": how, "attempts": attempts}

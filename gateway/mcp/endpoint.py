@@ -1,49 +1,76 @@
 """The MCP endpoint: a lean ASGI consumer mounted in Channels' routers, one path for all revisions.
 
-No Django handler, middleware or signal runs for a call; see docs/decisions/0002-lean-asgi-endpoint.md.
+No Django handler, middleware or signal runs for a call; see docs/decisions/0002-lean-asgi-endpoint.md. Which method is
+served how stands in `methods.py`; what is the same in both eras stands here once.
 """
 
 import logging
-import re
+from collections.abc import Awaitable
+from dataclasses import field
 from typing import Any
 
 from gateway import refusals
 from gateway.call import Answer, Caller, Frame
+from gateway.catalogs import Catalogs
 from gateway.commit.entry import EvidenceUnavailable
-from gateway.mcp import legacy, modern
-from gateway.mcp.errors import (
-    HEADER_MISMATCH,
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    ProtocolError,
+from gateway.http_gate import VISIT
+from gateway.http_gate import Visit as GateVisit
+from gateway.mcp import calls, legacy, modern
+from gateway.mcp.admission import admitted, bearer_token, is_modern
+from gateway.mcp.batches import Capture, as_member, check_batch, serve_all
+from gateway.mcp.context import Context
+from gateway.mcp.dressing import dress, status_of
+from gateway.mcp.errors import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, ProtocolError
+from gateway.mcp.exchange import replay
+from gateway.mcp.frames import bare_frame, frame_of, invalid_params
+from gateway.mcp.http import (
+    ClientGone,
+    Headers,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    arrived_body,
+    read_body,
+    respond,
+    respond_with,
 )
-from gateway.mcp.guards import check_addresses, check_types
-from gateway.mcp.http import ClientGone, Receive, Request, Scope, Send, read_body, read_request, respond
-from gateway.mcp.listing import list_tools
-from gateway.mcp.message import Message, parse_message
-from gateway.mcp.metadata import challenge
-from gateway.mcp.mirrored import check_mirrored
-from gateway.mcp.revisions import LEGACY, META_CLIENT, META_VERSION, MODERN, client_label
-from gateway.pipeline import (
-    commit_refusal,
-    find_tool,
-    identify,
-    reachable_bundles,
-    refusal_of,
-    refused_answer,
-    run,
-)
+from gateway.mcp.listening import Listening
+from gateway.mcp.listing import list_items
+from gateway.mcp.message import Message, parse_message, read_message
+from gateway.mcp.metadata import answer_headers
+from gateway.mcp.methods import Method, Serving
+from gateway.mcp.mirrored import annotated, check_mirrored
+from gateway.mcp.own import ANSWERS
+from gateway.mcp.paging import BadCursor
+from gateway.mcp.revisions import META_CAPABILITIES, MODERN
+from gateway.mcp.sessions import Session
+from gateway.mcp.streams import place_of
+from gateway.mcp.tasks import METHODS as TASKS
+from gateway.operation import Operation, fail
+from gateway.pipeline import commit_refusal, identify, reachable_bundles, refusal_of, refused_answer
 from gateway.ports import Ports
 from gateway.refusals import Refusal
+from gateway.targets import find_target
+from gateway.values import changed, per_call
 
 logger = logging.getLogger(__name__)
 
-BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/-]{8,512}=*)\Z")
-SESSION_LIMIT = 128
 EMPTY = Message("", None, {})
 RECORDED = (PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH)
+LEGACY_LOG_LEVEL = "info"
+"""Of a session that never set one: the server decides (logging, up to 2025-11-25)."""
+
+
+@per_call
+class Visit:
+    """One HTTP request of somebody we know."""
+
+    request: Request
+    token: str = field(repr=False)
+    caller: Caller
+    receive: Receive = field(repr=False)
+    send: Send = field(repr=False)
 
 
 class McpEndpoint:
@@ -51,146 +78,280 @@ class McpEndpoint:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._catalogs = Catalogs(ports.catalog)
+        self._listening = Listening(ports, self._catalogs)
+
+    @property
+    def open_streams(self) -> int:
+        return self._listening.count
+
+    def end_streams(self) -> None:
+        """Before the process ends: what would never end by itself."""
+        self._listening.end_all()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message, caller = EMPTY, None
         try:
             request = admitted(scope)
             token = bearer_token(request)
-            caller = await self._caller(request, token)
+            caller = await self._caller(request, token, scope.get(VISIT))
             if isinstance(caller, Answer):
-                await self._send(send, request, EMPTY, caller)
+                await send_refusal(send, request, caller)
                 return
-            message = parse_message(await read_body(request, receive))
-            await self._send(send, request, message, await self._handle(request, message, token, caller))
+            visit = Visit(request, token, caller, receive, send)
+            if request.method == "POST":
+                await self._post(visit, arrived_body(scope))
+            else:
+                await self._of_session(visit)
         except ProtocolError as error:
-            if isinstance(caller, Caller) and error.code in RECORDED:
-                await self._record_malformed(request, message, caller, error, token)
-            body = {"jsonrpc": "2.0", "id": message.id, "error": error.as_json()}
-            await respond(send, error.status, body, error.headers)
+            await send_error(send, EMPTY, error)
+        except EvidenceUnavailable:
+            await send_error(send, EMPTY, unavailable())
         except ClientGone:
             return
         except Exception:
             logger.exception("unforeseen failure in the MCP endpoint")
-            failure = {"code": INTERNAL_ERROR, "message": "Internal error."}
-            await respond(send, 500, {"jsonrpc": "2.0", "id": message.id, "error": failure})
+            await send_error(send, EMPTY, ProtocolError(INTERNAL_ERROR, "Internal error.", status=500))
 
-    async def _caller(self, request: Request, token: str) -> Caller | Answer:
-        """Before a byte of the body is read: no valid key, no work."""
+    async def _caller(self, request: Request, token: str, place: GateVisit | None) -> Caller | Answer:
+        """Before a byte of the body is read: no valid key, no work; and no more for one agent than its share."""
         frame = Frame(token, request.bundle, "", {}, "", source_ip=request.source_ip)
         try:
-            return await identify(frame, self._ports)
+            caller = await identify(frame, self._ports)
+            if place is not None and not place.belongs_to(caller.agent.id):
+                raise refusal_of(caller, refusals.OVER_SHARE, {"retry_after": 1})
+            return caller
         except Refusal as refusal:
             return await commit_refusal(frame, refusal, self._ports)
         except EvidenceUnavailable:
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
 
-    async def _record_malformed(
-        self, request: Request, message: Message, caller: Caller, error: ProtocolError, token: str
-    ) -> None:
-        """What a known agent sends that cannot be read at all may be an attack, so it is evidence."""
-        frame = Frame(token, request.bundle, message.method, {}, "", source_ip=request.source_ip)
-        facts = {"problem": error.message.replace(token, "[KEY]")[:200], "rpc_code": error.code}
-        await commit_refusal(frame, refusal_of(caller, refusals.MALFORMED, facts), self._ports)
-
-    async def _handle(self, request: Request, message: Message, token: str, caller: Caller) -> Answer | None:
-        """None for what needs no answer: a notification, or a client's response."""
-        if message.is_notification:
-            return None
-        if is_modern(request, message):
-            modern.check(request, message)
-            if message.method == "server/discover":
-                return _dressed(modern.discover(), modern)
-            self._check_mirrored(request, message, caller)
-            return await self._call_or_list(request, message, token, modern)
-        legacy.check(message)
-        if message.method in legacy.ANSWERS:
-            return legacy.ANSWERS[message.method](message)
-        version = legacy.version_of(request.text(b"mcp-protocol-version"))
-        return await self._call_or_list(request, message, token, legacy, version)
-
-    def _check_mirrored(self, request: Request, message: Message, caller: Caller) -> None:
-        if message.method == "tools/call":
-            bundles = reachable_bundles(request.bundle, caller.agent, caller.snapshot, self._ports)
-            found = find_tool(request.bundle, message.params["name"], bundles)
-            if found is not None:
-                check_mirrored(request, found[0], message.params.get("arguments"))
-
-    async def _call_or_list(
-        self, request: Request, message: Message, token: str, era: Any, revision: str = MODERN
-    ) -> Answer:
-        frame = _frame(request, message, token, revision)
-        if message.method == "tools/call":
-            return _dressed(await run(frame, self._ports), era)
-        if message.params.get("cursor") is not None:
-            raise ProtocolError(INVALID_PARAMS, "This cursor was not issued here.", status=_rpc_status(era))
+    async def _post(self, visit: Visit, body: bytes | None) -> None:
+        """`body` is None when some of it is still to come. Meanwhile the key may have been revoked: it is asked for
+        again."""
+        if body is None:
+            with self._ports.waiting.bodies.taken(visit.caller.agent.id):
+                body = await read_body(visit.request, visit.receive)
+            caller = await self._caller(visit.request, visit.token, None)
+            if isinstance(caller, Answer):
+                await send_refusal(visit.send, visit.request, caller)
+                return
+            visit = changed(visit, caller=caller)
         try:
-            return _dressed(Answer(result=era.dress_list(await list_tools(frame, self._ports))), era)
+            parsed = parse_message(body)
+            if isinstance(parsed, list):
+                await self._batch(visit, parsed)
+                return
+        except ProtocolError as error:
+            await self._refuse(visit, EMPTY, error)
+            return
+        await self._guarded(visit, parsed, self._serve(visit, parsed))
+
+    async def _guarded(self, visit: Visit, message: Message, serving: Awaitable[None]) -> None:
+        """Whatever goes wrong with a message that can be read is answered under its id."""
+        with Operation(message, revision=visit.request.version, secret=visit.token):
+            try:
+                await serving
+            except ProtocolError as error:
+                fail(str(error.code))
+                await self._refuse(visit, message, error)
+            except EvidenceUnavailable:
+                fail("evidence_unavailable")
+                await send_error(visit.send, message, unavailable())
+            except ClientGone:
+                raise
+            except Exception:
+                logger.exception("unforeseen failure while serving %s", message.method[:100])
+                fail("unforeseen")
+                await send_error(visit.send, message, ProtocolError(INTERNAL_ERROR, "Internal error.", status=500))
+
+    async def _refuse(self, visit: Visit, message: Message, error: ProtocolError) -> None:
+        """What a known agent sends that cannot be read at all may be an attack, so it is evidence."""
+        if error.code in RECORDED:
+            request, token = visit.request, visit.token
+            frame = Frame(token, request.bundle, message.method, {}, "", source_ip=request.source_ip)
+            facts = {"problem": error.message.replace(token, "[KEY]")[:200], "rpc_code": error.code}
+            await commit_refusal(frame, refusal_of(visit.caller, refusals.MALFORMED, facts), self._ports)
+        await send_error(visit.send, message, error)
+
+    async def _batch(self, visit: Visit, members: list[Any]) -> None:
+        session = await legacy.session_of(visit.request, visit.caller, self._ports)
+        request = as_member(visit.request)
+        check_batch(members, MODERN if is_modern(visit.request, EMPTY) else legacy.revision_of(visit.request, session))
+
+        async def serve(member: Any) -> bytes | None:
+            capture = Capture()
+            alone = Visit(request, visit.token, visit.caller, capture.receive, capture.send)
+            try:
+                message = read_message(member)
+            except ProtocolError as error:
+                await self._refuse(alone, EMPTY, error)
+            else:
+                await self._guarded(alone, message, self._serve_legacy(alone, message, session))
+            return capture.answer
+
+        answers = await serve_all(members, serve)
+        await (respond(visit.send, 202) if answers is None else respond_with(visit.send, 200, answers))
+
+    def _serve(self, visit: Visit, message: Message) -> Awaitable[None]:
+        if is_modern(visit.request, message):
+            return self._serve_modern(visit, message)
+        if message.method == "initialize" and not message.is_notification:
+            return self._initialize(visit, message)
+        return self._serve_in_session(visit, message)
+
+    async def _serve_modern(self, visit: Visit, message: Message) -> None:
+        """A notification is accepted and dropped: over HTTP a client of this revision has none to send."""
+        if message.is_notification:
+            await respond(visit.send, 202)
+            return
+        method = modern.check(visit.request, message)
+        context = modern_context(visit, message)
+        modern.check_needs(method, context.capabilities)
+        await self._dispatch(context, method)
+
+    async def _initialize(self, visit: Visit, message: Message) -> None:
+        session = await legacy.open_session(message, visit.request, visit.caller, self._ports)
+        context = legacy_context(visit, message, session, session.revision)
+        answer = await ANSWERS["initialize"](context, self._ports)
+        await send_answer(context, answer, ((b"mcp-session-id", session.id.encode()),))
+
+    async def _serve_in_session(self, visit: Visit, message: Message) -> None:
+        session = await legacy.session_of(visit.request, visit.caller, self._ports)
+        await self._serve_legacy(visit, message, session)
+
+    async def _serve_legacy(self, visit: Visit, message: Message, session: Session | None) -> None:
+        revision = legacy.revision_of(visit.request, session)
+        context = legacy_context(visit, message, session, revision)
+        if message.is_notification:
+            await self._note(context)
+            await respond(visit.send, 202)
+        else:
+            await self._dispatch(context, legacy.check(message, revision))
+
+    async def _note(self, context: Context) -> None:
+        message = context.message
+        if message.reply is not None:
+            await calls.take_reply(context, message.reply, self._ports)
+        elif message.method == "notifications/cancelled":
+            await calls.cancel(context, message.params.get("requestId"), self._ports)
+
+    async def _dispatch(self, context: Context, method: Method) -> None:
+        if method.serving is Serving.GOVERNED:
+            frame = frame_of(context)
+            if context.is_modern and method.name == "tools/call":
+                self._check_mirrored(context, frame)
+            await calls.serve(context, frame, self._ports)
+            return
+        answer = await self._answer(context, method)
+        if answer is not None:
+            await send_answer(context, answer)
+
+    async def _answer(self, context: Context, method: Method) -> Answer | None:
+        """None when a stream has been the answer."""
+        match method.name:
+            case "subscriptions/listen":
+                return await self._listening.listen(context)
+            case "resources/subscribe":
+                return await self._listening.subscribe(context)
+            case "resources/unsubscribe":
+                return await self._listening.unsubscribe(context)
+        match method.serving:
+            case Serving.LIST:
+                return await self._list(context)
+            case Serving.TASK:
+                return await TASKS[method.name](context, self._ports)
+        return await ANSWERS[method.name](context, self._ports)
+
+    async def _list(self, context: Context) -> Answer:
+        frame = bare_frame(context)
+        try:
+            cursor = context.message.params.get("cursor")
+            return Answer(result=await list_items(frame, self._ports, self._catalogs, cursor=cursor))
+        except BadCursor:
+            raise invalid_params(context, "This cursor was not issued here, or the list has changed.") from None
         except Refusal as refusal:
             return await commit_refusal(frame, refusal, self._ports)
-        except EvidenceUnavailable:
-            return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
 
-    async def _send(self, send: Send, request: Request, message: Message, answer: Answer | None) -> None:
-        if answer is None:
-            await respond(send, 202)
+    def _check_mirrored(self, context: Context, frame: Frame) -> None:
+        """Mostly no tool of that name has such headers: then nobody need find out whether the agent holds it."""
+        caller = context.caller
+        bundle = caller.snapshot.bundles.get(caller.snapshot.bundle_ids.get(context.bundle or "", ""))
+        if bundle is not None and ((tool := bundle.tools.get(frame.name)) is None or not annotated(tool)):
             return
-        headers = []
-        if answer.status == 401:
-            headers.append((b"www-authenticate", challenge(request.bundle, answer.challenge)))
-        if answer.retry_after_seconds is not None:
-            headers.append((b"retry-after", str(answer.retry_after_seconds).encode()))
-        body: dict[str, Any] = {"jsonrpc": "2.0", "id": message.id}
-        body |= {"error": answer.error} if answer.error is not None else {"result": answer.result}
-        await respond(send, answer.status, body, headers)
+        bundles = reachable_bundles(context.bundle, caller.agent, caller.snapshot, self._ports)
+        found = find_target(frame, bundles, caller.snapshot)
+        if found is not None:
+            check_mirrored(context.request, found[0], frame.arguments)
+
+    async def _of_session(self, visit: Visit) -> None:
+        """GET: the session's stream, or what was missed of another. DELETE: its end."""
+        session = await legacy.session_of(visit.request, visit.caller, self._ports)
+        assert session is not None, "admission wants a session id"
+        context = legacy_context(visit, EMPTY, session, legacy.revision_of(visit.request, session))
+        if visit.request.method == "DELETE":
+            await self._ports.sessions.end(session)
+            self._listening.end_session(session)
+            await respond(visit.send, 204)
+            return
+        place = place_of(session.id, visit.request.text(b"last-event-id"))
+        if place is not None:
+            await replay(context, place, self._ports)
+        elif (answer := await self._listening.follow(context, session)) is not None:
+            await send_refusal(visit.send, visit.request, answer)
 
 
-def admitted(scope: Scope) -> Request:
-    """What the HTTP request alone must satisfy. Raises ProtocolError."""
-    request = read_request(scope, scope["url_route"]["kwargs"].get("bundle"))
-    check_addresses(request)
-    if request.method != "POST":
-        raise ProtocolError(INVALID_REQUEST, "Send POST requests.", status=405, headers=((b"allow", b"POST"),))
-    check_types(request)
-    return request
-
-
-def is_modern(request: Request, message: Message) -> bool:
-    """The era of one request, never of a connection: `_meta` decides, else a header that names no legacy revision."""
-    if META_VERSION in message.meta:
-        return True
-    version = request.text(b"mcp-protocol-version")
-    return bool(version) and version not in LEGACY
-
-
-def bearer_token(request: Request) -> str:
-    """Empty when there is none; tokens in a URL are never looked at."""
-    found = BEARER.match(request.text(b"authorization"))
-    return found[1] if found else ""
-
-
-def _frame(request: Request, message: Message, token: str, revision: str) -> Frame:
-    name = message.params.get("name", "")
-    if message.method == "tools/call" and not isinstance(name, str):
-        raise ProtocolError(INVALID_PARAMS, "'name' must be a string.", status=200)
-    return Frame(
-        token=token,
-        bundle=request.bundle,
-        name=name,
-        arguments=message.params.get("arguments") if message.params.get("arguments") is not None else {},
-        revision=revision,
-        session_id=request.text(b"mcp-session-id")[:SESSION_LIMIT],
-        source_ip=request.source_ip,
-        trace=message.trace,
-        client=client_label(message.meta.get(META_CLIENT)),
+def modern_context(visit: Visit, message: Message) -> Context:
+    return Context(
+        request=visit.request,
+        message=message,
+        caller=visit.caller,
+        token=visit.token,
+        is_modern=True,
+        revision=MODERN,
+        session=None,
+        capabilities=message.meta[META_CAPABILITIES],
+        log_level=modern.log_level_of(message),
+        progress_token=message.progress_token,
+        receive=visit.receive,
+        send=visit.send,
     )
 
 
-def _dressed(answer: Answer, era: Any) -> Answer:
-    if answer.result is None:
-        return answer
-    return Answer(result=era.dress(answer.result), status=answer.status)
+def legacy_context(visit: Visit, message: Message, session: Session | None, revision: str) -> Context:
+    return Context(
+        request=visit.request,
+        message=message,
+        caller=visit.caller,
+        token=visit.token,
+        is_modern=False,
+        revision=revision,
+        session=session,
+        capabilities=session.capabilities if session is not None else {},
+        log_level=(session.log_level or LEGACY_LOG_LEVEL) if session is not None else "",
+        progress_token=message.progress_token,
+        receive=visit.receive,
+        send=visit.send,
+    )
 
 
-def _rpc_status(era: Any) -> int:
-    return 400 if era is modern else 200
+async def send_answer(context: Context, answer: Answer, headers: Headers = ()) -> None:
+    body = dress(context, answer)
+    headers = (*headers, *answer_headers(context.bundle, answer))
+    await respond(context.send, status_of(context, answer), body, headers)
+
+
+async def send_refusal(send: Send, request: Request, answer: Answer) -> None:
+    """Of the HTTP request itself, whatever is in its body."""
+    body = {"jsonrpc": "2.0", "id": None, "error": answer.error}
+    await respond(send, answer.status, body, answer_headers(request.bundle, answer))
+
+
+async def send_error(send: Send, message: Message, error: ProtocolError) -> None:
+    body = {"jsonrpc": "2.0", "id": message.id, "error": error.as_json()}
+    await respond(send, error.status, body, error.headers)
+
+
+def unavailable() -> ProtocolError:
+    """The database is away: neither evidence nor sessions can be had."""
+    text = f"{refusals.EVIDENCE_UNAVAILABLE.text} {refusals.EVIDENCE_UNAVAILABLE.remedy}"
+    return ProtocolError(INTERNAL_ERROR, text, status=503, headers=((b"retry-after", b"1"),))

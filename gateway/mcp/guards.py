@@ -10,6 +10,7 @@ from gateway.mcp.errors import INVALID_REQUEST, ProtocolError
 from gateway.mcp.http import Request
 
 JSON_TYPES = ("application/json", "application/*", "*/*")
+STREAM_TYPES = ("text/event-stream", "text/*", "*/*")
 
 
 def check_addresses(request: Request) -> None:
@@ -23,16 +24,40 @@ def check_addresses(request: Request) -> None:
 
 def check_types(request: Request) -> None:
     """Raises ProtocolError 415 or 406."""
-    content_type = request.text(b"content-type").partition(";")[0].strip().lower()
-    if content_type != "application/json":
+    if not _is_json(request.headers.get(b"content-type", b"")):
         raise ProtocolError(INVALID_REQUEST, "Send the message with Content-Type: application/json.", status=415)
-    accept = request.headers.get(b"accept")
-    if accept is None:
-        return
-    accepted = {part.partition(";")[0].strip() for part in accept.decode("latin-1").lower().split(",")}
-    if accepted.isdisjoint(JSON_TYPES):
+    if not _accepts(request, JSON_TYPES):
         text = "Answers are JSON: send Accept: application/json, text/event-stream."
         raise ProtocolError(INVALID_REQUEST, text, status=406)
+
+
+def check_accepts_stream(request: Request) -> None:
+    """Raises ProtocolError 406."""
+    if not _accepts(request, STREAM_TYPES):
+        raise ProtocolError(INVALID_REQUEST, "This is a stream: send Accept: text/event-stream.", status=406)
+
+
+def accepts_stream(request: Request) -> bool:
+    """Whether an answer may be a stream. Who does not say so is not surprised by one."""
+    return b"accept" in request.headers and _accepts(request, STREAM_TYPES)
+
+
+def _accepts(request: Request, types: tuple[str, ...]) -> bool:
+    accept = request.headers.get(b"accept")
+    if accept is None:
+        return True
+    accepted = _media_ranges(accept)
+    return not accepted.isdisjoint(types)
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+
+@lru_cache(maxsize=256)
+def _media_ranges(accept: bytes) -> frozenset[str]:
+    return frozenset(part.partition(";")[0].strip() for part in accept.decode("latin-1").lower().split(","))
 
 
 @lru_cache(maxsize=256)

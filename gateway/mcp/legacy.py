@@ -1,69 +1,57 @@
-"""Revisions up to 2025-11-25: a handshake, then requests that name their version in a header.
+"""Revisions up to 2025-11-25: a handshake that opens a session, then requests that name it and their version.
 
-No session id is handed out, so any process can serve any request (sessions are optional, transports, "Session
-Management").
+The session is a convenience of the shared store, so any process serves any request of it. Who does not name one is
+served all the same, but cannot be asked anything and hears nothing beside its answers.
 """
 
 from typing import Any
 
-from gateway.call import Answer
-from gateway.mcp.errors import METHOD_NOT_FOUND, ProtocolError
+from gateway.call import Caller
+from gateway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, ProtocolError
+from gateway.mcp.http import Request
 from gateway.mcp.message import Message
-from gateway.mcp.revisions import (
-    CAPABILITIES,
-    INSTRUCTIONS,
-    LEGACY,
-    META_PREFIX,
-    NEWEST_LEGACY,
-    OLDEST_LEGACY,
-    SERVER_INFO,
-)
-
-MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
+from gateway.mcp.methods import Method, find
+from gateway.mcp.revisions import LEGACY, NEWEST_LEGACY, OLDEST_LEGACY, client_label
+from gateway.mcp.sessions import Session
+from gateway.ports import Ports
 
 
-def version_of(header: str) -> str:
-    """The version a request is in; clients of before 2025-06-18 send no header."""
-    return header or OLDEST_LEGACY
+def revision_of(request: Request, session: Session | None) -> str:
+    """Clients of before 2025-06-18 send no header."""
+    if request.version in LEGACY:
+        return request.version
+    return session.revision if session is not None else OLDEST_LEGACY
 
 
-def initialize(message: Message) -> Answer:
-    asked = message.params.get("protocolVersion")
-    return Answer(
-        result={
-            "protocolVersion": asked if asked in LEGACY else NEWEST_LEGACY,
-            "capabilities": CAPABILITIES,
-            "serverInfo": SERVER_INFO,
-            "instructions": INSTRUCTIONS,
-        }
-    )
+async def session_of(request: Request, caller: Caller, ports: Ports) -> Session | None:
+    """None when the request names none. Raises ProtocolError 404 for one that has ended, is unknown or somebody
+    else's: the three must look alike."""
+    if not request.session_id:
+        return None
+    session = await ports.sessions.find(request.session_id, caller.agent.id, request.bundle)
+    if session is None:
+        raise ProtocolError(INVALID_REQUEST, "Unknown session; initialize again.", status=404)
+    return session
 
 
-def ping(message: Message) -> Answer:
-    return Answer(result={})
-
-
-ANSWERS = {"initialize": initialize, "ping": ping}
-"""Methods that disclose nothing governed, so nothing is decided or recorded."""
-
-
-def check(message: Message) -> None:
-    """Raises ProtocolError for a method we do not carry; JSON-RPC errors are HTTP 200 in this era."""
-    if message.method not in (*ANSWERS, "tools/list", "tools/call"):
+def check(message: Message, revision: str) -> Method:
+    """Raises ProtocolError for a method this revision does not have; JSON-RPC errors are HTTP 200 in this era."""
+    method = find(message.method, revision)
+    if method is None:
         raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {message.method[:100]}", status=200)
+    return method
 
 
-def dress(result: dict[str, Any]) -> dict[str, Any]:
-    """A result without what only the modern era knows."""
-    plain = {key: value for key, value in result.items() if key not in MODERN_ONLY}
-    meta = plain.get("_meta")
-    if isinstance(meta, dict):
-        kept = {key: value for key, value in meta.items() if not key.startswith(META_PREFIX)}
-        plain.pop("_meta")
-        if kept:
-            plain["_meta"] = kept
-    return plain
-
-
-def dress_list(tools: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"tools": tools}
+async def open_session(message: Message, request: Request, caller: Caller, ports: Ports) -> Session:
+    """Of an `initialize`. Raises ProtocolError."""
+    asked = message.params.get("protocolVersion")
+    declared: Any = message.params.get("capabilities", {})
+    if not isinstance(declared, dict):
+        raise ProtocolError(INVALID_PARAMS, "'capabilities' must be an object.", status=200)
+    return await ports.sessions.create(
+        caller.agent.id,
+        request.bundle,
+        revision=asked if asked in LEGACY else NEWEST_LEGACY,
+        capabilities=declared,
+        client=client_label(message.params.get("clientInfo")),
+    )

@@ -2,7 +2,8 @@
 
 from django.conf import settings
 
-from gateway.mcp.http import Receive, Scope, Send, respond
+from gateway.call import Answer
+from gateway.mcp.http import Headers, Receive, Scope, Send, respond
 
 
 def resource_metadata_url(bundle: str | None) -> str:
@@ -16,6 +17,16 @@ def challenge(bundle: str | None, error: str) -> bytes:
     if error:
         parts.append(error.strip())
     return f"Bearer {', '.join(parts)}".encode()
+
+
+def answer_headers(bundle: str | None, answer: Answer) -> Headers:
+    """What HTTP has to say of an answer as JSON."""
+    headers: Headers = ()
+    if answer.status == 401:
+        headers += ((b"www-authenticate", challenge(bundle, answer.challenge)),)
+    if answer.retry_after_seconds is not None:
+        headers += ((b"retry-after", str(answer.retry_after_seconds).encode()),)
+    return headers
 
 
 async def protected_resource(scope: Scope, receive: Receive, send: Send) -> None:

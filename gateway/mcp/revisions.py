@@ -13,9 +13,13 @@ META_VERSION = f"{META_PREFIX}protocolVersion"
 META_CAPABILITIES = f"{META_PREFIX}clientCapabilities"
 META_CLIENT = f"{META_PREFIX}clientInfo"
 META_SERVER = f"{META_PREFIX}serverInfo"
+META_LOG_LEVEL = f"{META_PREFIX}logLevel"
+META_SUBSCRIPTION = f"{META_PREFIX}subscriptionId"
+TASKS_EXTENSION = f"{META_PREFIX}tasks"
+
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 SERVER_INFO = {"name": "gatehouse", "title": "Gatehouse", "version": "0.1.0"}
-CAPABILITIES: dict[str, Any] = {"tools": {}}
 INSTRUCTIONS = (
     "Tools here belong to your organisation's systems. Every call is decided, recorded and may be refused; "
     "a refusal says why and what to do instead."

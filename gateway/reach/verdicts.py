@@ -1,12 +1,12 @@
 """What stands between an agent and a tool, as a sign with words: colour and shape alone tell nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 
 from governance.reach import Holds, Limit, Reach
-from governance.snapshot import Agent, Bundle, Snapshot, Tool
+from governance.snapshot import Agent, Bundle, Snapshot, Tool, patterns_of
 
 
 class Verdict(Enum):
@@ -33,14 +33,21 @@ class Verdict(Enum):
 
 
 def reach_of_tools(tools: Iterable[Tool], snapshot: Snapshot, *, at: datetime) -> Reach:
-    """Who reaches these tools: as in the snapshot, but nothing is worked out for the thousands of others."""
+    """Who reaches these tools and patterns: as in the snapshot, but nothing is worked out for thousands of others."""
     chosen = {tool.id for tool in tools}
 
     def narrowed(bundle: Bundle) -> Bundle:
-        return replace(bundle, tools={name: tool for name, tool in bundle.tools.items() if tool.id in chosen})
+        kept = {name: tool for name, tool in bundle.tools.items() if tool.id in chosen}
+        return replace(bundle, tools=kept, selections=bundle.selections if _selects(bundle, chosen) else ())
 
-    bundles = {i: narrowed(b) for i, b in snapshot.bundles.items() if not chosen.isdisjoint(b.tool_ids)}
+    bundles = {
+        i: narrowed(b) for i, b in snapshot.bundles.items() if not chosen.isdisjoint(b.tool_ids) or _selects(b, chosen)
+    }
     return Reach(replace(snapshot, bundles=bundles), at)
+
+
+def _selects(bundle: Bundle, patterns: Container[str]) -> bool:
+    return any(target.id in patterns for target in patterns_of(bundle))
 
 
 def verdict_of(agent: Agent, tool: Tool, holds: Holds, snapshot: Snapshot) -> Verdict:
@@ -66,4 +73,5 @@ _OF_LIMITS = {bits: _of_limits(Limit(bits)) for bits in range(Limit.EVERYTHING +
 def gives(agent: Agent, tool: Tool, snapshot: Snapshot) -> bool:
     """Does a role of the agent give a published bundle with this tool, leaving aside all that may stop it?"""
     held = {bundle_id for role in agent.roles for bundle_id in role.bundle_ids}
-    return any(tool.id in snapshot.bundles[bundle_id].tool_ids for bundle_id in held if bundle_id in snapshot.bundles)
+    bundles = [snapshot.bundles[bundle_id] for bundle_id in held if bundle_id in snapshot.bundles]
+    return any(tool.id in bundle.tool_ids or _selects(bundle, (tool.id,)) for bundle in bundles)

@@ -21,13 +21,15 @@ FATES = {
     OPEN: "still running",
     "ok": "had just ended",
     "tool_error": "had just ended",
+    "input_required": "had just ended",
+    "cancelled": "cancelled by its agent",
     "not_sent": "stopped before it was sent",
     "withheld": "answer withheld",
     "failed": "cut",
     "unknown": "cut; whether it took effect is not known",
 }
 PLURAL_FATES = {"answer withheld": "answers withheld"}
-ENDED_BY_ITSELF = ("ok", "tool_error")
+NOT_CUT = (OPEN, "ok", "tool_error", "input_required", "cancelled")
 PLURALS = {
     "agent key": "agent keys",
     "personal token": "personal tokens",
@@ -129,7 +131,7 @@ def slowest(seen: Enforcement) -> int:
 
 
 def cut_count(seen: Enforcement) -> str:
-    cut = sum(call.fate not in (OPEN, *ENDED_BY_ITSELF) for call in seen.calls)
+    cut = sum(call.fate not in NOT_CUT for call in seen.calls)
     waiting = sum(call.fate == OPEN for call in seen.calls)
     told = "1 call cut" if cut == 1 else f"{cut} calls cut"
     return f"{told}, {waiting} still running" if waiting else told

@@ -15,17 +15,22 @@ from gateway.console.base import (
     display,
     named,
 )
+from governance.admin.pattern_pickers import PatternsField
 from governance.admin.pickers import Selection, ToolsField
 from governance.admin.version_changes import bundle_changes
 from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
 from governance.bundles import cycle_in, publish_bundle, withdraw_bundle
-from governance.models import Bundle, BundleTool, BundleVersion, Policy
+from governance.models import Bundle, BundleSelection, BundleTool, BundleVersion, Policy
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import Draft, as_if_saved, revised_snapshot
 
-CONTENT = ("tools", "inherits", "policies", "names", "recording")
+KINDS = {"resources": BundleSelection.Kind.RESOURCE, "prompts": BundleSelection.Kind.PROMPT}
+"""Field -> what it selects."""
+SETS = ("tools", *KINDS, "inherits", "policies")
 IN_FORCE = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED).prefetch_related(
-    Prefetch("tools", BundleTool.objects.select_related("connector")), "policies"
+    Prefetch("tools", BundleTool.objects.select_related("connector")),
+    Prefetch("selections", BundleSelection.objects.select_related("connector")),
+    "policies",
 )
 
 
@@ -40,6 +45,20 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Off: the bundle gives nothing to anybody. Its versions stay.",
     )
     tools = ToolsField(label="Tools")
+    resources = PatternsField(
+        label="Resources",
+        kind=BundleSelection.Kind.RESOURCE,
+        example="file:///handbook/*",
+        never="file:///handbook/salaries/*",
+        help_text="By their URIs. Without a pattern the bundle gives none.",
+    )
+    prompts = PatternsField(
+        label="Prompts",
+        kind=BundleSelection.Kind.PROMPT,
+        example="summarize_*",
+        never="summarize_salaries",
+        help_text="By their names. Without a pattern the bundle gives none.",
+    )
     inherits = forms.ModelMultipleChoiceField(
         Bundle.objects.all(),
         required=False,
@@ -101,21 +120,31 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
             for chosen in self.cleaned_data["tools"]
         ]
 
+    def bundle_selections(self) -> list[BundleSelection]:
+        return [
+            BundleSelection(
+                kind=kind, connector_id=UUID(chosen.connector_id), allow=list(chosen.allow), deny=list(chosen.deny)
+            )
+            for name, kind in KINDS.items()
+            for chosen in self.cleaned_data[name]
+        ]
+
 
 def _newest(bundle: Bundle) -> BundleVersion | None:
     if bundle._state.adding:
         return None
-    versions = bundle.versions.prefetch_related("tools", "parents", "policies")
+    versions = bundle.versions.prefetch_related("tools", "selections", "parents", "policies")
     return versions.order_by("-number").first()
 
 
 def content_of(version: BundleVersion) -> dict[str, Any]:
     """As the form's fields."""
     return {
-        "tools": [
-            Selection(str(tool.connector_id), tuple(sorted(tool.allow)), tuple(sorted(tool.deny)))
-            for tool in version.tools.all()
-        ],
+        "tools": [_chosen(tool) for tool in version.tools.all()],
+        **{
+            name: [_chosen(entry) for entry in version.selections.all() if entry.kind == kind]
+            for name, kind in KINDS.items()
+        },
         "inherits": list(version.parents.all()),
         "policies": list(version.policies.all()),
         "names": version.names,
@@ -123,8 +152,12 @@ def content_of(version: BundleVersion) -> dict[str, Any]:
     }
 
 
+def _chosen(entry: BundleTool | BundleSelection) -> Selection:
+    return Selection(str(entry.connector_id), tuple(sorted(entry.allow)), tuple(sorted(entry.deny)))
+
+
 def _comparable(content: dict[str, Any]) -> tuple[Any, ...]:
-    return (*(frozenset(content[name]) for name in CONTENT[:3]), content["names"], content["recording"])
+    return (*(frozenset(content[name]) for name in SETS), content["names"], content["recording"])
 
 
 def _circle(bundle: Bundle, inherits: Any) -> list[str]:
@@ -150,7 +183,7 @@ class BundleAdmin(VersionedAdmin):
     shown = ("published", "gives", "rules")
     shown_from = (Prefetch("versions", IN_FORCE, "in_force"),)
     fresh_login_for = "governance.publish_bundle"
-    parts = (BundleVersion, BundleTool)
+    parts = (BundleVersion, BundleTool, BundleSelection)
     empty_hint = "A bundle names tools that belong together. Connect a system first; then publish some of its tools."
     list_display = ("name", "title", "published", "gives", "rules")
     search_fields = ("name", "title")
@@ -164,6 +197,10 @@ class BundleAdmin(VersionedAdmin):
             },
         ),
         ("Tools", {"fields": ("tools",), "description": "What agents with this bundle may call."}),
+        (
+            "Resources and prompts",
+            {"fields": ("resources", "prompts"), "description": "What agents with this bundle may read and use."},
+        ),
         ("Rules and records", {"fields": ("inherits", "policies", "names", "recording")}),
     )
     fields_to_look_at = (
@@ -193,6 +230,7 @@ class BundleAdmin(VersionedAdmin):
             version = publish_bundle(
                 obj,
                 tools=form.bundle_tools(),
+                selections=form.bundle_selections(),
                 parents=cleaned["inherits"],
                 policies=cleaned["policies"],
                 names=cleaned["names"],
@@ -209,7 +247,8 @@ class BundleAdmin(VersionedAdmin):
 
     @display(description="Gives")
     def gives(self, bundle: Any) -> str:
-        return "; ".join(_tools(tool) for version in bundle.in_force for tool in version.tools.all())
+        entries = ((*version.tools.all(), *version.selections.all()) for version in bundle.in_force)
+        return "; ".join(_given(entry) for given in entries for entry in given)
 
     @display(description="Rules")
     def rules(self, bundle: Any) -> str:
@@ -225,30 +264,45 @@ def _draft(form: BundleForm) -> BundleVersion:
         recording=cleaned["recording"],
     )
     drafted: BundleVersion = as_if_saved(
-        version, tools=form.bundle_tools(), parents=cleaned["inherits"], policies=cleaned["policies"]
+        version,
+        tools=form.bundle_tools(),
+        selections=form.bundle_selections(),
+        parents=cleaned["inherits"],
+        policies=cleaned["policies"],
     )
     return drafted
 
 
-def _tools(tool: BundleTool) -> str:
-    shown = [*tool.allow[:6], f"and {len(tool.allow) - 6} more"] if len(tool.allow) > 6 else tool.allow
-    denied = f" without {', '.join(tool.deny)}" if tool.deny else ""
-    return f"{tool.connector.name}: {', '.join(shown)}{denied}"
+def _given(entry: BundleTool | BundleSelection) -> str:
+    shown = [*entry.allow[:6], f"and {len(entry.allow) - 6} more"] if len(entry.allow) > 6 else entry.allow
+    denied = f" without {', '.join(entry.deny)}" if entry.deny else ""
+    kind = f" ({entry.get_kind_display().lower()})" if isinstance(entry, BundleSelection) else ""
+    return f"{entry.connector.name}{kind}: {', '.join(shown)}{denied}"
 
 
-class BundleToolInline(ReadOnlyInline):
-    model = BundleTool
-    fields = ("connector", "allowed", "denied")
+class SelectedInline(ReadOnlyInline):
+    fields: tuple[str, ...] = ("connector", "allowed", "denied")
     readonly_fields = fields
     show_change_link = False
 
     @display(description="Allows")
-    def allowed(self, tool: BundleTool) -> str:
-        return ", ".join(tool.allow)
+    def allowed(self, entry: BundleTool | BundleSelection) -> str:
+        return ", ".join(entry.allow)
 
     @display(description="Without")
-    def denied(self, tool: BundleTool) -> str:
-        return ", ".join(tool.deny)
+    def denied(self, entry: BundleTool | BundleSelection) -> str:
+        return ", ".join(entry.deny)
+
+
+class BundleToolInline(SelectedInline):
+    model = BundleTool
+
+
+class BundleSelectionInline(SelectedInline):
+    model = BundleSelection
+    verbose_name_plural = "resources and prompts"
+    fields = ("kind", *SelectedInline.fields)
+    readonly_fields = fields
 
 
 @admin.register(BundleVersion)
@@ -263,4 +317,4 @@ class BundleVersionAdmin(VersionAdmin):
         "bundle", "number", "state", "compared", "names", "recording", "parents", "policies", "created_at",
         "created_by",
     )  # fmt: skip
-    inlines = (BundleToolInline,)
+    inlines = (BundleToolInline, BundleSelectionInline)

@@ -16,7 +16,8 @@ from governance.freezes import in_force, lift_one
 from governance.models import Freeze, Organization
 from governance.proposals import with_freezes
 from governance.snapshot import Snapshot
-from governance.snapshot_builder import Draft, freeze_of, revised_snapshot
+from governance.snapshot_builder import Draft, revised_snapshot
+from governance.snapshot_rows import freeze_of
 
 
 class FreezeForm(forms.ModelForm):  # type: ignore[type-arg]

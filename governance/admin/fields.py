@@ -1,5 +1,6 @@
 """Form fields for what the database keeps as JSON and people write as lines or ticks."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -8,6 +9,8 @@ from django.core.exceptions import ValidationError
 from gateway.console.base import CheckboxList, ClockInput, MultiLineText
 from governance.manifest.schema import check_url
 from governance.models.base import name_validator
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 class Lines(forms.CharField):
@@ -30,6 +33,30 @@ class Lines(forms.CharField):
     def run_validators(self, value: Any) -> None:
         for line in value if self._check else ():
             self._check(line)
+
+
+class Variables(Lines):
+    """Environment variables, NAME=value, one a line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(f"{name}={said}" for name, said in value.items()) if isinstance(value, dict) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or {}))
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        variables = {}
+        for line in super().to_python(value):
+            name, is_there, said = line.partition("=")
+            if not is_there or not VARIABLE.fullmatch(name):
+                raise ValidationError("Write NAME=value, one a line.")
+            variables[name] = said
+        return variables
 
 
 def check_web_address(address: str) -> None:

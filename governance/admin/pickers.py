@@ -44,7 +44,7 @@ NOT_SERVED = _badge("Not served today", "info")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Tools of one connector, as BundleTool keeps them."""
+    """Tools, resources or prompts of one connector, as BundleTool and BundleSelection keep them."""
 
     connector_id: str
     allow: tuple[str, ...]
@@ -61,8 +61,8 @@ class ToolsWidget(forms.Widget):
         selections = [
             Selection(
                 connector,
-                tuple(sorted({*ticked[connector], *_lines(data.get(f"{name}-allow-{connector}"))})),
-                tuple(sorted(set(_lines(data.get(f"{name}-deny-{connector}"))))),
+                tuple(sorted({*ticked[connector], *lines_of(data.get(f"{name}-allow-{connector}"))})),
+                tuple(sorted(set(lines_of(data.get(f"{name}-deny-{connector}"))))),
             )
             for connector in sorted(connectors)
         ]
@@ -141,16 +141,20 @@ class ToolsField(forms.Field):
         super().__init__(required=False, **options)
 
     def clean(self, value: list[Selection]) -> list[Selection]:
-        known = {str(pk): name for pk, name in Connector.objects.values_list("pk", "name")}
+        known = connector_names()
         for selection in value:
-            _check(selection, known)
+            check_selection(selection, known)
         return value
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return set(initial or ()) != set(data or ())
 
 
-def _check(selection: Selection, connectors: Mapping[str, str]) -> None:
+def connector_names() -> dict[str, str]:
+    return {str(pk): name for pk, name in Connector.objects.values_list("pk", "name")}
+
+
+def check_selection(selection: Selection, connectors: Mapping[str, str]) -> None:
     if selection.connector_id not in connectors:
         raise ValidationError("A system was chosen that is not there any more. Load the page again.")
     name = connectors[selection.connector_id]
@@ -178,5 +182,5 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-def _lines(text: str | None) -> list[str]:
+def lines_of(text: str | None) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if line.strip()]

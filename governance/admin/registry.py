@@ -1,14 +1,15 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db import transaction
-from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, Field, Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from gateway.console.base import (
     GovernedModelAdmin,
@@ -20,9 +21,12 @@ from gateway.console.base import (
     visible,
 )
 from governance import freezes, registry
-from governance.admin.fields import Lines, check_label, check_web_address
+from governance.admin.fields import Lines, Ticks, Variables, check_label, check_web_address
+from governance.bundles import given, holding
 from governance.destinations import SENT_ELSEWHERE, may_send
-from governance.models import BundleTool, BundleVersion, Connector, Freeze, Tool, ToolDefinition, User
+from governance.manifest.schema import STDIO
+from governance.models import BundleVersion, Connector, Freeze, Tool, ToolDefinition, User
+from governance.programs import as_address, program_faults, shown_command
 from governance.proposals import without_connector, without_tools
 from governance.snapshot import Snapshot
 
@@ -34,20 +38,84 @@ DEFINITION_COLOURS = {
 }
 
 
+OF_LOCAL_SERVERS = ("command", "environment", "secret_variable", "per_agent", "memory_mb")
+BOUNDS = {"max_running": (1, 100_000), "max_waiting": (0, 100_000), "memory_mb": (16, 1_000_000)}
+"""As in a manifest, or an export of what was entered here could not be applied."""
+KIND_CHOICES = (("mcp", "MCP server at an address"), (STDIO, "Local MCP server, a program (stdio)"))
+
+
 class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Of a connector by address or, with kind `stdio`, of a local server: each has what the other has not."""
+
+    class Meta:
+        labels: ClassVar[dict[str, str]] = {
+            "timeout_seconds": "Time for a call (seconds)",
+            "secret_variable": "Variable for the secret",
+            "per_agent": "One for each agent",
+            "memory_mb": "Memory (MB)",
+        }
+        help_texts: ClassVar[dict[str, str]] = {"secret_variable": "The program finds the secret's value in it."}
+
     person: ClassVar[User]
     urls = Lines(
         label="Addresses",
+        required=False,
         check=check_web_address,
         help_text="One a line, e.g. https://helpdesk.example.com/mcp. Several are replicas of the same system.",
     )
 
+    relays = Ticks(
+        label="May ask the agent's side",
+        choices=[
+            ("elicitation", "Questions to the agent's user"),
+            ("sampling", "Work for the agent's model"),
+            ("roots", "Which folders the agent works in"),
+        ],
+        help_text="While it works on a call. What it asks can mislead a model or a person, so nothing by default.",
+    )
+
+    command = Lines(
+        label="Program",
+        required=False,
+        rows=5,
+        help_text="The program's absolute path, then its arguments, one a line. It is run as it stands here, without a"
+        " shell, on the gateway's machine; it may do whatever the gateway's own user may.",
+    )
+    environment = Variables(
+        label="Variables", help_text="NAME=value, one a line. No secrets: everybody here sees them."
+    )
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        secret = cleaned.get("secret")
-        if secret and not may_send(secret, cleaned.get("urls", ()), person=self.person):
-            self.add_error("urls", SENT_ELSEWHERE)
+        if cleaned.get("kind", self.instance.kind) == STDIO:
+            self._check_program(cleaned)
+        else:
+            self._check_addresses(cleaned)
         return cleaned
+
+    def _check_addresses(self, cleaned: dict[str, Any]) -> None:
+        if not cleaned.get("urls") and "urls" not in self.errors:
+            self.add_error("urls", "Write at least one address.")
+        for field in ("command", "environment", "secret_variable"):
+            if cleaned.get(field):
+                self.add_error(field, "Only a local server has this.")
+        self._check_secret(cleaned, cleaned.get("urls", ()), field="urls")
+
+    def _check_program(self, cleaned: dict[str, Any]) -> None:
+        command, environment = cleaned.get("command", []), cleaned.get("environment", {})
+        if not command:
+            self.add_error("command", "Write the program and its arguments.")
+        if cleaned.get("urls"):
+            self.add_error("urls", "A local server has no address.")
+        for field, message in program_faults(command, environment):
+            self.add_error(field, f"{message[0].upper()}{message[1:]}.")
+        address = as_address(command, environment, cleaned.get("secret_variable", ""))
+        self._check_secret(cleaned, [address], field="command")
+
+    def _check_secret(self, cleaned: dict[str, Any], addresses: Iterable[str], *, field: str) -> None:
+        secret = cleaned.get("secret")
+        if secret and not may_send(secret, addresses, person=self.person):
+            self.add_error(field, SENT_ELSEWHERE)
 
 
 class ConnectorList(ChangeList):
@@ -62,24 +130,34 @@ class ConnectorAdmin(GovernedModelAdmin):
     form = ConnectorForm
     changes_reach = True
     parts = (Tool, ToolDefinition, Freeze)
-    fixed_fields = ("name",)
+    fixed_fields = ("name", "kind")
     empty_hint = "A connector is a system behind the gateway. Give the address of an MCP server to begin."
     list_display = ("name", "title", "health", "tool_count", "to_review", "last_seen_at", "addresses", "secret")
     list_filter = ("is_enabled", "new_tools")
     list_select_related = ("secret",)
     search_fields = ("name", "title", "urls")
     autocomplete_fields = ("secret",)
-    readonly_fields = ("kind", "health", "last_error_shown", "last_seen_at", "protocol_version")
+    readonly_fields = ("health", "last_error_shown", "last_seen_at", "protocol_version")
     change_form_before_template = "console/connecting/before_connector.html"
     fieldsets = (
         (None, {"fields": ("name", "title", "kind", "is_enabled")}),
         (
             "How to reach it",
             {
-                "fields": ("urls", "secret", "timeout_seconds"),
-                "description": "The secret is presented to the system by the gateway; agents never see it.",
+                "fields": ("urls", "secret", "timeout_seconds", "max_running", "max_waiting"),
+                "description": "The secret is presented to the system by the gateway; agents never see it. Calls at"
+                " once and calls that may wait are those of one gateway process.",
             },
         ),
+        (
+            "Local server",
+            {
+                "fields": OF_LOCAL_SERVERS,
+                "description": "Only of kind stdio. Saving runs a program on the gateway's machine. Which may be run is"
+                " said by the setting STDIO_ALLOWED_COMMANDS, which nobody can change here.",
+            },
+        ),
+        ("What it may ask back", {"fields": ("relays",)}),
         (
             "Tools",
             {
@@ -96,11 +174,38 @@ class ConnectorAdmin(GovernedModelAdmin):
         return rows.annotate(
             tool_total=Count("tools", distinct=True),
             waiting_total=Count("tools__definitions", filter=waiting, distinct=True),
-            is_given=Exists(BundleTool.objects.filter(connector=OuterRef("pk"), version__state="published")),
+            is_given=given(),
         )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Connector | None = None) -> Any:
+        """What only the other kind has would be in the way; a form for any kind has both."""
+        fieldsets, kind = super().get_fieldsets(request, obj), obj.kind if obj else _wanted_kind(request)
+        if not kind:
+            return fieldsets
+        others = {"urls"} if kind == STDIO else OF_LOCAL_SERVERS
+        cut = [(title, {**options, "fields": _without(options["fields"], others)}) for title, options in fieldsets]
+        return [(title, options) for title, options in cut if options["fields"]]
+
+    def response_post_save_add(self, request: HttpRequest, obj: Connector) -> HttpResponseRedirect:
+        """The wizard's next step: it is tested, classified and published from there."""
+        return HttpResponseRedirect(f"{reverse('connector_test', args=[obj.pk])}?start")
+
+    def response_post_save_change(self, request: HttpRequest, obj: Connector) -> HttpResponse:
+        if obj.last_seen_at is None:
+            return self.response_post_save_add(request, obj)
+        return HttpResponseRedirect(reverse("connector_overview", args=[obj.pk]))
 
     def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
         return ConnectorList
+
+    def formfield_for_dbfield(self, db_field: "Field[Any, Any]", request: HttpRequest, **options: Any) -> Any:
+        if db_field.name == "kind":
+            wanted = _wanted_kind(request)
+            choices = [choice for choice in KIND_CHOICES if wanted in ("", choice[0])]
+            return forms.ChoiceField(choices=choices, initial="mcp", widget=UnfoldAdminSelectWidget)
+        if bounds := BOUNDS.get(db_field.name):
+            options |= dict(zip(("min_value", "max_value"), bounds, strict=True))
+        return super().formfield_for_dbfield(db_field, request, **options)
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         form = super().get_form(request, *args, **options)
@@ -120,9 +225,9 @@ class ConnectorAdmin(GovernedModelAdmin):
         if freezes.holds(row, now=timezone.now()):
             return "It, or a tool of it, is frozen. Lift the freeze first."
         if names := _bundles_with(row, state=BundleVersion.State.PUBLISHED):
-            return f"Its tools are in {names}. Take them out there first."
+            return f"It is in {names}. Take it out there first."
         if names := _bundles_with(row):
-            return f"Earlier versions of {names} hold its tools, and history stays. Switch the connector off instead."
+            return f"Earlier versions of {names} hold it, and history stays. Switch the connector off instead."
         return ""
 
     @display(
@@ -139,6 +244,8 @@ class ConnectorAdmin(GovernedModelAdmin):
 
     @display(description="Addresses")
     def addresses(self, connector: Connector) -> str:
+        if connector.command:
+            return shown_command(connector.command)
         first, *others = connector.urls or ("",)
         return f"{first} (+{len(others)})" if others else str(first)
 
@@ -155,9 +262,19 @@ class ConnectorAdmin(GovernedModelAdmin):
         return str(connector.waiting_total or "")
 
 
+def _wanted_kind(request: HttpRequest) -> str:
+    """Of the form for a new connector, by its address; empty for one of any kind."""
+    kind = request.GET.get("kind", "")
+    return kind if kind in dict(KIND_CHOICES) else ""
+
+
+def _without(fields: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    return tuple(field for field in fields if field not in others)
+
+
 def _bundles_with(connector: Connector, **version: Any) -> str:
     """Named; empty if there is none."""
-    versions = BundleVersion.objects.filter(tools__connector=connector, **version)
+    versions = BundleVersion.objects.filter(holding(connector), **version)
     return named("the bundle", versions.order_by("bundle__name").values_list("bundle__name", flat=True).distinct())
 
 
@@ -213,6 +330,7 @@ class ToolAdmin(GovernedModelAdmin):
                 "description": "Your word, not the upstream's: what it says of itself is never trusted here.",
             },
         ),
+        ("Time", {"fields": ("timeout_seconds",)}),
         ("Quarantine", {"fields": ("quarantined_at", "quarantine_reason")}),
     )
 

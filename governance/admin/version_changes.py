@@ -6,7 +6,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from gateway.console.base import visible
-from governance.models import BundleVersion, PolicyVersion, Rule
+from governance.models import BundleSelection, BundleTool, BundleVersion, PolicyVersion, Rule
 
 Change = tuple[str, str]
 """A sign, `+`, `−` or `~`, and a sentence."""
@@ -37,11 +37,17 @@ def bundle_changes(before: BundleVersion, after: BundleVersion) -> list[Change]:
 
 
 def _given(version: BundleVersion) -> set[str]:
-    return {f"gives {tool.connector.name}: {glob}" for tool in version.tools.all() for glob in tool.allow}
+    return {f"gives {what}: {glob}" for what, entry in _entries(version) for glob in entry.allow}
 
 
 def _withheld(version: BundleVersion) -> set[str]:
-    return {f"but never {tool.connector.name}: {glob}" for tool in version.tools.all() for glob in tool.deny}
+    return {f"but never {what}: {glob}" for what, entry in _entries(version) for glob in entry.deny}
+
+
+def _entries(version: BundleVersion) -> Iterator[tuple[str, BundleTool | BundleSelection]]:
+    yield from ((tool.connector.name, tool) for tool in version.tools.all())
+    for entry in version.selections.all():
+        yield f"{entry.get_kind_display().lower()} of {entry.connector.name}", entry
 
 
 def _bonds(version: BundleVersion) -> set[str]:

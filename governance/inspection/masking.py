@@ -52,7 +52,7 @@ class _Form:
 class VaultIndex:
     """The forms of all live secret values, ready to be looked for. Never shows one."""
 
-    __slots__ = ("_blocks", "_forms", "_long", "_short")
+    __slots__ = ("_blocks", "_forms", "_long", "_short", "_stride")
 
     def __init__(self, entries: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8)."""
@@ -64,7 +64,8 @@ class VaultIndex:
         needles = _shortest(form.needle for form in self._forms)
         self._short = tuple(needle for needle in needles if len(needle) < BLOCK_COVERED)
         self._long = tuple(needle for needle in needles if len(needle) >= BLOCK_COVERED)
-        self._blocks = frozenset(block for needle in self._long for block in _blocks(needle))
+        self._stride = min(((len(needle) - BLOCK + 1) // BLOCK for needle in self._long), default=1)
+        self._blocks = frozenset(block for needle in self._long for block in _blocks(needle, self._stride))
 
     def __repr__(self) -> str:
         return f"<VaultIndex of {len(self._forms)} forms>"
@@ -72,13 +73,13 @@ class VaultIndex:
     def find(self, data: bytes) -> bool:
         """Does this canonical JSON contain a secret value in any form?
 
-        Wherever a long needle stands, it covers at least one aligned block of the data; so one pass over the
-        blocks rules out all long needles at once, however many there are.
+        Wherever a long needle stands, it covers at least `_stride` aligned blocks of the data; so one look at every
+        so manieth block rules out all long needles at once, however many there are.
         """
         if _contains_any(data, self._short):
             return True
         aligned = memoryview(data)[: len(data) // BLOCK * BLOCK].cast("Q")
-        return not self._blocks.isdisjoint(aligned) and _contains_any(data, self._long)
+        return not self._blocks.isdisjoint(aligned[:: self._stride]) and _contains_any(data, self._long)
 
     def mask(self, value: Any) -> tuple[Any, list[Hit]]:
         """A copy without any secret value, and what was replaced; for when `find` said yes.
@@ -167,9 +168,9 @@ def _contains_any(data: bytes, needles: Iterable[bytes]) -> bool:
     return False
 
 
-def _blocks(needle: bytes) -> Iterator[int]:
-    """The eight blocks of which, at any offset, one is aligned."""
-    for start in range(BLOCK):
+def _blocks(needle: bytes, stride: int) -> Iterator[int]:
+    """The blocks of which, at any offset, one is aligned and among every `stride`th."""
+    for start in range(BLOCK * stride):
         yield int.from_bytes(needle[start : start + BLOCK], sys.byteorder)
 
 

@@ -13,9 +13,11 @@ from governance.manifest.plan import ORDER, Step
 from governance.manifest.prepare import Prepared
 from governance.manifest.schema import (
     LABELS,
+    SELECTABLE,
     AgentEntry,
     BundleEntry,
     ConnectorEntry,
+    LimitEntry,
     OrganizationEntry,
     PersonEntry,
     PolicyEntry,
@@ -24,6 +26,7 @@ from governance.manifest.schema import (
     Schedule,
     SecretEntry,
     TeamEntry,
+    ToolsEntry,
 )
 from governance.manifest.values import SecretValue
 from governance.policies import publish_policy, withdraw_policy
@@ -211,6 +214,14 @@ def _write_connectors(steps: list[Step], work: Work) -> None:
             secret=models.Secret.objects.get(name=entry.secret) if entry.secret else None,
             new_tools=entry.new_tools,
             timeout_seconds=entry.timeout_seconds,
+            relays=list(entry.relays),
+            max_running=entry.max_running,
+            max_waiting=entry.max_waiting,
+            command=list(entry.command),
+            environment=dict(entry.environment),
+            secret_variable=entry.secret_variable,
+            per_agent=entry.per_agent,
+            memory_mb=entry.memory_mb,
             is_enabled=entry.enabled is not False,
         )
 
@@ -226,7 +237,7 @@ def _write_bundles(steps: list[Step], work: Work) -> None:
 
 
 def _gives_same(before: BundleEntry, after: BundleEntry) -> bool:
-    fields = ("inherits", "tools", "names", "policies", "recording")
+    fields = ("inherits", *SELECTABLE, "names", "policies", "recording")
     return all(getattr(before, name) == getattr(after, name) for name in fields)
 
 
@@ -242,14 +253,24 @@ def _publish(bundle: models.Bundle, entry: BundleEntry, work: Work) -> None:
 
 
 def bundle_parts(entry: BundleEntry) -> dict[str, Any]:
-    """The rows that a version of the bundle refers to: its `tools`, not stored, its `parents` and `policies`."""
-    connectors = _rows(models.Connector, (tools.connector for tools in entry.tools))
-    tools = [
-        models.BundleTool(connector=connectors[tools.connector], allow=list(tools.allow), deny=list(tools.deny))
-        for tools in entry.tools
-    ]
-    parents, policies = _rows(models.Bundle, entry.inherits), _rows(models.Policy, entry.policies)
-    return {"tools": tools, "parents": parents.values(), "policies": policies.values()}
+    """What a version of the bundle consists of: its `tools` and `selections`, not stored, its `parents` and
+    `policies`."""
+    chosen = (*entry.tools, *entry.resources, *entry.prompts)
+    connectors = _rows(models.Connector, (each.connector for each in chosen))
+
+    def row(selected: ToolsEntry) -> dict[str, Any]:
+        globs = {"allow": list(selected.allow), "deny": list(selected.deny)}
+        return {"connector": connectors[selected.connector], **globs}
+
+    return {
+        "tools": [models.BundleTool(**row(each)) for each in entry.tools],
+        "selections": [
+            *(models.BundleSelection(kind="resource", **row(each)) for each in entry.resources),
+            *(models.BundleSelection(kind="prompt", **row(each)) for each in entry.prompts),
+        ],
+        "parents": _rows(models.Bundle, entry.inherits).values(),
+        "policies": _rows(models.Policy, entry.policies).values(),
+    }
 
 
 def _write_roles(steps: list[Step], work: Work) -> None:
@@ -287,6 +308,23 @@ def _write_status(agent: models.Agent, status: str, work: Work) -> None:
         _update(agent, status=status)
 
 
+def _write_limits(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, LimitEntry)
+        fields = {
+            "per": entry.per,
+            "tools": list(entry.tools),
+            "window_seconds": entry.window_seconds,
+            "max_requests": entry.requests,
+            "max_bytes": entry.bytes,
+            "max_running": entry.running,
+            "is_enabled": entry.enabled,
+        }
+        row, _ = models.RateLimit.objects.get_or_create(name=entry.name, defaults=fields)
+        _update(row, **fields)
+
+
 def _remove(step: Step, work: Work) -> None:
     """Nothing that stays refers to it: the plan would have been refused."""
     if step.kind == "bundles":
@@ -300,7 +338,11 @@ def _remove(step: Step, work: Work) -> None:
         _REMOVABLE[step.kind].objects.get(name=step.key).delete()
 
 
-_REMOVABLE: Mapping[str, type[Any]] = {"roles": models.Role, "secrets": models.Secret}
+_REMOVABLE: Mapping[str, type[Any]] = {
+    "roles": models.Role,
+    "secrets": models.Secret,
+    "limits": models.RateLimit,
+}
 
 _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "policies": _write_policies,
@@ -312,4 +354,5 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "bundles": _write_bundles,
     "roles": _write_roles,
     "agents": _write_agents,
+    "limits": _write_limits,
 }

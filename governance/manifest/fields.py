@@ -23,7 +23,6 @@ LATER = frozenset(
         "data_scopes",
         "freezes",
         "grants",
-        "rate_limits",
         "sinks",
         "tools",
     )
@@ -185,6 +184,27 @@ class ListOf:
     def schema(self) -> Schema:
         least = {"minItems": self.at_least} if self.at_least else {}
         return {"type": "array", "items": self.item.schema(), **least}
+
+
+@dataclass(frozen=True, slots=True)
+class TextByName:
+    """A mapping of names to texts, as a tuple of pairs in the order of the names."""
+
+    name: Text
+    text: Text
+
+    def read(self, node: Node) -> tuple[tuple[str, str], ...]:
+        members = node.members().items()
+        names = [self.name.read(Node(name, child.place, child.path)) for name, child in members]
+        texts = gather((child for _, child in members), self.text.read)
+        return tuple(sorted(zip(names, texts, strict=True)))
+
+    def dump(self, value: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        return dict(value)
+
+    def schema(self) -> Schema:
+        names = self.name.schema()
+        return {"type": "object", "propertyNames": names, "additionalProperties": self.text.schema()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from governance.manifest.reader import Fault
 from governance.manifest.schema import (
     LABELS,
     SECTIONS,
+    STDIO,
     AgentEntry,
     ConnectorEntry,
     Entry,
@@ -18,6 +19,7 @@ from governance.manifest.schema import (
     dump_entry,
     fault_at,
 )
+from governance.programs import program_faults
 from governance.registry import Registration
 
 Keyed = Mapping[str, Mapping[str, Any]]
@@ -27,6 +29,7 @@ PRUNED_BY = {
     "teams": "remove",
     "secrets": "remove",
     "roles": "remove",
+    "limits": "remove",
     "people": "deactivate",
     "agents": "retire",
     "connectors": "disable",
@@ -107,7 +110,12 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
     removals = list(_removals(wanted, have)) if prune else []
     after = _after(have, wanted, removals)
     steps += removals
-    faults = [*_broken_references(steps, after), *_circles(steps, after), *_misplaced(steps, after)]
+    faults = [
+        *_broken_references(steps, after),
+        *_circles(steps, after),
+        *_misplaced(steps, after),
+        *_forbidden_programs(steps),
+    ]
     if faults:
         raise Refused(*faults)
     return Plan(tuple(steps), have, after, tuple(_left_alone(wanted, have, prune=prune)))
@@ -191,6 +199,15 @@ def _misplaced(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
         ends = isinstance(entry, PersonEntry) and entry.is_deactivated
         if ends and isinstance(before, PersonEntry) and before.is_owner:
             yield fault_at(step.entry, "active", f"{step.key} is an owner, whom no manifest ends (see offboard)")
+
+
+def _forbidden_programs(steps: Iterable[Step]) -> Iterator[Fault]:
+    """A connector that is there already and stays as it is may run no more than the gateway lets it."""
+    for step in steps:
+        entry = step.after
+        if isinstance(entry, ConnectorEntry) and entry.kind == STDIO:
+            for field, message in program_faults(entry.command, dict(entry.environment)):
+                yield fault_at(step.entry, field, message)
 
 
 def _misplaced_agent(step: Step, before: AgentEntry | None, entry: AgentEntry, after: Keyed) -> Iterator[Fault]:

@@ -16,6 +16,9 @@ from governance.manifest.schema import BundleEntry, PolicyEntry, RuleEntry, Tool
 KnownTools = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Connector -> tool -> input schema, as they will be pinned; a connector never heard of is not in it."""
 
+UNLISTED = ("resource:", "prompt:")
+"""What a rule may name without any list of it here: only its upstream knows which there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -123,6 +126,8 @@ def _complaint(rule: RuleEntry, use: Use) -> str:
     if use.unknown or not use.tools:
         return ""
     matched = _matched(rule, use)
+    if not matched and any(glob.startswith(UNLISTED) for glob in rule.tools):
+        return ""
     if not matched:
         return f"no tool that the policy is used for is called {' or '.join(rule.tools)}"
     spoilt = _spoilt(rule, matched)

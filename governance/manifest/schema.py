@@ -29,6 +29,7 @@ from governance.manifest.fields import (
     Record,
     Schema,
     Text,
+    TextByName,
     gather,
     nearest,
     of,
@@ -40,6 +41,8 @@ from governance.time_of_day import WEEKDAYS
 API_VERSION = "gatehouse/v1"
 FINDINGS = ("injection", "personal_data", "secret")
 LATER_KINDS = ("openapi", "sql", "stdio")
+STDIO = "stdio"
+DEFAULT_TIMEOUT_SECONDS = 60
 _UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
 
 
@@ -79,6 +82,9 @@ _NAMES = ListOf(_NAME, is_set=True)
 _TITLE = Text(200)
 _EMAIL = Text(254, check=_check_email, tidy=lambda email: email.strip().lower())
 _GLOBS = ListOf(Text(200))
+_VARIABLE = Text(100, pattern=r"[A-Za-z_][A-Za-z0-9_]*", hint="name an environment variable")
+_WORD = Text(4000)
+_AMOUNT = Number(1, 2**31 - 1, is_whole=True)
 _CLOCK = Text(5, pattern=r"([01][0-9]|2[0-3]):[0-5][0-9]", hint="write the time as HH:MM")
 
 
@@ -209,25 +215,52 @@ class SecretEntry(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorEntry(Entry):
-    """`enabled` is None for an enabled connector; in a file, left out leaves it as it is."""
+    """`enabled` is None for an enabled connector; in a file, it and `timeout_seconds` left out stay as they are."""
 
     name: str = of(_NAME)
     title: str = of(_TITLE, "")
     kind: str = of(Text(16), "mcp")
-    urls: tuple[str, ...] = of(ListOf(Text(2000, check=check_url), at_least=1), singular="url")
+    urls: tuple[str, ...] = of(ListOf(Text(2000, check=check_url), at_least=1), (), singular="url")
     secret: str = of(_NAME, "")
     new_tools: str = of(Choice(("review", "allow")), "review")
-    timeout_seconds: float = of(Number(0.1, 600), 30)
+    timeout_seconds: float | None = of(Number(0.1, 600), None)
+    relays: tuple[str, ...] = of(ListOf(Choice(("elicitation", "sampling", "roots")), is_set=True), ())
+    max_running: int = of(Number(1, 100_000, is_whole=True), 64)
+    max_waiting: int = of(Number(0, 100_000, is_whole=True), 256)
+    command: tuple[str, ...] = of(ListOf(_WORD), ())
+    environment: tuple[tuple[str, str], ...] = of(TextByName(_VARIABLE, _WORD), ())
+    secret_variable: str = of(_VARIABLE, "")
+    per_agent: bool = of(Flag(), False)
+    memory_mb: int = of(Number(16, 1_000_000, is_whole=True), 512)
     enabled: bool | None = of(Flag(), None)
 
     def references(self) -> Iterator[Reference]:
         if self.secret:
             yield Reference("secret", "secrets", self.secret)
 
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """A local server has a program instead of an address."""
+        if self.kind == STDIO:
+            if self.urls:
+                yield "urls", "a local server (kind stdio) has a command, no address"
+            if not self.command:
+                yield "command", "command is missing: the program and its arguments"
+            return
+        if not self.urls:
+            yield "urls", "urls or url is missing"
+        for key in ("command", "environment", "secret_variable", "per_agent"):
+            if getattr(self, key):
+                yield key, "only a local server (kind stdio) has this"
+
     def over(self, before: Self | None) -> Self:
-        if self.enabled is None and before is not None:
-            return replace(self, enabled=before.enabled)
-        return replace(self, enabled=None) if self.enabled else self
+        """A connector that is there keeps the time it has; a new one gets the default."""
+        enabled, timeout = self.enabled, self.timeout_seconds
+        if before is not None:
+            enabled = before.enabled if enabled is None else enabled
+            timeout = timeout or before.timeout_seconds
+        elif timeout is None:
+            timeout = DEFAULT_TIMEOUT_SECONDS
+        return replace(self, enabled=False if enabled is False else None, timeout_seconds=timeout)
 
     def switched_off(self) -> tuple[str, str]:
         return ("enabled", "disabled") if self.enabled is False else ("", "")
@@ -240,27 +273,35 @@ class ToolsEntry:
     deny: tuple[str, ...] = of(_GLOBS, ())
 
 
+SELECTABLE = ("tools", "resources", "prompts")
+_SELECTED = ListOf(Record(ToolsEntry), is_set=True, order=lambda entry: (entry.connector, entry.allow, entry.deny))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleEntry(Entry):
+    """Tools, resources (by URI) and prompts are selected alike; what is not selected is not given."""
+
     name: str = of(_NAME)
     title: str = of(_TITLE, "")
     inherits: tuple[str, ...] = of(_NAMES, ())
-    tools: tuple[ToolsEntry, ...] = of(
-        ListOf(Record(ToolsEntry), is_set=True, order=lambda tools: (tools.connector, tools.allow, tools.deny)), ()
-    )
+    tools: tuple[ToolsEntry, ...] = of(_SELECTED, ())
+    resources: tuple[ToolsEntry, ...] = of(_SELECTED, ())
+    prompts: tuple[ToolsEntry, ...] = of(_SELECTED, ())
     names: str = of(Choice(("plain", "prefixed")), "")
     policies: tuple[str, ...] = of(_NAMES, ())
     recording: str = of(Choice(("full", "metadata")), "full")
 
     def references(self) -> Iterator[Reference]:
         yield from (Reference("inherits", "bundles", name) for name in self.inherits)
-        yield from (Reference("tools", "connectors", tools.connector) for tools in self.tools)
+        for key in SELECTABLE:
+            yield from (Reference(key, "connectors", entry.connector) for entry in getattr(self, key))
         yield from (Reference("policies", "policies", name) for name in self.policies)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        connectors = [tools.connector for tools in self.tools]
-        for name in sorted({name for name in connectors if connectors.count(name) > 1}):
-            yield "tools", f"connector {name} stands here twice; put its globs together"
+        for key in SELECTABLE:
+            connectors = [entry.connector for entry in getattr(self, key)]
+            for name in sorted({name for name in connectors if connectors.count(name) > 1}):
+                yield key, f"connector {name} stands here twice; put its globs together"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +403,24 @@ class AgentEntry(Entry):
         return ("status", self.status) if self.status else ("", "")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitEntry(Entry):
+    """How much may be used: requests and bytes in a window, calls running at once."""
+
+    name: str = of(_NAME)
+    per: str = of(Choice(("agent", "team", "tool", "everybody")), "agent")
+    tools: tuple[str, ...] = of(ListOf(Text(200), at_least=1), ("*",))
+    window_seconds: int = of(Number(1, 86_400, is_whole=True), 60)
+    requests: int | None = of(_AMOUNT, None)
+    bytes: int | None = of(Number(1, 2**53, is_whole=True), None)
+    running: int | None = of(_AMOUNT, None)
+    enabled: bool = of(Flag(), True)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.requests is None and self.bytes is None and self.running is None:
+            yield "requests", "write how many requests, how many bytes or how many running calls"
+
+
 SECTIONS: Mapping[str, type[Entry]] = {
     "organization": OrganizationEntry,
     "teams": TeamEntry,
@@ -372,6 +431,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "bundles": BundleEntry,
     "roles": RoleEntry,
     "agents": AgentEntry,
+    "limits": LimitEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
@@ -383,6 +443,7 @@ LABELS: Mapping[str, str] = {
     "bundles": "bundle",
     "roles": "role",
     "agents": "agent",
+    "limits": "limit",
 }
 
 
@@ -441,6 +502,7 @@ class _File:
     policies: tuple[PolicyEntry, ...] | None = of(ListOf(Record(PolicyEntry)), None)
     roles: tuple[RoleEntry, ...] | None = of(ListOf(Record(RoleEntry)), None)
     agents: tuple[AgentEntry, ...] | None = of(ListOf(Record(AgentEntry)), None)
+    limits: tuple[LimitEntry, ...] | None = of(ListOf(Record(LimitEntry)), None)
 
 
 def _repeated(found: Mapping[str, list[Entry]]) -> Iterator[Fault]:
@@ -504,8 +566,7 @@ def json_schema(*, kinds: Collection[str]) -> Schema:
     schema = Record(_File).schema()
     connector = schema["properties"]["connectors"]["anyOf"][0]["items"]
     connector["properties"]["kind"] = {"enum": sorted(kinds)}
-    connector["required"] = ["name"]
-    connector["oneOf"] = [{"required": ["url"]}, {"required": ["urls"]}]
+    connector["oneOf"] = _ways(has_local=STDIO in kinds)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Gatehouse manifest ({API_VERSION})",
@@ -513,3 +574,13 @@ def json_schema(*, kinds: Collection[str]) -> Schema:
         "properties": {"apiVersion": {"const": API_VERSION}, **schema["properties"]},
         "required": ["apiVersion"],
     }
+
+
+def _ways(*, has_local: bool) -> list[Schema]:
+    """How a connector may be reached: at an address, or as a local server."""
+    addressed: list[Schema] = [{"required": ["url"]}, {"required": ["urls"]}]
+    if not has_local:
+        return addressed
+    elsewhere = {"properties": {"kind": {"not": {"const": STDIO}}}}
+    local = {"properties": {"kind": {"const": STDIO}}, "required": ["kind", "command"]}
+    return [*({**way, **elsewhere} for way in addressed), local]

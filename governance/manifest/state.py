@@ -13,6 +13,7 @@ from governance.manifest.schema import (
     BundleEntry,
     ConnectorEntry,
     Entry,
+    LimitEntry,
     Manifest,
     OrganizationEntry,
     PersonEntry,
@@ -71,6 +72,14 @@ def _connectors() -> Iterator[Entry]:
             secret=row.secret.name if row.secret else "",
             new_tools=row.new_tools,
             timeout_seconds=row.timeout_seconds,
+            relays=tuple(sorted(row.relays)),
+            max_running=row.max_running,
+            max_waiting=row.max_waiting,
+            command=tuple(row.command),
+            environment=tuple(sorted(row.environment.items())),
+            secret_variable=row.secret_variable,
+            per_agent=row.per_agent,
+            memory_mb=row.memory_mb,
             enabled=None if row.is_enabled else False,
         )
 
@@ -102,20 +111,25 @@ def _rule(row: models.Rule) -> RuleEntry:
 
 def _bundles() -> Iterator[Entry]:
     versions = models.BundleVersion.objects.filter(state="published").select_related("bundle")
-    for row in versions.prefetch_related("parents", "policies", "tools__connector").order_by("bundle__name"):
-        tools = (
-            ToolsEntry(connector=tool.connector.name, allow=tuple(tool.allow), deny=tuple(tool.deny))
-            for tool in row.tools.all()
-        )
+    parts = ("parents", "policies", "tools__connector", "selections__connector")
+    for row in versions.prefetch_related(*parts).order_by("bundle__name"):
+        selections = list(row.selections.all())
         yield BundleEntry(
             name=row.bundle.name,
             title=row.bundle.title,
             inherits=_names(row.parents.all()),
-            tools=tuple(sorted(tools, key=lambda entry: entry.connector)),
+            tools=_selected(row.tools.all()),
+            resources=_selected(entry for entry in selections if entry.kind == "resource"),
+            prompts=_selected(entry for entry in selections if entry.kind == "prompt"),
             names=row.names,
             policies=_names(row.policies.all()),
             recording=row.recording,
         )
+
+
+def _selected(rows: Iterable[Any]) -> tuple[ToolsEntry, ...]:
+    entries = (ToolsEntry(connector=row.connector.name, allow=tuple(row.allow), deny=tuple(row.deny)) for row in rows)
+    return tuple(sorted(entries, key=lambda entry: entry.connector))
 
 
 def _roles() -> Iterator[Entry]:
@@ -152,6 +166,20 @@ def _agents() -> Iterator[Entry]:
         )
 
 
+def _limits() -> Iterator[Entry]:
+    for row in models.RateLimit.objects.order_by("name"):
+        yield LimitEntry(
+            name=row.name,
+            per=row.per,
+            tools=tuple(row.tools),
+            window_seconds=row.window_seconds,
+            requests=row.max_requests,
+            bytes=row.max_bytes,
+            running=row.max_running,
+            enabled=row.is_enabled,
+        )
+
+
 def _names(rows: Iterable[Any]) -> tuple[str, ...]:
     return tuple(sorted(row.name for row in rows))
 
@@ -166,4 +194,5 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "bundles": _bundles,
     "roles": _roles,
     "agents": _agents,
+    "limits": _limits,
 }

@@ -1,7 +1,8 @@
 from governance.models.agents import Agent, AgentCredential
-from governance.models.bundles import Bundle, BundleTool, BundleVersion
+from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.epoch import Advance, Change, Epoch
 from governance.models.freezes import Freeze
+from governance.models.limits import RateLimit
 from governance.models.offboardings import Offboarding
 from governance.models.organization import Organization
 from governance.models.payload_keys import PayloadKey
@@ -17,6 +18,7 @@ __all__ = (
     "Agent",
     "AgentCredential",
     "Bundle",
+    "BundleSelection",
     "BundleTool",
     "BundleVersion",
     "Change",
@@ -29,6 +31,7 @@ __all__ = (
     "PersonalToken",
     "Policy",
     "PolicyVersion",
+    "RateLimit",
     "Role",
     "Rule",
     "Secret",

@@ -73,3 +73,29 @@ class BundleTool(Governed):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.connector.name}"
+
+
+class BundleSelection(Governed):
+    """Resources (by URI) or prompts of one connector by glob; a bundle without any gives none.
+
+    Not rows of BundleTool: an older process would take their globs for those of tools.
+    """
+
+    class Kind(models.TextChoices):
+        RESOURCE = "resource", "Resources"
+        PROMPT = "prompt", "Prompts"
+
+    version = models.ForeignKey(BundleVersion, on_delete=models.CASCADE, related_name="selections")
+    connector = models.ForeignKey(Connector, on_delete=models.PROTECT, related_name="bundle_selections")
+    kind = models.CharField("of what", max_length=8, choices=Kind)
+    allow = models.JSONField(default=match_all)
+    deny = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ("version", "kind", "connector__name")
+        constraints = (
+            models.UniqueConstraint(fields=("version", "connector", "kind"), name="bundle_selects_kind_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.get_kind_display()} of {self.connector.name}"

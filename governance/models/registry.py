@@ -24,7 +24,31 @@ class Connector(Governed):
     urls = models.JSONField(default=list, help_text="One address, or several replicas of the same upstream.")
     secret = models.ForeignKey(Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="connectors")
     new_tools = models.CharField(max_length=8, choices=NewTools, default=NewTools.REVIEW)
-    timeout_seconds = models.FloatField(default=30, validators=[MinValueValidator(0.1), MaxValueValidator(600)])
+    relays = models.JSONField(
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="What this system may ask of the agent's side while it works: elicitation, sampling, roots.",
+    )
+    max_running = models.PositiveIntegerField(
+        "calls at once", default=64, db_default=64, validators=[MinValueValidator(1)]
+    )
+    max_waiting = models.PositiveIntegerField("calls that may wait", default=256, db_default=256)
+    command = models.JSONField(
+        default=list, db_default=[], blank=True, help_text="Of a local server: the program and its arguments."
+    )
+    environment = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="Variables of a local server; no secrets here."
+    )
+    secret_variable = models.CharField(
+        max_length=100,
+        blank=True,
+        db_default="",
+        help_text="The variable that gets the secret's value, of a local server.",
+    )
+    per_agent = models.BooleanField("one local server for each agent", default=False, db_default=False)
+    memory_mb = models.PositiveIntegerField("memory of a local server (MB)", default=512, db_default=512)
+    timeout_seconds = models.FloatField(default=60, validators=[MinValueValidator(0.1), MaxValueValidator(600)])
     is_enabled = models.BooleanField("enabled", default=True)
     last_error = models.TextField(blank=True, editable=False)
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -57,6 +81,12 @@ class Tool(Governed):
     is_read_only = models.BooleanField("only reads", default=False)
     classified_at = models.DateTimeField(null=True, blank=True)
     data_classes = models.JSONField(default=list, blank=True)
+    timeout_seconds = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1), MaxValueValidator(3600)],
+        help_text="Instead of the connector's.",
+    )
     quarantined_at = models.DateTimeField(null=True, blank=True)
     quarantine_reason = models.CharField(max_length=300, blank=True)
 

@@ -12,7 +12,7 @@ from audit.kinds import KINDS, kind_in_words
 ROOMS = ("audit", "gateway", "governance")
 ROOT = Path(__file__).parents[2]
 KIND = re.compile(r"[a-z_]+\.[a-z_]+")
-RECORDERS = {"Fact", "AuditEvent", "_turn", "_tell", "_tell_of_failures"}
+RECORDERS = {"Fact", "AuditEvent", "_turn", "_tell", "_tell_of_failures", "_permission", "_during", "_of_call"}
 SIGNALS = re.compile(r"^person\.")
 
 
@@ -44,7 +44,7 @@ def texts(parts: tuple[ast.expr, ...] | list[ast.expr]) -> Iterator[str]:
 def test_the_search_finds_kinds() -> None:
     found = {kind for kind, _ in recorded()}
     assert {"call.intent", "connector.created", "person.signed_in", "person.password_reset", "key.issued"} <= found
-    assert {"agent.suspended", "offboarding.incomplete"} <= found
+    assert {"agent.suspended", "offboarding.incomplete", "call.outcome", "call.asked", "resource.watched"} <= found
 
 
 def test_each_recorded_kind_has_words() -> None:

@@ -43,6 +43,7 @@ class House:
         inherited = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         return inherited | {
             "DATA_DIR": str(self.data_dir),
+            "STDIO_ALLOWED_COMMANDS": sys.executable,
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "PORT": self.origin.rpartition(":")[2],
         }

@@ -1,17 +1,21 @@
 """Every screen, at both widths, light and dark: a picture, no serious accessibility fault, no complaint."""
 
+import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from django.contrib import admin
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.house import House
 from tests.browser.look import HEIGHTS, seen_by_all, window
 from tests.browser.people import signed_in
+from tests.end_to_end.installation import REPOSITORY
 
 Window = tuple[Page, list[str]]
 HOSTILE = "refund \u202e\u200b<img src=x onerror=alert(1)>{{ 7 * 7 }}"
@@ -32,9 +36,32 @@ call_command("issue_key", "triage-bot", "--expires", "5d")
 """
 
 
+LOCAL_SERVER = f"""
+apiVersion: gatehouse/v1
+connectors:
+  - {{name: files, kind: stdio, command: [{sys.executable}, -u, {REPOSITORY}/tests/connectors/local_server.py, legacy]}}
+bundles:
+  - name: files
+    tools: [{{connector: files}}]
+    resources: [{{connector: files, allow: ["file:///handbook/*"], deny: ["file:///handbook/salaries/*"]}}]
+roles:
+  - {{name: reader, bundles: [files]}}
+agents:
+  - {{name: reader-bot, owner: ana@example.com, roles: [reader]}}
+limits:
+  - {{name: reading, per: agent, tools: ["resource:*"], requests: 600, running: 4}}
+"""
+
+
 @pytest.fixture(scope="module")
 def busy_house(house: House) -> House:
-    """With calls that went well, were refused and failed, a tool that changed, a freeze, and a key about to expire."""
+    """With calls that went well, were refused and failed, a tool that changed, a freeze, a key about to expire, and a
+    local server with something to say."""
+    (house.folder / "local.yaml").write_text(LOCAL_SERVER)
+    house.manage("apply", str(house.folder / "local.yaml"))
+    key = json.loads(house.manage("issue_key", "reader-bot", "--json"))["key"]
+    with closing(house.caller(key, path="/mcp/files")) as reader:
+        reader.call("die")
     with closing(house.caller()) as agent:
         for number in range(4):
             agent.call("ticket_get", ticket_id=f"T-100{number}")
@@ -43,7 +70,17 @@ def busy_house(house: House) -> House:
         agent.call("billing_refund", order_id="O-5001", amount=5000, reason=HOSTILE)
         agent.call("ticket_delete", ticket_id="T-1001")
     house.manage("shell", "-c", TROUBLE)
+    ask_what_it_offers(house, "files")
     return house
+
+
+def ask_what_it_offers(house: House, connector: str) -> None:
+    owner = house.one("SELECT email FROM governance_user WHERE is_superuser")
+    token = json.loads(house.manage("issue_key", "--person", owner, "--scope", "connectors:write", "--json"))
+    url = f"{house.origin}/api/v1/connectors/{house.id_of('governance_connector', name=connector)}/offers"
+    headers = {"Authorization": f"Bearer {token['token']}", "Content-Type": "application/json"}
+    with urlopen(Request(url, b"{}", headers), timeout=30) as answer:
+        assert answer.status == 200
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +105,8 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "offboard": of("/admin/offboard/person/{}/", "governance_user", email="ana@example.com"),
     "connectors": lambda _: "/admin/connectors/",
     "connector-new": lambda _: "/admin/connectors/new/",
+    "connector-local": of("/admin/connectors/{}/", "governance_connector", name="files"),
+    "connector-local-new": lambda _: "/admin/governance/connector/add/?kind=stdio",
     "connector": of("/admin/connectors/{}/", **CONNECTOR),
     "connector-test": of("/admin/connectors/{}/connect/test/", **CONNECTOR),
     "connector-classify": of("/admin/connectors/{}/connect/classify/", **CONNECTOR),
@@ -81,11 +120,13 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "agent-edit": of("/admin/governance/agent/{}/change/", **AGENT),
     "agent-add": lambda _: "/admin/governance/agent/add/",
     "agent-reach": of("/admin/agents/{}/reach/", **AGENT),
+    "agent-reach-patterns": of("/admin/agents/{}/reach/", "governance_agent", name="reader-bot"),
     "agent-setup": of("/admin/agents/{}/setup/", **AGENT),
     "agent-new-key": of("/admin/agents/{}/keys/new/", **AGENT),
     "agent-freeze": of("/admin/agents/{}/freeze/", **AGENT),
     "agent-transfer": of("/admin/agents/{}/transfer/", **AGENT),
     "agent-retire": of("/admin/agents/{}/retire/", **AGENT),
+    "explain-resource": lambda _: "/admin/explain/?agent=reader-bot&tool=files/resource:file:///handbook/a",
     "explain": lambda _: "/admin/explain/?agent=triage-bot&tool=helpdesk/billing_refund",
     "matrix-agents": lambda _: "/admin/matrix/agents/",
     "matrix-people": lambda _: "/admin/matrix/people/",
@@ -100,6 +141,9 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "bundle": of("/admin/governance/bundle/{}/change/", "governance_bundle", name="support"),
     "role-delete": of("/admin/governance/role/{}/delete/", "governance_role", name="support-agent"),
     "bundle-stays": of("/admin/governance/bundle/{}/delete/", "governance_bundle", name="support"),
+    "bundle-resources": of("/admin/governance/bundle/{}/change/", "governance_bundle", name="files"),
+    "limit": of("/admin/governance/ratelimit/{}/change/", "governance_ratelimit", name="reading"),
+    "limit-add": lambda _: "/admin/governance/ratelimit/add/",
     "bundle-add": lambda _: "/admin/governance/bundle/add/",
     "policy": of("/admin/governance/policy/{}/change/", "governance_policy", name="no-large-refunds"),
     "freeze-add": lambda _: "/admin/governance/freeze/add/",
@@ -155,3 +199,21 @@ def test_screen_for_strangers(name: str, browser: Browser, busy_house: House, wi
         found = seen_by_all(page, name)
         found += [complaint for complaint in complaints if not EXPECTED.search(complaint)]
         assert not found, "\n".join(found)
+
+
+def test_a_local_server_goes_through_the_wizard(browser: Browser, busy_house: House, owner: Any, width: int) -> None:
+    """From its form to its first test, and what it offers beside tools, with nothing but the buttons that are shown."""
+    with window(browser, busy_house.origin, width=width, state=owner) as (page, complaints):
+        page.goto("/admin/governance/connector/add/?kind=stdio")
+        page.locator("#id_name").fill(f"notes-{width}")
+        page.locator("#id_command").fill(f"{sys.executable}\n{REPOSITORY}/tests/connectors/local_server.py\nmodern")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_role("link", name="Continue: classify the tools")).to_be_visible()
+        found = seen_by_all(page, "connector-local-tested")
+        page.get_by_role("link", name="Continue: classify the tools").click()
+        expect(page.get_by_text("Publish", exact=True)).to_be_visible()
+        page.goto(of("/admin/connectors/{}/", "governance_connector", name=f"notes-{width}")(busy_house))
+        page.get_by_role("button", name="Ask what it offers").click()
+        expect(page.get_by_text("file:///handbook/leave.md")).to_be_visible()
+        found += seen_by_all(page, "connector-local-asked")
+        assert not (wrong := found + complaints), "\n".join(wrong)

@@ -76,11 +76,36 @@ def test_pods_of_the_chart_run_known_parts_without_privileges(settings: tuple[st
 
 @pytest.mark.npm
 @pytest.mark.usefixtures("helm_there")
-def test_a_public_url_with_a_path_is_refused_by_the_chart() -> None:
-    words = ["template", "t", str(CHART), *KUBERNETES, "--set", "publicUrl=https://example.com/gate"]
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("publicUrl=https://example.com/gate", "publicUrl"),
+        ("stdioAllowedCommands={node}", "stdioAllowedCommands"),
+        ("stdioAllowedCommands={/usr/bin/node\\,/bin/sh}", "stdioAllowedCommands"),
+    ],
+    ids=["a public URL with a path", "a program without a path", "two programs in one"],
+)
+def test_what_the_product_would_not_start_with_is_refused_by_the_chart(setting: str, named: str) -> None:
+    words = ["template", "t", str(CHART), *KUBERNETES, "--set", setting]
     done = subprocess.run([HELM, *words], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
-    assert "publicUrl" in done.stderr
+    assert named in done.stderr
+
+
+@pytest.mark.npm
+@pytest.mark.usefixtures("helm_there")
+@pytest.mark.parametrize(
+    ("settings", "allowed"), [((), ""), (("stdioAllowedCommands={/opt/mcp/a,/opt/mcp/b}",), "/opt/mcp/a,/opt/mcp/b")]
+)
+def test_the_chart_allows_no_program_that_is_not_named(settings: tuple[str, ...], allowed: str) -> None:
+    for pod in pods(rendered(*settings)):
+        environment = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+        assert environment["STDIO_ALLOWED_COMMANDS"] == allowed
+
+
+def test_the_compose_file_allows_no_program_that_is_not_named() -> None:
+    ours = [service["environment"] for service in services().values() if "build" in service]
+    assert {environment["STDIO_ALLOWED_COMMANDS"] for environment in ours} == {"${STDIO_ALLOWED_COMMANDS:-}"}
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -137,3 +162,18 @@ def test_what_goes_into_the_image_is_enough_and_holds_nothing_private(tmp_path: 
         words = [sys.executable, "manage.py", command]
         done = subprocess.run(words, cwd=image, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.npm
+@pytest.mark.usefixtures("helm_there")
+def test_the_operator_of_prometheus_gets_the_token_that_the_gateway_asks_for() -> None:
+    documents = rendered("metrics.enabled=true", "metrics.serviceMonitor=true", "metrics.labels.release=p")
+    monitor = next(found for found in documents if found["kind"] == "ServiceMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "p"
+    assert monitor["spec"]["endpoints"][0]["authorization"] == {
+        "credentials": {"name": "gatehouse-keys", "key": "metrics_token"}
+    }
+    for pod in pods(documents):
+        told = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+        assert told["METRICS_TOKEN_FILE"] == "/run/secrets/gatehouse/metrics_token"
+    assert not [found for found in rendered() if found["kind"] == "ServiceMonitor"]

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
+from typing import Any
 
+import orjson
 import pytest
 
-from connectors.base import UpstreamAuth, UpstreamSpec
+from connectors.base import SILENCE, Connector, Question, RawResult, Relay, UpstreamAuth, UpstreamSpec
 from connectors.egress import Egress
 from connectors.mcp_http import McpHttp
 from tests.connectors.servers import ScriptedServer, scripted_server
@@ -13,6 +15,23 @@ from tests.connectors.servers import ScriptedServer, scripted_server
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 MakeSpec = Callable[..., UpstreamSpec]
+
+
+def tool_call(name: str = "act", arguments: bytes = b"{}", **changes: Any) -> Question:
+    params = {"name": orjson.dumps(name), "arguments": arguments}
+    return Question("tools/call", name, params, **changes)
+
+
+async def call_tool(
+    connector: Connector,
+    spec: UpstreamSpec,
+    auth: UpstreamAuth,
+    *,
+    name: str = "act",
+    arguments: bytes = b"{}",
+    relay: Relay = SILENCE,
+) -> RawResult:
+    return await connector.request(spec, auth, tool_call(name, arguments), relay)
 
 
 @pytest.fixture

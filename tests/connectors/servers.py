@@ -112,7 +112,8 @@ Script = Callable[[Turn], Awaitable[None]]
 
 @dataclass
 class ScriptedServer:
-    """Answers with the script registered for a JSON-RPC method; speaks 2026-07-28 unless told otherwise."""
+    """Answers with the script registered for a JSON-RPC method, or for GET and DELETE; speaks 2026-07-28 unless told
+    otherwise."""
 
     scripts: dict[str, Script] = field(default_factory=dict)
     requests: list[Seen] = field(default_factory=list)
@@ -126,26 +127,35 @@ class ScriptedServer:
     def sent(self, method: str) -> list[Seen]:
         return [seen for seen in self.requests if seen.message.get("method") == method]
 
-    def be_modern(self, *, tools: list[dict[str, Any]] | None = None) -> None:
+    def be_modern(
+        self, *, tools: list[dict[str, Any]] | None = None, capabilities: dict[str, Any] | None = None
+    ) -> None:
         async def discover(turn: Turn) -> None:
-            await turn.result(MODERN_VERSIONS)
+            await turn.result({**MODERN_VERSIONS, "capabilities": capabilities or {"tools": {}}})
 
         async def list_tools(turn: Turn) -> None:
             await turn.result({"tools": tools or [{"name": "act"}], "resultType": "complete"})
 
         self.scripts |= {"server/discover": discover, "tools/list": list_tools}
 
-    def be_legacy(self, *, version: str = "2025-06-18", session_id: str | None = None) -> None:
+    def be_legacy(
+        self,
+        *,
+        version: str = "2025-06-18",
+        session_id: str | None = None,
+        capabilities: dict[str, Any] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+    ) -> None:
         async def refuse(turn: Turn) -> None:
             await turn.respond(b"Bad Request: no session", status="400 Bad Request", kind="text/plain")
 
         async def initialize(turn: Turn) -> None:
             extra = f"Mcp-Session-Id: {session_id}\r\n" if session_id else ""
-            about = {"capabilities": {"tools": {}}, "serverInfo": {"name": "old", "version": "1"}}
+            about = {"capabilities": capabilities or {"tools": {}}, "serverInfo": {"name": "old", "version": "1"}}
             await turn.result({"protocolVersion": version, **about}, extra=extra)
 
         async def list_tools(turn: Turn) -> None:
-            await turn.result({"tools": [{"name": "act"}]})
+            await turn.result({"tools": tools or [{"name": "act"}]})
 
         self.scripts |= {"server/discover": refuse, "initialize": initialize, "tools/list": list_tools}
 
@@ -163,7 +173,7 @@ class ScriptedServer:
             writer.close()
 
     async def _answer(self, turn: Turn) -> None:
-        method = turn.seen.message.get("method", "response")
+        method = turn.seen.message.get("method", "response") if turn.seen.method == "POST" else turn.seen.method
         if method in self.scripts:
             await self.scripts[method](turn)
         else:
@@ -210,7 +220,7 @@ async def listening(serve: Serve, *, tls: ssl.SSLContext | None = None) -> Async
         await asyncio.gather(*(writer.wait_closed() for writer in connections), return_exceptions=True)
 
 
-async def eventually(condition: Callable[[], bool], *, within_seconds: float = 3.0) -> None:
+async def eventually(condition: Callable[[], bool], *, within_seconds: float = 10.0) -> None:
     """Waits until the condition holds; fails the test when it never does."""
     async with asyncio.timeout(within_seconds):
         while not condition():  # noqa: ASYNC110  # conditions are of all kinds

@@ -17,7 +17,7 @@ from connectors.base import UpstreamAuth, UpstreamFailure
 from connectors.demo.helpdesk import Helpdesk
 from connectors.demo.server import DemoServer
 from connectors.mcp_http import McpHttp
-from tests.connectors.conftest import MakeSpec
+from tests.connectors.conftest import MakeSpec, call_tool
 from tests.connectors.servers import asgi_server, legacy_only
 
 TOKEN = "demo-upstream-token-4711"
@@ -54,7 +54,7 @@ async def either_url(request: pytest.FixtureRequest, demo_url: str, tmp_path: Pa
 
 
 async def call(connector: McpHttp, url: str, spec_of: MakeSpec, name: str, arguments: bytes) -> dict[str, Any]:
-    raw = await connector.call_tool(spec_of(url), AUTH, name=name, arguments=arguments, meta={})
+    raw = await call_tool(connector, spec_of(url), AUTH, name=name, arguments=arguments)
     assert raw.result is not None, raw.error
     return raw.result
 
@@ -156,7 +156,7 @@ async def test_without_its_token_it_refuses(
 async def test_unknown_tools_and_methods_are_protocol_errors(
     connector: McpHttp, either_url: str, spec_of: MakeSpec
 ) -> None:
-    raw = await connector.call_tool(spec_of(either_url), AUTH, name="nope", arguments=b"{}", meta={})
+    raw = await call_tool(connector, spec_of(either_url), AUTH, name="nope")
     assert raw.error is not None
     assert raw.error["code"] == -32602
 

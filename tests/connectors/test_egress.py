@@ -1,5 +1,6 @@
 import asyncio
 import datetime
+import socket
 import ssl
 from collections.abc import Sequence
 from ipaddress import ip_network
@@ -10,9 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from connectors import http1
 from connectors.base import UpstreamFailure
 from connectors.egress import Egress, judged_addresses
-from connectors.http1 import Answer
+from connectors.http1 import Answer, Connection
 from tests.connectors.conftest import LOOPBACK
 from tests.connectors.servers import ScriptedServer, Turn, eventually, listening
 
@@ -193,6 +195,19 @@ async def test_a_request_on_a_connection_that_dies_under_it_is_not_repeated(upst
     assert (failure.code, failure.reached, len(upstream.requests)) == ("reset", True, 2)
 
 
+async def test_nothing_is_sent_on_a_connection_that_was_closed_before() -> None:
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    transport, connection = await loop.create_connection(lambda: Connection(loop, address=None), sock=ours)
+    theirs.close()
+    await eventually(transport.is_closing)
+    await asyncio.sleep(0.01)
+    with pytest.raises(UpstreamFailure) as caught:
+        async with asyncio.timeout(3.0):
+            await connection.send(b"POST / HTTP/1.1\r\n\r\n")
+    assert (caught.value.code, caught.value.reached) == ("connect_failed", False)
+
+
 async def test_bytes_nobody_asked_for_end_the_connection(upstream: ScriptedServer) -> None:
     async def answer_twice(turn: Turn) -> None:
         await turn.respond(b"{}")
@@ -215,7 +230,27 @@ async def test_a_cancelled_exchange_closes_its_connection_at_once(upstream: Scri
     task = asyncio.create_task(fetch(Egress(allowed_networks=LOOPBACK), upstream.url))
     await eventually(lambda: len(upstream.requests) == 1)
     task.cancel()
-    await eventually(lambda: upstream.cut_connections == 1, within_seconds=0.5)
+    await eventually(lambda: upstream.cut_connections == 1, within_seconds=0.9 * http1.DRAIN_SECONDS)
+
+
+async def test_who_waits_for_a_connection_in_vain_has_sent_nothing_and_takes_none_away(
+    upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(turn: Turn) -> None:
+        await turn.reader.readexactly(1)
+
+    monkeypatch.setattr("connectors.egress.CONNECTIONS_PER_ORIGIN", 1)
+    upstream.scripts["response"] = never
+    egress = Egress(allowed_networks=LOOPBACK)
+    first = asyncio.create_task(fetch(egress, upstream.url))
+    await eventually(lambda: len(upstream.requests) == 1)
+    with pytest.raises(UpstreamFailure) as caught:
+        await fetch(egress, upstream.url, timeout_seconds=0.05)
+    assert (caught.value.code, caught.value.reached, len(upstream.requests)) == ("timeout", False, 1)
+    del upstream.scripts["response"]
+    third = asyncio.create_task(fetch(egress, upstream.url))
+    first.cancel()
+    assert (await third)[0] == 202
 
 
 async def test_a_large_answer_read_slowly_is_held_back_not_piled_up(upstream: ScriptedServer) -> None:

@@ -4,13 +4,14 @@ from connectors.base import UpstreamAuth, UpstreamFailure, UpstreamSpec
 from connectors.egress import Egress
 from connectors.fake import FakeConnector
 from connectors.kinds import KINDS
+from tests.connectors.conftest import tool_call
 
 SPEC = UpstreamSpec("c1", "up", "fake", ())
 AUTH = UpstreamAuth(headers=(("Authorization", "Bearer s3cret"),), identity="v1")
 
 
 def test_only_kinds_that_exist_are_registered() -> None:
-    assert set(KINDS) == {"mcp", "fake"}
+    assert set(KINDS) == {"mcp", "stdio", "fake"}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -26,12 +27,12 @@ async def test_the_fake_answers_by_its_scripts_and_remembers_what_it_received() 
     fake.offer("break", refuse, description="breaks")
     discovery = await fake.discover(SPEC, AUTH)
     assert [tool["name"] for tool in discovery.tools] == ["echo", "break"]
-    echoed = await fake.call_tool(SPEC, AUTH, name="echo", arguments=b'{"a":1}', meta={"traceparent": "t"})
+    echoed = await fake.request(SPEC, AUTH, tool_call("echo", b'{"a":1}', meta={"traceparent": "t"}))
     assert echoed.result == {"content": [{"type": "text", "text": '{"a":1}'}], "isError": False}
     with pytest.raises(UpstreamFailure):
-        await fake.call_tool(SPEC, AUTH, name="break", arguments=b"{}", meta={})
+        await fake.request(SPEC, AUTH, tool_call("break"))
     fake.withdraw("break")
-    unknown = await fake.call_tool(SPEC, AUTH, name="break", arguments=b"{}", meta={})
+    unknown = await fake.request(SPEC, AUTH, tool_call("break"))
     assert unknown.error is not None
     assert [(call.tool, call.arguments) for call in fake.received] == [
         ("echo", b'{"a":1}'),

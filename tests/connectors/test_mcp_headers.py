@@ -71,6 +71,7 @@ def test_annotated_arguments_become_headers() -> None:
     "input_schema",
     [
         schema(a={"type": "number", "x-mcp-header": "A"}),
+        schema(a={"type": ["string", "null"], "x-mcp-header": "A"}),
         schema(a={"type": "string", "x-mcp-header": ""}),
         schema(a={"type": "string", "x-mcp-header": "bad name"}),
         schema(a={"type": "string", "x-mcp-header": "A\r\nEvil: 1"}),

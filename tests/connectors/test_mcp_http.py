@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.base import RawResult, UpstreamAuth, UpstreamFailure
+from connectors import http1
+from connectors.base import Question, RawResult, UpstreamAuth, UpstreamFailure
 from connectors.egress import Egress
 from connectors.mcp_headers import encode_value
 from connectors.mcp_http import McpHttp
-from connectors.mcp_wire import Request
-from tests.connectors.conftest import LOOPBACK, MakeSpec
+from tests.connectors.conftest import LOOPBACK, MakeSpec, call_tool, tool_call
 from tests.connectors.servers import ScriptedServer, Turn, eventually, scripted_server
 
 DONE = {"content": [], "isError": False}
@@ -24,9 +24,8 @@ def call(connector: McpHttp, upstream: ScriptedServer, spec_of: MakeSpec, auth: 
     async def perform(
         name: str = "act", arguments: bytes = b"{}", *, meta: dict[str, str] | None = None, **changes: Any
     ) -> RawResult:
-        return await connector.call_tool(
-            spec_of(upstream.url, **changes), auth, name=name, arguments=arguments, meta=meta or {}
-        )
+        question = tool_call(name, arguments, meta=meta or {})
+        return await connector.request(spec_of(upstream.url, **changes), auth, question)
 
     return perform
 
@@ -64,7 +63,7 @@ async def test_a_modern_call_carries_its_metadata_and_routing_headers(call: Call
         "traceparent": "00-1-2-01",
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "gatehouse", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}},
     }
     assert b'"arguments":{"b":1,"a":[1.50]}' in seen.body
 
@@ -101,6 +100,20 @@ async def test_a_header_mismatch_lists_again_and_repeats_once(call: Call, upstre
 
     upstream.scripts["tools/call"] = demand
     assert (await call(arguments=b'{"region":"eu"}')).result == DONE
+    assert upstream.methods()[1:] == ["tools/list", "tools/call", "tools/list", "tools/call"]
+
+
+async def test_news_of_changed_tools_make_their_needs_be_asked_for_again(call: Call, upstream: ScriptedServer) -> None:
+    async def change(turn: Turn) -> None:
+        upstream.scripts["tools/call"] = done
+        await turn.stream_head()
+        await turn.event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        await turn.event({"jsonrpc": "2.0", "id": turn.seen.message["id"], "result": DONE})
+        await turn.stream_end()
+
+    upstream.scripts["tools/call"] = change
+    await call()
+    await call()
     assert upstream.methods()[1:] == ["tools/list", "tools/call", "tools/list", "tools/call"]
 
 
@@ -158,7 +171,7 @@ async def test_identities_do_not_share_a_session(
     upstream.scripts["tools/call"] = done
     other = UpstreamAuth(headers=(("Authorization", "Bearer other"),), identity="secret-2")
     for identity in (auth, other, auth):
-        await connector.call_tool(spec_of(upstream.url), identity, name="act", arguments=b"{}", meta={})
+        await call_tool(connector, spec_of(upstream.url), identity)
     assert [seen.headers["authorization"] for seen in upstream.sent("initialize")] == [
         "Bearer up-secret",
         "Bearer other",
@@ -180,6 +193,34 @@ async def test_a_lost_session_is_opened_again_and_the_call_repeated_once(call: C
     assert all(raw.result == DONE for raw in results)
     assert len(upstream.sent("initialize")) == 2
     assert len(upstream.sent("server/discover")) == 1
+
+
+async def test_a_session_turned_away_as_the_typescript_examples_do_is_opened_again(
+    call: Call, upstream: ScriptedServer
+) -> None:
+    upstream.be_legacy(session_id="old")
+
+    async def only_new(turn: Turn) -> None:
+        if turn.seen.headers["mcp-session-id"] == "new":
+            await turn.result(DONE)
+        else:
+            upstream.be_legacy(session_id="new")
+            await turn.error(-32000)
+
+    upstream.scripts["tools/call"] = only_new
+    assert (await call()).result == DONE
+    assert len(upstream.sent("tools/call")) == 2
+
+
+async def test_an_error_of_a_tool_is_not_taken_for_a_lost_session(call: Call, upstream: ScriptedServer) -> None:
+    upstream.be_legacy(session_id="s")
+
+    async def fail(turn: Turn) -> None:
+        await turn.error(-32000, status="200 OK")
+
+    upstream.scripts["tools/call"] = fail
+    assert (await call()).error is not None
+    assert len(upstream.sent("tools/call")) == 1
 
 
 async def test_a_session_that_is_always_lost_ends_in_a_failure(call: Call, upstream: ScriptedServer) -> None:
@@ -287,7 +328,7 @@ async def test_a_stream_left_open_after_the_answer_delays_nothing(call: Call, up
         await turn.reader.readexactly(1)
 
     upstream.scripts["tools/call"] = linger
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(1.5 * http1.DRAIN_SECONDS):
         assert (await call()).result == DONE
         assert (await call()).result == DONE
     await eventually(lambda: upstream.cut_connections == 2)
@@ -309,7 +350,7 @@ async def test_what_a_legacy_upstream_asks_is_refused_and_a_ping_answered(call: 
 
     upstream.scripts["tools/call"] = ask
     assert (await call()).result == DONE
-    error = {"code": -32601, "message": "Method not found"}
+    error = {"code": -32601, "message": "Method not found: the caller's side cannot be asked this."}
     assert answers() == [
         {"jsonrpc": "2.0", "id": "q1", "error": error},
         {"jsonrpc": "2.0", "id": 7, "result": {}},
@@ -512,7 +553,7 @@ async def test_hostile_answers_are_failures_that_say_the_call_may_have_happened(
     if era == "legacy":
         upstream.be_legacy()
     upstream.scripts["tools/call"] = script
-    failure = await failed(call, timeout_seconds=0.25)
+    failure = await failed(call, timeout_seconds=0.4 if code == "timeout" else 10)
     assert (failure.code, failure.reached) == (code, True)
     assert len(upstream.sent("tools/call")) == 1, "a request that reached the upstream was repeated"
     upstream.scripts["tools/call"] = done
@@ -563,7 +604,7 @@ async def test_no_bytes_whatever_break_more_than_their_own_call(
         server.be_modern()
         server.scripts["tools/call"] = answer
         with pytest.raises(UpstreamFailure):
-            await mcp.call_tool(spec_of(server.url), auth, name="act", arguments=b"{}", meta={})
+            await call_tool(mcp, spec_of(server.url), auth)
     await mcp.close()
 
 
@@ -590,7 +631,7 @@ async def test_cancelling_a_modern_call_closes_its_stream_at_once(
     await eventually(lambda: "tools/call" in upstream.methods())
     await asyncio.sleep(0.05)
     task.cancel()
-    await eventually(lambda: upstream.cut_connections == 1, within_seconds=0.5)
+    await eventually(lambda: upstream.cut_connections == 1, within_seconds=0.9 * http1.DRAIN_SECONDS)
     assert "notifications/cancelled" not in upstream.methods()
 
 
@@ -688,6 +729,30 @@ async def test_lists_that_do_not_end_or_make_no_sense_are_refused(  # noqa: PLR0
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("relays", "declared"),
+    [
+        ((), {}),
+        (("elicitation", "sampling", "roots"), {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}),
+    ],
+)
+async def test_every_list_declares_what_callers_can_be_asked(  # noqa: PLR0917
+    connector: McpHttp,
+    upstream: ScriptedServer,
+    spec_of: MakeSpec,
+    auth: UpstreamAuth,
+    relays: tuple[str, ...],
+    declared: dict[str, Any],
+) -> None:
+    """Some upstreams list certain tools only for clients whose user can be asked."""
+    upstream.be_modern()
+    spec = spec_of(upstream.url, relays=frozenset(relays))
+    await connector.discover(spec, auth)
+    await connector.catalog(spec, auth, "tools/list")
+    said = [seen.message["params"]["_meta"] for seen in upstream.sent("tools/list")]
+    assert [meta["io.modelcontextprotocol/clientCapabilities"] for meta in said] == [declared, declared]
+
+
 async def test_an_upstream_without_tools_is_not_asked_for_them(
     connector: McpHttp, upstream: ScriptedServer, spec_of: MakeSpec, auth: UpstreamAuth
 ) -> None:
@@ -709,11 +774,32 @@ async def test_the_second_address_serves_when_the_first_is_gone(
         dead = gone.url
     upstream.scripts["tools/call"] = done
     spec = spec_of(dead, upstream.url)
-    raw = await connector.call_tool(spec, auth, name="act", arguments=b"{}", meta={})
+    raw = await call_tool(connector, spec, auth)
     assert raw.result == DONE
     with pytest.raises(UpstreamFailure) as caught:
-        await connector.call_tool(spec_of(dead), auth, name="act", arguments=b"{}", meta={})
+        await call_tool(connector, spec_of(dead), auth)
     assert (caught.value.code, caught.value.reached) == ("connect_failed", False)
+
+
+async def test_what_only_reads_is_taken_to_the_second_address(
+    connector: McpHttp, upstream: ScriptedServer, spec_of: MakeSpec, auth: UpstreamAuth
+) -> None:
+    async with scripted_server() as second:
+        second.be_modern()
+        second.scripts["tools/call"] = done
+        upstream.scripts["tools/call"] = reset_before_answer
+        spec = spec_of(upstream.url, second.url)
+        assert (await connector.request(spec, auth, tool_call(is_repeatable=True))).result == DONE
+
+
+async def test_a_question_may_have_its_own_time(
+    connector: McpHttp, upstream: ScriptedServer, spec_of: MakeSpec, auth: UpstreamAuth
+) -> None:
+    upstream.scripts["tools/call"] = silent
+    with pytest.raises(UpstreamFailure) as caught:
+        async with asyncio.timeout(2):
+            await connector.request(spec_of(upstream.url), auth, tool_call(timeout_seconds=0.05))
+    assert caught.value.code == "timeout"
 
 
 async def test_a_call_that_may_have_arrived_is_not_taken_to_the_second_address(
@@ -723,7 +809,7 @@ async def test_a_call_that_may_have_arrived_is_not_taken_to_the_second_address(
         second.be_modern()
         upstream.scripts["tools/call"] = reset_before_answer
         with pytest.raises(UpstreamFailure):
-            await connector.call_tool(spec_of(upstream.url, second.url), auth, name="act", arguments=b"{}", meta={})
+            await call_tool(connector, spec_of(upstream.url, second.url), auth)
         assert second.requests == []
 
 
@@ -734,7 +820,7 @@ async def test_other_methods_go_the_same_way(
         await turn.result({"contents": []})
 
     upstream.scripts["resources/read"] = read
-    raw = await connector.request(spec_of(upstream.url), auth, Request("resources/read", {"uri": "a:b"}, name="a:b"))
+    raw = await connector.request(spec_of(upstream.url), auth, Question("resources/read", "a:b", {"uri": b'"a:b"'}))
     assert raw.result == {"contents": []}
     assert upstream.sent("resources/read")[0].headers["mcp-name"] == "a:b"
     assert orjson.loads(upstream.sent("resources/read")[0].body)["params"]["uri"] == "a:b"

@@ -1,14 +1,8 @@
-"""Our connector against servers nobody here wrote: the Python SDK, fastmcp, npm's server-everything."""
+"""Our connector against servers nobody here wrote: the Python SDK and fastmcp."""
 
 import asyncio
-import contextlib
-import os
-import shutil
 import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,10 +12,9 @@ from pydantic import BaseModel
 
 from connectors.base import UpstreamAuth
 from connectors.mcp_http import McpHttp
-from tests.connectors.conftest import MakeSpec
+from tests.connectors.conftest import MakeSpec, call_tool
 from tests.connectors.servers import asgi_server, legacy_only
 
-EVERYTHING = Path("tests/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js")
 ANYONE = UpstreamAuth()
 
 
@@ -54,7 +47,7 @@ def sdk_server() -> MCPServer:
 
 
 async def called(connector: McpHttp, spec: Any, name: str, arguments: bytes = b"{}") -> dict[str, Any]:
-    raw = await connector.call_tool(spec, ANYONE, name=name, arguments=arguments, meta={})
+    raw = await call_tool(connector, spec, ANYONE, name=name, arguments=arguments)
     assert raw.result is not None, raw.error
     return raw.result
 
@@ -88,7 +81,7 @@ async def test_the_python_sdk_server_in_both_eras(
 async def test_a_question_of_the_upstream_ends_the_tool_not_us(
     connector: McpHttp, sdk_url: str, spec_of: MakeSpec
 ) -> None:
-    raw = await connector.call_tool(spec_of(sdk_url), ANYONE, name="asks", arguments=b"{}", meta={})
+    raw = await call_tool(connector, spec_of(sdk_url), ANYONE, name="asks")
     assert raw.error is not None or (raw.result is not None and raw.result["isError"])
 
 
@@ -116,44 +109,3 @@ async def test_a_restarted_server_is_found_again_without_a_repeated_call(connect
         async with asgi_server(legacy_only(sdk_server().streamable_http_app()), port=port):
             result = await called(connector, spec, "add", b'{"a":1,"b":2}')
             assert result["structuredContent"] == {"result": 3}
-
-
-def _await_listener(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.02)
-    pytest.fail("server-everything did not start")
-
-
-@pytest.fixture(scope="module")
-def everything_url() -> Iterator[str]:
-    node = os.environ.get("GATEHOUSE_NODE") or shutil.which("node")
-    if node is None or not EVERYTHING.exists():
-        missing = "missing service: Node with tests/node installed"
-        pytest.fail(missing) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(missing)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [node, str(EVERYTHING), "streamableHttp"],
-        env={**os.environ, "PORT": str(port)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _await_listener(port)
-        yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@pytest.mark.npm
-async def test_npm_server_everything(connector: McpHttp, everything_url: str, spec_of: MakeSpec) -> None:
-    spec = spec_of(everything_url)
-    discovery = await connector.discover(spec, ANYONE)
-    assert discovery.protocol_version == "2025-11-25"
-    assert "echo" in {tool["name"] for tool in discovery.tools}
-    results = await asyncio.gather(*(called(connector, spec, "echo", b'{"message":"hi"}') for _ in range(10)))
-    assert all("hi" in result["content"][0]["text"] for result in results)

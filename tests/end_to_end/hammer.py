@@ -20,6 +20,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import django
@@ -36,7 +37,7 @@ from gateway.call import Frame  # noqa: E402
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable  # noqa: E402
 from gateway.commit.group import GroupCommitter  # noqa: E402
 from gateway.evidence import not_sent_entry  # noqa: E402
-from gateway.pipeline import admit  # noqa: E402
+from gateway.pipeline import admit, commit_intent  # noqa: E402
 from gateway.refusals import Refusal  # noqa: E402
 from gateway.wiring import GatewayPorts  # noqa: E402
 from governance.fence.actor import governed_change  # noqa: E402
@@ -128,7 +129,8 @@ async def _call_as(agent: str, ports: GatewayPorts, until: float) -> int:
     while time.monotonic() < until:
         frame = Frame(token(agent, serial), None, f"nowhere__{tool}", {}, "2025-11-25")
         try:
-            intent = await admit(frame, ports)
+            with ports.allowance() as allowance:
+                intent = await admit(frame, ports, partial(commit_intent, allowance=allowance))
             await ports.commit(not_sent_entry(intent, ports))
             made += 1
         except Refusal as refusal:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -142,7 +143,8 @@ class TestMessages:
             pytest.param(b"null", REQUEST, id="null"),
             pytest.param(b'"ping"', REQUEST, id="a-string"),
             pytest.param(b"[]", REQUEST, id="empty-batch"),
-            pytest.param(b"[" + ping() + b"," + ping() + b"]", REQUEST, id="batch"),
+            pytest.param(b"[" + b",".join([ping()] * 51) + b"]", REQUEST, id="endless-batch"),
+            pytest.param(b"[" + ping(method="initialize") + b"]", REQUEST, id="handshake-in-a-batch"),
             pytest.param(ping(jsonrpc="1.0"), REQUEST, id="other-json-rpc"),
             pytest.param(ping(id=None), REQUEST, id="null-id"),
             pytest.param(ping(id=True), REQUEST, id="boolean-id"),
@@ -203,11 +205,12 @@ class TestMessages:
         """PostgreSQL's text and jsonb refuse it; what is sent and what is recorded are bytes."""
         params = {"name": "helpdesk__ticket_search", "arguments": {"query": NUL}}
         meta = {"traceparent": NUL, f"{META}clientInfo": {"name": NUL}}
-        answer = desk.agent.ask("tools/call", params | {"_meta": meta}, **{"Mcp-Session-Id": "run-1"})
+        session = desk.agent.ask("initialize").headers["mcp-session-id"]
+        answer = desk.agent.ask("tools/call", params | {"_meta": meta}, **{"Mcp-Session-Id": session})
         assert answer.result["structuredContent"] == {"tickets": [], "count": 0}
         recorded = [event for event in desk.house.events("call.intent") if event["agent"] == cast.TRIAGE_BOT][-1]
         assert recorded["details"]["trace"] == {"traceparent": NUL}
-        assert recorded["details"]["session"] == "run-1"
+        assert recorded["details"]["session"] == sha256(session.encode()).hexdigest()[:32]
 
     def test_a_nul_in_a_refused_name_is_recorded(self, desk: Desk):
         desk.agent.call(NUL)
@@ -448,7 +451,11 @@ class TestModernLadder:
     def test_discovery_says_what_answers(self, desk: Desk):
         found = self.sent(desk, modern_message("server/discover")).result
         assert found["supportedVersions"][0] == MODERN
-        assert found["capabilities"] == {"tools": {}}
+        assert found["capabilities"] == {
+            "tools": {"listChanged": True},
+            "logging": {},
+            "extensions": {f"{META}tasks": {}},
+        }
         assert found["resultType"] == "complete"
         listed = self.sent(desk, modern_message("tools/list")).result
         assert (listed["resultType"], listed["cacheScope"]) == ("complete", "private")
@@ -465,11 +472,33 @@ class TestLegacy:
         ("asked", "given"),
         [("2025-03-26", "2025-03-26"), ("2025-06-18", "2025-06-18"), ("2026-07-28", "2025-11-25"), (7, "2025-11-25")],
     )
-    def test_the_handshake_offers_what_it_can_and_no_session(self, desk: Desk, asked: object, given: str):
+    def test_the_handshake_offers_what_it_can_and_a_session(self, desk: Desk, asked: object, given: str):
         message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": asked}}
         answer = desk.agent.post(json.dumps(message).encode())
         assert answer.result["protocolVersion"] == given
-        assert "mcp-session-id" not in answer.headers
+        assert len(answer.headers["mcp-session-id"]) >= 32
+
+    @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+    @pytest.mark.parametrize("session", ["a", "never-was", "a" * 500, "\xfc\xfc", "'; DROP TABLE", "a,b"])
+    def test_a_session_that_never_was(self, desk: Desk, method: str, session: str):
+        headers = {"Mcp-Session-Id": session.encode("latin-1"), "Content-Type": "application/json"}
+        answer = desk.agent.request(method, ping(), headers)
+        assert (answer.status, answer.error[0]) == (404, REQUEST)
+
+    def test_a_session_belongs_to_its_agent_and_ends_once(self, desk: Desk):
+        session = {"Mcp-Session-Id": desk.agent.ask("initialize").headers["mcp-session-id"]}
+        stranger = desk.with_key(desk.house.issue_key(cast.NIGHT_BOT))
+        assert stranger.ask("ping", **session).status == 404
+        assert stranger.request("DELETE", headers=session).status == 404
+        assert desk.agent.ask("ping", **session).result == {}
+        assert desk.agent.request("DELETE", headers=session).status == 204
+        assert desk.agent.ask("ping", **session).status == 404
+        assert desk.agent.request("DELETE", headers=session).status == 404
+
+    def test_a_batch_is_answered_in_one_array(self, desk: Desk):
+        answer = desk.agent.post(b"[" + ping(id=1) + b"," + ping(id="b") + b"]")
+        assert [each["id"] for each in answer.message] == [1, "b"]
+        assert desk.agent.post(b"[" + ping() + b"]", {"MCP-Protocol-Version": "2025-06-18"}).error[0] == REQUEST
 
     def test_notifications_and_answers_are_accepted(self, desk: Desk):
         for message in ({"method": "notifications/initialized"}, {"id": 3, "result": {}}):

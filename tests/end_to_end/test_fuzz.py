@@ -125,18 +125,21 @@ headers = routing | routing | routing | wild_headers
 
 
 def check(answer: Reply) -> None:
-    """Nothing but 503 is ours to blame, and there is always one JSON-RPC object, or nothing at all."""
+    """Nothing but 503 is ours to blame, and there is always JSON-RPC (of a batch, a list of it), or nothing at all."""
     event(f"HTTP {answer.status}")
     assert answer.status < 500 or answer.status == UNDECIDED, answer
     if answer.status == 202:
         assert answer.body == b""
         return
     assert answer.headers["content-type"] == "application/json"
-    assert answer.message["jsonrpc"] == "2.0"
-    assert ("result" in answer.message) != ("error" in answer.message)
-    if "error" in answer.message:
-        assert isinstance(answer.message["error"]["code"], int)
-        assert answer.message["error"]["message"]
+    messages = answer.message if isinstance(answer.message, list) else [answer.message]
+    assert messages
+    for message in messages:
+        assert message["jsonrpc"] == "2.0"
+        assert ("result" in message) != ("error" in message)
+        if "error" in message:
+            assert isinstance(message["error"]["code"], int)
+            assert message["error"]["message"]
 
 
 class TestAnyMessage:

@@ -29,6 +29,7 @@ PAGE_LIBRARIES = (
     "celery",
     "whitenoise",
 )
+ON_DEMAND = ("opentelemetry",)
 GATEWAY_MEGABYTES = 150
 START_SECONDS = 30.0
 WHAT_IS_LOADED = """
@@ -135,7 +136,7 @@ def test_a_gateway_loads_nothing_of_the_pages(installation: Installation):
         timeout=60,
     ).stdout.split()
     assert "gateway.pipeline" in loaded
-    assert not [name for name in loaded if name.startswith((*PAGE_LIBRARIES, "gateway.console"))]
+    assert not [name for name in loaded if name.startswith((*PAGE_LIBRARIES, *ON_DEMAND, "gateway.console"))]
 
 
 def test_a_gateway_without_pages_serves_calls_and_says_so_to_browsers(installation: Installation):

@@ -223,7 +223,9 @@ def test_an_upstream_that_is_down_was_not_reached(lost: Desk):
     assert answer.result["_meta"]["com.gatehouse/failure"]["code"] == "connect_failed"
     assert "Nothing was done." in answer.text
     assert outcome["details"] == {"code": "connect_failed", "reached": False}
-    assert "works" in lost.agent.tools(), "what is pinned stays listed while its upstream is away"
+    listed = lost.agent.ask("tools/list").result
+    assert listed["tools"] == []
+    assert listed["_meta"]["com.gatehouse/missing"] == [{"connector": "gone", "problem": "connect_failed"}]
 
 
 @pytest.fixture

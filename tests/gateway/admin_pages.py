@@ -6,6 +6,15 @@ from django.test import Client
 from django.urls import reverse
 
 HELPDESK = "https://helpdesk.example.com/mcp"
+HOW_TO_REACH = {
+    "new_tools": "review",
+    "timeout_seconds": "30",
+    "kind": "mcp",
+    "memory_mb": "512",
+    "max_running": "64",
+    "max_waiting": "256",
+    "is_enabled": "on",
+}
 PERSON = {"email": "mallory@example.com", "name": "Mallory", "is_active": "on"}
 
 
@@ -27,4 +36,4 @@ def no_inlines(*prefixes: str) -> dict[str, str]:
 
 
 def connector_form(**fields: Any) -> dict[str, Any]:
-    return {"name": "crm", "new_tools": "review", "timeout_seconds": "30", "is_enabled": "on", **fields}
+    return {"name": "crm", **HOW_TO_REACH, **fields}

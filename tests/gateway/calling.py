@@ -13,8 +13,9 @@ from governance.personal_tokens import SCOPES, issue_token
 
 ROOT = "/api/v1"
 COLLECTIONS = (
-    "people", "teams", "personal-tokens", "agents", "credentials", "roles", "bundles", "policies", "connectors",
-    "tools", "definitions", "secrets", "freezes", "events", "changes", "checkpoints", "tallies", "processes",
+    "people", "teams", "personal-tokens", "agents", "credentials", "roles", "bundles", "policies", "limits",
+    "connectors", "tools", "definitions", "secrets", "freezes", "events", "changes", "checkpoints", "tallies",
+    "processes",
 )  # fmt: skip
 
 

@@ -22,7 +22,9 @@ from governance.models import (
     Agent,
     AgentCredential,
     Bundle,
+    BundleSelection,
     BundleTool,
+    BundleVersion,
     Connector,
     Freeze,
     Policy,
@@ -333,6 +335,24 @@ def test_explain_knows_why_a_tool_is_not_served(it: Client, bot: Agent, desk: Ro
     query["tool"] = "helpdesk/billing_refund"
     assert "waits for review" in text_of(page(it, "explain", **query))
     assert "There is no agent" in page(it, "explain", agent="x", tool="y").context["problem"]
+
+
+def test_explain_knows_resources_and_prompts(it: Client, bot: Agent, desk: Role) -> None:
+    version, connector = BundleVersion.objects.get(), Connector.objects.get()
+    BundleSelection.objects.create(
+        version=version, connector=connector, kind="resource", allow=["file:///handbook/*"], deny=["*/salaries/*"]
+    )
+    for name, headline in (
+        ("resource:file:///handbook/holidays", "Yes"),
+        ("resource:file:///handbook/salaries/ana", "No"),
+        ("resource:file:///etc/passwd", "No"),
+        ("prompt:greet", "No"),
+        ("helpdesk/resource:file:///handbook/holidays", "Yes"),
+    ):
+        assert page(it, "explain", agent="triage-bot", tool=name).context["headline"][0] == headline
+    for name in ("resource:file:///handbook/../x", "elsewhere/resource:file:///handbook/holidays"):
+        crooked = page(it, "explain", agent="triage-bot", tool=name)
+        assert "no name that could be used" in crooked.context["problem"]
 
 
 def test_explain_reads_another_time(it: Client, bot: Agent, desk: Role) -> None:

@@ -42,20 +42,20 @@ READ_ONLY = (
         (
             "it-admin",
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
-            " bundleversion organization gatewayprocess personaltoken",
-            "user team agent connector secret role freeze",
+            " bundleversion organization gatewayprocess personaltoken ratelimit",
+            "user team agent connector secret role freeze ratelimit",
         ),
         (
             "security",
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
-            " agent user",
-            "policy bundle role freeze",
+            " agent user ratelimit",
+            "policy bundle role freeze ratelimit",
         ),
         ("approver", "agent", ""),
         (
             "auditor",
             "user team agent agentcredential connector tool tooldefinition bundle bundleversion policy policyversion"
-            " role freeze organization change eventrow leaf checkpoint gatewayprocess personaltoken",
+            " role freeze organization change eventrow leaf checkpoint gatewayprocess personaltoken ratelimit",
             "",
         ),
     ],

@@ -8,7 +8,7 @@ from django.test import Client
 from audit.models import EventRow
 from gateway.console import action_previews
 from governance.models import AgentCredential, Connector, Freeze, Organization, Role
-from tests.gateway.admin_pages import act, page, post
+from tests.gateway.admin_pages import act, connector_form, page, post
 from tests.gateway.rows import a_key, a_waiting_definition, an_agent
 from tests.gateway.signing_in import sign_in
 
@@ -116,11 +116,11 @@ def test_a_role_keeps_its_weekly_schedule() -> None:
     "address", ["ftp://a.example", "//a.example", "https://user:word@a.example/mcp", "https://a.example/#x", "nonsense"]
 )
 def test_a_connector_takes_only_web_addresses(address: str) -> None:
-    fields = {"name": "crm", "new_tools": "review", "timeout_seconds": "30", "is_enabled": "on"}
     client = sign_in("it-admin")
     good = "http://127.0.0.1:9100/mcp"
-    assert post(client, "governance_connector_add", **fields, urls=f"{good}\n{address}").status_code == 200
-    assert post(client, "governance_connector_add", **fields, urls=f"{good}\n\n").status_code == 302
+    with_bad = connector_form(urls=f"{good}\n{address}")
+    assert post(client, "governance_connector_add", **with_bad).status_code == 200
+    assert post(client, "governance_connector_add", **connector_form(urls=f"{good}\n\n")).status_code == 302
     assert Connector.objects.get().urls == [good]
 
 

@@ -9,7 +9,19 @@ from django.utils import timezone
 
 from audit.models import EventRow
 from governance.agent_keys import looks_like_key
-from governance.models import AgentCredential, Bundle, Connector, Freeze, Organization, Policy, Role, Secret, Team, User
+from governance.models import (
+    AgentCredential,
+    Bundle,
+    Connector,
+    Freeze,
+    Organization,
+    Policy,
+    RateLimit,
+    Role,
+    Secret,
+    Team,
+    User,
+)
 from governance.vault import keyring, open_secret_version
 from tests.gateway.calling import COLLECTIONS, Api, fields_of, it_admin, owner, person, problem, security
 from tests.gateway.rows import HOSTILE, SECRET_VALUE, a_waiting_definition, an_agent
@@ -180,6 +192,45 @@ def test_a_bundle_is_published_and_withdrawn() -> None:
     published = sam.post(path, {"tools": [{"connector": "helpdesk", "allow": ["ticket_*"]}], "recording": "metadata"})
     assert published.json()["tools"] == [{"connector": "helpdesk", "allow": ["ticket_*"], "deny": []}]
     assert sam.post(f"bundles/{bundle['id']}/withdraw").json()["published"] is None
+
+
+def test_a_version_gives_resources_and_prompts_too(owner: Api) -> None:
+    Connector.objects.create(name="helpdesk", urls=["https://a.b/"])
+    bundle = owner.post("bundles", {"name": "support"}).json()
+    path = f"bundles/{bundle['id']}/versions"
+    content = {
+        "resources": [{"connector": "helpdesk", "allow": ["file:///a/*"], "deny": ["*/b/*"]}],
+        "prompts": [{"connector": "helpdesk", "allow": ["greet"]}],
+    }
+    published = owner.post(path, content)
+    assert published.status_code == 201
+    assert published.json()["resources"] == content["resources"]
+    assert published.json()["prompts"] == [{"connector": "helpdesk", "allow": ["greet"], "deny": []}]
+    assert owner.post(path, content).status_code == 200
+    assert (
+        "there is no connector"
+        in problem(owner.post(path, {"prompts": [{"connector": "x"}]}), 422, "refused")["errors"][0]["message"]
+    )
+
+
+def test_what_a_connector_may_ask_and_do_at_once(owner: Api) -> None:
+    wish = {"name": "desk", "urls": ["https://a.b/"], "relays": ["roots", "elicitation"], "max_running": 3}
+    made = owner.post("connectors", wish).json()
+    assert (made["relays"], made["max_running"], made["max_waiting"]) == (["elicitation", "roots"], 3, 256)
+    assert (made["timeout_seconds"], made["command"]) == (60.0, [])
+    problem(owner.post("connectors", {**wish, "name": "other", "relays": ["everything"]}), 400, "invalid_input")
+    problem(owner.post("connectors", {**wish, "name": "other", "command": ["sh"]}), 400, "invalid_input")
+
+
+def test_limits_are_made_changed_and_removed(owner: Api) -> None:
+    problem(owner.post("limits", {"name": "calm"}), 422, "refused")
+    made = owner.post("limits", {"name": "calm", "requests": 600, "tools": ["ticket_*"]}).json()
+    assert (made["per"], made["window_seconds"], made["requests"], made["bytes"]) == ("agent", 60, 600, None)
+    path = f"limits/{made['id']}"
+    assert owner.patch(path, {"running": 2, "requests": None}).json()["requests"] is None
+    problem(owner.patch(path, {"running": None}), 422, "refused")
+    assert owner.delete(path).status_code == 204
+    assert not RateLimit.objects.exists()
 
 
 def test_a_freeze_is_set_and_lifted(owner: Api) -> None:

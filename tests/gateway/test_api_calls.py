@@ -15,7 +15,7 @@ from audit.sequencer import Sequencer
 from gateway.models import IdempotentAnswer
 from governance.personal_tokens import SCOPES
 from tests.gateway.calling import Api, it_admin, owner, person, problem
-from tests.gateway.test_evidence_pages import ARGUMENTS, HOSTILE, NOW, a_call, a_refusal
+from tests.gateway.test_evidence_pages import ARGUMENTS, HOSTILE, NOW, a_call, a_refusal, some_talk
 
 __all__ = ("owner",)
 
@@ -37,6 +37,22 @@ def test_the_story_in_order(owner: Api) -> None:
     assert story["steps"][1]["rules"][0]["name"] == "refunds v3, rule 2"
     assert owner.get(f"events/{story['events'][0]}").json()["call_id"] == str(call)
     assert owner.get(f"calls/{call}", If_None_Match=told["ETag"]).status_code == 304
+
+
+def test_what_the_system_asked_back_is_told(owner: Api) -> None:
+    call = a_call()
+    some_talk(call, elsewhere=a_call())
+
+    story = owner.get(f"calls/{call}").json()
+
+    asked, told = story["steps"][3:5]
+    assert [step["title"] for step in story["steps"]] == [
+        "Asked", "Decided", "Sent", "Asked back", "Told", "Came back", "Changed", "Answered",
+    ]  # fmt: skip
+    assert asked["facts"][0]["value"] == "elicitation/create"
+    assert told["facts"][0]["value"] == "She went home."
+    assert len(story["events"]) == 4
+    assert (story["agent"], story["outcome"]) == ("triage-bot", "ok")
 
 
 def test_a_refused_call_goes_by_the_id_of_its_event(owner: Api) -> None:

@@ -38,6 +38,12 @@ def role(api: Api) -> str:
 CHANGES: dict[str, tuple[Callable[[Api], str], str, dict[str, Any]]] = {
     "a bundle gives more": (bundle, "versions", {"tools": ALL}),
     "a bundle gives nothing": (bundle, "versions", {}),
+    "a bundle gives resources": (
+        bundle,
+        "versions",
+        {"tools": ALL, "resources": [{**ALL[0], "allow": ["file:///a/*"]}]},
+    ),
+    "a bundle gives prompts": (bundle, "versions", {"prompts": ALL}),
     "a bundle loses its rules": (bundle, "versions", {"tools": [{"connector": "helpdesk", "allow": ["billing_*"]}]}),
     "a policy denies": (policy, "versions", {"rules": DENIES}),
     "a policy says nothing": (policy, "versions", {"rules": []}),

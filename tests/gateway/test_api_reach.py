@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from audit.models import EventRow
-from governance.models import Agent, Role, Team, Tool, User
+from governance.models import Agent, BundleSelection, BundleVersion, Connector, Role, Team, Tool, User
 from tests.gateway.calling import Api, it_admin, owner, person, problem
 from tests.gateway.test_access import bot, desk
 
@@ -25,6 +25,24 @@ def test_what_an_agent_reaches_and_why(owner: Api, bot: Agent, desk: Role) -> No
         ("big-refunds", "args.amount > 100", "deny")
     ]
     assert (ticket["tool"], ticket["verdict"], ticket["stopped_now"]) == ("helpdesk/ticket_get", "yes", "")
+
+
+def test_resources_and_prompts_stand_there_as_patterns(owner: Api, bot: Agent, desk: Role) -> None:
+    of = {"version": BundleVersion.objects.get(), "connector": Connector.objects.get(), "kind": "resource"}
+    BundleSelection.objects.create(**of, allow=["file:///handbook/*"], deny=["*/salaries/*"])
+    line = owner.get(f"agents/{bot.pk}/reach").json()["results"][1]
+    assert line["tool"] == "helpdesk/resource:file:///handbook/* without */salaries/*"
+    assert (line["tool_id"], line["verdict"], line["read_only"]) == (None, "yes", True)
+    Connector.objects.update(is_enabled=False)
+    assert owner.get(f"agents/{bot.pk}/reach").json()["results"][1]["verdict"] == "stopped"
+
+
+def test_why_a_pattern_is_stopped_is_told_though_its_text_matches_none(owner: Api, bot: Agent, desk: Role) -> None:
+    of = {"version": BundleVersion.objects.get(), "connector": Connector.objects.get(), "kind": "resource"}
+    BundleSelection.objects.create(**of, allow=["file:///*.md"], deny=["*salaries*"])
+    assert owner.get(f"agents/{bot.pk}/reach").json()["results"][1]["stopped_now"] == ""
+    Connector.objects.update(is_enabled=False)
+    assert owner.get(f"agents/{bot.pk}/reach").json()["results"][1]["stopped_now"] == "the system is switched off"
 
 
 def test_a_stop_is_told(owner: Api, bot: Agent, desk: Role) -> None:

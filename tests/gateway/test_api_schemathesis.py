@@ -72,6 +72,7 @@ def one_of_each() -> dict[str, Any]:
         "tool_id": tool,
         "definitions": definition,
         "secrets": models.Secret.objects.create(name="token"),
+        "limits": models.RateLimit.objects.create(name="not-too-many", max_requests=600),
         "freezes": models.Freeze.objects.create(created_by="test"),
         "processes": GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now),
     }

@@ -25,6 +25,7 @@ from governance.models import (
     Epoch,
     Policy,
     PolicyVersion,
+    RateLimit,
     Role,
     Rule,
     Secret,
@@ -395,3 +396,61 @@ def test_giving_up_on_a_plan_that_is_always_overtaken(
 def test_an_empty_installation_exports_an_empty_manifest() -> None:
     assert stored_manifest() == Manifest(dict.fromkeys(SECTIONS, ()))
     assert json.loads(run("export", "--json"))["people"] == []
+
+
+EVERYTHING_OF_A_CONNECTOR = """\
+apiVersion: gatehouse/v1
+connectors:
+  - {name: desk, url: http://desk.example/mcp, relays: [sampling, elicitation], max_running: 3, max_waiting: 0}
+  - {name: slow, url: http://slow.example/mcp, timeout_seconds: 2.5}
+bundles:
+  - name: reading
+    resources:
+      - {connector: desk, allow: ["file:///handbook/*"], deny: ["*/salaries/*"]}
+      - {connector: slow}
+    prompts:
+      - {connector: desk, allow: [greet]}
+limits:
+  - {name: calm, per: team, tools: ["desk/*"], window_seconds: 10, requests: 5, bytes: 9000000000, running: 2}
+  - {name: later, per: everybody, running: 1, enabled: false}
+"""
+
+
+def test_resources_prompts_and_limits_are_written_and_exported(upstreams: Upstreams, file: Any) -> None:
+    run("apply", str(file(EVERYTHING_OF_A_CONNECTOR)))
+    view = build_snapshot()
+    (bundle,) = view.bundles.values()
+    assert {(entry.kind, entry.connector.name) for entry in bundle.selections} == {
+        *(("resource", "desk"), ("resource", "slow"), ("prompt", "desk"))
+    }
+    assert bundle.tools == {}
+    assert [limit.name for limit in view.limits] == ["calm"]
+    for style in ("yaml", "json"):
+        exported = run("export", **({"as_json": True} if style == "json" else {}))
+        assert "Nothing to do" in run("apply", str(file(exported, f"again.{style}")))
+    assert EVERYTHING_OF_A_CONNECTOR.count("salaries") == run("export").count("salaries")
+
+
+def test_a_connector_that_was_there_keeps_its_time(upstreams: Upstreams, file: Any) -> None:
+    plain = "apiVersion: gatehouse/v1\nconnectors: [{name: c, url: http://a/}]\n"
+    run("apply", str(file(plain)))
+    assert Connector.objects.get().timeout_seconds == 60
+    Connector.objects.update(timeout_seconds=30)
+    assert "Nothing to do" in run("apply", str(file(plain)))
+    assert Connector.objects.get().timeout_seconds == 30
+
+
+def test_only_what_changed_of_a_bundle_makes_a_new_version(upstreams: Upstreams, file: Any) -> None:
+    run("apply", str(file(EVERYTHING_OF_A_CONNECTOR)))
+    run("apply", str(file(EVERYTHING_OF_A_CONNECTOR.replace("[greet]", "[greet, bye]"))))
+    newest = BundleVersion.objects.get(state="published")
+    assert newest.number == 2
+    assert newest.selections.get(kind="prompt").allow == ["greet", "bye"]
+
+
+def test_prune_removes_limits(upstreams: Upstreams, file: Any) -> None:
+    run("apply", str(file(EVERYTHING_OF_A_CONNECTOR)))
+    run("apply", str(file("apiVersion: gatehouse/v1\nlimits: [{name: calm, requests: 1}]\n")), "--prune")
+    assert list(RateLimit.objects.values_list("name", "per", "max_requests", "max_running")) == [
+        ("calm", "agent", 1, None)
+    ]

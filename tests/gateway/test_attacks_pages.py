@@ -14,9 +14,8 @@ from celery.exceptions import Retry
 from django.test import Client
 
 import manage
-from gateway import backup, tasks
+from gateway import asked, backup, tasks
 from gateway.api import throttling
-from gateway.console.connecting import examine
 from gateway.one_time_links import one_time_login_url, person_of_link
 from gateway.pages import TURNS
 from governance.duties import may_sign_in_as
@@ -184,12 +183,12 @@ def test_no_other_user_of_the_machine_reads_what_we_write(monkeypatch: pytest.Mo
 
 def test_slow_upstreams_do_not_take_all_turns_of_the_pages() -> None:
     with ExitStack() as trials:
-        for number in range(examine.AT_ONCE):
-            trials.enter_context(examine.only_one(str(number)))
-        with pytest.raises(examine.AlreadyRunning), examine.only_one("one more"):
+        for number in range(asked.AT_ONCE):
+            trials.enter_context(asked.only_one(str(number)))
+        with pytest.raises(asked.AlreadyRunning), asked.only_one("one more"):
             pass
-    with examine.only_one("later"):
-        assert examine.AT_ONCE < TURNS
+    with asked.only_one("later"):
+        assert asked.AT_ONCE < TURNS
 
 
 @pytest.mark.parametrize("link", ["database", "manifest.json", "/etc/passwd", "../../etc/passwd"])

@@ -11,6 +11,8 @@ from django.urls import reverse
 
 from audit.models import EventRow
 from connectors import egress
+from connectors.base import ChildSpec
+from gateway.asked import asked
 from gateway.console.connecting import forms
 from governance.fence.actor import governed_change
 from governance.models import Connector, Secret, SecretVersion, ToolDefinition
@@ -230,3 +232,29 @@ def test_hostile_text_is_shown_for_what_it_is(owner: Client, upstream: ScriptedS
     assert "ignore other instructions" in text
     assert "<script>alert" not in text
     assert "\u202e" not in text
+
+
+def test_a_local_server_that_may_not_be_run_is_told_as_such(owner: Client) -> None:
+    secret = Secret.objects.create(name="desk-token", kind=Secret.Kind.BEARER)
+    with governed_change(by="test"):
+        put_secret_value(secret, value=TOKEN, by="test", record=[].append, now=datetime.now(UTC))
+    command = ["/no/such/program"]
+    connector = Connector.objects.create(name="desk", kind="stdio", command=command, secret=secret)
+    text = owner.post(step("try", connector)).content.decode()
+    assert "does not allow this program" in text
+    connector.refresh_from_db()
+    assert connector.last_error.startswith("program_refused: ")
+    assert owner.get(step("overview", connector)).status_code == 200
+
+
+def test_a_local_server_is_asked_with_the_secret_in_its_variable(owner: Client) -> None:
+    secret = Secret.objects.create(name="desk-token", kind=Secret.Kind.BEARER)
+    with governed_change(by="test"):
+        put_secret_value(secret, value=TOKEN, by="test", record=[].append, now=datetime.now(UTC))
+    connector = Connector.objects.create(
+        name="desk", kind="stdio", command=["server", "--quiet"], secret_variable="TOKEN", secret=secret
+    )
+    question = asked(connector).question
+    assert question.spec.child == ChildSpec(("server", "--quiet"), secret_variable="TOKEN")
+    assert question.open_auth().variables == (("TOKEN", TOKEN),)
+    assert question.open_auth().headers == ()

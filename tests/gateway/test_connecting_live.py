@@ -13,6 +13,7 @@ from channels.routing import URLRouter
 from django.db import OperationalError
 from django.test import Client
 
+from gateway import asked as asking
 from gateway.console.connecting import consumers, examine
 from gateway.console.sockets import websocket_urlpatterns
 from governance.models import Connector, ToolDefinition, User
@@ -104,7 +105,7 @@ def test_closing_the_page_ends_the_trial_and_keeps_nothing(owner: Client, upstre
     async_to_sync(leave)()
     connector.refresh_from_db()
     assert (connector.last_error, connector.last_seen_at) == ("", None)
-    assert examine._running == set()
+    assert asking._running == set()
 
 
 def test_two_tabs_ask_once(owner: Client, upstream: ScriptedServer) -> None:
@@ -169,7 +170,7 @@ def test_a_busy_database_is_said_and_the_trial_ends(
 
     monkeypatch.setattr(examine, "act", busy)
     assert tried(owner, add(owner, upstream.url))["kept"] == "bad"
-    assert examine._running == set()
+    assert asking._running == set()
 
 
 def test_a_trial_that_breaks_off_hangs_up(

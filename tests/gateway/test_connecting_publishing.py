@@ -12,7 +12,18 @@ from audit.models import EventRow
 from gateway.console.once import new_ticket
 from governance.agent_keys import key_digest
 from governance.bundles import publish_bundle
-from governance.models import Agent, AgentCredential, Bundle, BundleTool, BundleVersion, Connector, Role, Tool, User
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Bundle,
+    BundleSelection,
+    BundleTool,
+    BundleVersion,
+    Connector,
+    Role,
+    Tool,
+    User,
+)
 from tests.connectors.servers import ScriptedServer
 from tests.gateway.admin_pages import no_inlines
 from tests.gateway.connecting import TOOLS, a_known_connector, add, reachable, step, tried, upstream
@@ -167,6 +178,7 @@ def test_an_existing_bundle_keeps_what_it_has(owner: Client, upstream: ScriptedS
     publish_bundle(
         bundle,
         tools=[BundleTool(connector=crm, allow=["*"]), BundleTool(connector=connector, allow=["kb_*"])],
+        selections=[BundleSelection(connector=connector, kind="prompt", allow=["greet"], deny=["x"])],
         parents=[],
         policies=[],
         names="prefixed",
@@ -185,6 +197,9 @@ def test_an_existing_bundle_keeps_what_it_has(owner: Client, upstream: ScriptedS
     version = BundleVersion.objects.get(state="published")
     assert published_names("support") == ["*", "kb_search", "ticket_delete"]
     assert (version.number, version.names, version.recording) == (2, "prefixed", "metadata")
+    assert version.selections.values_list("connector", "kind", "allow", "deny").get() == (
+        *(connector.pk, "prompt", ["greet"], ["x"]),
+    )
     assert agent.roles.count() == 1
 
 
@@ -231,6 +246,30 @@ def test_a_half_made_connector_is_shown_and_taken_up_again(owner: Client, upstre
     owner.post(step("publish", connector), wish(confirmed="yes"))
     assert owner.get(step("resume", connector))["Location"] == step("done", connector)
     assert "not finished" not in owner.get(reverse("connectors")).content.decode()
+
+
+def test_a_connector_that_gives_only_prompts_is_finished(owner: Client, upstream: ScriptedServer) -> None:
+    connector = a_known_connector(owner, upstream)
+    publish_bundle(
+        Bundle.objects.create(name="support"),
+        tools=[],
+        selections=[BundleSelection(connector=connector, kind="prompt")],
+        parents=[],
+        policies=[],
+        names="",
+        recording="full",
+        by="test",
+        record=[].append,
+    )
+    for page in (
+        reverse("connectors"),
+        reverse("admin:governance_connector_changelist"),
+        step("overview", connector),
+    ):
+        assert "not finished" not in owner.get(page).content.decode()
+    assert owner.get(step("resume", connector))["Location"] == step("done", connector)
+    assert owner.get(step("done", connector)).status_code == 200
+    assert step("resume", connector) not in owner.get(reverse("connector_new")).content.decode()
 
 
 def test_pages_open_for_what_is_there_only(owner: Client) -> None:

@@ -8,6 +8,7 @@ from django.test import Client
 from governance.bundles import publish_bundle
 from governance.models import (
     Bundle,
+    BundleSelection,
     BundleTool,
     Connector,
     Freeze,
@@ -120,7 +121,7 @@ def _secret_in_use() -> Any:
 def _connector_in_a_bundle() -> Any:
     connector = Connector.objects.create(name="helpdesk")
     published(Bundle.objects.create(name="support"), connector)
-    return connector, "Its tools are in the bundle support. Take them out there first."
+    return connector, "It is in the bundle support. Take it out there first."
 
 
 def _connector_of_an_earlier_version() -> Any:
@@ -128,8 +129,15 @@ def _connector_of_an_earlier_version() -> Any:
     published(Bundle.objects.get(), Connector.objects.create(name="crm"))
     return (
         connector,
-        "Earlier versions of the bundle support hold its tools, and history stays.",
+        "Earlier versions of the bundle support hold it, and history stays.",
     )
+
+
+def _connector_whose_prompts_are_in_a_bundle() -> Any:
+    connector = Connector.objects.create(name="helpdesk")
+    version = published(Bundle.objects.create(name="support"), Connector.objects.create(name="crm"))
+    BundleSelection.objects.create(version=version, connector=connector, kind="prompt")
+    return connector, "It is in the bundle support. Take it out there first."
 
 
 def _connector_frozen() -> Any:
@@ -150,6 +158,7 @@ def _connector_frozen() -> Any:
         _secret_in_use,
         _connector_in_a_bundle,
         _connector_of_an_earlier_version,
+        _connector_whose_prompts_are_in_a_bundle,
         _connector_frozen,
     ],
 )

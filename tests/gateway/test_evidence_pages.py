@@ -358,3 +358,26 @@ def test_an_empty_list_says_what_will_stand_there_and_a_filtered_one_how_to_clea
     client = sign_in(owner=True)
     assert "As soon as an agent calls a tool" in page_of_list(client)
     assert "Clear the filters" in page_of_list(client, agent="nobody")
+
+
+def some_talk(call: UUID, *, elsewhere: UUID) -> None:
+    """What was asked back while `call` ran, and another call of the same agent; a millisecond lies between."""
+    said = (
+        ("call.asked", {"call": str(call), "methods": ["elicitation/create"]}),
+        ("call.told", {"call": str(call), "problem": "She went home."}),
+        ("call.asked", {"call": str(elsewhere), "methods": ["roots/list"]}),
+    )
+    for ms, (kind, details) in enumerate(said, start=int(NOW.timestamp() * 1000)):
+        record(an_event(kind, id=uuid7(ms), connector="helpdesk", tool="ticket_get", details=details))
+
+
+def test_what_the_system_asked_back_is_part_of_the_story() -> None:
+    call = a_call()
+    some_talk(call, elsewhere=a_call())
+    client = sign_in(owner=True)
+    shown = page(client, call)
+    assert "helpdesk asked the agent&#x27;s side something." in shown
+    assert "elicitation/create" in shown
+    assert "She went home." in shown
+    assert "roots/list" not in shown
+    assert listed(client) == ["ticket_get", "ticket_get"]

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from governance.bundles import publish_bundle
 from governance.facts import Fact
-from governance.models import Bundle, BundleTool, Connector, Policy, Rule, Team, Tool
+from governance.models import Bundle, BundleSelection, BundleTool, Connector, Policy, Rule, Team, Tool
 from governance.policies import publish_policy
 from tests.gateway.signing_in import person
 
@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 FACTS: list[Fact] = []
 MOST_FOR_A_POLICY = 13
-MOST_FOR_A_BUNDLE = 16
-"""Its form has four pickers, and each reads what it offers and what is chosen."""
+MOST_FOR_A_BUNDLE = 17
+"""Its form has six pickers, and each reads what it offers; what is chosen is read once for each relation."""
 
 
 @pytest.fixture
@@ -48,9 +48,18 @@ def versions_of_bundle(bundle: Bundle, *, count: int, systems: int) -> None:
     for connector in connectors:
         Tool.objects.create(connector=connector, name="get")
     for _ in range(count):
-        tools = [BundleTool(connector=each, allow=["get"], deny=[]) for each in connectors]
-        content = {"tools": tools, "parents": others, "policies": policies, "names": "", "recording": "full"}
-        publish_bundle(bundle, **content, by="test", record=FACTS.append)  # type: ignore[arg-type]
+        kinds = BundleSelection.Kind.values
+        publish_bundle(
+            bundle,
+            tools=[BundleTool(connector=each, allow=["get"], deny=[]) for each in connectors],
+            selections=[BundleSelection(connector=each, kind=kind) for each in connectors for kind in kinds],
+            parents=others,
+            policies=policies,
+            names="",
+            recording="full",
+            by="test",
+            record=FACTS.append,
+        )
 
 
 def test_a_policy_of_many_rules(security: Client) -> None:

@@ -22,6 +22,7 @@ from governance.models import (
     Organization,
     Policy,
     PolicyVersion,
+    RateLimit,
     Role,
     Rule,
     Team,
@@ -30,7 +31,7 @@ from governance.models import (
     User,
 )
 from governance.policies import publish_policy
-from tests.gateway.admin_pages import no_inlines, post
+from tests.gateway.admin_pages import HELPDESK, HOW_TO_REACH, no_inlines, post
 from tests.gateway.signing_in import sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -200,7 +201,7 @@ def test_quarantine_and_switching_off_tell_what_they_take_away(desk: Desk) -> No
     client = sign_in("it-admin")
     answer = post(client, "governance_tool_changelist", action="quarantine", _selected_action=[str(desk.read.pk)])
     assert b"3 agents lose ticket_get" in answer.content
-    fields = {"title": "", "urls": "https://helpdesk.example.com/mcp", "new_tools": "review", "timeout_seconds": "30"}
+    fields = {**HOW_TO_REACH, "urls": HELPDESK, "is_enabled": ""}
     assert "3 agents lose ticket_get" in impact(client, "connector", desk.connector, **fields)
 
 
@@ -213,6 +214,15 @@ def test_deleting_a_role_tells_who_loses_by_it(desk: Desk) -> None:
     page = sign_in("it-admin").get(reverse("admin:governance_role_delete", args=[desk.role.pk]))
     assert b"3 agents lose ticket_get" in page.content
     assert b"_bundles object" not in page.content
+
+
+def test_a_bundle_form_tells_who_would_read_what(security: Client, desk: Desk) -> None:
+    patterns = {f"resources-allow-{desk.connector.pk}": "file:///handbook/*"}
+    panel = impact(security, "bundle", desk.bundle, **desk.bundle_form(desk.read, **patterns))
+    assert "3 agents gain resource:file:///handbook/*" in panel
+    patterns |= {f"resources-deny-{desk.connector.pk}": "*/salaries/*"}
+    panel = impact(security, "bundle", desk.bundle, **desk.bundle_form(desk.read, **patterns))
+    assert "3 agents gain resource:file:///handbook/* without */salaries/*" in panel
 
 
 def test_the_preview_button_saves_nothing(security: Client, desk: Desk) -> None:
@@ -230,6 +240,57 @@ def test_the_effect_is_not_shown_to_who_may_not_save(desk: Desk) -> None:
 
 
 # Saving
+
+
+def test_resources_and_prompts_are_published_and_shown_again(security: Client, desk: Desk) -> None:
+    patterns = {
+        f"resources-allow-{desk.connector.pk}": "file:///b/*\nfile:///a/*\n",
+        f"resources-deny-{desk.connector.pk}": "*/salaries/*",
+        f"prompts-allow-{desk.connector.pk}": "greet",
+    }
+    post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read, **patterns))
+    newest = BundleVersion.objects.get(number=2)
+    assert list(newest.selections.order_by("kind").values_list("kind", "allow", "deny")) == [
+        ("prompt", ["greet"], []),
+        ("resource", ["file:///a/*", "file:///b/*"], ["*/salaries/*"]),
+    ]
+    page = security.get(reverse("admin:governance_bundle_change", args=[desk.bundle.pk])).content.decode()
+    assert "file:///a/*\nfile:///b/*</textarea>" in page
+    post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read, **patterns))
+    assert desk.bundle.versions.count() == 2
+    shown = security.get(reverse("admin:governance_bundleversion_change", args=[newest.pk])).content.decode()
+    assert "gives resources of helpdesk: file:///a/*" in shown
+    assert "but never resources of helpdesk: */salaries/*" in shown
+
+
+def test_what_is_excepted_needs_something_to_be_excepted_from(security: Client, desk: Desk) -> None:
+    fields = desk.bundle_form(desk.read, **{f"prompts-deny-{desk.connector.pk}": "x"})
+    answer = post(security, "governance_bundle_change", desk.bundle.pk, **fields)
+    assert "nothing is chosen" in answer.context["adminform"].form.errors["prompts"][0]
+
+
+def test_what_a_system_may_ask_is_ticked(desk: Desk) -> None:
+    fields = {**HOW_TO_REACH, "urls": "https://a.example/mcp", "max_running": "5", "max_waiting": "0"}
+    client, change = sign_in("it-admin"), "governance_connector_change"
+    assert post(client, change, desk.connector.pk, **fields, relays=["elicitation"]).status_code == 302
+    desk.connector.refresh_from_db()
+    assert (desk.connector.relays, desk.connector.max_running) == (["elicitation"], 5)
+    assert post(client, change, desk.connector.pk, **fields, relays=["everything"]).status_code == 200
+    assert post(client, change, desk.connector.pk, **fields).status_code == 302
+    desk.connector.refresh_from_db()
+    assert desk.connector.relays == []
+
+
+def test_a_rate_limit_limits_something() -> None:
+    fields = {"name": "calm", "per": "team", "tools": "ticket_*\nresource:*", "window_seconds": "60"}
+    client = sign_in("it-admin")
+    answer = post(client, "governance_ratelimit_add", **fields)
+    assert "Limit at least one" in answer.context["adminform"].form.non_field_errors()[0]
+    assert post(client, "governance_ratelimit_add", **fields, max_running="2", is_enabled="on").status_code == 302
+    limit = RateLimit.objects.get()
+    assert (limit.tools, limit.max_running, limit.max_requests) == (["ticket_*", "resource:*"], 2, None)
+    listed = client.get(reverse("admin:governance_ratelimit_changelist")).content.decode()
+    assert "resource:*" in listed
 
 
 def test_saving_publishes_the_next_version(security: Client, desk: Desk) -> None:

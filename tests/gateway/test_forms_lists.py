@@ -32,6 +32,7 @@ from governance.models import (
     Freeze,
     Offboarding,
     Policy,
+    RateLimit,
     Role,
     Rule,
     Secret,
@@ -305,6 +306,13 @@ def test_freezes_are_found_by_reason_and_target(owner: Client) -> None:
     page = reverse("admin:governance_freeze_change", args=[freeze.pk])
     for term in ("odd mails", "night-bot", str(freeze.pk)):
         assert page in links(owner, term), term
+
+
+def test_a_rate_limit_is_found_by_its_name(owner: Client) -> None:
+    limit = RateLimit.objects.create(name="night-shift", max_requests=600, per="team")
+    page = reverse("admin:governance_ratelimit_change", args=[limit.pk])
+    assert search(owner, "night-sh") == [("night-shift", "rate")]
+    assert links(owner, str(limit.pk)) == [page]
 
 
 def test_a_personal_token_is_found_by_its_hint(owner: Client) -> None:

@@ -19,7 +19,7 @@ from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRe
 from gateway.commit.group import GROUP_BYTES, GROUP_LIMIT, GroupCommitter
 from gateway.commit.postgresql import PostgresqlBackend
 from gateway.commit.sqlite import SqliteBackend
-from gateway.runtime import connection_parameters
+from gateway.database import connection_parameters
 from governance.fence import FENCE_KEY
 from governance.fence.lockfile import WriteLock
 from governance.fence.log import trim_change_log

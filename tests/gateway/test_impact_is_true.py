@@ -15,13 +15,13 @@ from governance.models import Freeze, Organization, Policy, Team
 from governance.shifts import difference
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import build_snapshot
-from tests.gateway.admin_pages import post
+from tests.gateway.admin_pages import HELPDESK, HOW_TO_REACH, post
 from tests.gateway.test_forms import Desk, a_policy_that_denies_all, rules_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 Form = tuple[Model, dict[str, Any]]
-ANYTHING_NEW = {"title": "", "urls": "https://helpdesk.example.com/mcp", "new_tools": "review", "timeout_seconds": "30"}
+OFF = {**HOW_TO_REACH, "urls": HELPDESK, "is_enabled": ""}
 
 
 def denying() -> list[str]:
@@ -55,7 +55,7 @@ CHANGES: dict[str, Callable[[Desk], Form]] = {
         Organization.objects.create(),
         {"name": "Example Corp", "timezone": "UTC", "policies": denying()},
     ),
-    "a connector is switched off": lambda desk: (desk.connector, ANYTHING_NEW),
+    "a connector is switched off": lambda desk: (desk.connector, OFF),
     "an agent is suspended": lambda desk: (
         desk.agents[0],
         {"title": "", "purpose": "", "owner": str(desk.ana.pk), "status": "suspended"},

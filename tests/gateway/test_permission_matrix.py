@@ -41,6 +41,7 @@ governance.add_bundle                           .         x         .         .
 governance.change_bundle                        .         x         .         .
 governance.delete_bundle                        .         x         .         .
 governance.publish_bundle                       .         x         .         .
+governance.view_bundleselection                 x         x         .         x
 governance.view_bundletool                      x         x         .         x
 governance.view_bundleversion                   x         x         .         x
 governance.view_change                          .         .         .         x
@@ -66,6 +67,10 @@ governance.change_policy                        .         x         .         .
 governance.delete_policy                        .         x         .         .
 governance.publish_policy                       .         x         .         .
 governance.view_policyversion                   .         x         .         x
+governance.view_ratelimit                       x         x         .         x
+governance.add_ratelimit                        x         x         .         .
+governance.change_ratelimit                     x         x         .         .
+governance.delete_ratelimit                     x         x         .         .
 governance.view_role                            x         x         .         x
 governance.add_role                             x         x         .         .
 governance.change_role                          x         x         .         .
@@ -188,6 +193,8 @@ SCREENS = {
     "connectors": "governance.view_connector",
     "connector_new": "governance.add_connector",
     "connector_overview": "governance.view_connector",
+    "connector_offers": "governance.discover_connector",
+    "matching_offers": "governance.view_connector",
     "connector_resume": "governance.view_connector",
     "connector_address": "governance.change_connector",
     "connector_test": "governance.discover_connector",
@@ -230,11 +237,12 @@ ASKED_BY_POST = (
     "check_offboarding",
     "cancel_offboarding",
     "connector_try",
+    "connector_offers",
 )
 """Ends of the names of addresses that are no pages."""
 
-WAITING = {"connector_try"}
-"""Asks an upstream, so only that it is refused is tried here; the rest is in test_connecting.py."""
+WAITING = {"connector_try", "connector_offers"}
+"""Ask an upstream, so only that they are refused is tried here; the rest: test_connecting.py, test_offers.py."""
 
 OF_A_TABLE = {
     "changelist": "view",

@@ -84,12 +84,18 @@ POST   policies/{policy}/withdraw               governance.publish_policy
 GET    policies/{policy}/versions               governance.view_policyversion
 POST   policies/{policy}/versions               governance.publish_policy
 GET    policies/{policy}/versions/{policyversion}           governance.view_policyversion
+GET    limits                                   governance.view_ratelimit
+POST   limits                                   governance.add_ratelimit
+GET    limits/{ratelimit}                       governance.view_ratelimit
+PATCH  limits/{ratelimit}                       governance.change_ratelimit
+DELETE limits/{ratelimit}                       governance.delete_ratelimit
 GET    connectors                               governance.view_connector
 POST   connectors                               governance.add_connector
 GET    connectors/{connector}                   governance.view_connector
 PATCH  connectors/{connector}                   governance.change_connector
 DELETE connectors/{connector}                   governance.delete_connector
 POST   connectors/{connector}/discover          governance.discover_connector
+POST   connectors/{connector}/offers            governance.discover_connector
 GET    tools                                    governance.view_tool
 GET    tools/{tool}                             governance.view_tool
 PATCH  tools/{tool}                             governance.change_tool
@@ -144,6 +150,7 @@ COLLECTIONS = {
     "personal-tokens": "personaltoken",
     "credentials": "agentcredential",
     "policies": "policy",
+    "limits": "ratelimit",
     "definitions": "tooldefinition",
     "events": "eventrow",
     "calls": "eventrow",

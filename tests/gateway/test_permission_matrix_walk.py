@@ -69,7 +69,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
     }
     if parameter in known:
         return rows[known[parameter]].pk
-    made_up = {"pk": 1, "session_id": 1, "uidb36": "abc", "key": "abc-def"}
+    made_up = {"pk": 1, "session_id": 1, "uidb36": "abc", "key": "abc-def", "kind": "prompt"}
     if parameter not in made_up:
         pytest.fail(f"The address of {name} has a part <{parameter}>: say in the matrix which row it stands for.")
     return made_up[parameter]

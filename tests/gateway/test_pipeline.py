@@ -1,5 +1,6 @@
 """The stages of a call with everything outside faked: order of records, refusals, faults."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from connectors.base import RawResult, UpstreamFailure
 from connectors.egress import NOT_SENT_IN_TIME
 from gateway.call import Answer, Frame, Intent
+from gateway.catalogs import Catalogs
 from gateway.commit.entry import Verdict
-from gateway.mcp.listing import list_tools
+from gateway.mcp.listing import list_items
 from gateway.pipeline import DECISIONS, run
 from governance.snapshot import Rule, Snapshot
 from tests import factories as make
@@ -340,10 +342,10 @@ async def test_an_agents_key_is_not_kept_in_evidence_wherever_it_put_it() -> Non
 async def test_a_secret_in_a_definition_is_masked_in_the_list() -> None:
     tool = make.tool()
     definition = {**tool.definition, "description": "send s3cr3t-value-of-vault"}
-    leaking = make.Tool(**{name: getattr(tool, name) for name in tool.__slots__} | {"definition": definition})
+    leaking = replace(tool, definition=definition)
     agent = make.agent(roles=(make.role("bundle-support"),))
     bundles = (make.bundle(tools=(leaking,)),)
     ports = FakePorts(make.snapshot(agents=(agent,), bundles=bundles, credentials=(make.credential(agent),)))
     ports.secrets = {"helpdesk-token": (b"s3cr3t-value-of-vault",)}
-    tools = await list_tools(frame(), ports)
-    assert tools[0]["description"] == "send [SECRET:helpdesk-token]"
+    listed = await list_items(frame(method="tools/list"), ports, Catalogs(ports.catalog))
+    assert listed["tools"][0]["description"] == "send [SECRET:helpdesk-token]"

@@ -21,7 +21,7 @@ __all__ = ("fresh_database",)
 def epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each build finds the next epoch: 0, 1, 2 ..."""
     count = itertools.count()
-    monkeypatch.setattr(snapshots, "build_snapshot", lambda: SimpleNamespace(epoch=next(count)))
+    monkeypatch.setattr(snapshots, "build_snapshot", lambda _: SimpleNamespace(epoch=next(count)))
     monkeypatch.setattr(snapshots, "read_epoch", lambda: 1)
 
 

@@ -33,6 +33,10 @@ bundles:
     inherits: [baseline]
     tools:
       - {connector: helpdesk, allow: ["ticket_*", "kb_search", "billing_refund"], deny: ["ticket_delete"]}
+    resources:
+      - {connector: helpdesk, allow: ["kb://articles/*"], deny: ["kb://articles/internal/*"]}
+    prompts:
+      - {connector: helpdesk, allow: ["summarize"]}
     names: plain
     policies: [refunds-need-a-human]
     recording: full
@@ -50,6 +54,8 @@ roles:
   - {name: support-agent, bundles: [support], teams: [support], starts_at: null, ends_at: null, schedule: {days: [mon,tue,wed,thu,fri], from: "08:00", to: "19:00"}}
 agents:
   - {name: triage-bot, title: Triage bot, owner: ana@example.com, roles: [support-agent], purpose: Sorts new tickets}
+limits:
+  - {name: not-too-many, per: agent, tools: ["*"], window_seconds: 60, requests: 600, running: 20}
 """  # noqa: E501
 """The documented example, without its sinks."""
 

@@ -282,6 +282,16 @@ def test_ordinary_loops_are_decided() -> None:
     assert verdict(words, body="x" * 1_000_000 + "beta") is Verdict.TRUE
 
 
+@pytest.mark.parametrize("source", ["args.timeout > 5", 'args.text == "time"', "args.timeout > 5 // no time to lose"])
+def test_a_word_that_is_not_the_variable_needs_no_time(source: str) -> None:
+    """The decision hands the time out only to rules that name it."""
+    assert compile_condition(source).evaluate({"args": {"timeout": 9, "text": "time"}}) is Verdict.TRUE
+
+
+def test_a_variable_that_is_missing_leaves_it_undecided() -> None:
+    assert compile_condition("time.hour > 3").evaluate({"args": {}}) is Verdict.UNDECIDED
+
+
 def test_a_condition_is_compiled_once() -> None:
     assert compile_condition("args.once > 1") is compile_condition("args.once > 1")
 

@@ -1,9 +1,11 @@
 """decide(): default deny, precedence by effect, time, freezes, and what a decision says it rests on."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from governance import snapshot as snapshot_module
 from governance.decision import AccessRequest, Decision, Effect, decide
 from governance.snapshot import Freeze, Rule, Snapshot, Undecidable
 from tests import factories as make
@@ -189,5 +191,96 @@ def test_a_team_policy_without_rules_is_in_the_read_set() -> None:
     agent = make.agent(owner=owner, roles=(make.role("bundle-support"),))
     view = make.snapshot(agents=(agent,), bundles=(make.bundle(),))
     policies = {"team-support": frozenset({"policy:new"})}
-    bound = Snapshot(**{name: getattr(view, name) for name in view.__slots__} | {"team_policies": policies})
+    bound = replace(view, team_policies=policies)
     assert "policy:new" in asked(bound).read_set
+
+
+# Resources and prompts
+
+
+def asked_for(view: Snapshot, name: str, *, kind: str = "resource", arguments: object = None) -> Decision:
+    target = view.target(make.connector(), kind, name)
+    assert target is not None
+    request = AccessRequest(
+        agent_id="agent-triage-bot",
+        credential_id="credential-triage-bot",
+        tool_id=target.id,
+        bundle_id="bundle-support",
+        arguments=arguments,  # type: ignore[arg-type]
+        target=target,
+    )
+    return decide(request, view, MONDAY_NOON)
+
+
+def reading(*rules: Rule, **fields: object) -> Snapshot:
+    """A live agent that may read the handbook, but not the salaries in it."""
+    agent = make.agent(roles=(make.role("bundle-support"),))
+    handbook = make.selection("resource", allow=("file:///handbook/*",), deny=("*/salaries/*",))
+    bundle = make.bundle(rules=rules, selections=(handbook,))
+    return make.snapshot(agents=(agent,), bundles=(bundle,), **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "exists"),
+    [
+        ("file:///handbook/holidays", "resource", True),
+        ("file:///handbook/salaries/ana", "resource", False),
+        ("file:///etc/passwd", "resource", False),
+        ("file:///handbook/holidays", "prompt", False),
+        ("ticket_get", "prompt", False),
+    ],
+)
+def test_a_bundle_gives_of_resources_and_prompts_what_it_selects(name: str, kind: str, exists: bool) -> None:
+    decision = asked_for(reading(), name, kind=kind)
+    assert (decision.effect is Effect.PERMIT, decision.exists) == (exists, exists)
+
+
+def test_a_bundle_without_selections_gives_no_resource_and_no_prompt() -> None:
+    for kind in ("resource", "prompt"):
+        assert not asked_for(holding(), "file:///handbook/holidays", kind=kind).exists
+
+
+@pytest.mark.parametrize(
+    ("tools", "effect"),
+    [
+        (("*",), Effect.DENY),
+        (("resource:*",), Effect.DENY),
+        (("resource:file:///handbook/holi*",), Effect.DENY),
+        (("helpdesk/resource:*",), Effect.DENY),
+        (("prompt:*",), Effect.PERMIT),
+        (("file:*",), Effect.PERMIT),
+    ],
+)
+def test_rules_name_resources_by_their_uri(tools: tuple[str, ...], effect: Effect) -> None:
+    decision = asked_for(reading(make.rule("deny", "true", tools=tools)), "file:///handbook/holidays")
+    assert decision.effect is effect
+
+
+def test_a_rule_sees_the_uri_as_an_argument() -> None:
+    rule = make.rule("deny", "args.uri == 'file:///handbook/holidays'", tools=("resource:*",))
+    uri = "file:///handbook/holidays"
+    assert asked_for(reading(rule), uri, arguments={"uri": uri}).effect is Effect.DENY
+    assert asked_for(reading(rule), uri).effect is Effect.PERMIT
+
+
+def test_a_freeze_of_the_connector_holds_for_its_resources() -> None:
+    view = reading(freezes=(Freeze(None, make.connector().id, None, "", None),))
+    assert asked_for(view, "file:///handbook/holidays").code == "frozen"
+
+
+def test_a_decision_on_a_resource_rests_on_rows_only() -> None:
+    reads = asked_for(reading(), "file:///handbook/holidays").read_set
+    assert {entry.partition(":")[0] for entry in reads} == {
+        *("agent", "bundle", "connector", "credential", "person", "role")
+    }
+
+
+def test_hostile_names_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_module, "HOLDINGS_KEPT", 10)
+    view = reading()
+    asked(view)
+    for number in range(100):
+        asked_for(view, f"file:///handbook/{number}")
+    assert len(view._target_holdings) <= 10
+    assert (len(view._holdings), len(view._target_reads)) == (1, 1)
+    assert asked_for(view, "file:///handbook/1").effect is Effect.PERMIT

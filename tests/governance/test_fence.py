@@ -21,6 +21,7 @@ from governance.models import (
     Agent,
     AgentCredential,
     Bundle,
+    BundleSelection,
     BundleTool,
     BundleVersion,
     Change,
@@ -32,6 +33,7 @@ from governance.models import (
     PersonalToken,
     Policy,
     PolicyVersion,
+    RateLimit,
     Role,
     Rule,
     Secret,
@@ -90,6 +92,8 @@ def world() -> dict[type[models.Model], models.Model]:
     bundle = Bundle.objects.create(name="support")
     bundle_version = BundleVersion.objects.create(bundle=bundle, number=1, created_by="test")
     bundle_tool = BundleTool.objects.create(version=bundle_version, connector=connector)
+    selection = BundleSelection.objects.create(version=bundle_version, connector=connector, kind="prompt")
+    limit = RateLimit.objects.create(name="limit", max_requests=1)
     role = Role.objects.create(name="role")
     team = Team.objects.create(name="team")
     organization = Organization.objects.create()
@@ -107,7 +111,7 @@ def world() -> dict[type[models.Model], models.Model]:
     role.teams.add(team)
     role.people.add(owner)
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
-    rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending)
+    rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 

@@ -249,3 +249,38 @@ def test_globs_that_select_nothing_are_told() -> None:
     text = DESK.replace("{connector: helpdesk}", "{connector: helpdesk, allow: ['*', tickt_*]}")
     (warning,) = judged("{effect: deny}", text=text).warnings
     assert warning == "bundle support: helpdesk has no tool called tickt_*"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "seconds"),
+    [
+        ("", None, 60),
+        ("", "", 60),
+        ("", ", timeout_seconds: 30", 30),
+        (", timeout_seconds: 5", ", timeout_seconds: 30", 5),
+    ],
+)
+def test_a_connector_keeps_its_time_unless_the_file_says_another(
+    wanted: str, before: str | None, seconds: float
+) -> None:
+    connector = "connectors: [{{name: c, url: http://a/{}}}]\n"
+    there = connector.format(before or ", timeout_seconds: 60") if before is not None else ""
+    found = drawn(connector.format(wanted), there)
+    assert found.after["connectors"]["c"].timeout_seconds == seconds
+    assert bool(found.steps) is (before is None or wanted != "")
+
+
+def test_a_limit_that_the_file_leaves_out_goes_with_prune() -> None:
+    before = "limits: [{name: a, requests: 1}, {name: b, running: 2}]"
+    assert actions(drawn("limits: [{name: b, running: 3}]", before, prune=True)) == [
+        "update limits/b",
+        "remove limits/a",
+    ]
+
+
+def test_what_a_bundle_selects_needs_its_connector() -> None:
+    assert "resources: there is no connector 'c'" in refusal("bundles: [{name: b, resources: [{connector: c}]}]")
+
+
+def test_a_rule_may_name_resources_and_prompts_that_nobody_can_list() -> None:
+    assert judged("{effect: deny, tools: ['resource:file:///salaries/*', 'prompt:x']}").steps

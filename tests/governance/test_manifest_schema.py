@@ -10,6 +10,7 @@ import pytest
 import yaml
 from django.conf import settings
 from hypothesis import given
+from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
 from connectors.kinds import KINDS as CONNECTOR_KINDS
@@ -17,7 +18,10 @@ from governance.manifest.reader import BadManifest
 from governance.manifest.schema import (
     SECTIONS,
     Approvers,
+    BundleEntry,
+    ConnectorEntry,
     Entry,
+    LimitEntry,
     Manifest,
     OrganizationEntry,
     PolicyEntry,
@@ -25,6 +29,7 @@ from governance.manifest.schema import (
     RuleEntry,
     Schedule,
     Source,
+    ToolsEntry,
     dump,
     json_schema,
     parse,
@@ -57,7 +62,7 @@ def test_what_this_version_does_not_know_yet_is_refused() -> None:
     line = EXAMPLE.count("\n") + 1
     assert complaint(EXAMPLE + SINKS, header="") == f"org.yaml:{line}: sinks: this version does not know sinks yet"
     assert "does not know data_scopes yet" in complaint("roles: [{name: r, data_scopes: []}]")
-    assert "connectors of kind stdio yet" in complaint("connectors: [{name: c, kind: stdio, url: http://a/}]")
+    assert "connectors of kind stdio yet" in complaint("connectors: [{name: c, kind: stdio, command: [server]}]")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +143,34 @@ def test_several_files_count_as_one() -> None:
         parse([first, Source("b.yaml", first.content)], kinds=KINDS)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("kind: stdio", "connectors[0].command: command is missing"),
+        ("kind: stdio, command: [server], url: http://a/", "connectors[0].urls: a local server (kind stdio) has"),
+        ("url: http://a/, command: [server]", "connectors[0].command: only a local server"),
+        ("url: http://a/, environment: {A: b}", "connectors[0].environment: only a local server"),
+        ("kind: stdio, command: [server], environment: {A B: c}", "'A B' will not do: name an environment variable"),
+        ("kind: stdio, command: [server], environment: {A: 7}", "text is expected here, not 7 (put it in quotes)"),
+        ("url: http://a/, relays: [elicitations]", "did you mean 'elicitation'?"),
+        ("url: http://a/, max_running: 0", "0 is not between 1 and"),
+    ],
+)
+def test_a_connector_has_an_address_or_a_program(text: str, problem: str) -> None:
+    with pytest.raises(BadManifest) as caught:
+        parse([Source("org.yaml", f"{HEADER}connectors: [{{name: c, {text}}}]".encode())], kinds=(*KINDS, "stdio"))
+    assert problem in str(caught.value)
+
+
+def test_a_limit_limits_something() -> None:
+    assert "write how many requests" in complaint("limits: [{name: l, per: team}]")
+
+
+def test_one_connector_stands_once_in_each_selection() -> None:
+    twice = "bundles: [{name: b, resources: [{connector: c}, {connector: c, deny: [x]}], prompts: [{connector: c}]}]"
+    assert "bundles[0].resources: connector c stands here twice" in complaint(twice)
+
+
 def test_an_empty_section_is_listed_and_a_null_one_is_not() -> None:
     assert manifest("teams: []\nroles: null\n").sections == {"teams": ()}
 
@@ -165,6 +198,13 @@ RULES = st.builds(
     approvers=st.none(),
     reason=LINES,
 )
+VARIABLES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,10}", fullmatch=True)
+GLOBS = st.lists(LINES, max_size=2).map(tuple)
+SELECTED = st.lists(
+    st.builds(ToolsEntry, connector=NAMES, allow=GLOBS, deny=GLOBS),
+    max_size=2,
+    unique_by=lambda entry: entry.connector,
+).map(lambda found: tuple(sorted(found, key=lambda entry: entry.connector)))
 ENTRIES: dict[str, st.SearchStrategy[Any]] = {
     "policies": st.builds(
         PolicyEntry,
@@ -186,16 +226,62 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         schedule=st.none() | st.builds(Schedule, days=st.sampled_from(((), WEEKDAYS[:3])), opens=CLOCKS, closes=CLOCKS),
         node=st.none(),
     ),
+    "connectors": st.builds(
+        ConnectorEntry,
+        name=NAMES,
+        title=LINES,
+        kind=st.just("stdio"),
+        urls=st.just(()),
+        secret=st.just(""),
+        new_tools=st.just("review"),
+        timeout_seconds=st.sampled_from((None, 0.5, 60)),
+        relays=st.sets(st.sampled_from(("elicitation", "roots", "sampling"))).map(sorted).map(tuple),
+        max_running=st.integers(1, 100),
+        max_waiting=st.integers(0, 100),
+        command=st.lists(LINES, min_size=1, max_size=3).map(tuple),
+        environment=st.dictionaries(VARIABLES, LINES, max_size=3).map(lambda found: tuple(sorted(found.items()))),
+        secret_variable=st.just("") | VARIABLES,
+        per_agent=st.booleans(),
+        memory_mb=st.integers(16, 4096),
+        enabled=st.sampled_from((None, False)),
+        node=st.none(),
+    ),
+    "bundles": st.builds(
+        BundleEntry,
+        name=NAMES,
+        title=LINES,
+        inherits=st.just(()),
+        tools=SELECTED,
+        resources=SELECTED,
+        prompts=SELECTED,
+        names=st.sampled_from(("", "plain", "prefixed")),
+        policies=st.just(()),
+        recording=st.just("full"),
+        node=st.none(),
+    ),
+    "limits": st.builds(
+        LimitEntry,
+        name=NAMES,
+        per=st.sampled_from(("agent", "team", "tool", "everybody")),
+        tools=st.lists(LINES, min_size=1, max_size=3).map(tuple),
+        window_seconds=st.integers(1, 86400),
+        requests=st.integers(1, 10**6),
+        bytes=st.none() | st.integers(1, 2**53),
+        running=st.none() | st.integers(1, 100),
+        enabled=st.booleans(),
+        node=st.none(),
+    ),
 }
 
 
+@property_settings(deadline=None)
 @given(
     st.fixed_dictionaries({kind: st.lists(one, max_size=3, unique_by=Entry.key.fget) for kind, one in ENTRIES.items()})
 )  # type: ignore[arg-type]
 def test_what_is_written_down_is_read_back(entries: dict[str, list[Entry]]) -> None:
     original = Manifest({kind: tuple(found) for kind, found in entries.items()})
     for text in (to_yaml(original), json.dumps(dump(original)), json.dumps(dump(original), ensure_ascii=False)):
-        assert parse([Source("export", text.encode())], kinds=KINDS).sections == {
+        assert parse([Source("export", text.encode())], kinds=(*KINDS, "stdio")).sections == {
             kind: original.sections[kind] for kind in SECTIONS if kind in original.sections
         }
 
@@ -211,6 +297,9 @@ def test_the_published_json_schema_is_in_step() -> None:
         ("", True),
         ("connectors: [{name: c, urls: [http://a/, http://b/]}]\nroles: [{name: r, schedule: null}]", True),
         ("connectors: [{name: c}]", False),
+        ("bundles: [{name: b, resources: [{connector: c, allow: ['file:///*']}], prompts: []}]", True),
+        ("limits: [{name: l, per: everybody, running: 2}]", True),
+        ("limits: [{name: l, per: nobody, running: 2}]", False),
         ("connectors: [{name: c, url: http://a/, kind: sql}]", False),
         ("sinks: []", False),
         ("teams: [{name: A}]", False),

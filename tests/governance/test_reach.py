@@ -117,7 +117,7 @@ def test_reach_is_what_some_call_could_get(view: Snapshot) -> None:
 @settings(max_examples=200, deadline=None)
 @given(snapshots())
 def test_what_limits_the_only_way_to_a_tool_shows_in_its_calls(view: Snapshot) -> None:
-    view = replace(view, bundles=dict(list(view.bundles.items())[:1]), _holdings={})
+    view = replace(view, bundles=dict(list(view.bundles.items())[:1]))
     reach = Reach(view, NOW)
     for agent, tool in product(view.agents.values(), TOOLS):
         limit, seen = reach.of(agent).get(tool.id), effects(view, agent, tool)
@@ -168,7 +168,7 @@ def test_the_difference_is_that_of_every_agent_and_tool(before: Snapshot, after:
 @given(snapshots(), snapshots())
 def test_whoever_is_passed_over_has_the_same_reach(before: Snapshot, other: Snapshot) -> None:
     kept = {i: before.bundles.get(i, bundle) for i, bundle in other.bundles.items()}
-    after = replace(before, bundles=kept, tools={**before.tools, **other.tools}, _holdings={})
+    after = replace(before, bundles=kept, tools={**before.tools, **other.tools})
     was, becomes = Reach(before, NOW), Reach(after, NOW, known=Reach(before, NOW))
     for agent in after.agents.values():
         assert becomes.differs_for(agent.id) or was.of(agent) == becomes.of(agent)

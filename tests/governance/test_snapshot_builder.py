@@ -7,9 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.models import Bundle, BundleTool, BundleVersion, Connector, Policy, PolicyVersion, Rule, Tool
+from governance.models import (
+    Bundle,
+    BundleSelection,
+    BundleTool,
+    BundleVersion,
+    Connector,
+    Policy,
+    PolicyVersion,
+    RateLimit,
+    Rule,
+    Tool,
+)
 from governance.models import ToolDefinition as Definition
-from governance.snapshot_builder import build_snapshot, expose
+from governance.snapshot import Program
+from governance.snapshot_builder import build_snapshot
+from governance.snapshot_bundles import expose
 from tests import factories as make
 
 CRM, EVIL = make.connector("crm"), make.connector("evil")
@@ -79,6 +92,75 @@ def test_a_bundle_gives_tools_of_the_connectors_it_names_only() -> None:
     assert [tool.connector.name for tool in build_snapshot_of(bundle).tools.values()] == ["crm"]
     BundleTool.objects.create(version=BundleVersion.objects.get(), connector=other.connector, allow=["sea*"])
     assert list(build_snapshot_of(bundle).tools) == ["crm__search", "desk__search"]
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_resources_and_prompts_are_held_by_what_is_selected() -> None:
+    bundle = a_child_of()
+    version, connector = BundleVersion.objects.get(), Connector.objects.get()
+    BundleSelection.objects.create(
+        version=version, connector=connector, kind="resource", allow=["crm://*"], deny=["crm://salaries/*"]
+    )
+    built = build_snapshot()
+    held = built.bundles[bundle.id.hex]
+    assert [(entry.kind, entry.connector.name, entry.allow, entry.deny) for entry in held.selections] == [
+        ("resource", "crm", ("crm://*",), ("crm://salaries/*",))
+    ]
+    for uri, is_held in (("crm://leads", True), ("crm://salaries/ana", False)):
+        target = built.target(held.selections[0].connector, "resource", uri)
+        assert target is not None
+        assert held.holds(target) is is_held
+    assert list(held.tools) == ["search"]
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_child_of_an_unpublished_parent_gives_no_resource_either() -> None:
+    bundle = a_child_of(Bundle.objects.create(name="parent"))
+    BundleSelection.objects.create(
+        version=BundleVersion.objects.get(), connector=Connector.objects.get(), kind="resource"
+    )
+    assert build_snapshot_of(bundle).selections == ()
+
+
+@pytest.mark.django_db
+def test_how_to_talk_to_a_system_is_in_the_snapshot_and_a_change_of_it_in_its_revision() -> None:
+    row = Connector.objects.create(
+        name="local",
+        kind="stdio",
+        command=["server", "--quiet"],
+        environment={"MODE": "strict"},
+        secret_variable="TOKEN",
+        per_agent=True,
+        memory_mb=64,
+        relays=["elicitation"],
+        max_running=2,
+        max_waiting=0,
+    )
+    connector = build_snapshot().connectors[row.id.hex]
+    assert connector.program == Program(("server", "--quiet"), {"MODE": "strict"}, "TOKEN", True, 64)
+    assert (connector.relays, connector.max_running, connector.max_waiting) == (frozenset({"elicitation"}), 2, 0)
+    assert connector.timeout_seconds == 60
+    changes: list[dict[str, object]] = [
+        *({"command": ["other"]}, {"environment": {}}, {"relays": []}, {"max_running": 3}, {"secret_variable": ""})
+    ]
+    seen = {connector.revision}
+    for change in changes:
+        Connector.objects.filter(pk=row.pk).update(**change)
+        seen.add(build_snapshot().connectors[row.id.hex].revision)
+    assert len(seen) == len(changes) + 1
+    Connector.objects.update(last_error="away")
+    assert build_snapshot().connectors[row.id.hex].revision in seen
+
+
+@pytest.mark.django_db
+def test_only_limits_that_are_on_are_in_the_snapshot() -> None:
+    RateLimit.objects.create(name="on", tools=["ticket_*"], max_requests=5)
+    RateLimit.objects.create(name="off", max_running=1, is_enabled=False)
+    (limit,) = build_snapshot().limits
+    assert (limit.name, limit.max_requests, limit.max_bytes, limit.max_running) == ("on", 5, None, None)
+    assert (limit.covers(make.tool("ticket_get")), limit.covers(make.tool("kb_search"))) == (True, False)
 
 
 @pytest.mark.django_db

@@ -57,7 +57,7 @@ class Explain(ConsolePage):
 
     permission = "governance.explain_agent"
     template_name = "console/access/explain.html"
-    title = "Why can, why can't"
+    title = "Why can, why can’t"
     http_method_names = ("get", "post", "head", "options")
 
     @cached_property

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -15,6 +16,7 @@ from gateway.console.acting import person_named
 from gateway.console.connecting.forms import AddressForm, addresses
 from gateway.console.connecting.frame import ConnectorPage, progress_of, step_url, steps_of
 from gateway.console.pages import GovernedPage
+from governance.bundles import given
 from governance.destinations import SENT_ELSEWHERE, may_send
 from governance.facts import Fact, Recorder
 from governance.models import Connector, Secret, User
@@ -94,7 +96,7 @@ class NewConnector(AddressPage):
 
 def unfinished() -> list[Connector]:
     """Those no bundle publishes: they give nothing to anybody."""
-    rows = Connector.objects.exclude(bundle_tools__version__state="published")
+    rows = Connector.objects.exclude(given())
     return list(rows.annotate(tool_total=Count("tools")).order_by("name")[:20])
 
 
@@ -104,6 +106,12 @@ class Address(ConnectorPage, AddressPage):
     permission = "governance.change_connector"
     step = "address"
     title = "Connect"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """A local server has no address; its program stands in the form of all fields."""
+        if self.connector.command:
+            return redirect("admin:governance_connector_change", self.connector.pk)
+        return super().dispatch(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)

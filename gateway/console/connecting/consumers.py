@@ -7,8 +7,9 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
+from gateway.asked import PERMISSION, AlreadyRunning
 from gateway.console.acting import person_named
-from gateway.console.connecting.examine import PERMISSION, AlreadyRunning, try_out
+from gateway.console.connecting.examine import try_out
 from gateway.trial_checks import Check
 from governance.duties import still_may
 from governance.models import Connector

@@ -5,11 +5,8 @@ kept only if the connector is still the one that was asked, and the person still
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,87 +14,33 @@ import orjson
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import OperationalError
-from django.views.decorators.debug import sensitive_variables
 
-from connectors.base import UpstreamAuth, UpstreamFailure
+from connectors.base import UpstreamFailure
 from connectors.egress import Egress, resolve_by_system
 from connectors.http1 import Answer
 from connectors.kinds import KINDS
 from gateway.actions import act
-from gateway.discovery import Question, ask_all, spec_of
+from gateway.asked import Asked, Overtaken, asked, only_one, still_asked
+from gateway.discovery import ask_all
 from gateway.trial_checks import Check, failed, not_trusted, tools
-from governance.duties import still_may
 from governance.facts import Recorder
-from governance.models import Connector, Secret, SecretVersion
+from governance.models import Connector
 from governance.registry import Catalogue, Registration, register
-from governance.vault import VaultError, auth_headers, keyring, open_secret_version
 
 T = TypeVar("T")
 Tell = Callable[[Check], Awaitable[None]]
-PERMISSION = "governance.discover_connector"
 LISTENING_SECONDS = 5.0
-
-AT_ONCE = 8
-"""Trials in all. Without sockets each holds one of the pages' turns for as long as its upstream takes; of these there
-are more, so that the other screens go on."""
-
-_running: set[str] = set()
-
-
-class AlreadyRunning(Exception):
-    """Somebody is trying this connector right now, or too many others are being tried."""
-
-
-class Overtaken(Exception):
-    """The connector was changed while its upstream was asked; nothing was kept."""
-
-
-@contextmanager
-def only_one(connector_id: str) -> Iterator[None]:
-    """One trial per connector at a time. All of them run in the one process that serves the pages."""
-    if connector_id in _running or len(_running) >= AT_ONCE:
-        raise AlreadyRunning
-    _running.add(connector_id)
-    try:
-        yield
-    finally:
-        _running.discard(connector_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A connector as it stood when its upstream was asked."""
-
-    connector_id: Any
-    secret_id: Any
-    question: Question
-    has_secret: bool
-
-
-def asked(connector: Connector) -> Asked:
-    """Reads the sealed secret; it is opened only when the request is made."""
-    opener = partial(_open, connector.secret, _live(connector.secret)) if connector.secret else UpstreamAuth
-    return Asked(connector.pk, connector.secret_id, Question(spec_of(connector), opener), bool(connector.secret))
-
-
-def _live(secret: Secret) -> SecretVersion | None:
-    return SecretVersion.objects.filter(secret=secret, retired_at=None).first()
-
-
-@sensitive_variables("value")
-def _open(secret: Secret, version: SecretVersion | None) -> UpstreamAuth:
-    """Raises VaultError."""
-    if version is None:
-        raise VaultError(f"The secret {secret.name} has no value yet.")
-    value = open_secret_version(version, keyring=keyring())
-    return UpstreamAuth(auth_headers(secret.kind, secret.header_name, value), str(version.pk))
 
 
 class Watched(Egress):
     """An egress that tells what it is doing."""
 
     def __init__(self, tell: Tell) -> None:
-        super().__init__(allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS, resolve=self._resolve_aloud)
+        super().__init__(
+            allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS,
+            allowed_programs=settings.STDIO_ALLOWED_COMMANDS,
+            resolve=self._resolve_aloud,
+        )
         self._tell = tell
         self.addresses: tuple[str, ...] = ()
         self.is_connected = False
@@ -121,7 +64,7 @@ class Watched(Egress):
         send_before_ns: int | None = None,
     ) -> T:
         async def read_aloud(answer: Answer) -> T:
-            await self._connected(url)
+            await self._reached(url)
             return await read(answer)
 
         if is_listing(body):
@@ -136,7 +79,7 @@ class Watched(Egress):
             send_before_ns=send_before_ns,
         )
 
-    async def _connected(self, url: str) -> None:
+    async def _reached(self, url: str) -> None:
         if self.is_connected:
             return
         self.is_connected = True
@@ -176,9 +119,10 @@ async def examine(wanted: Asked, tell: Tell) -> Catalogue:
     try:
         found = (await ask_all([wanted.question], {spec.kind: connector}))[spec.name]
         if found.error:
-            await tell(await _failure(found.error, spec.urls[0], egress))
+            await tell(await _failure(found.error, next(iter(spec.urls), ""), egress))
         else:
-            await _tell_found(found, tell, has_secret=wanted.has_secret)
+            await (_tell_started if spec.child else _tell_let_in)(tell, has_secret=wanted.has_secret)
+            await _tell_found(found, tell)
     finally:
         await connector.close()
         egress.close()
@@ -216,10 +160,19 @@ async def _is_listening(url: str) -> bool:
         egress.close()
 
 
-async def _tell_found(found: Catalogue, tell: Tell, *, has_secret: bool) -> None:
-    await tell(Check("protocol", "good", f"It speaks MCP, revision {found.protocol_version}."))
+async def _tell_let_in(tell: Tell, *, has_secret: bool) -> None:
     accepted = "It accepts our secret." if has_secret else "It lets us in without a secret."
     await tell(Check("access", "good" if has_secret else "warn", accepted))
+
+
+async def _tell_started(tell: Tell, *, has_secret: bool) -> None:
+    await tell(Check("address", "good", "The installation allows this program."))
+    await tell(Check("connection", "good", "It was started, and it answers."))
+    await tell(Check("access", "good", "It is given the secret." if has_secret else "It is given no secret."))
+
+
+async def _tell_found(found: Catalogue, tell: Tell) -> None:
+    await tell(Check("protocol", "good", f"It speaks MCP, revision {found.protocol_version}."))
     count = len(found.tools)
     if not count:
         await tell(Check("tools", "warn", "It offers no tools.", "Perhaps the secret may not see any."))
@@ -232,13 +185,7 @@ def keep(wanted: Asked, found: Catalogue, *, by: str, person_id: Any) -> Registr
     """Takes in the answer, or notes the error, in one short transaction. Raises Overtaken."""
 
     def work(record: Recorder, now: datetime) -> Registration:
-        connector = Connector.objects.select_for_update().filter(pk=wanted.connector_id).first()
-        is_same = connector is not None and tuple(connector.urls) == wanted.question.spec.urls
-        if connector is None or not is_same or connector.secret_id != wanted.secret_id:
-            raise Overtaken
-        if not still_may(person_id, PERMISSION):
-            raise Overtaken
-        return register(connector, found, by=by, record=record, now=now)
+        return register(still_asked(wanted, person_id=person_id), found, by=by, record=record, now=now)
 
     return act(work, by=by)
 

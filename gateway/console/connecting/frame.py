@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from gateway.console.pages import GovernedPage
 from gateway.hostile_text import visible
-from governance.models import Bundle, Connector, Tool, User
+from governance.bundles import holding
+from governance.models import Bundle, BundleVersion, Connector, Tool, User
 
 STEPS = (
     ("address", "Address and secret"),
@@ -19,6 +20,7 @@ STEPS = (
     ("publish", "Publish"),
     ("done", "First call"),
 )
+FIRST_OF_PROGRAMS = "Program and secret"
 SHOWN_PEOPLE = 5
 
 
@@ -53,7 +55,8 @@ class Progress:
 
 
 def progress_of(connector: Connector) -> Progress:
-    bundles = Bundle.objects.filter(versions__state="published", versions__tools__connector=connector)
+    published = BundleVersion.objects.filter(holding(connector), state=BundleVersion.State.PUBLISHED)
+    bundles = Bundle.objects.filter(versions__in=published)
     touched = connector.tools.filter(~Q(risk=Tool.Risk.MEDIUM) | Q(is_read_only=True) | Q(classified_at__isnull=False))
     is_seen = connector.last_seen_at is not None
     return Progress(is_seen, touched.exists(), tuple(bundles.order_by("name").distinct()))
@@ -65,9 +68,10 @@ def step_url(step: str, connector: Connector) -> str:
 
 def steps_of(connector: Connector | None, current: str) -> list[Step]:
     progress = progress_of(connector) if connector else None
+    is_program = connector is not None and bool(connector.command)
     return [
         Step(
-            title,
+            FIRST_OF_PROGRAMS if step == "address" and is_program else title,
             step_url(step, connector) if connector and progress and _is_open(step, progress) else "",
             bool(progress and progress.is_done(step)),
             step == current,

@@ -10,7 +10,7 @@ from audit.models import CallTally
 from gateway.console.tallies import DENIED
 
 WINDOW = timedelta(hours=24)
-ANSWERED = ("ok", "tool_error")
+ANSWERED = ("ok", "tool_error", "input_required")
 BROKEN = ("failed", "unknown")
 """By the system; what we held up or withheld ourselves says nothing of it."""
 

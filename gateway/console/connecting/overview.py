@@ -7,11 +7,15 @@ from typing import Any
 
 from django.db.models import Count, Q
 
+from gateway.console.connecting.addresses import addresses_of, out_of_order
 from gateway.console.connecting.frame import ConnectorPage, progress_of
 from gateway.console.connecting.health import Health, health_of
+from gateway.console.connecting.local_server import local_server_of
 from gateway.console.connecting.offer import offered
 from gateway.console.pages import GovernedPage
-from gateway.trial_checks import TITLES, Check, failed
+from gateway.offers import kept_offers
+from gateway.trial_checks import Check, failed, titled
+from governance.bundles import given
 from governance.freezes import in_force
 from governance.models import Agent, Bundle, Connector, Freeze, Secret, ToolDefinition
 
@@ -29,7 +33,7 @@ class State:
     text: str
 
 
-def state_of(connector: Connector, *, is_published: bool, is_frozen: bool) -> State:
+def state_of(connector: Connector, *, is_published: bool, is_frozen: bool, is_down: bool) -> State:
     if is_frozen:
         return State("bad", "frozen")
     if not connector.is_enabled:
@@ -38,6 +42,8 @@ def state_of(connector: Connector, *, is_published: bool, is_frozen: bool) -> St
         return State("bad" if connector.last_error else "warn", "not finished: never reached")
     if connector.last_error and not connector.last_error.startswith("Tools with unusable"):
         return State("bad", "failing")
+    if is_down:
+        return State("bad", "out of order")
     return State("good", "reachable") if is_published else State("warn", "not finished: not published")
 
 
@@ -74,15 +80,14 @@ class Connectors(GovernedPage):
 
 
 def _lines(rows: list[Any], *, now: datetime, with_health: bool) -> list[Line]:
-    published = set(
-        Connector.objects.filter(bundle_tools__version__state="published").values_list("pk", flat=True).distinct()
-    )
+    published = set(Connector.objects.filter(given()).values_list("pk", flat=True))
     frozen = set(Freeze.objects.filter(in_force(now)).exclude(connector=None).values_list("connector_id", flat=True))
     health = health_of([row.name for row in rows], now=now) if with_health else {}
+    down = out_of_order()
     return [
         Line(
             row,
-            state_of(row, is_published=row.pk in published, is_frozen=row.pk in frozen),
+            state_of(row, is_published=row.pk in published, is_frozen=row.pk in frozen, is_down=row.pk in down),
             health.get(row.name, Health()),
         )
         for row in rows
@@ -102,18 +107,26 @@ class Overview(ConnectorPage):
         health = health_of([connector.name], now=now) if self.may("audit.view_calltally") else {}
         return {
             **super().get_context_data(**kwargs),
-            "state": state_of(connector, is_published=bool(progress.bundles), is_frozen=is_frozen),
+            "state": state_of(
+                connector,
+                is_published=bool(progress.bundles),
+                is_frozen=is_frozen,
+                is_down=connector.pk in out_of_order(),
+            ),
             "trouble": plain_error(connector),
+            "addresses": addresses_of(connector),
+            "local": local_server_of(connector),
             "health": health.get(connector.name, Health()),
             "tools": offered(connector, names=_first_tools(connector)),
             "tool_total": connector.tools.count(),
+            "offers": kept_offers(connector.pk),
             "waiting": _waiting(connector),
             "freezes": freezes,
             "bundles": progress.bundles,
             "is_finished": progress.is_seen and bool(progress.bundles),
             "agents": _agents(progress.bundles),
             "secret_state": _secret_state(connector.secret),
-            "checks": [Check(key, "waiting") for key in TITLES],
+            "checks": titled({}, is_program=bool(connector.command)),
             **_rights(self.may),
         }
 

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.console.acting import act_in_epoch, person_named
 from governance.bundles import publish_bundle
 from governance.facts import Fact, Recorder
-from governance.models import Agent, Bundle, BundleTool, BundleVersion, Connector, Role, User
+from governance.models import Agent, Bundle, BundleSelection, BundleTool, BundleVersion, Connector, Role, User
 
 
 class Overtaken(Exception):
@@ -132,6 +132,7 @@ def _publish_bundle(connector: Connector, wish: Wish, *, by: str, record: Record
     version = publish_bundle(
         bundle,
         tools=[*_others(before, connector), _selection(connector, wish, before)],
+        selections=_as_before(before),
         parents=before.parents.all() if before else (),
         policies=before.policies.all() if before else (),
         names=before.names if before else BundleVersion.Names.AUTO,
@@ -152,6 +153,14 @@ def _new_bundle(name: str) -> Bundle:
 def _others(version: BundleVersion | None, connector: Connector) -> list[BundleTool]:
     rows = version.tools.exclude(connector=connector) if version else BundleTool.objects.none()
     return [BundleTool(connector_id=row.connector_id, allow=row.allow, deny=row.deny) for row in rows]
+
+
+def _as_before(version: BundleVersion | None) -> list[BundleSelection]:
+    """Resources and prompts are chosen elsewhere."""
+    rows = version.selections.all() if version else BundleSelection.objects.none()
+    return [
+        BundleSelection(connector_id=row.connector_id, kind=row.kind, allow=row.allow, deny=row.deny) for row in rows
+    ]
 
 
 def _selection(connector: Connector, wish: Wish, before: BundleVersion | None) -> BundleTool:

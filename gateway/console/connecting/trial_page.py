@@ -10,13 +10,16 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from gateway.asked import PERMISSION, AlreadyRunning
 from gateway.console.acting import person_named
 from gateway.console.connecting.consumers import BUSY
 from gateway.console.connecting.doors import behind
-from gateway.console.connecting.examine import PERMISSION, AlreadyRunning, try_out
+from gateway.console.connecting.examine import try_out
 from gateway.console.connecting.frame import ConnectorPage
-from gateway.trial_checks import TITLES, Check
+from gateway.hostile_text import visible
+from gateway.trial_checks import Check, titled
 from governance.models import Connector, User
+from governance.programs import shown_command
 
 
 class Test(ConnectorPage):
@@ -32,9 +35,9 @@ class Test(ConnectorPage):
 
 def trial_context(connector: Connector, checks: dict[str, Check] | None = None) -> dict[str, Any]:
     """The list of checks, all waiting before a trial."""
-    done = checks or {}
     return {
-        "checks": [done.get(key, Check(key, "waiting")) for key in TITLES],
+        "checks": titled(checks or {}, is_program=bool(connector.command)),
+        "command": visible(shown_command(connector.command)),
         "is_seen": connector.last_seen_at is not None,
     }
 

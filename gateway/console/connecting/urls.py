@@ -4,6 +4,7 @@ from gateway.console.connecting import overview, replacing, review
 from gateway.console.connecting.address_pages import Address, NewConnector, Resume
 from gateway.console.connecting.classify_page import Classify
 from gateway.console.connecting.done_page import Done
+from gateway.console.connecting.offers_page import ask_now, matching_offers
 from gateway.console.connecting.publish_page import Publish
 from gateway.console.connecting.trial_page import Test, try_now
 
@@ -11,6 +12,8 @@ urlpatterns = [
     path("connectors/", overview.Connectors.as_view(), name="connectors"),
     path("connectors/new/", NewConnector.as_view(), name="connector_new"),
     path("connectors/<uuid:connector_id>/", overview.Overview.as_view(), name="connector_overview"),
+    path("connectors/<uuid:connector_id>/offers/", ask_now, name="connector_offers"),
+    path("connectors/matching/<str:kind>/", matching_offers, name="matching_offers"),
     path("connectors/<uuid:connector_id>/connect/", Resume.as_view(), name="connector_resume"),
     path("connectors/<uuid:connector_id>/connect/address/", Address.as_view(), name="connector_address"),
     path("connectors/<uuid:connector_id>/connect/test/", Test.as_view(), name="connector_test"),

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from audit.kinds import CALL_ENDS
 from audit.models import EventRow
 from audit.proof import Proof, prove
-from gateway.call_story import Story, events_of, in_order, story_of
+from gateway.call_story import CallEvents, Story, events_of, story_of
 from gateway.console.acting import person_of
 from gateway.console.pages import ConsolePage
 from gateway.console.step_up import needs_fresh_login
@@ -49,11 +49,9 @@ class CallPage(ConsolePage):
     template_name = "console/evidence/call.html"
 
     @cached_property
-    def events(self) -> dict[str, EventRow]:
-        """By kind; a call has at most one of each."""
-        call_id: UUID = self.kwargs["call_id"]
-        events = events_of(call_id)
-        if not events:
+    def events(self) -> CallEvents:
+        events = events_of(self.kwargs["call_id"])
+        if events is None:
             raise Http404("There is no such call.")
         return events
 
@@ -63,14 +61,14 @@ class CallPage(ConsolePage):
 
     @property
     def in_order(self) -> list[EventRow]:
-        return in_order(self.events)
+        return self.events.in_order
 
     @property
     def proofs(self) -> list[ProvenEvent]:
         return [ProvenEvent(event, prove(event)) for event in self.in_order]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        person, last = self.request.user, self.in_order[-1]
+        person, last = self.request.user, self.story.last.row
         context = {
             "story": self.story,
             "row": last,

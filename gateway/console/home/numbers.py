@@ -15,7 +15,7 @@ from gateway.recovery import DEAD_AFTER
 
 HOURS = 24
 TOP = 5
-ANSWERED = ("ok", "tool_error", "error")
+ANSWERED = ("ok", "tool_error", "input_required", "error")
 """Outcomes for which the upstream's time is known."""
 WENT_WRONG = ("error", "failed", "unknown", "not_sent")
 MOST_PENDING = 999

@@ -8,6 +8,8 @@ from gateway.explain import OUTCOMES, Considered, Explanation, NotExplainable, e
 from gateway.management.options import CHECKS
 from governance import canonical
 
+TOOL = "its exposed name, connector__tool or connector/tool; [connector/]resource:<uri> or [connector/]prompt:<name>"
+
 
 class Command(BaseCommand):
     help = "Shows what would be decided for a call, with every rule that took part. No call is made."
@@ -15,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--agent", required=True)
-        parser.add_argument("--tool", required=True, help="its exposed name, connector__tool or connector/tool")
+        parser.add_argument("--tool", required=True, help=TOOL)
         parser.add_argument("--args", default="{}", dest="arguments", metavar="JSON")
         parser.add_argument("--at", metavar="TIME", help="ISO 8601, e.g. 2026-03-01T09:30:00+01:00; default now")
         parser.add_argument("--json", action="store_true", dest="as_json")
@@ -52,7 +54,7 @@ def _told(found: Explanation) -> str:
     lines = [f"{found.decision}: {found.reason}", f"epoch {found.epoch}"]
     for path in found.paths:
         roles = ", ".join(path.roles) or "none in its time"
-        lines.append(f"  through bundle {path.bundle}, role {roles}: {path.effect} ({path.code})")
+        lines.append(f"  {path.connector} through bundle {path.bundle}, role {roles}: {path.effect} ({path.code})")
         lines += [_rule(rule) for rule in path.considered] or ["    no rule binds it there"]
     if found.remedies:
         lines += ["what would change it:", *(f"  {remedy.text}" for remedy in found.remedies)]

@@ -12,7 +12,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from gateway.http_server import DRAIN_SECONDS, listen
+from gateway.draining import DRAIN_SECONDS
+from gateway.http_server import listen
 from gateway.supervisor import Part, Supervisor
 from governance.fence.lockfile import overdue_holder
 

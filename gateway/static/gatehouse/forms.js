@@ -32,13 +32,14 @@
         });
     };
 
-    const showMatches = later(async (field) => {
+    const askMatches = async (field) => {
         const place = document.getElementById(field.dataset.matches);
         const query = new URLSearchParams(field.value.split("\n").map((line) => ["glob", line.trim()]));
         if (field.dataset.connector) query.append("connector", field.dataset.connector);
         const answer = await fetch(`${field.dataset.matchesUrl}?${query}`);
         if (answer.ok && !answer.redirected) place.textContent = (await answer.json()).told;
-    });
+    };
+    const showMatches = later(askMatches);
 
     const search = (picker, words) => {
         for (const group of picker.querySelectorAll("details")) {
@@ -74,6 +75,9 @@
             form.addEventListener("input", ask);
             form.addEventListener("change", ask);
             if (window.django && window.django.jQuery) window.django.jQuery(form).on("change", "select", ask);
+        }
+        for (const field of document.querySelectorAll("[data-matches]")) {
+            if (field.value && !document.getElementById(field.dataset.matches).textContent) askMatches(field);
         }
         document.addEventListener("input", (event) => {
             const field = event.target;

@@ -20,6 +20,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - {name: PUBLIC_URL, value: {{ .Values.publicUrl | quote }}}
 - {name: TRUSTED_PROXIES, value: {{ join "," .Values.trustedProxies | quote }}}
 - {name: UPSTREAM_ALLOWED_NETWORKS, value: {{ join "," .Values.upstreamAllowedNetworks | quote }}}
+- {name: STDIO_ALLOWED_COMMANDS, value: {{ join "," .Values.stdioAllowedCommands | quote }}}
 - {name: GATEWAY_PROCESSES, value: {{ .Values.gateway.processes | quote }}}
 - {name: DATABASE_URL_FILE, value: /run/secrets/gatehouse/database_url}
 - {name: SECRET_KEY_FILE, value: /run/secrets/gatehouse/secret.key}
@@ -27,6 +28,9 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - {name: AUDIT_SIGNING_KEY_FILE, value: /run/secrets/gatehouse/audit-signing.key}
 {{- if .Values.redis.enabled }}
 - {name: REDIS_URL_FILE, value: /run/secrets/gatehouse/redis_url}
+{{- end }}
+{{- if .Values.metrics.enabled }}
+- {name: METRICS_TOKEN_FILE, value: /run/secrets/gatehouse/metrics_token}
 {{- end }}
 {{- range $name, $value := .Values.env }}
 - {name: {{ $name }}, value: {{ $value | quote }}}

@@ -1,0 +1,592 @@
+"""Open streams for news that belong to no request: subscriptions/listen, and GET in the revisions before it.
+
+News comes from new snapshots (what this agent may see has changed) and from the upstreams in its reach. One task of
+the process does all the telling, so that an idle stream costs little more than its connection. Who may no longer hear
+is cut off with the snapshot that says so, and asked for the key again before each event.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+
+from connectors.base import Interest
+from gateway.bus import topic_of
+from gateway.call import Answer, Call, Caller, Frame
+from gateway.catalogs import Catalogs
+from gateway.commit.entry import EvidenceUnavailable
+from gateway.mcp.context import Context
+from gateway.mcp.errors import INTERNAL_ERROR, ProtocolError
+from gateway.mcp.frames import bare_frame, invalid_params
+from gateway.mcp.listing import is_shared, visible_tools
+from gateway.mcp.methods import NEEDS_TASKS
+from gateway.mcp.modern import declares
+from gateway.mcp.newsroom import Newsroom
+from gateway.mcp.revisions import META_SERVER, META_SUBSCRIPTION, NEWEST_LEGACY, SERVER_INFO
+from gateway.mcp.sessions import Session
+from gateway.mcp.stream import Stream, event_of
+from gateway.mcp.task_table import Task
+from gateway.mcp.tasks import find_task, notification
+from gateway.pipeline import authenticate, authorize, commit_refusal, reachable_bundles, resolve, watch
+from gateway.ports import Ports
+from gateway.refusals import Refusal
+from gateway.targets import PROMPT, RESOURCE, TOOL, selections
+from governance.snapshot import Bundle, Connector, Snapshot
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15.0
+PAUSE_SECONDS = 0.05
+"""Between two rounds of telling: what comes in between is told together."""
+AGENT_LIMIT = 100
+PROCESS_LIMIT = 5_000
+RETRY_AFTER_SECONDS = 30
+STANDING_SECONDS = 0.5
+"""How long a new stream waits for our own streams to the upstreams."""
+RECONNECT = b"retry: 1000\n\n"
+"""First of a GET stream: how many milliseconds a client that lost it waits before it asks again."""
+URIS_LIMIT = 100
+URI_LIMIT = 2_000
+REVIEWED_AT_ONCE = 20
+
+CHANGED: Mapping[str, str] = MappingProxyType(
+    {
+        TOOL: "notifications/tools/list_changed",
+        PROMPT: "notifications/prompts/list_changed",
+        RESOURCE: "notifications/resources/list_changed",
+    }
+)
+KIND_OF = {method: kind for kind, method in CHANGED.items()}
+UPDATED = "notifications/resources/updated"
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+MEMBERS = {TOOL: "toolsListChanged", PROMPT: "promptsListChanged", RESOURCE: "resourcesListChanged"}
+SUBSCRIBE = "resources/subscribe"
+SUBSCRIPTIONS_CHANGED = topic_of("subscriptions")
+"""Topic on which processes tell each other that some session subscribed to something else."""
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """One stream, for whom it is and what it wants. `uris`: (connector id, upstream's URI) -> exposed URI."""
+
+    stream: Stream
+    frame: Frame = field(repr=False)
+    digest: bytes = field(repr=False)
+    agent_id: str
+    wants: frozenset[str]
+    uris: dict[tuple[str, str], str]
+    session: Session | None = None
+    subscription: str | int | None = None
+
+    def message(self, method: str, params: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+        said = dict(params)
+        if self.subscription is not None:
+            said["_meta"] = {META_SUBSCRIPTION: self.subscription}
+        return event_of({"jsonrpc": "2.0", "method": method} | ({"params": said} if said else {}))
+
+    def last_word(self) -> bytes:
+        """The result of a listen that we end; streams of earlier revisions just end."""
+        if self.subscription is None:
+            return b""
+        meta = {META_SUBSCRIPTION: self.subscription, META_SERVER: SERVER_INFO}
+        return event_of(
+            {"jsonrpc": "2.0", "id": self.subscription, "result": {"resultType": "complete", "_meta": meta}}
+        )
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """What all streams of one agent at one endpoint have in common. `reach`: connectors that have something of a kind
+    to offer here; `seen`: what of that kind was visible at the last look."""
+
+    listeners: set[Listener] = field(default_factory=set)
+    reach: dict[str, frozenset[str]] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    following: asyncio.Task[None] | None = None
+    """Of the agent's tasks up to 2025-11-25, where there is somebody to be told."""
+
+
+class Listening:
+    """One instance a process; all methods run on the event loop."""
+
+    def __init__(self, ports: Ports, catalogs: Catalogs) -> None:
+        self._ports = ports
+        self._catalogs = catalogs
+        self._newsroom = Newsroom(ports.listen, self._note)
+        self._views: dict[tuple[str, str | None, str], View] = {}
+        self._by_uri: dict[tuple[str, str], set[Listener]] = {}
+        self._by_session: dict[str, Listener] = {}
+        self._per_agent: Counter[str] = Counter()
+        self.count = 0
+        self._news: dict[tuple[str, str, str], None] = {}
+        self._has_swapped = False
+        self._to_reread: set[Listener] = set()
+        self._wake = asyncio.Event()
+        self._tending: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        ports.on_swap(self._swapped)
+        catalogs.on_turn(self._turned)
+
+    async def listen(self, context: Context) -> Answer | None:
+        """subscriptions/listen. An answer when it cannot be opened; raises ProtocolError."""
+        wants, uris = _asked(context)
+        self._admit(context.caller)
+        watched = await self._watched(context, uris)
+        if isinstance(watched, Answer):
+            return watched
+        stream = Stream(context.receive, context.send)
+        listener = self._listener(context, stream, wants, watched)
+        listener.subscription = context.message.id
+        honoured: dict[str, Any] = {MEMBERS[kind]: True for kind in MEMBERS if kind in wants}
+        if uris:
+            honoured["resourceSubscriptions"] = list(listener.uris.values())
+        task_ids = await self._known_tasks(context)
+        if task_ids:
+            honoured["taskIds"] = task_ids
+        first = listener.message(ACKNOWLEDGED, {"notifications": honoured})
+        with self._following(listener, frozenset(task_ids)):
+            return await self._hold(listener, context.caller, first)
+
+    async def _known_tasks(self, context: Context) -> list[str]:
+        """Those of the tasks asked for that are this caller's. Raises ProtocolError."""
+        asked = context.message.params["notifications"].get("taskIds", [])
+        if not isinstance(asked, list) or len(asked) > URIS_LIMIT:
+            raise invalid_params(context, f"'taskIds' must be a list of at most {URIS_LIMIT} ids.")
+        if not declares(context.capabilities, NEEDS_TASKS):
+            return []
+        return [task_id for task_id in asked if await find_task(context, task_id, self._ports) is not None]
+
+    @contextmanager
+    def _following(self, listener: Listener, task_ids: frozenset[str]) -> Iterator[None]:
+        """While the block lasts, changes of these tasks are told. Only this costs a stream a task of its own."""
+        if not task_ids:
+            yield
+            return
+
+        async def tell(task: Task) -> None:
+            if task.id in task_ids and self._is_known(listener):
+                told = notification(task)
+                listener.stream.push(listener.message(told["method"], told["params"]))
+
+        changes = self._ports.tasks.changed(listener.agent_id, listener.frame.bundle, tell, is_modern=True)
+        following = asyncio.create_task(_quietly(changes), name="task news")
+        try:
+            yield
+        finally:
+            following.cancel()
+
+    async def follow(self, context: Context, session: Session) -> Answer | None:
+        """The GET stream of a session; a newer one takes the place of an older. As `listen`."""
+        stream = Stream(context.receive, context.send)
+        listener = self._listener(context, stream, frozenset(CHANGED), {})
+        listener.session = session
+        listener.uris = self._readable(listener, session.subscriptions)
+        return await self._hold(listener, context.caller, RECONNECT)
+
+    async def subscribe(self, context: Context) -> Answer:
+        """resources/subscribe: decided and recorded like reading; news of it goes to the session's stream."""
+        uri = context.message.params.get("uri")
+        if not isinstance(uri, str):
+            raise invalid_params(context, "'uri' must be a string.")
+        watched = await watch(replace(bare_frame(context, uri, {"uri": uri}), method=SUBSCRIBE), self._ports)
+        if isinstance(watched, Answer):
+            return watched
+        await self._resubscribe(context, added=uri)
+        return Answer(result={})
+
+    async def unsubscribe(self, context: Context) -> Answer:
+        uri = context.message.params.get("uri")
+        if not isinstance(uri, str):
+            raise invalid_params(context, "'uri' must be a string.")
+        await self._resubscribe(context, removed=uri)
+        return Answer(result={})
+
+    def end_session(self, session: Session) -> None:
+        if (listener := self._by_session.get(session.id)) is not None:
+            listener.stream.end()
+
+    def end_all(self) -> None:
+        """This process is about to end: its clients connect again, to another."""
+        for listener in list(self._all()):
+            listener.stream.end(listener.last_word())
+
+    def _all(self) -> Iterator[Listener]:
+        return (listener for view in self._views.values() for listener in view.listeners)
+
+    def _admit(self, caller: Caller) -> None:
+        is_agent_full = self._per_agent[caller.agent.id] >= AGENT_LIMIT
+        if is_agent_full or self.count >= PROCESS_LIMIT:
+            text = "Too many open streams of this agent." if is_agent_full else "Too many open streams."
+            headers = ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
+            raise ProtocolError(INTERNAL_ERROR, text, status=429 if is_agent_full else 503, headers=headers)
+
+    async def _watched(self, context: Context, uris: Iterable[str]) -> dict[tuple[str, str], str] | Answer:
+        """Those the caller may read, recorded; others are left out as if they did not exist."""
+        found: dict[tuple[str, str], str] = {}
+        for uri in uris:
+            watched = await watch(replace(bare_frame(context, uri, {"uri": uri}), method=SUBSCRIBE), self._ports)
+            if isinstance(watched, Call):
+                found[watched.tool.connector.id, watched.tool.upstream_name] = uri
+            elif watched.status != 200:
+                return watched
+        return found
+
+    def _listener(
+        self, context: Context, stream: Stream, wants: frozenset[str], uris: dict[tuple[str, str], str]
+    ) -> Listener:
+        frame = bare_frame(context)
+        digest = sha256(context.token.encode()).digest()
+        return Listener(stream, frame, digest, context.caller.agent.id, wants, uris)
+
+    async def _hold(self, listener: Listener, caller: Caller, first: bytes) -> Answer | None:
+        """Asks for the key once more: from here on it is each new snapshot that tells of a revocation."""
+        self._admit(caller)
+        try:
+            authenticate(listener.frame, self._ports.snapshot(), self._ports)
+        except Refusal as refusal:
+            return await commit_refusal(listener.frame, refusal, self._ports)
+        self._add(listener)
+        try:
+            await self._until_heard(listener)
+            await listener.stream.hold([first])
+        finally:
+            self._remove(listener)
+        return None
+
+    async def _until_heard(self, listener: Listener) -> None:
+        """Once a client reads its first event it counts on hearing everything, so our own streams to the upstreams
+        stand before that. A slow upstream keeps nobody waiting for long."""
+        reach = self._views[_view_key(listener)].reach
+        kinds = {kind: reach.get(kind, frozenset()) for kind in listener.wants}
+        wanted = self._interests([kinds], listener.uris)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STANDING_SECONDS):
+                await self._newsroom.standing({key: interest for key, (_, interest) in wanted.items()})
+
+    def _add(self, listener: Listener) -> None:
+        view = self._views.setdefault(_view_key(listener), View())
+        view.listeners.add(listener)
+        if not view.reach:
+            self._look(view, self._ports.snapshot())
+        self._per_agent[listener.agent_id] += 1
+        self.count += 1
+        self._index(listener)
+        if listener.session is not None:
+            self.end_session(listener.session)
+            self._by_session[listener.session.id] = listener
+            self._to_reread.add(listener)
+            self._follow_tasks(view, listener)
+        self._wake.set()
+        if self._tending is None:
+            self._tending = asyncio.create_task(self._tend(), name="listening")
+
+    def _remove(self, listener: Listener) -> None:
+        key = _view_key(listener)
+        view = self._views[key]
+        view.listeners.discard(listener)
+        if not view.listeners:
+            del self._views[key]
+            if view.following is not None:
+                view.following.cancel()
+        self._unindex(listener)
+        self.count -= 1
+        self._per_agent[listener.agent_id] -= 1
+        if not self._per_agent[listener.agent_id]:
+            del self._per_agent[listener.agent_id]
+        self._to_reread.discard(listener)
+        if listener.session is not None and self._by_session.get(listener.session.id) is listener:
+            del self._by_session[listener.session.id]
+        self._wake.set()
+
+    def _follow_tasks(self, view: View, listener: Listener) -> None:
+        """All sessions of an agent share its tasks, so one follower tells all of them."""
+        if view.following is not None or not _hears_of_tasks(listener):
+            return
+
+        async def tell(task: Task) -> None:
+            told = notification(task)
+            for each in tuple(view.listeners):
+                if _hears_of_tasks(each) and self._is_known(each):
+                    each.stream.push(each.message(told["method"], told["params"]))
+
+        changes = self._ports.tasks.changed(listener.agent_id, listener.frame.bundle, tell, is_modern=False)
+        view.following = asyncio.create_task(_quietly(changes), name="task news")
+
+    def _index(self, listener: Listener) -> None:
+        for key in listener.uris:
+            self._by_uri.setdefault(key, set()).add(listener)
+
+    def _unindex(self, listener: Listener) -> None:
+        for key in listener.uris:
+            self._by_uri[key].discard(listener)
+            if not self._by_uri[key]:
+                del self._by_uri[key]
+
+    async def _resubscribe(self, context: Context, *, added: str = "", removed: str = "") -> None:
+        """One at a time: each starts from what the one before left. What changes nothing costs the other processes
+        nothing."""
+        if context.session is None:
+            return
+        async with self._changing:
+            session = await self._ports.sessions.find(context.session.id, context.agent_id, context.bundle)
+            if session is None or (removed and removed not in session.subscriptions):
+                return
+            kept = [uri for uri in session.subscriptions if uri not in (added, removed)]
+            await self._ports.sessions.set_subscriptions(session, (*kept, *((added,) if added else ())))
+        await self._ports.bus.announce(SUBSCRIPTIONS_CHANGED)
+
+    def _readable(self, listener: Listener, uris: Iterable[str]) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
+        for uri in uris:
+            call = self._call_for(listener, uri)
+            if call is not None:
+                found[call.tool.connector.id, call.tool.upstream_name] = uri
+        return found
+
+    def _call_for(self, listener: Listener, uri: str) -> Call | None:
+        """None when the caller may not read this, or nothing at all, any more."""
+        frame = replace(listener.frame, name=uri, arguments={"uri": uri}, method=SUBSCRIBE)
+        try:
+            caller = authenticate(frame, self._ports.snapshot(), self._ports)
+            return authorize(resolve(frame, caller, self._ports), self._ports).call
+        except Refusal:
+            return None
+
+    def _swapped(self, snapshot: Snapshot) -> None:
+        """Within the step that makes the snapshot current: nothing is told to who lost the right to hear it."""
+        self._catalogs.keep_only(snapshot.connectors)
+        if not self._views:
+            return
+        for listener in self._all():
+            agent = snapshot.agents.get(listener.agent_id)
+            if agent is None or not agent.is_live or listener.digest not in snapshot.credentials:
+                listener.stream.end_now(listener.last_word())
+        self._has_swapped = True
+        self._wake.set()
+
+    def _note(self, connector_id: str, method: str, params: dict[str, Any]) -> None:
+        """News of an upstream. What nobody asked for is dropped here, so a talkative upstream fills nothing."""
+        uri = params.get("uri") if method == UPDATED else ""
+        if method in KIND_OF:
+            self._catalogs.forget(connector_id)
+        elif not isinstance(uri, str) or (connector_id, uri) not in self._by_uri:
+            return
+        self._news[connector_id, method, str(uri)] = None
+        self._wake.set()
+
+    def _turned(self, connector_id: str) -> None:
+        """What an upstream offers leaves the lists and comes back with it."""
+        if self._views:
+            for method in KIND_OF:
+                self._note(connector_id, method, {})
+
+    async def _tend(self) -> None:
+        """Runs while there is a stream."""
+        bell = asyncio.create_task(self._hear_of_subscriptions(), name="subscriptions")
+        due = _now() + KEEP_ALIVE_SECONDS
+        try:
+            while self._views:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(due):
+                        await self._wake.wait()
+                self._wake.clear()
+                is_due = _now() >= due
+                due = due if not is_due else _now() + KEEP_ALIVE_SECONDS
+                await self._round(is_due=is_due)
+                await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            bell.cancel()
+            self._newsroom.close()
+            self._tending = None
+
+    async def _round(self, *, is_due: bool) -> None:
+        try:
+            self._tell_news()
+            if self._has_swapped:
+                self._has_swapped = False
+                await self._review()
+            if is_due:
+                self._to_reread.update(self._by_session.values())
+            if self._to_reread:
+                with suppress(EvidenceUnavailable):
+                    await self._reread_sessions()
+            wanted = self._wanted()
+            self._newsroom.want(wanted, is_tidying=is_due)
+            if is_due:
+                heard = (connector for connector, interest in wanted.values() if interest.tools)
+                self._catalogs.look_after(filter(is_shared, heard))
+                self._keep_alive()
+        except Exception:
+            logger.exception("unforeseen failure while telling news")
+
+    async def _hear_of_subscriptions(self) -> None:
+        with self._ports.bus.mailbox(SUBSCRIPTIONS_CHANGED) as box:
+            while True:
+                self._to_reread.update(self._by_session.values())
+                self._wake.set()
+                await box.ring()
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, {}
+        for connector_id, method, uri in news:
+            if method == UPDATED:
+                for listener in tuple(self._by_uri.get((connector_id, uri), ())):
+                    self._tell_update(listener, listener.uris[connector_id, uri])
+                continue
+            for view in self._views.values():
+                if connector_id in view.reach.get(KIND_OF[method], ()):
+                    self._tell_change(view, KIND_OF[method])
+
+    def _tell_change(self, view: View, kind: str) -> None:
+        for listener in view.listeners:
+            if kind in listener.wants and self._is_known(listener):
+                listener.stream.push(listener.message(CHANGED[kind]))
+
+    def _tell_update(self, listener: Listener, uri: str) -> None:
+        if self._call_for(listener, uri) is not None:
+            listener.stream.push(listener.message(UPDATED, {"uri": uri}))
+        else:
+            self._is_known(listener)
+
+    def _is_known(self, listener: Listener) -> bool:
+        """Ends the stream of somebody whose key no longer holds."""
+        try:
+            authenticate(listener.frame, self._ports.snapshot(), self._ports)
+        except Refusal:
+            listener.stream.end_now(listener.last_word())
+            return False
+        return True
+
+    async def _review(self) -> None:
+        """What does each agent see now? A few at a time: others are waiting for the processor."""
+        for number, view in enumerate(list(self._views.values())):
+            for kind in self._look(view, self._ports.snapshot()):
+                self._tell_change(view, kind)
+            if number % REVIEWED_AT_ONCE == REVIEWED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        self._newsroom.keep_only(self._ports.snapshot().connectors)
+
+    def _look(self, view: View, snapshot: Snapshot) -> list[str]:
+        """Which kinds changed since the last look."""
+        listener = next(iter(view.listeners), None)
+        if listener is None:
+            return []
+        try:
+            caller = authenticate(listener.frame, snapshot, self._ports)
+        except Refusal:
+            return []
+        bundles = reachable_bundles(listener.frame.bundle, caller.agent, snapshot, self._ports)
+        changed = []
+        for kind in CHANGED:
+            reach, seen = self._sight(kind, listener.frame, caller, bundles)
+            if view.seen.get(kind, seen) != seen:
+                changed.append(kind)
+            view.reach[kind], view.seen[kind] = reach, seen
+        return changed
+
+    def _sight(self, kind: str, frame: Frame, caller: Caller, bundles: list[Bundle]) -> tuple[frozenset[str], int]:
+        """(connectors, a number that differs when what is visible does). Of prompts and resources it is what decides
+        on their visibility: to ask the upstreams for each new snapshot would be too much."""
+        if kind == TOOL:
+            tools = {name: tool for name, (tool, _) in visible_tools(frame, caller, bundles, self._ports)}
+            seen = hash(frozenset((name, tool.definition_digest) for name, tool in tools.items()))
+            return frozenset(tool.connector.id for tool in tools.values()), seen
+        chosen = [(bundle, each) for bundle in bundles for each in selections(bundle, kind)]
+        basis = [
+            (bundle.version_id, bundle.ancestry, each.allow, each.deny, *_state(each.connector))
+            for bundle, each in chosen
+        ]
+        freezes = caller.snapshot.freezes if chosen else ()
+        return frozenset(each.connector.id for _, each in chosen), hash((tuple(basis), freezes))
+
+    async def _reread_sessions(self) -> None:
+        """Another request, here or at another process, may have changed what a session subscribes to, or ended it."""
+        followers, self._to_reread = list(self._to_reread), set()
+        sessions = await asyncio.gather(*map(self._session_now, followers))
+        for listener, session in zip(followers, sessions, strict=True):
+            if session is None:
+                listener.stream.end()
+            elif self._by_session.get(session.id) is listener and session != listener.session:
+                self._unindex(listener)
+                listener.session, listener.uris = session, self._readable(listener, session.subscriptions)
+                self._index(listener)
+
+    async def _session_now(self, listener: Listener) -> Session | None:
+        assert listener.session is not None
+        return await self._ports.sessions.find(listener.session.id, listener.agent_id, listener.frame.bundle)
+
+    def _wanted(self) -> dict[str, tuple[Connector, Interest]]:
+        reaches = []
+        for view in self._views.values():
+            wants = frozenset[str]().union(*(listener.wants for listener in view.listeners))
+            reaches.append({kind: view.reach.get(kind, frozenset()) for kind in wants})
+        return self._interests(reaches, self._by_uri)
+
+    def _interests(
+        self, reaches: Iterable[Mapping[str, frozenset[str]]], uris_wanted: Iterable[tuple[str, str]]
+    ) -> dict[str, tuple[Connector, Interest]]:
+        """By connector, of those that can be listened to."""
+        snapshot = self._ports.snapshot()
+        kinds: dict[str, set[str]] = {}
+        for reach in reaches:
+            for kind, connector_ids in reach.items():
+                for connector_id in connector_ids:
+                    kinds.setdefault(connector_id, set()).add(kind)
+        uris: dict[str, set[str]] = {}
+        for connector_id, uri in uris_wanted:
+            uris.setdefault(connector_id, set()).add(uri)
+        return {
+            connector_id: (connector, _interest(kinds.get(connector_id, set()), uris.get(connector_id, set())))
+            for connector_id in kinds.keys() | uris.keys()
+            if (connector := snapshot.connectors.get(connector_id)) is not None
+            and connector.is_enabled
+            and not connector.secret_missing
+        }
+
+    def _keep_alive(self) -> None:
+        for listener in list(self._all()):
+            if self._is_known(listener):
+                listener.stream.keep_alive()
+
+
+def _asked(context: Context) -> tuple[frozenset[str], list[str]]:
+    """(kinds of lists, URIs). Raises ProtocolError."""
+    asked = context.message.params.get("notifications")
+    if not isinstance(asked, dict):
+        raise invalid_params(context, "'notifications' must be an object.")
+    uris = asked.get("resourceSubscriptions", [])
+    is_fit = isinstance(uris, list) and len(uris) <= URIS_LIMIT
+    if not is_fit or any(not isinstance(uri, str) or len(uri) > URI_LIMIT for uri in uris):
+        raise invalid_params(context, f"'resourceSubscriptions' must be a list of at most {URIS_LIMIT} URIs.")
+    return frozenset(kind for kind, member in MEMBERS.items() if asked.get(member) is True), uris
+
+
+def _hears_of_tasks(listener: Listener) -> bool:
+    return listener.session is not None and listener.session.revision == NEWEST_LEGACY
+
+
+async def _quietly(changes: Awaitable[None]) -> None:
+    """Without the database there is no news of tasks; the client still may ask for them."""
+    with suppress(EvidenceUnavailable):
+        await changes
+
+
+def _interest(kinds: set[str], uris: set[str]) -> Interest:
+    return Interest(tools=TOOL in kinds, prompts=PROMPT in kinds, resources=RESOURCE in kinds, uris=frozenset(uris))
+
+
+def _state(connector: Connector) -> tuple[str, str, bool, bool]:
+    return connector.id, connector.revision, connector.is_enabled, connector.secret_missing
+
+
+def _view_key(listener: Listener) -> tuple[str, str | None, str]:
+    return listener.agent_id, listener.frame.bundle, listener.frame.source_ip
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,43 @@
+"""What all gateway processes share of their clients' sessions, streams and tasks. The database alone holds it, so any
+process serves any request, and nothing is lost with one."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from gateway.bus import Bus
+from gateway.database import DatabaseThread
+from gateway.mcp.sessions import Sessions, forget_sessions
+from gateway.mcp.streams import Streams, forget_events
+from gateway.mcp.task_table import Tasks, forget_tasks
+from gateway.mcp.waiting import Waiting
+from gateway.models import Letter
+
+LETTERS_KEPT_FOR = timedelta(minutes=15)
+
+
+class Store:
+    """One of each process."""
+
+    def __init__(self, process_id: UUID) -> None:
+        self._thread = DatabaseThread("store")
+        self.bus = Bus(self._thread)
+        self.sessions = Sessions(self._thread, Streams(self._thread, self.bus))
+        self.waiting = Waiting()
+        self.tasks = Tasks(self._thread, self.bus, process_id, self.waiting.calls)
+
+    async def start(self) -> None:
+        await self.bus.start()
+
+    async def stop(self) -> None:
+        await self.bus.stop()
+        await self.sessions.stop()
+        await self._thread.close()
+
+
+def forget_what_is_over() -> None:
+    """Safe to run anywhere, at any time."""
+    now = datetime.now(UTC)
+    forget_sessions(now)
+    forget_events(now)
+    forget_tasks(now)
+    Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()
