@@ -12,7 +12,7 @@ CHECK_ENVIRONMENT = DATA_DIR="$$(mktemp -d)" PUBLIC_URL=https://gatehouse.exampl
 	SECRET_KEY="$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 	GATEHOUSE_KEK="$$($(PYTHON) -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')"
 
-.PHONY: help up setup setup-dev test check format lint types imports migrations deploy-check soak bench lock
+.PHONY: help up setup setup-dev test check format lint types imports migrations deploy-check conformance soak bench lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,9 +70,12 @@ test-postgres:
 		DATABASE=postgres $(PYTEST) -m "database and not soak"; \
 	else echo "No PostgreSQL here: the database tests ran on SQLite only."; fi
 
-soak: setup-dev ## the long tests, on both databases
+soak: setup-dev ## the long tests, on both databases (SOAK_SECONDS=300 a storm, SOAK_MINUTES=30 for growth, SOAK_SEED=)
 	$(PYTHON) -m tests.services sh -c '$(PYTHON) -m pytest -m soak --timeout 0 && \
 		{ [ -z "$$TEST_DATABASE_URL" ] || DATABASE=postgres $(PYTHON) -m pytest -m "soak and database" --timeout 0; }'
+
+conformance: setup-dev ## the official MCP suite through a gateway: every revision, both databases, one process and two
+	$(PYTHON) -m tests.services $(PYTHON) -m pytest tests/conformance
 
 bench: setup-dev ## measure against nginx and direct
 	$(PYTHON) -m tests.services $(PYTHON) -m bench
