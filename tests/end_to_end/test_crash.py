@@ -11,15 +11,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 
 from tests import cast
 from tests.connectors.servers import ScriptedServer, Turn, scripted_server
 from tests.end_to_end.installation import REPOSITORY, Installation
+from tests.end_to_end.storm import fill, take_away
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
@@ -229,55 +228,21 @@ def test_a_frozen_process_that_was_declared_dead_answers_unknown_and_ends(scene:
     frozen.wait(40)
 
 
-# -- the database away
+# -- the database away, or without room
 
 
-@pytest.fixture
-def away(scene: Scene) -> Iterator[Callable[[], Callable[[], None]]]:
+@pytest.fixture(params=[take_away, fill], ids=["away", "full"])
+def away(request: pytest.FixtureRequest, scene: Scene) -> Iterator[Callable[[], Callable[[], None]]]:
     """Takes the database away; what it returns brings it back."""
     back: list[Callable[[], None]] = []
 
     def take() -> Callable[[], None]:
-        back.append(_shut_out(scene) if scene.house.database == "postgres" else _hold_write_lock(scene))
+        back.append(request.param(scene.house))
         return back[-1]
 
     yield take
     for restore in back:
         restore()
-
-
-def _shut_out(scene: Scene) -> Callable[[], None]:
-    """Ends every session of the gateway's database and lets nobody in."""
-    name = urlsplit(scene.house.database_url).path[1:]
-
-    def allow(flag: str) -> None:
-        with psycopg.connect(scene.house._admin_url, autocommit=True) as server:
-            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {flag}'.encode())
-            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-
-    allow("false")
-    return lambda: allow("true")
-
-
-def _hold_write_lock(scene: Scene) -> Callable[[], None]:
-    """A writer that never ends: what SQLite can do instead of being away."""
-    script = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
-        "c.execute('BEGIN EXCLUSIVE'); print('held', flush=True); input()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", script, str(scene.house.data_dir / "gatehouse.sqlite3")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-
-    def release() -> None:
-        if holder.poll() is None:
-            holder.communicate(b"\n")
-
-    return release
 
 
 def test_without_the_database_nothing_is_sent(scene: Scene, away: Callable[[], Callable[[], None]]) -> None:
