@@ -296,7 +296,6 @@ class Egress:
         try:
             with connection.deadline.until(ends_at):
                 if send_before_ns is not None and time.clock_gettime_ns(SEND_CLOCK) > send_before_ns:
-                    is_good = True
                     raise _not_sent_in_time()
                 await connection.send(request)
                 outcome = await read(connection)

@@ -22,6 +22,7 @@ from gateway.mcp.http import STREAM_HEADERS, respond, respond_with
 from gateway.mcp.metadata import answer_headers
 from gateway.mcp.revisions import NEWEST_LEGACY
 from gateway.mcp.streams import KEPT_FOR, Event, Journal, Place
+from gateway.pipeline import reachable_bundles
 from gateway.ports import Ports
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -179,11 +180,13 @@ async def _pass_on(context: Context, body: bytes) -> None:
 
 
 def may_hear(context: Context, ports: Ports) -> bool:
-    """Whether the caller's key and agent are still good for anything: no stream outlives them."""
+    """Whether the caller's key, agent and endpoint are still good for anything: nothing is told beyond them."""
     snapshot, caller = ports.snapshot(), context.caller
     agent = snapshot.agents.get(caller.agent.id)
     credential = snapshot.credentials.get(caller.credential.digest)
-    return agent is not None and agent.is_live and credential is not None and credential.is_in_time(ports.now())
+    if agent is None or not agent.is_live or credential is None or not credential.is_in_time(ports.now()):
+        return False
+    return not context.bundle or bool(reachable_bundles(context.bundle, agent, snapshot, ports))
 
 
 async def begin_stream(context: Context) -> None:

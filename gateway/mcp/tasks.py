@@ -22,7 +22,6 @@ from gateway.mcp.exchange import Exchange, end_with_client, may_hear
 from gateway.mcp.revisions import NEWEST_LEGACY, TASKS_EXTENSION
 from gateway.mcp.task_table import OWNER_DIED, Status, Task
 from gateway.mcp.waiting import ENDING
-from gateway.pipeline import reachable_bundles
 from gateway.ports import Ports
 from gateway.sealing import NotOurs
 from governance import canonical
@@ -183,9 +182,7 @@ def notification(task: Task) -> dict[str, Any]:
 
 async def find_task(context: Context, task_id: Any, ports: Ports) -> Task | None:
     """None, too, for a task at an endpoint that the agent has lost. Raises EvidenceUnavailable."""
-    snapshot = ports.snapshot()
-    agent = snapshot.agents.get(context.agent_id)
-    if agent is None or (context.bundle and not reachable_bundles(context.bundle, agent, snapshot, ports)):
+    if not may_hear(context, ports):
         return None
     return await ports.tasks.find(task_id, context.agent_id, context.bundle, is_modern=context.is_modern)
 

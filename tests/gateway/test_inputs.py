@@ -495,13 +495,14 @@ def test_who_leaves_while_it_waits_for_the_result_cancels_the_call() -> None:
 
 
 @with_database
-def test_a_result_is_not_for_whoever_lost_the_key_while_waiting_for_it() -> None:
+@pytest.mark.parametrize("lost", ["credentials", "bundles"])
+def test_a_result_is_not_for_whoever_lost_the_key_or_the_endpoint_while_waiting_for_it(lost: str) -> None:
     """An agent may have two keys: one of them made the call, the other one brought the answers."""
 
     async def use(here: StoredPorts, there: StoredPorts) -> Any:
         async def talk(relay: Relay) -> None:
             await relay.ask({"q": QUESTION})
-            there.views = [replace(there.snapshot(), credentials={})]
+            there.views = [replace(there.snapshot(), **{lost: {}})]
 
         here.conversation = talk
         first, serving = begin(here)
