@@ -19,6 +19,7 @@ GATEWAY_MAX_CONNECTIONS_PER_ADDRESS = env.number(
 )
 GATEWAY_MAX_RUNNING = env.number("GATEWAY_MAX_RUNNING", default=1_024, low=1, high=100_000)
 GATEWAY_MAX_WAITING = env.number("GATEWAY_MAX_WAITING", default=1_024, low=0, high=100_000)
+GATEWAY_HOLD_SECONDS = env.number("GATEWAY_HOLD_SECONDS", default=45, low=0, high=55)
 UPSTREAM_ALLOWED_NETWORKS = env.networks("UPSTREAM_ALLOWED_NETWORKS")
 STDIO_ALLOWED_COMMANDS = env.paths("STDIO_ALLOWED_COMMANDS")
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
@@ -234,6 +235,9 @@ CELERY_BEAT_SCHEDULE = {
     "count calls": {"task": "gateway.tasks.count_calls", "schedule": 10, "options": {"expires": 10}},
     "forget answers": {"task": "gateway.tasks.forget_answers", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
     "forget exchanges": {"task": "gateway.tasks.forget_exchanges", "schedule": 60, "options": {"expires": 60}},
+    "send notices": {"task": "gateway.tasks.send_notices", "schedule": 2, "options": {"expires": 2}},
+    "watch approvals": {"task": "gateway.tasks.watch_approvals", "schedule": 10, "options": {"expires": 10}},
+    "forget old": {"task": "gateway.tasks.forget_old", "schedule": 5 * 60, "options": {"expires": 5 * 60}},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
 }
 
@@ -261,10 +265,12 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
         "AgentStatus": "governance.models.Agent.Status",
-        "BundleVersionState": "governance.models.BundleVersion.State",
+        "ApprovalKind": "governance.models.ApprovalRequest.Kind",
+        "ApprovalVerdict": "governance.models.ApprovalDecision.Verdict",
         "DefinitionStatus": "governance.models.ToolDefinition.Status",
         "OffboardingState": "governance.models.Offboarding.State",
-        "PolicyVersionState": "governance.models.PolicyVersion.State",
+        "ToolRisk": "governance.models.Tool.Risk",
+        "VersionState": "governance.models.versions.State",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "gateway.api.schema.finish"],
     "SERVE_INCLUDE_SCHEMA": False,

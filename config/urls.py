@@ -3,8 +3,10 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
+from gateway.console.me_access import EndMyGrant, MyAccess, RenewMyGrant, WithdrawMyRequest
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
+from gateway.notices.slack_intake import interactions
 
 handler429 = "gateway.console.accounts.views.too_many_requests"
 urlpatterns = [
@@ -12,12 +14,18 @@ urlpatterns = [
     path("admin/people/<uuid:person_id>/one-time-login/", make_one_time_login, name="make_one_time_login"),
     path("admin/", include("gateway.console.urls")),
     path("admin/", admin.site.urls),
+    path("approvals/", include("gateway.console.approvals.urls")),
     path("account/", include("gateway.console.accounts.urls")),
     path("api/v1/", include("gateway.api.urls")),
+    path("slack/interactions/<slug:name>", interactions, name="slack_interactions"),
     path("login/<str:token>", one_time_login, name="one_time_login"),
     path("me/", Me.as_view(), name="me"),
     path("me/tokens/", MyTokens.as_view(), name="personal_tokens"),
     path("me/tokens/<uuid:token_id>/revoke/", RevokeMyToken.as_view(), name="revoke_personal_token"),
+    path("me/access/", MyAccess.as_view(), name="my_access"),
+    path("me/access/grants/<uuid:grant_id>/end/", EndMyGrant.as_view(), name="end_my_grant"),
+    path("me/access/grants/<uuid:grant_id>/renew/", RenewMyGrant.as_view(), name="renew_my_grant"),
+    path("me/access/requests/<uuid:key>/withdraw/", WithdrawMyRequest.as_view(), name="withdraw_my_request"),
     path("me/agents/<uuid:agent_id>/", MyAgent.as_view(), name="my_agent"),
     path("me/agents/<uuid:agent_id>/suspend/", SuspendMyAgent.as_view(), name="suspend_my_agent"),
     path("me/agents/<uuid:agent_id>/end-keys/", RevokeMyKeys.as_view(), name="revoke_my_keys"),

@@ -45,11 +45,16 @@ def _was_rolled_back(error: OperationalError) -> bool:
     return isinstance(cause, WriteLockTimeout) or getattr(cause, "sqlstate", None) in NOT_COMMITTED
 
 
-def issue_key(agent: Agent, *, by: str, expires_in: timedelta | None) -> IssuedKey:
+def issue_key(agent: Agent, *, by: str, expires_in: timedelta | None, on_behalf_of: User | None = None) -> IssuedKey:
     """Raises NotIssuable."""
     return act(
         lambda record, now: agent_keys.issue_key(
-            agent, by=by, record=record, now=now, expires_at=now + expires_in if expires_in else None
+            agent,
+            by=by,
+            record=record,
+            now=now,
+            expires_at=now + expires_in if expires_in else None,
+            person=on_behalf_of,
         ),
         by=by,
     )

@@ -125,6 +125,11 @@ class Bus:
         """Wakes those of this process; for a topic that was posted to in a transaction of one's own."""
         self._deliver(topic, b"")
 
+    def ring_all(self, kind: str) -> None:
+        """Wakes those of this process who wait for any topic of this kind."""
+        for topic in [topic for topic in self._boxes if topic.startswith(f"{kind}:")]:
+            self.ring(topic)
+
     @contextmanager
     def mailbox(self, topic: str, *, look_back: timedelta = LOOK_BACK) -> Iterator[Mailbox]:
         box = Mailbox(topic, datetime.now(UTC) - look_back)

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from connectors.base import SILENCE, RawResult, Relay
+from gateway.commit.entry import Run
 from gateway.values import per_call
 from governance.decision import Decision
-from governance.snapshot import Agent, Bundle, Connector, Credential, Snapshot, Tool
+from governance.inspection.field_masks import Place
+from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Snapshot, Tool
 
 
 @per_call
@@ -19,7 +22,9 @@ class Frame:
     a tool's or prompt's arguments, {"uri"} of a resource, {"ref", "argument", "context"} of a completion. `resumed`
     holds `inputResponses` and the upstream's own `requestState` when an earlier answer was `input_required`; `call_id`
     is that of the only call this may become, so that repeating it does nothing. `trace` holds W3C trace context only;
-    `session_id` groups the calls of one run.
+    `session_id` groups the calls of one run. `stated_reason` is what the agent says it wants this for. `awaited` is the
+    request for approval that a view of this call has waited for: if that is over, its end is told, and nobody is asked
+    again.
     """
 
     token: str = field(repr=False)
@@ -34,6 +39,8 @@ class Frame:
     method: str = "tools/call"
     resumed: Mapping[str, Any] = field(default_factory=dict, repr=False)
     call_id: UUID | None = None
+    stated_reason: str = field(default="", repr=False)
+    awaited: UUID | None = None
     relay: Relay = field(default=SILENCE, repr=False, compare=False)
 
 
@@ -42,6 +49,11 @@ class Caller:
     agent: Agent
     credential: Credential
     snapshot: Snapshot = field(repr=False)
+
+    @property
+    def person(self) -> Person:
+        """On whose behalf the agent acts; its owner where nobody else is named."""
+        return self.snapshot.people.get(self.credential.person_id, self.agent.owner)
 
 
 @per_call
@@ -64,9 +76,40 @@ class Call:
 
 
 @per_call
-class Permitted:
+class Asked:
+    """Humans must agree first. `digest` is that of what the agent asks, by which the same call finds what they said;
+    `bundle_id` is that of the bundle through which it was decided."""
+
     call: Call
     decision: Decision
+    bundle_id: str
+    digest: bytes
+    seen: Run | None
+
+
+@per_call
+class Approval:
+    """What humans agreed to, and who: `call_digest` binds it to the call, `shown` is what they saw. `rules` are those
+    that had asked, `narrowed` the members of the arguments that the approvers changed."""
+
+    number: int
+    key: UUID
+    name: str
+    call_digest: bytes
+    shown: bytes
+    rules: frozenset[str]
+    approvers: tuple[str, ...]
+    narrowed: tuple[str, ...] = ()
+
+
+@per_call
+class Permitted:
+    """`seen` are the labels of the run under which it was decided, if a rule reads them."""
+
+    call: Call
+    decision: Decision
+    seen: Run | None = None
+    approval: Approval | None = None
 
 
 @per_call
@@ -103,6 +146,11 @@ class Stale:
 
 
 @per_call
+class Superseded:
+    """What the call was to consume is gone, or its run has met something: look again, and decide again."""
+
+
+@per_call
 class NotSent:
     """The process was held up between COMMIT and sending: this intent is closed, nothing was sent."""
 
@@ -120,6 +168,8 @@ class SafeResult:
     masked: tuple[str, ...]
     raw: RawResult = field(repr=False)
     encoded: bytes = field(repr=False)
+    places: tuple[Place, ...] = ()
+    """Where rules masked fields."""
 
 
 @per_call
@@ -131,8 +181,27 @@ class Recorded:
 
 
 @per_call
+class Held:
+    """The call waits for humans. Repeating the identical call redeems the approval, whoever repeats it, where and when;
+    every view of it (task, elicitation, a held stream) is a wait and then that. `state` is pending, approved, denied,
+    expired, cancelled or void; `retry_after_seconds` is how long to wait before asking again."""
+
+    key: UUID
+    name: str
+    url: str
+    state: str
+    expires_at: datetime
+    retry_after_seconds: int
+    is_new: bool
+    wants_reason: bool = False
+    """Whether the asking side is to say what it wants this for, and has not."""
+
+
+@per_call
 class Answer:
     """A revision-neutral answer: a result, a JSON-RPC error, or a refusal of the HTTP request itself.
+
+    `held` is set when the call waits for humans; the result is then what a client gets that cannot wait in any way.
 
     A resource that is not there has the code RESOURCE_NOT_FOUND, which only revisions up to 2025-11-25 know.
     """
@@ -142,3 +211,4 @@ class Answer:
     status: int = 200
     challenge: str = ""
     retry_after_seconds: int | None = None
+    held: Held | None = None

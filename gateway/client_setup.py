@@ -12,7 +12,7 @@ Claude Desktop, which starts local programs only.
 import json
 import shlex
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -180,11 +180,16 @@ def claude_desktop(endpoint: Endpoint, key: str) -> Client:
 
 
 def curl(endpoint: Endpoint, key: str) -> Client:
-    message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, separators=(",", ":"))
+    text = curl_command(endpoint, key, {"method": "tools/list"})
+    return Client("curl", "curl", (Step(text, hint="Lists the tools, to see that the key works."),))
+
+
+def curl_command(endpoint: Endpoint, key: str, request: Mapping[str, Any]) -> str:
+    """Of one request, its method and params, in lines for a shell."""
+    message = json.dumps({"jsonrpc": "2.0", "id": 1, **request}, separators=(",", ":"))
     headers = [_header(key), "Content-Type: application/json", "Accept: application/json, text/event-stream"]
     lines = [shell(["curl", "-sS", endpoint.url]), *(shell(["-H", header]) for header in headers)]
-    text = " \\\n  ".join([*lines, shell(["-d", message])])
-    return Client("curl", "curl", (Step(text, hint="Lists the tools, to see that the key works."),))
+    return " \\\n  ".join([*lines, shell(["-d", message])])
 
 
 def exported(key: str) -> str:

@@ -5,12 +5,17 @@ from typing import Any
 from uuid import UUID
 
 from audit.event import AuditEvent, uuid7
+from audit.record import record
 from connectors.base import UpstreamFailure
-from gateway.call import Frame, Intent, SafeResult, Screened
-from gateway.commit.entry import Entry
+from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
+from gateway.commit.entry import Claim, Entry
 from gateway.ports import Ports
 from gateway.refusals import Refusal
+from gateway.run_labels import met_by
+from gateway.values import changed
 from governance import canonical
+from governance.decision import Decision
+from governance.facts import Fact, Recorder
 from governance.inspection.masking import VaultIndex
 
 REFUSED_NAMES = 200
@@ -27,7 +32,8 @@ def watch_entry(screened: Screened, ports: Ports) -> Entry:
 
 
 def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | None) -> Entry:
-    call, decision = screened.permitted.call, screened.permitted.decision
+    permitted = screened.permitted
+    call, decision = permitted.call, permitted.decision
     agent = call.caller.agent
     event_id = uuid7()
     payload, commitment = None, b""
@@ -40,26 +46,88 @@ def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | 
         actor=f"agent:{agent.name}",
         call_id=call_id,
         agent=agent.name,
-        person=agent.owner.email,
+        person=call.caller.person.email,
         connector=call.tool.connector.name,
         tool=call.tool.name,
         decision=decision.effect.value,
         process_id=ports.process_id,
         decided_epoch=decision.epoch,
         payload_commitment=commitment,
-        details={
-            "code": decision.code,
-            "method": call.frame.method,
-            "bundle": f"{decision.bundle} v{decision.bundle_version}",
-            "rules": [rule.as_json() for rule in decision.rules],
-            "arguments_digest": call.arguments_digest,
-            "definition": call.tool.definition_digest,
-            "credential": call.caller.credential.id,
-            "secret_version": call.tool.connector.secret.version_id if call.tool.connector.secret else None,
-            **_where(call.frame),
-        },
+        details={**_grounds(call, decision), **_consent(permitted), **_where(call.frame)},
     )
-    return Entry(event, payload, read_set=decision.read_set, valid_until=decision.valid_until)
+    return Entry(
+        event,
+        payload,
+        read_set=decision.read_set,
+        valid_until=decision.valid_until,
+        claim=_claim(permitted),
+        seen=permitted.seen,
+    )
+
+
+def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
+    secret = call.tool.connector.secret
+    return {
+        "code": decision.code,
+        "method": call.frame.method,
+        "bundle": f"{decision.bundle} v{decision.bundle_version}",
+        "rules": [rule.as_json() for rule in decision.rules],
+        "arguments_digest": call.arguments_digest,
+        "definition": call.tool.definition_digest,
+        "credential": call.caller.credential.id,
+        "secret_version": secret.version_id if secret else None,
+    }
+
+
+def _consent(permitted: Permitted) -> dict[str, Any]:
+    """What a permission rests on beside the rules: labels, grants, humans."""
+    consent: dict[str, Any] = {}
+    if permitted.seen is not None:
+        consent["labels"] = sorted(permitted.seen.labels)
+    if permitted.decision.grants:
+        consent["grants"] = list(permitted.decision.grants)
+    if (approval := permitted.approval) is not None:
+        consent["approval"] = {
+            "request": approval.name,
+            "key": str(approval.key),
+            "call_digest": approval.call_digest.hex(),
+            "approval_digest": approval.shown.hex(),
+            "approvers": list(approval.approvers),
+            "narrowed": list(approval.narrowed),
+        }
+    return consent
+
+
+def _claim(permitted: Permitted) -> Claim | None:
+    approval, grants = permitted.approval, permitted.decision.counted_grants
+    if approval is None:
+        return Claim(None, b"", grants) if grants else None
+    return Claim(approval.number, approval.call_digest, grants)
+
+
+def approval_recorder(asked: Asked, ports: Ports) -> Recorder:
+    """Facts about the question that a call puts to humans, with all that the call was decided on."""
+    call, decision = asked.call, asked.decision
+    grounds = {**_grounds(call, decision), **_where(call.frame)}
+
+    def keep(fact: Fact) -> None:
+        record(
+            AuditEvent(
+                kind=fact.kind,
+                at=ports.now(),
+                actor=f"agent:{call.caller.agent.name}",
+                agent=call.caller.agent.name,
+                person=call.caller.person.email,
+                connector=call.tool.connector.name,
+                tool=call.tool.name,
+                decision=decision.effect.value,
+                process_id=ports.process_id,
+                decided_epoch=decision.epoch,
+                details={"subject": fact.subject, **grounds, **fact.details},
+            )
+        )
+
+    return keep
 
 
 def asked_entry(
@@ -83,15 +151,20 @@ def outcome_entry(
 ) -> Entry:
     """What came back, as the agent is about to see it."""
     if isinstance(outcome, UpstreamFailure):
-        details = {"code": outcome.code, "reached": outcome.reached}
+        failure = {"code": outcome.code, "reached": outcome.reached}
         said = "cancelled" if outcome.code == "cancelled" else "failed"
-        return _closing(intent, ports, said, details, is_fenced=is_fenced)
-    details = {
+        return _closing(intent, ports, said, failure, is_fenced=is_fenced)
+    details: dict[str, Any] = {
         "upstream_ms": round(outcome.raw.upstream_ms, 3),
         "bytes": outcome.raw.size_bytes,
         "masked": list(outcome.masked),
     }
-    return _closing(intent, ports, outcome.outcome, details, body=outcome.encoded, is_fenced=is_fenced)
+    if outcome.places:
+        details["masked_fields"] = [place.as_json() for place in outcome.places]
+    if (approval := intent.screened.permitted.approval) is not None and approval.narrowed:
+        details["narrowed"] = list(approval.narrowed)
+    entry = _closing(intent, ports, outcome.outcome, details, body=outcome.encoded, is_fenced=is_fenced)
+    return changed(entry, met=met) if (met := met_by(intent.call)) is not None else entry
 
 
 def withheld_entry(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Entry:
@@ -192,7 +265,7 @@ def _of_call(
         actor=f"agent:{call.caller.agent.name}",
         call_id=call_id,
         agent=call.caller.agent.name,
-        person=call.caller.agent.owner.email,
+        person=call.caller.person.email,
         connector=intent.connector.name,
         tool=call.tool.name,
         decision=decision.effect.value,

@@ -5,137 +5,62 @@ No call is made.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
+from ipaddress import ip_address
+from itertools import islice
 from typing import Any
 
-from governance.conditions import Condition
-from governance.decision import AccessRequest, Decision, best, decide
-from governance.models import Role as RoleRow
+from gateway.explain_remedies import frozen_thing, remedies, when
+from gateway.explain_rules import WHY, Trace
+from gateway.explain_values import (
+    OUTCOMES,
+    SCOPE_OUTCOMES,
+    Asked,
+    Considered,
+    Explanation,
+    Frozen,
+    GivenBy,
+    Masked,
+    Path,
+    Remedy,
+    Rested,
+)
+from gateway.explain_words import words
+from governance.approvers import Subject, eligible
+from governance.decision import AccessRequest, Ask, Decision, best, decide
 from governance.models import Tool as ToolRow
-from governance.snapshot import Agent, Bundle, Freeze, Role, Rule, Snapshot, Tool
+from governance.snapshot import Agent, Bundle, Person, Role, Snapshot, Tool
 from governance.snapshot_builder import build_snapshot
+
+MOST_APPROVERS = 20
+TARGET = re.compile(r"(?:([a-z0-9][a-z0-9-]*)/)?(resource|prompt):(.*)", re.DOTALL)
+"""A resource or prompt, perhaps behind its connector's name."""
 
 
 class NotExplainable(Exception):
-    """The agent or tool does not exist at all; the message says which."""
+    """The agent, tool or person does not exist at all, or the address is none; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
-class Considered:
-    """One rule that can bind the tool. `outcome` says what became of it: see OUTCOMES."""
+class Circumstances:
+    """Of the call that is explained. `arguments` is None where they are not known, `on_behalf_of` a person's e-mail,
+    `source_ip` empty where nobody says. `labels` are those of the run; a fresh run has none."""
 
-    policy: str
-    version: int
-    position: int
-    effect: str
-    origin: str
-    condition: str
-    reason: str
-    outcome: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "policy": self.policy,
-            "version": self.version,
-            "rule": self.position,
-            "effect": self.effect,
-            "from": self.origin,
-            "when": self.condition,
-            "reason": self.reason,
-            "outcome": self.outcome,
-        }
+    arguments: Mapping[str, Any] | None = None
+    on_behalf_of: str = ""
+    labels: frozenset[str] = field(default=frozenset())
+    source_ip: str = ""
 
 
-OUTCOMES = {
-    "always": "applies to every such call",
-    "true": "its condition holds",
-    "undecided": "its condition cannot be worked out, so it counts at its strictest",
-    "false": "its condition does not hold",
-    "needs_arguments": "looks at the arguments, which are not given here",
-    "not_asked": "not asked, because the call fails before the rules",
-    "later": "looks at what the call carries, so it takes part while the call runs",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """One bundle that holds the tool, and how far the agent gets through it. `rules` are those that matched."""
-
-    bundle: str
-    connector: str
-    roles: tuple[str, ...]
-    effect: str
-    code: str
-    reason: str
-    rules: tuple[dict[str, Any], ...]
-    considered: tuple[Considered, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "bundle": self.bundle,
-            "connector": self.connector,
-            "roles": list(self.roles),
-            "effect": self.effect,
-            "code": self.code,
-            "rules": list(self.rules),
-            "considered": [rule.as_json() for rule in self.considered],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What would change a "no". It names rows that only those with the permission `needs` may know of."""
-
-    text: str
-    needs: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {"text": self.text, "needs": self.needs}
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    agent: str
-    tool: str
-    at: datetime
-    epoch: int
-    decision: str
-    code: str
-    reason: str
-    paths: tuple[Path, ...]
-    remedies: tuple[Remedy, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "agent": self.agent,
-            "tool": self.tool,
-            "at": self.at.isoformat(),
-            "epoch": self.epoch,
-            "decision": self.decision,
-            "code": self.code,
-            "reason": self.reason,
-            "paths": [path.as_json() for path in self.paths],
-            "remedies": [remedy.as_json() for remedy in self.remedies],
-        }
-
-
-BY_RULES = ("permitted", "approval_required", "denied_by_rule")
-MOST_REMEDIES = 10
-WHY = {
-    "agent_not_live": "the agent is not live, or its owner is not active",
-    "tool_unknown": "no role of the agent gives a published bundle that holds this tool",
-    "role_not_in_time": "the role that gives it is not in its time",
-}
-
-
-def explain(agent_name: str, tool_name: str, arguments: Mapping[str, Any] | None, *, at: datetime) -> Explanation:
-    """As everything is now. `arguments` is None where they are not known. Raises NotExplainable."""
-    return explain_in(build_snapshot(), agent_name, tool_name, arguments, at=at)
+def explain(agent_name: str, tool_name: str, around: Circumstances, *, at: datetime) -> Explanation:
+    """As everything is now. Raises NotExplainable."""
+    return explain_in(build_snapshot(), agent_name, tool_name, around, at=at)
 
 
 def explain_in(
-    snapshot: Snapshot, agent_name: str, tool_name: str, arguments: Mapping[str, Any] | None, *, at: datetime
+    snapshot: Snapshot, agent_name: str, tool_name: str, around: Circumstances, *, at: datetime
 ) -> Explanation:
     """Raises NotExplainable."""
     agent = next((agent for agent in snapshot.agents.values() if agent.name == agent_name), None)
@@ -144,27 +69,18 @@ def explain_in(
     tools = _named(tool_name, snapshot)
     if not tools:
         raise NotExplainable(_why_no_tool(tool_name))
-    question = _Question(snapshot, agent, arguments, at)
-    found = [
-        question.path(bundle, tool)
-        for tool in tools
-        for bundle in sorted(snapshot.bundles.values(), key=lambda bundle: bundle.name)
-        if bundle.holds(tool)
-    ]
-    decision = best(decision for decision, _ in found)
-    code = decision.code if decision else "tool_unknown"
-    is_denied = decision is None or decision.effect == "deny"
-    return Explanation(
-        agent=agent_name,
-        tool=tool_name,
-        at=at,
-        epoch=snapshot.epoch,
-        decision=decision.effect.value if decision else "deny",
-        code=code,
-        reason=_reason(decision),
-        paths=tuple(path for _, path in found),
-        remedies=tuple(question.remedies(tools, code)) if is_denied else (),
-    )
+    question = _Question(snapshot, agent, around, at, _acted_for(around.on_behalf_of, snapshot))
+    question.check_address()
+    return question.explanation(tool_name, tools)
+
+
+def _acted_for(email: str, snapshot: Snapshot) -> Person | None:
+    if not email:
+        return None
+    found = next((person for person in snapshot.people.values() if person.email.lower() == email.lower()), None)
+    if found is None:
+        raise NotExplainable(f"There is nobody with the address '{email}'.")
+    return found
 
 
 def _named(name: str, snapshot: Snapshot) -> list[Tool]:
@@ -174,7 +90,8 @@ def _named(name: str, snapshot: Snapshot) -> list[Tool]:
         connectors = [each for each in snapshot.connectors.values() if wanted[1] in (None, each.name)]
         targets = (snapshot.target(connector, wanted[2], wanted[3]) for connector in connectors)
         return [target for target in targets if target is not None]
-    exposed = {bundle.tools[name].id for bundle in snapshot.bundles.values() if name in bundle.tools}
+    bundles = (*snapshot.bundles.values(), *snapshot.staged.values())
+    exposed = {bundle.tools[name].id for bundle in bundles if name in bundle.tools}
     return [
         tool
         for tool in snapshot.tools.values()
@@ -197,138 +114,175 @@ def _why_no_tool(name: str) -> str:
     return f"The tool '{name}' has no pinned definition yet: it waits for review."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Question:
     snapshot: Snapshot
     agent: Agent
-    arguments: Mapping[str, Any] | None
+    around: Circumstances
     at: datetime
+    person: Person | None
 
-    def path(self, bundle: Bundle, tool: Tool) -> tuple[Decision, Path]:
-        agent, snapshot = self.agent, self.snapshot
-        request = AccessRequest(
-            agent_id=agent.id,
+    def check_address(self) -> None:
+        """Raises NotExplainable."""
+        if self.around.source_ip:
+            try:
+                ip_address(self.around.source_ip)
+            except ValueError:
+                raise NotExplainable(f"'{self.around.source_ip}' is no IP address.") from None
+
+    def explanation(self, tool_name: str, tools: list[Tool]) -> Explanation:
+        found = [self._path(bundle, tool) for tool in tools for bundle in self._bundles if bundle.holds(tool)]
+        decision = best(decision for decision, _ in found)
+        paths = tuple(replace(path, decides=each is decision) for each, path in found)
+        code = decision.code if decision else "tool_unknown"
+        is_denied = decision is None or decision.effect == "deny"
+        explanation = Explanation(
+            agent=self.agent.name,
+            tool=tool_name,
+            at=self.at,
+            epoch=self.snapshot.epoch,
+            decision=decision.effect.value if decision else "deny",
+            code=code,
+            reason=self._reason(decision),
+            paths=paths,
+            remedies=tuple(self._remedies(code, tools)) if is_denied else (),
+            on_behalf_of=self.person.email if self.person else "",
+            labels=tuple(sorted(self.around.labels)),
+            source_ip=self.around.source_ip,
+            words=(),
+        )
+        return replace(explanation, words=tuple(words(explanation)))
+
+    def _reason(self, decision: Decision | None) -> str:
+        code = decision.code if decision else "tool_unknown"
+        if code == "tool_unknown" and self.person is not None:
+            return f"{self.agent.name} and {self.person.email}, for whom it acts, do not both have it"
+        if code == "approved":
+            return "a rule asks for a human, and a grant answers it"
+        told = decision.reason if decision else ""
+        return WHY.get(code) or told or "the agent holds the tool and no rule objects"
+
+    @cached_property
+    def _bundles(self) -> list[Bundle]:
+        """Each in the version that counts for the agent."""
+        ids = {**self.snapshot.bundles, **self.snapshot.staged}
+        found = (self.snapshot.bundle_for(self.agent, bundle_id) for bundle_id in ids)
+        return sorted((bundle for bundle in found if bundle is not None), key=lambda bundle: bundle.name)
+
+    def _remedies(self, code: str, tools: list[Tool]) -> Iterator[Remedy]:
+        return remedies(code, self.agent, tools, self.snapshot, person=self.person, at=self.at)
+
+    def _path(self, bundle: Bundle, tool: Tool) -> tuple[Decision, Path]:
+        request = self._request(bundle, tool)
+        decision = decide(request, self.snapshot, self.at)
+        trace = Trace(request, decision, bundle, self.snapshot, self.at)
+        given_by = tuple(self._given_by(bundle, tool, trace))
+        passed_over = trace.passed_over(tool)
+        path = Path(
+            bundle=f"{bundle.name} v{bundle.number}",
+            connector=tool.connector.name,
+            roles=tuple(each.role for each in given_by if each.is_in_time and each.whose == "agent"),
+            effect=decision.effect.value,
+            code=decision.code,
+            reason=self._reason(decision),
+            rules=tuple(rule.as_json() for rule in decision.rules),
+            considered=tuple(trace.considered()),
+            decides=False,
+            is_staged=bundle is not self.snapshot.bundles.get(bundle.id),
+            given_by=given_by,
+            asks=tuple(self._asked(ask, tool) for ask in decision.asks),
+            grants=tuple(self._rested(grant) for grant in decision.grants),
+            masks=tuple(Masked(mask.rule, mask.fields) for mask in decision.masks),
+            freezes=tuple(self._freezes(tool)),
+            passed_over=passed_over.nearest,
+            passed_over_count=passed_over.count,
+            reads_labels=decision.reads_labels,
+            valid_until=decision.valid_until,
+        )
+        return decision, path
+
+    def _request(self, bundle: Bundle, tool: Tool) -> AccessRequest:
+        return AccessRequest(
+            agent_id=self.agent.id,
             credential_id="",
             tool_id=tool.id,
             bundle_id=bundle.id,
-            arguments={"uri": tool.upstream_name} if tool.kind == "resource" else self.arguments,
+            arguments={"uri": tool.upstream_name} if tool.kind == "resource" else self.around.arguments,
+            source_ip=self.around.source_ip,
             target=tool if tool.kind != "tool" else None,
-        )
-        decision = decide(request, snapshot, self.at)
-        holding = snapshot.holding(agent, bundle, tool)
-        rules = holding.rules if holding else ()
-        return decision, Path(
-            bundle=f"{bundle.name} v{bundle.number}",
-            connector=tool.connector.name,
-            roles=tuple(role.name for role in self._roles(bundle) if role.is_in_time(self.at, snapshot.timezone)),
-            effect=decision.effect.value,
-            code=decision.code,
-            reason=_reason(decision),
-            rules=tuple(rule.as_json() for rule in decision.rules),
-            considered=considered(rules, decision, knows_arguments=self.arguments is not None),
+            person_id=self.person.id if self.person else "",
+            labels=self.around.labels,
         )
 
-    def _roles(self, bundle: Bundle) -> Iterator[Role]:
-        return (role for role in self.agent.roles if bundle.id in role.bundle_ids)
+    # -- what the decision rests on
 
-    def remedies(self, tools: list[Tool], code: str) -> Iterator[Remedy]:
-        holders = [b for b in self.snapshot.bundles.values() if any(b.holds(tool) for tool in tools)]
-        if code == "agent_not_live":
-            yield from _revived(self.agent)
-        elif code == "tool_unknown":
-            yield from _missing_roles(holders) if holders else (NO_BUNDLE,)
-        elif code == "role_not_in_time":
-            roles = {role.id: role for bundle in holders for role in self._roles(bundle)}
-            yield from (Remedy(f"Role {r.name} gives it {when(r)}.", "governance.view_role") for r in roles.values())
-        elif code == "frozen":
-            yield from (_thawed(freeze) for freeze in self._freezes(tools))
-        elif code in SIMPLE_REMEDIES:
-            yield SIMPLE_REMEDIES[code]
+    def _given_by(self, bundle: Bundle, tool: Tool, trace: Trace) -> Iterator[GivenBy]:
+        subjects: tuple[tuple[str, Agent | Person | None], ...] = (("agent", self.agent), ("person", self.person))
+        for whose, subject in subjects:
+            for role in self.snapshot.roles_of(subject) if subject else ():
+                if role.gives(bundle.id, tool.id):
+                    yield self._given(role, whose, trace)
 
-    def _freezes(self, tools: list[Tool]) -> list[Freeze]:
-        found = (self.snapshot.freeze_of(self.agent, tool, self.at) for tool in tools)
-        return list({id(freeze): freeze for freeze in found if freeze is not None}.values())
-
-
-def considered(rules: tuple[Rule, ...], decision: Decision, *, knows_arguments: bool) -> tuple[Considered, ...]:
-    """All rules that can bind the tool, each with what became of it in the decision."""
-    matched = {(rule.origin, rule.policy, rule.position): rule.outcome for rule in decision.rules}
-
-    def outcome(rule: Rule) -> str:
-        if decision.code not in BY_RULES:
-            return "not_asked"
-        if rule.reads_content:
-            return "later"
-        if rule.reads_arguments and not knows_arguments:
-            return "needs_arguments"
-        return matched.get((rule.origin, rule.policy, rule.position), "false")
-
-    return tuple(
-        Considered(
-            policy=rule.policy,
-            version=rule.version,
-            position=rule.position,
-            effect=rule.effect,
-            origin=rule.origin,
-            condition=rule.condition.source if isinstance(rule.condition, Condition) else "",
-            reason=rule.reason,
-            outcome=outcome(rule),
+    def _given(self, role: Role, whose: str, trace: Trace) -> GivenBy:
+        return GivenBy(
+            role=role.name,
+            whose=whose,
+            times=when(role),
+            is_in_time=role.is_in_time(self.at, self.snapshot.calendar),
+            grant=role.grant_id,
+            ends_at=role.ends_at,
+            scopes=tuple(trace.scopes(role)),
         )
-        for rule in rules
-    )
+
+    def _asked(self, ask: Ask, tool: Tool) -> Asked:
+        subject = Subject(
+            asked_at=self.at,
+            agent_id=self.agent.id,
+            owner_id=self.agent.owner.id,
+            person_id=self.person.id if self.person else "",
+            connector_id=tool.connector.id,
+        )
+        people = self.snapshot.people.items()
+        able = sorted(p.email for i, p in people if eligible(ask.terms, subject, i, self.snapshot, self.at))
+        return Asked(
+            rule=ask.rule,
+            reason=ask.reason,
+            needed=ask.terms.count,
+            approvers=tuple(islice(able, MOST_APPROVERS)),
+            able=len(able),
+            pending_seconds=ask.terms.pending,
+            use_within_seconds=ask.terms.use_within,
+        )
+
+    def _rested(self, grant_id: str) -> Rested:
+        grant = self.snapshot.grants[grant_id]
+        people = self.snapshot.people
+        holder = people.get(grant.person_id)
+        return Rested(
+            id=grant.id,
+            kind=grant.kind,
+            holder=holder.email if holder else self.agent.name,
+            ends_at=grant.ends_at,
+            is_counted=grant.is_counted,
+            agreed=tuple(people[person].email for person in grant.approvers if person in people),
+        )
+
+    def _freezes(self, tool: Tool) -> Iterator[Frozen]:
+        for freeze in self.snapshot.freezes:
+            if freeze.covers(self.agent, tool, self.at):
+                yield Frozen(frozen_thing(freeze), freeze.reason, freeze.ends_at)
 
 
-def _reason(decision: Decision | None) -> str:
-    if decision is None:
-        return WHY["tool_unknown"]
-    if decision.code in WHY:
-        return WHY[decision.code]
-    return decision.reason or "the agent holds the tool and no rule objects"
-
-
-TARGET = re.compile(r"(?:([a-z0-9][a-z0-9-]*)/)?(resource|prompt):(.*)", re.DOTALL)
-"""A resource or prompt, perhaps behind its connector's name."""
-NO_BUNDLE = Remedy("No published bundle holds this tool. Add it to one and publish.", "governance.view_bundle")
-SIMPLE_REMEDIES = {
-    "connector_disabled": Remedy("The connector is switched off. Enable it.", "governance.view_connector"),
-    "secret_missing": Remedy("The connector's secret has no value. Enter one.", "governance.view_connector"),
-    "denied_by_rule": Remedy("Change the rule that says no, or the arguments it looks at.", "governance.view_policy"),
-}
-
-
-def _revived(agent: Agent) -> Iterator[Remedy]:
-    if agent.status == "retired":
-        yield Remedy("It is retired for good. Make another agent.", "governance.view_agent")
-    elif agent.status != "live":
-        yield Remedy("It is suspended. Resume it.", "governance.view_agent")
-    if not agent.owner.is_active:
-        yield Remedy(f"Its owner {agent.owner.email} is not active. Transfer it.", "governance.view_agent")
-
-
-def _missing_roles(holders: list[Bundle]) -> Iterator[Remedy]:
-    rows = RoleRow.objects.filter(bundles__name__in=[bundle.name for bundle in holders]).order_by("name")
-    found = list(rows.values_list("bundles__name", "name"))
-    for bundle in sorted(holders, key=lambda bundle: bundle.name)[:MOST_REMEDIES]:
-        names = [role for holder, role in found if holder == bundle.name][:MOST_REMEDIES]
-        text = f"Give the agent a role that brings the bundle {bundle.name}: {', '.join(names)}."
-        without = f"The bundle {bundle.name} holds it, but no role gives that bundle. Make one."
-        yield Remedy(text if names else without, "governance.view_role")
-
-
-def when(role: Role) -> str:
-    """The times of a role in words."""
-    schedule = role.schedule
-    days = ", ".join(schedule.get("days") or ["every day"])
-    parts = [
-        f"from {role.starts_at:%Y-%m-%d %H:%M} UTC" if role.starts_at else "",
-        f"until {role.ends_at:%Y-%m-%d %H:%M} UTC" if role.ends_at else "",
-        f"{days} {schedule['from']}–{schedule['to']}" if schedule else "",
-    ]
-    return ", ".join(part for part in parts if part) or "at all times"
-
-
-def _thawed(freeze: Freeze) -> Remedy:
-    targets = (("the agent", freeze.agent_id), ("the connector", freeze.connector_id), ("the tool", freeze.tool_id))
-    target = next((kind for kind, frozen_id in targets if frozen_id is not None), "everything")
-    ends = f"ends at {freeze.ends_at:%Y-%m-%d %H:%M} UTC" if freeze.ends_at else "stays until it is lifted"
-    return Remedy(f"Wait, or lift the freeze of {target}: it {ends}.", "governance.view_freeze")
+__all__ = (
+    "OUTCOMES",
+    "SCOPE_OUTCOMES",
+    "Circumstances",
+    "Considered",
+    "Explanation",
+    "NotExplainable",
+    "Path",
+    "Remedy",
+    "explain",
+    "explain_in",
+    "when",
+)

@@ -12,7 +12,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 SHOWN_CHARS = 100_000
-_SEEN_AS_IS = "\n\t"
 _DECEPTIVE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _NOT_ASCII_TEXT = re.compile(r"[^\n\t\x20-\x7e]")
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")

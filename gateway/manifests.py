@@ -9,6 +9,7 @@ from connectors.base import UpstreamAuth, UpstreamSpec
 from connectors.kinds import KINDS
 from gateway.actions import act
 from gateway.discovery import LONGEST_REQUEST_SECONDS, OpenAuth, Question, discover
+from gateway.drift import reacting
 from gateway.wiring import child_spec, upstream_auth
 from governance.facts import Fact, Recorder
 from governance.manifest.apply import Overtaken, carry_out, take_in
@@ -60,25 +61,35 @@ def preview(wish: Wish, *, prune: bool) -> Plan:
 
 def apply_manifest(wish: Wish, *, by: str, prune: bool) -> Plan:
     """Makes it so; an empty plan means there was nothing to do. Raises Refused, VaultError or StillMoving."""
-    first = prepare(wish.manifest, values=wish.values, prune=prune)
-    catalogues = _ask_upstreams(first, wish)
+    prepared = prepare(wish.manifest, values=wish.values, prune=prune)
+    catalogues = _ask_upstreams(prepared, wish)
     for _ in range(ATTEMPTS):
-        prepared = with_tools(prepare(wish.manifest, values=wish.values, prune=prune), catalogues)
+        complete = with_tools(prepared, catalogues)
         try:
-            _write(prepared, wish, catalogues, by=by)
+            _write(complete, wish, catalogues, by=by)
         except Overtaken:
+            prepared = prepare(wish.manifest, values=wish.values, prune=prune)
             continue
-        return prepared.plan
+        return complete.plan
     raise StillMoving
 
 
 def _write(prepared: Prepared, wish: Wish, catalogues: Mapping[str, Catalogue], *, by: str) -> None:
     def work(record: Recorder, now: datetime) -> None:
-        if prepared.plan.is_empty:
-            take_in(catalogues, by=by, record=record, now=now)
-            return
-        carry_out(prepared, values=wish.values, catalogues=catalogues, by=by, record=record, now=now)
-        record(_applied(prepared.plan, wish))
+        with reacting(catalogues, record=record, now=now):
+            if prepared.plan.is_empty:
+                take_in(catalogues, by=by, record=record, now=now)
+                return
+            carry_out(
+                prepared,
+                values=wish.values,
+                catalogues=catalogues,
+                by=by,
+                record=record,
+                now=now,
+                is_manifest=True,
+            )
+            record(_applied(prepared.plan, wish))
 
     act(work, by=by)
 

@@ -100,6 +100,8 @@ class McpTask(models.Model):
     status = models.CharField(max_length=14, choices=Status, default=Status.WORKING)
     status_message = models.CharField(max_length=300, blank=True)
     process_id = models.UUIDField(help_text="Who runs it; if that process ends, the task fails.")
+    approval_key = models.UUIDField(null=True, help_text="It waits for this approval; then nobody runs it yet.")
+    held_call = models.BinaryField(null=True, help_text="Sealed: what is to run then.")
     content = models.BinaryField(default=bytes)
     ttl_ms = models.PositiveBigIntegerField()
     created_at = models.DateTimeField()
@@ -108,6 +110,59 @@ class McpTask(models.Model):
 
     def __str__(self) -> str:
         return f"task of {self.created_at:%Y-%m-%d %H:%M:%S}: {self.status}"
+
+
+class RunLabel(models.Model):
+    """What an agent met in a run: a data class, `untrusted`, or `held`. Written before the agent sees the result."""
+
+    agent_id = models.UUIDField()
+    session = models.CharField(max_length=64)
+    """Hash of what names the run; empty where nothing does."""
+    label = models.CharField(max_length=64)
+    at = models.DateTimeField(db_index=True)
+    """When it was met last."""
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("agent_id", "session", "label"), name="run_label_once"),)
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Notice(models.Model):
+    """A message to be sent, or sent: `reference` is what its channel calls it, by which it is rewritten later.
+
+    One about an approval request is written in the transaction of the request's change, and sent by a worker.
+    """
+
+    class Kind(models.TextChoices):
+        ASKED = "asked", "An approval is wanted"
+        ENDED = "ended", "It is decided or over"
+        ESCALATED = "escalated", "Nobody answered"
+        BREAK_GLASS = "break_glass", "Break-glass"
+        REVIEW = "review", "A draft waits for review"
+        FROZEN = "frozen", "A reaction froze something"
+
+    kind = models.CharField(max_length=11, choices=Kind)
+    channel_id = models.UUIDField(null=True)
+    """None: e-mail."""
+    person_id = models.UUIDField(null=True)
+    request_number = models.BigIntegerField(null=True, db_index=True)
+    subject = models.CharField(max_length=300)
+    body = models.JSONField(default=dict)
+    written_at = models.DateTimeField()
+    next_try_at = models.DateTimeField(db_index=True)
+    tries = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    given_up_at = models.DateTimeField(null=True)
+    reference = models.CharField(max_length=200, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return self.subject
 
 
 class Letter(models.Model):

@@ -23,12 +23,13 @@ from audit.event import AuditEvent, first_id_at
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.record import record
 from gateway.actions import act
+from gateway.approving import tell_all
 from gateway.held_sign_ins import ENDERS
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER, recover
 from governance import offboarding as verbs
 from governance.facts import Fact, Recorder
-from governance.models import Epoch, Offboarding, User
+from governance.models import ApprovalRequest, Epoch, Offboarding, User
 from governance.offboarding import CannotOffboard, Item, Plan
 from governance.snapshot_builder import build_snapshot
 
@@ -151,10 +152,14 @@ def begin_offboarding(person: User, *, plan: Plan, by: str, expected: str = "") 
 
     Raises CannotOffboard.
     """
-    return act(
-        lambda tell, now: verbs.begin(person, plan=plan, by=by, record=tell, now=now, enders=ENDERS, expected=expected),
-        by=by,
-    )
+
+    def work(tell: Recorder, now: datetime) -> Offboarding:
+        begun = verbs.begin(person, plan=plan, by=by, record=tell, now=now, enders=ENDERS, expected=expected)
+        voided = ApprovalRequest.objects.filter(state=ApprovalRequest.State.VOID, ended_at=now)
+        tell_all(voided, now=now)
+        return begun
+
+    return act(work, by=by)
 
 
 def schedule_offboarding(person: User, *, plan: Plan, due_at: datetime, by: str) -> Offboarding:

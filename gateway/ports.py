@@ -11,11 +11,15 @@ from connectors.base import Catalog, Heard, Interest, RawResult, Relay, Stands
 from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
+from gateway.held import HeldCalls
 from gateway.limits import Allowance
 from gateway.mcp.sessions import Sessions
 from gateway.mcp.task_table import Tasks
 from gateway.mcp.waiting import Waiting
+from gateway.reactions import Reactions
 from gateway.refusals import Refusal
+from gateway.requests_of_agents import AgentRequests
+from gateway.run_labels import RunLabels
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Connector, Snapshot
 
@@ -26,6 +30,10 @@ class Ports(Protocol):
     sessions: Sessions
     tasks: Tasks
     waiting: Waiting
+    held: HeldCalls
+    requests: AgentRequests
+    run_labels: RunLabels
+    reactions: Reactions
 
     def now(self) -> datetime: ...
 

@@ -10,7 +10,14 @@ from gateway import refusals
 from gateway.commit.entry import Entry
 from gateway.refusals import Refusal
 
-IN_FLOODS: Final = (refusals.RATE_LIMITED, refusals.CROWDED, refusals.OVER_SHARE)
+IN_FLOODS: Final = (
+    refusals.RATE_LIMITED,
+    refusals.CROWDED,
+    refusals.OVER_SHARE,
+    refusals.WAITING,
+    refusals.TOO_MANY_APPROVALS,
+    refusals.APPROVAL_REFUSED_FOR_NOW,
+)
 KINDS_OF_ONE_SUM: Final = 1000
 
 Key = tuple[str, str, str, str, str]
@@ -25,13 +32,14 @@ class RefusalSums:
         self._again: Counter[Key] = Counter()
 
     def is_repeated(self, refusal: Refusal) -> bool:
-        """Notes the refusal; False for one that must be recorded itself."""
+        """Notes the refusal; False for one that must be recorded itself. That a call waits is recorded when humans are
+        asked."""
         if refusal.reason not in IN_FLOODS:
             return False
         facts = refusal.facts
         names = (str(facts.get(name, "")) for name in ("agent", "person", "tool", "limit"))
         key: Key = (refusal.reason.code, *names)  # type: ignore[assignment]  # four names
-        if key not in self._first:
+        if key not in self._first and refusal.reason is not refusals.WAITING:
             if len(self._first) < KINDS_OF_ONE_SUM:
                 self._first.add(key)
                 return False

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from gateway.call import Held
+
 
 class Shape(Enum):
     """How a refusal reaches the agent."""
@@ -50,7 +52,35 @@ APPROVAL = Reason(
     "approval_required",
     Shape.RESULT,
     "Denied",
-    "Approval is not available yet; tell the person you work for.",
+    "Nobody can be asked about this kind of request; tell the person you work for.",
+)
+WAITING = Reason("approval_required", Shape.RESULT, "Approval is needed.")
+APPROVAL_DENIED = Reason(
+    "approval_denied",
+    Shape.RESULT,
+    "An approver said no.",
+    "Do not ask again with other arguments or tools; tell the person you work for.",
+)
+APPROVAL_ENDED = Reason(
+    "approval_ended", Shape.RESULT, "The request for approval is over.", "The same call asks for approval anew."
+)
+TOO_MANY_APPROVALS = Reason(
+    "too_many_approvals",
+    Shape.RESULT,
+    "Too many calls of this agent wait for approval, or did within the last hour.",
+    "Wait until they are decided; do not split the work into more calls.",
+)
+APPROVAL_REFUSED_FOR_NOW = Reason(
+    "approval_refused_for_now",
+    Shape.RESULT,
+    "Approvers have denied too many calls of this agent within an hour; nobody is asked now.",
+    "Stop, and tell the person you work for.",
+)
+OUTSIDE_SCOPE = Reason(
+    "outside_scope",
+    Shape.RESULT,
+    "Denied",
+    "Use arguments within it, as the tool's description says; tell the person you work for if it does not suffice.",
 )
 FROZEN = Reason("frozen", Shape.RESULT, "Denied", "Wait until an administrator lifts the freeze.")
 CREDENTIAL_IN_ARGUMENTS = Reason(
@@ -92,20 +122,23 @@ OVER_SHARE = Reason(
 )
 BUSY = Reason("busy", Shape.UNAVAILABLE, "Permissions are changing too fast to decide.", "Retry.")
 
-BY_DECISION_CODE = {reason.code: reason for reason in (DENIED, APPROVAL, FROZEN, CONNECTOR_DISABLED, SECRET_MISSING)}
+DENIALS = (DENIED, APPROVAL, OUTSIDE_SCOPE, FROZEN, CONNECTOR_DISABLED, SECRET_MISSING)
+BY_DECISION_CODE = {reason.code: reason for reason in DENIALS}
 
 
 @dataclass(slots=True)
 class Refusal(Exception):
     """We said no before anything was sent. `reason_text` replaces the reason's own text, e.g. with a rule's.
 
-    `is_final` is False for what a change of a moment ago could make right: the snapshot is confirmed first.
+    `is_final` is False for what a change of a moment ago could make right: the snapshot is confirmed first. `held` says
+    what humans have to do with it.
     """
 
     reason: Reason
     reason_text: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     is_final: bool = True
+    held: Held | None = None
 
     def __str__(self) -> str:
         return self.reason.code

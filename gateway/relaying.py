@@ -3,6 +3,7 @@ question is a way into somebody else's model or mind, an answer a way for secret
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from connectors.base import NotAnswered, RawResult, Relay
@@ -10,6 +11,7 @@ from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.evidence import asked_entry, told_entry
 from gateway.ports import Ports
+from gateway.run_labels import met_by
 from governance import canonical
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Connector, Snapshot
@@ -42,6 +44,7 @@ class ScreenedRelay:
         self._permitted_epoch = intent.call.caller.snapshot.epoch
         self._notified = 0
         self._asked = 0
+        self._has_met = False
         self.powers = powers_of(relay, intent.connector)
 
     @property
@@ -75,7 +78,9 @@ class ScreenedRelay:
         body, vault = canonical.encode(params), self._vault()
         shown = vault.mask(params)[0] if vault.find(body) else params
         if len(body) <= LARGEST and isinstance(shown, dict):
-            await self._relay.notify(method, shown)
+            with suppress(EvidenceUnavailable):
+                await self._meet()
+                await self._relay.notify(method, shown)
 
     async def ask(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """The question is durable before it travels to the caller's side, its answer before it travels upstream.
@@ -100,9 +105,20 @@ class ScreenedRelay:
             raise NotAnswered(problem)
         return answers
 
+    async def _meet(self) -> None:
+        """What is said before the result is met like the result: the run has its labels before the agent hears of it.
+
+        Raises EvidenceUnavailable.
+        """
+        call = self._intent.call
+        if not self._has_met and (run := met_by(call)) is not None:
+            await self._ports.run_labels.add(run.agent_id, call.frame.session_id, run.labels)
+        self._has_met = True
+
     async def _commit_question(self, requests: Mapping[str, dict[str, Any]]) -> None:
         """A question discloses, so it passes the fence. Raises NotAnswered."""
         try:
+            await self._meet()
             committed = await self._ports.commit(asked_entry(self._intent, requests, self._ports))
             if committed.verdict is Verdict.STALE:
                 if not self._may_still_hear(await self._ports.snapshot_at_least(committed.epoch)):

@@ -12,10 +12,11 @@ from audit.record import commitment
 from gateway.actions import act
 from governance.facts import Fact
 from governance.models import PayloadKey
-from governance.payload_keys import open_sealer
+from governance.payload_keys import PayloadSealer, open_sealer
 from governance.vault import SealBroken, keyring
 
 BLINDING_BYTES = 32
+BROKEN = "The seal is broken: it was altered, or the vault's key is another one."
 TITLES = {
     "call.intent": "Arguments, as they were sent",
     "call.asked": "What the system asked back",
@@ -56,20 +57,56 @@ def opened(events: Sequence[EventRow]) -> list[Opened]:
 
 def _open(event: EventRow, payload: Payload) -> Opened:
     title = TITLES.get(event.kind, event.kind)
-    key = PayloadKey.objects.filter(pk=payload.key_id).first()
-    if key is None:
-        return Opened(title, problem="Its key is gone: it cannot be opened any more.")
     try:
-        plain = open_sealer(key, keyring()).open(bytes(payload.sealed), event_id=event.pk)
+        return Opened(title, Seals().body(event.pk, bytes(event.header), payload))
+    except Unreadable as reason:
+        return Opened(title, reason.body, str(reason))
+
+
+class Unreadable(Exception):
+    """The message says why. `body` is what was sealed, where it can be opened but not believed."""
+
+    def __init__(self, message: str, body: bytes = b"") -> None:
+        super().__init__(message)
+        self.body = body
+
+
+class Seals:
+    """Opens many bodies, each key once. Who shows one to somebody records it first (`opening`)."""
+
+    def __init__(self) -> None:
+        self._sealers: dict[str, PayloadSealer | None] = {}
+
+    def body(self, event_id: UUID, header: bytes, payload: Payload) -> bytes:
+        """Raises Unreadable."""
+        sealer = self._sealer(payload.key_id)
+        if sealer is None:
+            raise Unreadable("Its key is gone: it cannot be opened any more.")
+        try:
+            plain = sealer.open(bytes(payload.sealed), event_id=event_id)
+        except SealBroken:
+            raise Unreadable(BROKEN) from None
+        blinding, body = plain[:BLINDING_BYTES], plain[BLINDING_BYTES:]
+        if commitment(body, blinding).hex() != _committed(header):
+            raise Unreadable("This is not what the record commits to.", body)
+        return body
+
+    def _sealer(self, key_id: str) -> PayloadSealer | None:
+        if key_id not in self._sealers:
+            key = PayloadKey.objects.filter(pk=key_id).first()
+            self._sealers[key_id] = _opened_key(key) if key else None
+        return self._sealers[key_id]
+
+
+def _opened_key(key: PayloadKey) -> PayloadSealer:
+    try:
+        return open_sealer(key, keyring())
     except SealBroken:
-        return Opened(title, problem="The seal is broken: it was altered, or the vault's key is another one.")
-    blinding, body = plain[:BLINDING_BYTES], plain[BLINDING_BYTES:]
-    is_same = commitment(body, blinding).hex() == _committed(event)
-    return Opened(title, body, "" if is_same else "This is not what the record commits to.")
+        raise Unreadable(BROKEN) from None
 
 
-def _committed(event: EventRow) -> str:
+def _committed(header: bytes) -> str:
     try:
-        return str(orjson.loads(bytes(event.header)).get("payload_commitment", ""))
+        return str(orjson.loads(header).get("payload_commitment", ""))
     except (ValueError, AttributeError):
         return ""

@@ -6,11 +6,15 @@ from uuid import UUID
 
 from gateway.bus import Bus
 from gateway.database import DatabaseThread
+from gateway.held import HeldCalls
 from gateway.mcp.sessions import Sessions, forget_sessions
 from gateway.mcp.streams import Streams, forget_events
 from gateway.mcp.task_table import Tasks, forget_tasks
 from gateway.mcp.waiting import Waiting
 from gateway.models import Letter
+from gateway.reactions import Reactions
+from gateway.requests_of_agents import AgentRequests
+from gateway.run_labels import RunLabels, forget_labels
 
 LETTERS_KEPT_FOR = timedelta(minutes=15)
 
@@ -23,6 +27,10 @@ class Store:
         self.bus = Bus(self._thread)
         self.sessions = Sessions(self._thread, Streams(self._thread, self.bus))
         self.waiting = Waiting()
+        self.held = HeldCalls(self._thread, self.bus)
+        self.run_labels = RunLabels(self._thread)
+        self.reactions = Reactions(self._thread)
+        self.requests = AgentRequests(self._thread)
         self.tasks = Tasks(self._thread, self.bus, process_id, self.waiting.calls)
 
     async def start(self) -> None:
@@ -40,4 +48,5 @@ def forget_what_is_over() -> None:
     forget_sessions(now)
     forget_events(now)
     forget_tasks(now)
+    forget_labels(now)
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

@@ -8,12 +8,15 @@ from typing import Any
 from celery import shared_task
 
 from audit.tally import count_new_calls
-from gateway import password_resets
+from gateway import approving, password_resets
 from gateway.drift import rediscover
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
+from gateway.notices import slack_answers
+from gateway.notices.delivery import deliver_due
 from gateway.offboardings import begin_due, follow_unfinished
 from gateway.recovery import recover
 from gateway.store import forget_what_is_over
+from gateway.sweeps import forget_what_is_old
 from governance.fence.log import trim_change_log
 
 logger = logging.getLogger(__name__)
@@ -72,6 +75,31 @@ def forget_answers() -> None:
 def forget_exchanges() -> None:
     """Sessions, streams, tasks and letters of MCP clients, once their time is over."""
     forget_what_is_over()
+
+
+@shared_task(ignore_result=True)
+def send_notices() -> None:
+    """What is due by now; the rows are all there is to know."""
+    deliver_due()
+
+
+@shared_task(ignore_result=True)
+def whisper(**about: str) -> None:
+    """To whoever pressed a button in a chat, why it did not do what she wanted. A courtesy: it is tried once."""
+    slack_answers.whisper(**about)
+
+
+@shared_task(ignore_result=True)
+def watch_approvals() -> None:
+    """Tells of what the clock has ended, and goes to others where nobody answered. It decides nothing: whoever uses a
+    request compares the clock in the same UPDATE, so that a worker that is away extends nothing."""
+    approving.look_at_clock()
+
+
+@shared_task(ignore_result=True)
+def forget_old() -> None:
+    """Arguments of approval requests, labels of runs and notices, once nobody needs them."""
+    forget_what_is_old()
 
 
 @shared_task(ignore_result=True)

@@ -41,7 +41,7 @@ from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
 from governance.payload_keys import PayloadSealer
-from governance.snapshot import Connector, Program, SealedSecret, Snapshot
+from governance.snapshot import Connector, Freeze, Program, SealedSecret, Snapshot, Tool
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
 
 logger = logging.getLogger(__name__)
@@ -54,10 +54,18 @@ FINE = ("ok", "input_required")
 @dataclass(slots=True)
 class InFlight:
     agent_id: str
+    tool: Tool
     credential_digest: bytes = field(repr=False)
     task: asyncio.Task[object] | None
     cut: str = ""
-    """Why it was cut off: `withdrawn`, `cancelled` or `ending`."""
+    """Why it was cut off: `withdrawn`, `frozen`, `cancelled` or `ending`."""
+
+    def why_to_cut(self, snapshot: Snapshot, now: datetime) -> str:
+        """Empty while it may go on."""
+        agent = snapshot.agents.get(self.agent_id)
+        if agent is None or not agent.is_live or self.credential_digest not in snapshot.credentials:
+            return "withdrawn"
+        return "frozen" if snapshot.freeze_of(agent, self.tool, now) is not None else ""
 
 
 class GatewayPorts:
@@ -75,7 +83,9 @@ class GatewayPorts:
         self.keeper = SnapshotKeeper(on_swap=self._on_swap)
         self.store = Store(process_id)
         self.bus, self.sessions, self.tasks = self.store.bus, self.store.sessions, self.store.tasks
-        self.waiting = self.store.waiting
+        self.waiting, self.requests = self.store.waiting, self.store.requests
+        self.held, self.run_labels = self.store.held, self.store.run_labels
+        self.reactions = self.store.reactions
         self._swap_listeners: list[Callable[[Snapshot], None]] = []
         self.in_flight: dict[UUID, InFlight] = {}
         self.open_intents: dict[UUID, UUID] = {}
@@ -93,6 +103,7 @@ class GatewayPorts:
         self._footings: dict[str, tuple[str, ...]] = {}
         """Connector id -> what its clients were begun with."""
         self._forgetting: set[asyncio.Task[None]] = set()
+        self._freezes: tuple[Freeze, ...] = ()
         self._index: tuple[tuple[SealedSecret, ...], VaultIndex] = ((), VaultIndex(()))
 
     def now(self) -> datetime:
@@ -251,7 +262,7 @@ class GatewayPorts:
 
     def _take_off(self, intent: Intent) -> InFlight:
         caller = intent.call.caller
-        flight = InFlight(caller.agent.id, caller.credential.digest, asyncio.current_task())
+        flight = InFlight(caller.agent.id, intent.call.tool, caller.credential.digest, asyncio.current_task())
         self.in_flight[intent.call.id] = flight
         return flight
 
@@ -259,12 +270,15 @@ class GatewayPorts:
         self._swap_listeners.append(heard)
 
     def _on_swap(self, snapshot: Snapshot) -> None:
-        """Cuts what runs for a credential or agent that is no longer live."""
+        """Cuts what runs for a credential or agent that is no longer live, and what is frozen; what is frozen waits
+        for no human either."""
+        now = self.now()
         for flight in self.in_flight.values():
-            agent = snapshot.agents.get(flight.agent_id)
-            is_live = agent is not None and agent.is_live and flight.credential_digest in snapshot.credentials
-            if not is_live:
-                _cut(flight, "withdrawn")
+            if why := flight.why_to_cut(snapshot, now):
+                _cut(flight, why)
+        if snapshot.freezes != self._freezes:
+            self._freezes = snapshot.freezes
+            self.held.look_again()
         self._auths.clear()
         self.forget_outdated(snapshot)
         for heard in self._swap_listeners:

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from governance import key_text
 from governance.facts import Fact, Recorder
-from governance.models import Agent, AgentCredential
+from governance.models import Agent, AgentCredential, User
 
 PREFIX = "gate_ak_"
 
@@ -43,11 +43,22 @@ def live(now: datetime, *, through: str = "") -> Q:
     return Q(**{f"{through}revoked_at": None}) & not_expired
 
 
-def issue_key(agent: Agent, *, by: str, record: Recorder, now: datetime, expires_at: datetime | None) -> IssuedKey:
-    """Raises NotIssuable for an agent that is not live.
+def issue_key(
+    agent: Agent,
+    *,
+    by: str,
+    record: Recorder,
+    now: datetime,
+    expires_at: datetime | None,
+    person: User | None = None,
+) -> IssuedKey:
+    """Raises NotIssuable for an agent that is not live. With a `person` the key acts on her behalf: it gives what both
+    she and the agent may, never what either of them may not.
 
-    The agent is locked and looked at again, as an offboarding of its owner locks it: no key appears behind that.
+    She and the agent are locked and looked at again, in the order of an offboarding: no key appears behind that.
     """
+    if person is not None and User.objects.select_for_update().filter(id=person.id, is_active=True).first() is None:
+        raise NotIssuable(f"{person.email} is not active.")
     agent = Agent.objects.select_for_update().get(id=agent.id)
     if agent.status != Agent.Status.LIVE or not agent.owner.is_active:
         raise NotIssuable(f"Agent {agent.name} is not live ({agent.status}, owner {agent.owner.email}).")
@@ -56,12 +67,14 @@ def issue_key(agent: Agent, *, by: str, record: Recorder, now: datetime, expires
     key = new_key()
     credential = AgentCredential.objects.create(
         agent=agent,
+        person=person,
         digest=key_digest(key),
         hint=key_text.hint_of(key, prefix=PREFIX),
         created_by=by,
         expires_at=expires_at,
     )
-    record(Fact("key.issued", f"agent:{agent.name}", {"key_id": str(credential.id), "expires_at": expires_at}))
+    told = {"key_id": str(credential.id), "expires_at": expires_at, "on_behalf_of": person.email if person else ""}
+    record(Fact("key.issued", f"agent:{agent.name}", told))
     return IssuedKey(credential, key)
 
 

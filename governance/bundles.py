@@ -1,11 +1,81 @@
-"""Publishing bundles: a version is frozen; a new one takes the place of the old."""
+"""Bundles: what a version says, and publishing it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
-from governance.facts import Fact, Recorder
+from governance.facts import Recorder
+from governance.lifecycle import publish_at_once, withdraw
 from governance.models import Bundle, BundleSelection, BundleTool, BundleVersion, Connector, Policy
+
+Entry = BundleTool | BundleSelection
+SECTIONS = {BundleSelection.Kind.RESOURCE: "resources", BundleSelection.Kind.PROMPT: "prompts"}
+
+
+@dataclass(frozen=True, slots=True)
+class BundleContent:
+    """`tools` and `selections` are unsaved rows."""
+
+    tools: Sequence[BundleTool]
+    selections: Sequence[BundleSelection]
+    parents: Sequence[Bundle]
+    policies: Sequence[Policy]
+    names: str
+    recording: str
+
+    @classmethod
+    def of(cls, version: BundleVersion) -> "BundleContent":
+        tools = version.tools.select_related("connector").order_by("connector__name")
+        selections = version.selections.select_related("connector").order_by("kind", "connector__name")
+        return cls(
+            tools=[BundleTool(connector=row.connector, allow=row.allow, deny=row.deny) for row in tools],
+            selections=[
+                BundleSelection(connector=row.connector, kind=row.kind, allow=row.allow, deny=row.deny)
+                for row in selections
+            ],
+            parents=list(version.parents.all()),
+            policies=list(version.policies.all()),
+            names=version.names,
+            recording=version.recording,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """As a manifest writes it."""
+        return {
+            "tools": _entries(self.tools),
+            **{
+                section: _entries(entry for entry in self.selections if entry.kind == kind)
+                for kind, section in SECTIONS.items()
+            },
+            "inherits": sorted(parent.name for parent in self.parents),
+            "policies": sorted(policy.name for policy in self.policies),
+            "names": self.names,
+            "recording": self.recording,
+        }
+
+    def write(self, version: BundleVersion) -> None:
+        """In place of what the version held."""
+        version.tools.all().delete()
+        version.selections.all().delete()
+        version.names, version.recording = self.names, self.recording
+        version.save(update_fields=("names", "recording"))
+        version.parents.set(self.parents)
+        version.policies.set(self.policies)
+        entries: list[Entry] = [*self.tools, *self.selections]
+        for entry in entries:
+            entry.version = version
+            entry.save(force_insert=True)
+
+
+def _entries(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    return [_entry(row) for row in sorted(entries, key=lambda entry: entry.connector.name)]
+
+
+def _entry(row: Entry) -> dict[str, Any]:
+    deny = {"deny": sorted(row.deny)} if row.deny else {}
+    return {"connector": row.connector.name, "allow": sorted(row.allow), **deny}
 
 
 def publish_bundle(
@@ -19,34 +89,20 @@ def publish_bundle(
     recording: str,
     by: str,
     record: Recorder,
+    is_manifest: bool = False,
 ) -> BundleVersion:
-    """Gives what `tools` and `selections` (unsaved) select, under these policies, from the caller's commit on."""
-    newest = bundle.versions.order_by("-number").first()
-    bundle.versions.filter(state=BundleVersion.State.PUBLISHED).update(state=BundleVersion.State.SUPERSEDED)
-    version = BundleVersion.objects.create(
-        bundle=bundle,
-        number=newest.number + 1 if newest else 1,
-        names=names,
-        recording=recording,
-        created_by=by,
-    )
-    version.parents.set(parents)
-    version.policies.set(policies)
-    entries: list[BundleTool | BundleSelection] = [*tools, *selections]
-    for entry in entries:
-        entry.version = version
-        entry.save(force_insert=True)
-    record(Fact("bundle.published", f"bundle:{bundle.name}", {"version": version.number}))
+    """Gives what `tools` and `selections` (unsaved) select, under these policies, from the caller's commit on.
+
+    Raises Refused where somebody else has to review it first.
+    """
+    content = BundleContent([*tools], [*selections], [*parents], [*policies], names, recording)
+    version: BundleVersion = publish_at_once(bundle, content, by=by, record=record, is_manifest=is_manifest)
     return version
 
 
 def withdraw_bundle(bundle: Bundle, *, record: Recorder) -> bool:
     """The bundle gives nothing any more; its history stays. False if it gave nothing before."""
-    published = bundle.versions.filter(state=BundleVersion.State.PUBLISHED)
-    if not published.update(state=BundleVersion.State.SUPERSEDED):
-        return False
-    record(Fact("bundle.withdrawn", f"bundle:{bundle.name}"))
-    return True
+    return withdraw(bundle, record=record)
 
 
 def given() -> Q:

@@ -14,6 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from cel_expr_python import cel
 
 LONGEST_SOURCE = 4096
@@ -47,11 +48,15 @@ _FIXED = {
     "person.name": cel.Type.STRING,
     "person.teams": _STRINGS,
     "person.staff": cel.Type.BOOL,
+    "person.attributes": cel.Type.Map(cel.Type.STRING, _STRINGS),
     "tool.name": cel.Type.STRING,
     "tool.connector": cel.Type.STRING,
     "tool.risk": cel.Type.STRING,
     "tool.data_classes": _STRINGS,
     "tool.read_only": cel.Type.BOOL,
+    "tool.environment": cel.Type.STRING,
+    "tool.untrusted": cel.Type.BOOL,
+    "tool.egress": cel.Type.BOOL,
     "session.id": cel.Type.STRING,
     "session.labels": _STRINGS,
     "time.now": cel.Type.TIMESTAMP,
@@ -60,7 +65,9 @@ _FIXED = {
     "time.weekday": cel.Type.STRING,
     "time.date": cel.Type.STRING,
     "time.businessHours": cel.Type.BOOL,
+    "time.holiday": cel.Type.BOOL,
     "network.source_ip": cel.Type.STRING,
+    "network.names": _STRINGS,
     "findings": _OBJECTS,
 }
 _AT_RUN_TIME = {
@@ -68,7 +75,7 @@ _AT_RUN_TIME = {
     "findings": _OBJECTS,
     "time.now": cel.Type.TIMESTAMP,
 }
-_RUN_TIME = cel.NewEnv(variables=_AT_RUN_TIME)
+RUN_TIME = cel.NewEnv(variables=_AT_RUN_TIME)
 _STATIC = cel.NewEnv(variables={**_FIXED, "args": _MAP})
 
 _ISSUE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*?)(?: \(in container ''\))?$", re.MULTILINE)
@@ -80,6 +87,9 @@ _LITERAL = re.compile(
 _HAS = re.compile(r"\bhas\s*\([^()]*\)")
 _VARIABLE = re.compile(r"\b(agent|person|tool|args|session|time|network|findings)\b")
 _LOOP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
+_MATCHES = re.compile(r"\bmatches\s*\(")
+_WRITTEN = re.compile(r"\.\s*matches\s*\(\s*\)")
+"""Nothing but a literal, which is blanked, between the brackets."""
 _ARGUMENT = re.compile(r"(?<![\w.])args((?:\s*\.\s*[A-Za-z_]\w*)+)(\s*\()?")
 _MISMATCH = re.compile(r"found no matching overload for '(.+)' applied to '\((.*)\)'")
 _NUMERIC = frozenset({"int", "uint", "double", "number", "dyn", "list", "type", "bool", "error"})
@@ -130,26 +140,44 @@ class Condition:
 
     source: str
     loops: int
+    patterns: int
+    """Regular expressions that are not written in it but come with the call."""
     reads: frozenset[str]
+    is_open: bool
+    """Only a call tells whether it is true or false at all."""
     _program: cel.Expression = field(repr=False, compare=False)
+
+    @property
+    def is_weighed(self) -> bool:
+        """What a call brings can make it costly."""
+        return bool(self.loops or self.patterns)
+
+    @property
+    def reads_labels(self) -> bool:
+        """Those of the run: it names the session, and more of it than the id."""
+        return "session" in self.reads and re.search(r"\bsession\b(?!\s*\.\s*id\b)", self.source) is not None
 
     def evaluate(self, variables: Mapping[str, Any]) -> Verdict:
         """Never raises for what a request brings. A variable that is read and missing leaves it undecided;
         `variables["time"]["now"]` is an aware datetime."""
-        if self.loops and _work(self, variables) > WORK_BUDGET:
+        if self.is_weighed and _work(self, variables) > WORK_BUDGET:
             return Verdict.UNDECIDED
         known = {name: variables[name] for name in self.reads & variables.keys()}  # the library converts what it gets
-        return _evaluate(self._program, _with_timestamp(known) if "time" in known else known)
+        return _evaluate(self._program, with_timestamp(known))
 
 
-def _with_timestamp(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_timestamp(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     """CEL takes a datetime as a variable of its own but not inside a map."""
+    if "time" not in variables:
+        return variables
     fields = dict(variables["time"])
     return {**variables, "time.now": fields.pop("now"), "time": fields}
 
 
 def _evaluate(program: cel.Expression, activation: Mapping[str, Any]) -> Verdict:
     try:
+        if holds_nul(activation):
+            return Verdict.UNDECIDED
         value = program.eval(data=activation).value()
     except (RuntimeError, ValueError, TypeError, OverflowError):
         return Verdict.UNDECIDED
@@ -158,11 +186,18 @@ def _evaluate(program: cel.Expression, activation: Mapping[str, Any]) -> Verdict
     return Verdict.FALSE if value is False else Verdict.UNDECIDED
 
 
+def holds_nul(activation: Mapping[str, Any]) -> bool:
+    """The library takes a string, and the name of a member, up to its first NUL: `SUP\\0x` would pass for `SUP`."""
+    return b"\\u0000" in orjson.dumps(activation, default=str)
+
+
 def _work(condition: Condition, variables: Mapping[str, Any]) -> int:
-    """Upper estimate in characters: each round of a loop may read the longest string and all members."""
-    widest, members, longest = _extent([variables["args"], variables["findings"]])
+    """Upper estimate in characters: each round of a loop may read the longest string and all members, and each state of
+    a regular expression the whole string."""
+    widest, members, longest = _extent([variables["args"], variables.get("findings", [])])
     rounds: int = max(widest, condition.source.count(",") + 1) ** condition.loops
-    return min(ITERATION_BUDGET, rounds) * (longest + MEMBER_WORK * members)
+    read = longest * longest if condition.patterns else longest
+    return min(ITERATION_BUDGET, rounds) * (read + MEMBER_WORK * members)
 
 
 def _extent(pending: list[Any]) -> tuple[int, int, int]:
@@ -184,18 +219,28 @@ def _extent(pending: list[Any]) -> tuple[int, int, int]:
 def compile_condition(source: str) -> Condition:
     """Raises ConditionError with the first fault in the text."""
     _check_text(source)
-    issues = _issues(_STATIC, _without_has(source)) or _issues(_RUN_TIME, source)
+    issues = _issues(_STATIC, _without_has(source)) or _issues(RUN_TIME, source)
     if issues:
         raise ConditionError(_plain(issues[0].message), issues[0].line, issues[0].column)
-    program = _RUN_TIME.compile(source)
+    program = RUN_TIME.compile(source)
     if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ConditionError(f"A condition must be true or false; this is of type {program.return_type().name()}.")
+    is_open = program.return_type() == cel.Type.DYN
+    blanked = without_literals(source)
     return Condition(
         source,
-        loops=len(_LOOP.findall(_without_literals(source))),
+        loops=len(_LOOP.findall(blanked)),
+        patterns=len(_MATCHES.findall(blanked)) - len(_WRITTEN.findall(blanked)),
         reads=frozenset(_VARIABLE.findall(source)),
-        _program=program,
+        is_open=is_open,
+        _program=RUN_TIME.compile(_closed(source)) if is_open else program,
     )
+
+
+def _closed(source: str) -> str:
+    """An error where the condition is neither true nor false: the library must never hand out a null, as it takes a
+    reference to None that is not its own each time, and Python dies when the last is gone."""
+    return f"(({source}\n)) ? true : false"
 
 
 def _check_text(source: str) -> None:
@@ -242,7 +287,7 @@ def _problems(source: str, tool: str, schema: Mapping[str, Any]) -> Iterator[Pro
 
 def _argument_paths(source: str) -> Iterator[tuple[str, ...]]:
     """`args.a.b` as (a, b); a method called at the end is no part of it."""
-    for match in _ARGUMENT.finditer(_without_literals(source)):
+    for match in _ARGUMENT.finditer(without_literals(source)):
         names = [name.strip() for name in match[1].split(".")[1:]]
         path = tuple(names[:-1] if match[2] else names)
         if path:
@@ -321,7 +366,7 @@ def _plain(message: str) -> str:
     return message
 
 
-def _without_literals(source: str) -> str:
+def without_literals(source: str) -> str:
     """The source with every string and comment blanked, so that words in them count for nothing."""
     return _LITERAL.sub(lambda literal: " " * len(literal[0]), source)
 

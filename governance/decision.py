@@ -1,13 +1,15 @@
 """May this agent run this tool now? Pure: no database, no clock, no network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from governance.conditions import Verdict
-from governance.snapshot import Agent, Bundle, Holding, Role, Rule, Snapshot, Tool
-from governance.time_of_day import local_time, time_variables
+from governance.answers import Answers, Ask, Mask, RuleTrace
+from governance.consents import answering, resting_on
+from governance.holdings import Holding
+from governance.scopes import fitting, outside
+from governance.snapshot import Agent, Bundle, Role, Snapshot, Tool
 
 
 class Effect(StrEnum):
@@ -16,6 +18,10 @@ class Effect(StrEnum):
     DENY = "deny"
 
 
+HELD = "held"
+"""The label of a run that a reaction holds."""
+WORKED_OUT = frozenset({"session", "network", "time"})
+"""Variables of conditions that are made for each call."""
 RANK = {Effect.PERMIT: 0, Effect.ASK: 1, Effect.DENY: 2}
 
 
@@ -23,6 +29,9 @@ class AccessRequest(NamedTuple):
     """`arguments` is None while listing: then rules that look at arguments do not take part.
 
     `target` is the resource or prompt that is asked for, made by the same snapshot; of a tool the id is enough.
+    `person_id` is the human on whose behalf the agent acts: what she may not, it may not either. `labels` are those of
+    the run, None while nobody has looked (then rules that read them are undecided). `consented` are the asking rules,
+    by key, to which humans have agreed for exactly this call; `spent` the ids of grants whose uses are all counted.
     """
 
     agent_id: str
@@ -33,33 +42,19 @@ class AccessRequest(NamedTuple):
     session_id: str = ""
     source_ip: str = ""
     target: Tool | None = None
-
-
-class RuleTrace(NamedTuple):
-    """A rule that matched: where it came from (e.g. `organization`, `bundle support v3`) and what it wants."""
-
-    policy: str
-    version: int
-    position: int
-    effect: str
-    origin: str
-    reason: str
-    outcome: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "policy": self.policy,
-            "version": self.version,
-            "rule": self.position,
-            "effect": self.effect,
-            "from": self.origin,
-            "reason": self.reason,
-            "condition": self.outcome,
-        }
+    person_id: str = ""
+    labels: frozenset[str] | None = None
+    consented: frozenset[str] = frozenset()
+    spent: frozenset[str] = frozenset()
 
 
 class Decision(NamedTuple):
-    """`read_set` names all that the decision rests on: a change of anything in it asks for a new decision."""
+    """`read_set` names all that the decision rests on: a change of anything in it asks for a new decision.
+
+    `asks` are the rules that want humans to agree and to which nobody has agreed yet. `grants` are ids of grants that
+    it rests on; `counted_grants` those of them whose use is counted when the intent commits. `reads_labels` says
+    whether a rule that could match reads the labels of the run. `masks` are owed by whoever hands on the result.
+    """
 
     effect: Effect
     code: str
@@ -72,22 +67,35 @@ class Decision(NamedTuple):
     rules: tuple[RuleTrace, ...] = ()
     valid_until: datetime | None = None
     read_set: frozenset[str] = frozenset()
+    asks: tuple[Ask, ...] = ()
+    grants: tuple[str, ...] = ()
+    counted_grants: tuple[str, ...] = ()
+    reads_labels: bool = False
+    masks: tuple[Mask, ...] = ()
 
 
 def decide(request: AccessRequest, snapshot: Snapshot, now: datetime) -> Decision:
-    """Default deny: only a live agent, holding the tool through a role in its time, reaches the rules."""
+    """Default deny: only a live agent, holding the tool through a role in its time, reaches the rules.
+
+    If it acts for a person, she must be active and hold the bundle as well.
+    """
     agent = snapshot.agents.get(request.agent_id)
-    tool = request.target or snapshot.tools.get(request.tool_id)
-    bundle = snapshot.bundles.get(request.bundle_id)
     if agent is None or not agent.is_live:
         return _unknown(snapshot, "agent_not_live")
-    holding = snapshot.holding(agent, bundle, tool) if bundle and tool else None
-    if holding is None or bundle is None or tool is None:
+    tool = request.target or snapshot.tools.get(request.tool_id)
+    bundle = snapshot.bundle_for(agent, request.bundle_id)
+    holding = snapshot.holding(agent, bundle, tool, request.person_id) if bundle and tool else None
+    if holding is None:
         return _unknown(snapshot, "tool_unknown")
-    roles = [role for role in holding.roles if role.is_in_time(now, snapshot.timezone)]
-    if not roles:
+    sides = [holding.roles] if holding.person is None else [holding.roles, holding.person_roles]
+    in_time = [_in_time(roles, request, snapshot, now) for roles in sides]
+    if not all(in_time):
         return _unknown(snapshot, "role_not_in_time")
-    return _stopped(holding, snapshot, now) or _by_rules(request, snapshot, now, holding, roles)
+    return _stopped(holding, snapshot, now) or _Weighing(request, snapshot, now, holding).decision(in_time)
+
+
+def _in_time(roles: Iterable[Role], request: AccessRequest, snapshot: Snapshot, now: datetime) -> list[Role]:
+    return [role for role in roles if role.grant_id not in request.spent and role.is_in_time(now, snapshot.calendar)]
 
 
 def _unknown(snapshot: Snapshot, code: str) -> Decision:
@@ -121,98 +129,199 @@ def _stop(code: str, reason: str, holding: Holding, snapshot: Snapshot) -> Decis
     )
 
 
-def _by_rules(
-    request: AccessRequest, snapshot: Snapshot, now: datetime, holding: Holding, roles: list[Role]
-) -> Decision:
-    matched: list[tuple[Rule, RuleTrace]] = []
-    variables: dict[str, Any] | None = None
-    for rule in holding.rules:
-        if rule.reads_content or (request.arguments is None and rule.reads_arguments):
-            continue
-        verdict = Verdict.TRUE
-        if rule.condition is not None:
-            variables = variables or _variables(request, holding, snapshot, now)
-            verdict = rule.condition.evaluate(variables)
-        if rule.takes_part(verdict):
-            matched.append((rule, _trace(rule, verdict)))
-    effect, code, reason, exists = _strongest(matched)
-    bundle = holding.bundle
-    return Decision(
-        effect,
-        code,
-        reason,
-        exists,
-        snapshot.epoch,
-        bundle=bundle.name,
-        bundle_version=bundle.number,
-        records_payload=bundle.records_payload,
-        rules=tuple(trace for _, trace in matched),
-        valid_until=_valid_until(request, snapshot, now, holding, roles),
-        read_set=snapshot.read_set(holding, request.credential_id),
-    )
+class _Weighing:
+    """What rules, data scopes and grants come to for one call that nothing else stops."""
 
+    __slots__ = ("_answers", "_holding", "_is_listing", "_now", "_request", "_snapshot")
 
-def _strongest(matched: list[tuple[Rule, RuleTrace]]) -> tuple[Effect, str, str, bool]:
-    """Deny beats ask beats permit. A tool that is always denied does not exist for the agent."""
-    if not matched:
-        return Effect.PERMIT, "permitted", "", True
-    denies = [rule for rule, _ in matched if rule.effect == Effect.DENY]
-    if denies:
-        exists = all(rule.condition is not None for rule in denies)
-        return Effect.DENY, "denied_by_rule", denies[0].reason or "A rule forbids this call.", exists
-    for rule, _ in matched:
-        if rule.effect == Effect.ASK:
-            return Effect.ASK, "approval_required", rule.reason or "This call needs a human's approval.", True
-    return Effect.PERMIT, "permitted", "", True
+    def __init__(self, request: AccessRequest, snapshot: Snapshot, now: datetime, holding: Holding) -> None:
+        self._request = request
+        self._snapshot = snapshot
+        self._now = now
+        self._holding = holding
+        self._is_listing = request.arguments is None
+        self._answers = self._answered()
 
+    def _answered(self) -> Answers:
+        request, holding = self._request, self._holding
+        questions = holding.listed if self._is_listing else holding.called
+        reads = questions.conditions.reads
+        return questions.answers(
+            variables_of(request, holding, self._snapshot, self._now, reads=reads) if reads else {}
+        )
 
-def _trace(rule: Rule, verdict: Verdict) -> RuleTrace:
-    outcome = "always" if rule.condition is None else verdict.name.lower()
-    return RuleTrace(rule.policy, rule.version, rule.position, rule.effect, rule.origin, rule.reason, outcome)
+    def decision(self, sides: list[list[Role]]) -> Decision:
+        """`sides` are the roles in time of the agent and, if it acts for one, of the person."""
+        holding, snapshot, answers = self._holding, self._snapshot, self._answers
+        bundle = holding.bundle
+        fits = sides
+        if holding.scopes:
+            fits = [fitting(roles, holding, answers.verdicts, is_listing=self._is_listing) for roles in sides]
+        asks, grants = self._questions(fits)
+        effect, code, reason, exists = self._outcome(sides, fits, asks)
+        return Decision(
+            effect,
+            code,
+            reason,
+            exists,
+            snapshot.epoch,
+            bundle=bundle.name,
+            bundle_version=bundle.number,
+            records_payload=bundle.records_payload,
+            rules=answers.rules,
+            valid_until=self._valid_until(fits, grants),
+            read_set=snapshot.read_set(holding, self._request.credential_id),
+            asks=asks or (),
+            grants=grants,
+            counted_grants=tuple([grant for grant in grants if snapshot.grants[grant].is_counted]) if grants else (),
+            reads_labels=holding.reads_labels,
+            masks=answers.masks,
+        )
 
+    # -- what comes out
 
-def _variables(request: AccessRequest, holding: Holding, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
-    variables = {
-        "agent": holding.agent.variables,
-        "person": holding.agent.owner.variables,
-        "tool": holding.tool.variables,
-        "args": request.arguments or {},
-        "session": {"id": request.session_id, "labels": []},
-        "network": {"source_ip": request.source_ip},
-        "findings": [],
-    }
-    if holding.reads_time:
-        variables["time"] = time_variables(local_time(now, snapshot.timezone))
-    return variables
+    def _outcome(
+        self, sides: list[list[Role]], fits: list[list[Role]], asks: tuple[Ask, ...] | None
+    ) -> tuple[Effect, str, str, bool]:
+        """Deny beats ask beats permit. `asks` are the questions that are still open, None if there was none."""
+        denial = self._answers.denial
+        if denial is not None:
+            return Effect.DENY, "denied_by_rule", denial.reason, denial.exists
+        for roles, fit in zip(sides, fits, strict=True):
+            if not fit:
+                return Effect.DENY, "outside_scope", outside(roles, self._holding), True
+        if asks:
+            return Effect.ASK, "approval_required", asks[0].reason, True
+        return Effect.PERMIT, "permitted" if asks is None else "approved", "", True
 
+    # -- who has to agree, and who has
 
-def _valid_until(
-    request: AccessRequest, snapshot: Snapshot, now: datetime, holding: Holding, roles: list[Role]
-) -> datetime | None:
-    """When the clock alone could make this decision wrong: the key or the last role in time ends, a rule reads time."""
-    limits = [snapshot.credential_ends.get(request.credential_id), _last_end(roles, snapshot, now)]
-    if holding.reads_time:
-        limits.append(now + timedelta(seconds=1))
-    return min([limit for limit in limits if limit is not None], default=None)
+    def _questions(self, fits: list[list[Role]]) -> tuple[tuple[Ask, ...] | None, tuple[str, ...]]:
+        """The questions that nobody has answered, None if there was none; and ids of the grants it all rests on."""
+        request, holding = self._request, self._holding
+        resting: tuple[str, ...] = ()
+        if holding.has_grants:
+            resting = tuple(grant for roles in fits if (grant := resting_on(roles)) is not None)
+        asks = self._asks() if self._snapshot.holds else self._answers.asks
+        if not asks:
+            return None, resting
+        if not request.consented and not holding.consents:
+            return asks, resting
+        wanted = {ask.rule for ask in asks} - request.consented
+        consents = list(
+            answering(
+                wanted,
+                holding,
+                self._answers.verdicts,
+                session=request.session_id,
+                spent=request.spent,
+                now=self._now,
+            )
+        )
+        wanted = wanted.difference(*(grant.rules for grant in consents))
+        grants = (*(grant.id for grant in consents), *resting)
+        return tuple(ask for ask in asks if ask.rule in wanted), grants
+
+    def _asks(self) -> tuple[Ask, ...]:
+        if not self._is_held:
+            return self._answers.asks
+        reason = "This run is held until a human has looked at it."
+        held = (Ask(reaction.key, reason, reaction.terms) for reaction in self._snapshot.holds)
+        return (*self._answers.asks, *held)
+
+    @property
+    def _is_held(self) -> bool:
+        """Also while nobody has looked at the labels; a list shows what waits like anything else."""
+        labels = self._request.labels
+        return not self._is_listing and (labels is None or HELD in labels)
+
+    # -- how long it holds
+
+    def _valid_until(self, fits: list[list[Role]], grants: tuple[str, ...]) -> datetime | None:
+        """When the clock alone could make this decision wrong: the key, a grant or the last role that fits ends, a
+        role or grant begins, a condition reads the time."""
+        snapshot, holding, now = self._snapshot, self._holding, self._now
+        limits = [snapshot.credential_ends.get(self._request.credential_id)]
+        limits += [_last_end(roles, snapshot, now) for roles in fits]
+        limits += [snapshot.grants[grant].ends_at for grant in grants]
+        limits += [start for start in holding.starts if start > now]
+        if holding.reads_time:
+            limits.append(now + timedelta(seconds=1))
+        return min([limit for limit in limits if limit is not None], default=None)
 
 
 def _last_end(roles: list[Role], snapshot: Snapshot, now: datetime) -> datetime | None:
     """When the last of these roles, all in their time, ends; None if one never does."""
     ends = []
     for role in roles:
-        if (end := role.ends_in_time(now, snapshot.timezone)) is None:
+        if (end := role.ends_in_time(now, snapshot.calendar)) is None:
             return None
         ends.append(end)
-    return max(ends)
+    return max(ends, default=None)
+
+
+def variables_of(
+    request: AccessRequest,
+    holding: Holding,
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    reads: Collection[str] = WORKED_OUT,
+) -> dict[str, Any]:
+    """What conditions read. What is not known is left out, so that conditions that read it are undecided; and, as that
+    takes work, what is not among `reads`."""
+    variables = {
+        "agent": holding.agent.variables,
+        "person": (holding.person or holding.agent.owner).variables,
+        "tool": holding.tool.variables,
+        "args": request.arguments or {},
+        "findings": [],
+    }
+    if "session" in reads:
+        variables["session"] = _session(request)
+    if "network" in reads:
+        variables["network"] = _network(request, snapshot)
+    if "time" in reads and holding.reads_time:
+        variables["time"] = snapshot.calendar.variables(snapshot.calendar.local(now))
+    return variables
+
+
+def _session(request: AccessRequest) -> dict[str, Any]:
+    session: dict[str, Any] = {"id": request.session_id}
+    if request.labels is not None:
+        session["labels"] = sorted(request.labels)
+    return session
+
+
+def _network(request: AccessRequest, snapshot: Snapshot) -> dict[str, Any]:
+    network: dict[str, Any] = {"source_ip": request.source_ip}
+    if (names := snapshot.networks.names_of(request.source_ip)) is not None:
+        network["names"] = names
+    return network
 
 
 def best(decisions: Iterable[Decision]) -> Decision | None:
     """Of a tool held through several bundles: the first that permits, else asks, else exists, else any."""
-    return min(decisions, key=_rank, default=None)
+    return min(decisions, key=rank, default=None)
 
 
-def _rank(decision: Decision) -> tuple[int, bool]:
+def rank(decision: Decision) -> tuple[int, bool]:
+    """The lower, the more it lets pass."""
     return RANK[decision.effect], not decision.exists
 
 
-__all__ = ("AccessRequest", "Agent", "Bundle", "Decision", "Effect", "RuleTrace", "Tool", "best", "decide")
+__all__ = (
+    "AccessRequest",
+    "Agent",
+    "Ask",
+    "Bundle",
+    "Decision",
+    "Effect",
+    "Mask",
+    "RuleTrace",
+    "Tool",
+    "best",
+    "decide",
+    "rank",
+    "variables_of",
+)

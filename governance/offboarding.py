@@ -15,9 +15,22 @@ import orjson
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
 
+from governance import grants
+from governance.approval_endings import live_of_person, void_of_person
 from governance.facts import Fact, Recorder
-from governance.models import Agent, AgentCredential, Freeze, Offboarding, PersonalToken, Rule, Team, User
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Freeze,
+    Offboarding,
+    OnCallShift,
+    PersonalToken,
+    Rule,
+    Team,
+    User,
+)
 from governance.people import may_change_person
 from governance.personal_tokens import revoke_all_tokens
 
@@ -118,7 +131,8 @@ def check(person: User, plan: Plan) -> None:
 def findings(person: User, *, plan: Plan, enders: Sequence[Ender] = ()) -> list[Item]:
     """As preview, also for somebody who cannot be offboarded as things are."""
     elsewhere = chain.from_iterable(ender.find(person) for ender in enders)
-    return [*_sign_in(person), *elsewhere, *_agents_and_keys(person, plan), *_belongings(person), *_left_to_do(person)]
+    hers = (*_agents_and_keys(person, plan), *_belongings(person), *_word_of_hers(person))
+    return [*_sign_in(person), *elsewhere, *hers, *_left_to_do(person)]
 
 
 def findings_digest(items: Iterable[Item]) -> str:
@@ -250,13 +264,14 @@ def _sign_in(person: User) -> Iterator[Item]:
 
 
 def _agents_and_keys(person: User, plan: Plan) -> Iterator[Item]:
-    keys = AgentCredential.objects.filter(agent__owner=person, revoked_at=None).order_by("agent__name", "created_at")
+    keys = _keys(person).order_by("agent__name", "created_at")
     held: dict[str, list[Item]] = {}
     for key_id, hint, agent in keys.values_list("id", "hint", "agent__name"):
         held.setdefault(agent, []).append(Item(KEY, f"{hint}… of {agent}", "revoked", id=key_id.hex))
     for agent_id, name, status in _agents(person).values_list("id", "name", "status"):
         yield Item("agent", name, *_fate(status, plan.successor_of(name)), id=agent_id.hex)
-        yield from held.get(name, ())
+        yield from held.pop(name, ())
+    yield from chain.from_iterable(held.values())
 
 
 def _fate(status: str, successor: str) -> tuple[str, str]:
@@ -278,6 +293,18 @@ def _belongings(person: User) -> Iterator[Item]:
     if person.is_superuser or person.is_staff or person.duties:
         duties = [*(["owner"] if person.is_superuser else []), *person.duties]
         yield Item("admin rights", ", ".join(duties) or "admin access", "removed")
+
+
+def _word_of_hers(person: User) -> Iterator[Item]:
+    """What she asked for, what rests on her agreement, and the times at which she would be asked."""
+    for request in live_of_person(person):
+        about = f"{request.name} of {request.agent or request.person}"
+        yield Item("approval request", about, "ended; the call may be asked for again", id=request.key.hex)
+    for grant in grants.live_of_person(person):
+        yield Item("grant", f"{grant} for {grant.agent or grant.person}", "revoked", id=grant.pk.hex)
+    for shift in _shifts(person):
+        name = f"{shift.team.name} from {shift.starts_at:%Y-%m-%d %H:%M} UTC"
+        yield Item("on-call shift", name, "removed", "put somebody else on call", id=shift.pk.hex)
 
 
 def _left_to_do(person: User) -> Iterator[Item]:
@@ -307,12 +334,26 @@ def _agents(person: User) -> QuerySet[Agent]:
     return Agent.objects.filter(owner=person).order_by("name")
 
 
+def _keys(person: User) -> QuerySet[AgentCredential]:
+    """Of her agents, and those with which others' agents act for her."""
+    return AgentCredential.objects.filter(Q(agent__owner=person) | Q(person=person), revoked_at=None)
+
+
+def _shifts(person: User) -> QuerySet[OnCallShift]:
+    """Those that are not over."""
+    still = OnCallShift.objects.filter(person=person, ends_at__gt=Now())
+    return still.select_related("team").order_by("starts_at")
+
+
 # -- doing it
 
 
 def _withdraw(person: User, plan: Plan, *, by: str, record: Recorder, now: datetime) -> None:
-    AgentCredential.objects.filter(agent__owner=person, revoked_at=None).update(revoked_at=now, revoked_by=by)
+    _keys(person).update(revoked_at=now, revoked_by=by)
     revoke_all_tokens(person, by=by, record=record, now=now)
+    void_of_person(person, f"{person.email} was offboarded", record=record, now=now)
+    grants.revoke_of_person(person, by=by, record=record, now=now)
+    _shifts(person).delete()
     _hand_over(person, plan)
     person.teams.clear()
     person.roles.clear()

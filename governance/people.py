@@ -6,7 +6,7 @@ from uuid import UUID
 from governance.house_rules import RuleBroken
 from governance.models import Team, User
 
-OWNERS_ONLY = ("is_staff", "is_superuser", "duties")
+OWNERS_ONLY = ("is_staff", "is_superuser", "duties", "same_as")
 
 
 def fields_locked_for(acting: User, *, is_new: bool) -> tuple[str, ...]:
@@ -47,10 +47,11 @@ def check_last_owner(person: User, *, stays_owner: bool) -> None:
 
 
 def team_fields_locked_for(acting: User, *, is_new: bool) -> tuple[str, ...]:
-    """Who is in a team is IT's, which rules bind it, also by its place in the tree, is security's."""
+    """Who is in a team is IT's; which rules bind it, also by its place in the tree, and what they read of it is
+    security's."""
     names = () if acting.has_perm("governance.add_team") else ("name", "title")
     place = () if is_new else ("parent",)
-    return names if may_unbind(acting) else (*names, *place, "policies")
+    return names if may_unbind(acting) else (*names, *place, "policies", "attributes")
 
 
 def may_delete_team(acting: User, team: Team) -> bool:

@@ -62,10 +62,16 @@ SCOPES = {
     "policies:write": _scope("Add, change and remove policies", "add_policy", "change_policy", "delete_policy"),
     "policies:publish": _scope("Put rules into force, or take them out", "publish_policy"),
     "bundles:write": _scope("Add, change and remove bundles", "add_bundle", "change_bundle", "delete_bundle"),
+    "policies:review": _scope("Agree to changes of rules by others", "review_policy"),
     "bundles:publish": _scope("Publish and withdraw bundles", "publish_bundle"),
+    "bundles:review": _scope("Agree to changes of bundles by others", "review_bundle"),
     "limits:write": _scope(
         "Add, change and remove rate limits", "add_ratelimit", "change_ratelimit", "delete_ratelimit"
     ),
+    "approvals:decide": _scope("Approve and deny what you may decide", "decide_approvalrequest"),
+    "access:ask": _scope("Ask for access, withdraw and renew", "ask_approvalrequest"),
+    "grants:revoke": _scope("Revoke grants", "revoke_grant"),
+    "grants:review": _scope("Review break-glass", "review_grant"),
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
     "organization:write": _scope("Change the organization", "change_organization"),
     "payloads:open": Scope("Open sealed arguments and answers, for a reason on record", frozenset({OPENS_PAYLOADS})),
@@ -103,9 +109,9 @@ def scopes_allow(scopes: Collection[str], permission: str) -> bool:
 
 
 def useful_scopes(person: User) -> list[str]:
-    """Those by which she may do anything; everybody sees herself, and ends what is her own."""
+    """Those by which she may do anything; everybody sees herself, ends what is her own, and may be named by a rule."""
     duties = person.is_staff and person.is_active
-    own = ("read", "sessions:end", "tokens:revoke")
+    own = ("read", "sessions:end", "tokens:revoke", "approvals:decide", "access:ask", "grants:revoke")
     return [
         name
         for name, scope in SCOPES.items()

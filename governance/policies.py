@@ -1,30 +1,73 @@
-"""Publishing policies: rules are never edited in place; a new version takes the place of the old."""
+"""Policies: what a version says, and publishing it. Rules in force are never edited: a new version replaces them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from governance.facts import Fact, Recorder
+from governance.facts import Recorder
+from governance.lifecycle import Refused, publish_at_once, review_is_required, withdraw
 from governance.models import BundleVersion, Policy, PolicyVersion, Rule
 
+COPIED = (
+    *("effect", "tools", "connectors", "data_classes", "risks", "access", "on", "condition", "findings", "fields"),
+    *("approvers", "reason", "is_checked"),
+)
+"""What a rule says, apart from where it stands."""
 
-def publish_policy(policy: Policy, *, rules: Iterable[Rule], by: str, record: Recorder) -> PolicyVersion:
-    """Puts `rules` (unsaved, in order) into force as the policy's next version."""
-    newest = policy.versions.order_by("-number").first()
-    policy.versions.filter(state=PolicyVersion.State.PUBLISHED).update(state=PolicyVersion.State.SUPERSEDED)
-    version = PolicyVersion.objects.create(policy=policy, number=newest.number + 1 if newest else 1, created_by=by)
-    for position, rule in enumerate(rules, start=1):
-        rule.version, rule.position = version, position
-        rule.save(force_insert=True)
-    record(Fact("policy.published", f"policy:{policy.name}", {"version": version.number}))
+
+@dataclass(frozen=True, slots=True)
+class PolicyContent:
+    """`rules` are unsaved rows in their order; `tests` as stored, see `rule_tests.py`."""
+
+    rules: Sequence[Rule]
+    tests: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def of(cls, version: PolicyVersion) -> "PolicyContent":
+        rows = version.rules.order_by("position")
+        return cls([Rule(**{name: getattr(row, name) for name in COPIED}) for row in rows], version.tests)
+
+    def plain(self) -> dict[str, Any]:
+        """As a manifest writes it."""
+        tests = {"tests": [*self.tests]} if self.tests else {}
+        return {"rules": [rule.manifest_entry() for rule in self.rules], **tests}
+
+    def write(self, version: PolicyVersion) -> None:
+        """In place of what the version held."""
+        version.rules.all().delete()
+        version.tests = list(self.tests)
+        version.save(update_fields=("tests",))
+        for position, rule in enumerate(self.rules, start=1):
+            rule.version, rule.position = version, position
+            rule.save(force_insert=True)
+
+
+def publish_policy(
+    policy: Policy,
+    *,
+    rules: Iterable[Rule],
+    tests: Iterable[Mapping[str, Any]] = (),
+    by: str,
+    record: Recorder,
+    is_manifest: bool = False,
+) -> PolicyVersion:
+    """Puts `rules` (unsaved, in order) into force as the policy's next version.
+
+    Raises Refused where somebody else has to review them first.
+    """
+    content = PolicyContent([*rules], [*tests])
+    version: PolicyVersion = publish_at_once(policy, content, by=by, record=record, is_manifest=is_manifest)
     return version
 
 
-def withdraw_policy(policy: Policy, *, record: Recorder) -> bool:
-    """No version is in force any more; the history stays. False if none was."""
-    in_force = policy.versions.filter(state=PolicyVersion.State.PUBLISHED)
-    if not in_force.update(state=PolicyVersion.State.SUPERSEDED):
-        return False
-    record(Fact("policy.withdrawn", f"policy:{policy.name}"))
-    return True
+def withdraw_policy(policy: Policy, *, record: Recorder, is_manifest: bool = False) -> bool:
+    """No version is in force any more; the history stays. False if none was.
+
+    To take rules away loosens: where changes are reviewed it takes a version without them. Raises Refused.
+    """
+    if counts(policy) and review_is_required() and not is_manifest:
+        raise Refused("review_required", "Somebody else has to review this: submit a version without rules instead.")
+    return withdraw(policy, record=record)
 
 
 def binds(policy: Policy) -> bool:

@@ -2,18 +2,20 @@
 
 `decide()` answers for one call at one moment. Reach answers whoever gives a right away: what could this agent ever
 call from now on, whatever the arguments, the hour and the address? So a rule that looks at those is not a no but a
-limit, and a role that begins tomorrow counts today.
+limit, and a role that begins tomorrow counts today. Of one that acts for a person it tells what she may at most; that a
+reaction may hold a run is no limit here, as it may happen to every call.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntFlag
+from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance.conditions import Condition, Verdict, evaluate_knowing
-from governance.snapshot import Agent, Bundle, Freeze, Role, Rule, Snapshot, Tool, patterns_of
+from governance.snapshot import Agent, Bundle, Freeze, Role, Rule, Snapshot, Tool, matches_any, patterns_of
 
 
 class Limit(IntFlag):
@@ -35,12 +37,22 @@ A tool that is not in it is out of reach. A pattern of resources or prompts stan
 NOTHING_HELD: Holds = {}
 
 
+class WayIn(NamedTuple):
+    """What one role gives: a bundle, or one tool of it, perhaps only at times or within data scopes."""
+
+    bundle_id: str
+    is_staged: bool
+    tool_id: str
+    is_timed: bool
+    scopes: tuple[tuple[str, ...], ...]
+    """Globs of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """All that an agent's reach depends on: agents of the same way share one answer."""
 
-    bundles: frozenset[tuple[str, bool]]
-    """(bundle id, is it held only at times)."""
+    ways_in: frozenset["WayIn"]
     teams: tuple[str, ...]
     """Those with rules."""
     marks: frozenset[tuple[str, str]]
@@ -68,14 +80,14 @@ class Reach:
         self._freezes = [freeze for freeze in snapshot.freezes if freeze.ends_at is None or freeze.ends_at > now]
         self._stopped = frozenset(tool.id for tool in snapshot.tools.values() if self._is_stopped(tool))
         self._is_wide = known is None or (known._stopped, known._freezes) != (self._stopped, self._freezes)
-        self._other_bundles = _unequal(known.snapshot.bundles, snapshot.bundles) if known else frozenset()
+        self._other_bundles = _other_bundles(known.snapshot, snapshot) if known else frozenset()
         self._other_teams = _unequal(known.snapshot.team_rules, snapshot.team_rules) if known else frozenset()
         self._held: dict[Way, Holds] = {}
-        self._given: dict[tuple[str, Way], Holds] = {}
-        self._personal: dict[tuple[str, tuple[str, ...]], tuple[Condition, ...]] = {}
+        self._given: dict[tuple[tuple[str, bool], Way], Holds] = {}
+        self._personal: dict[tuple[tuple[str, bool], tuple[str, ...]], tuple[Condition, ...]] = {}
         self._marks: dict[tuple[str, str], str] = {}
         self._verdicts: dict[tuple[str, str, str], Verdict] = {}
-        self._matching: dict[tuple[tuple[str, ...], str], bool] = {}
+        self._matching: dict[tuple[Hashable, str], bool] = {}
 
     def of(self, agent: Agent | None) -> Holds:
         if agent is None or not agent.is_live or any(_stops_agent(freeze, agent) for freeze in self._freezes):
@@ -85,10 +97,11 @@ class Reach:
             self._held[way] = self._merged(agent, way)
         return self._held[way]
 
-    @property
+    @cached_property
     def tools(self) -> Mapping[str, Tool]:
         """Everything that can be in reach, by id: tools, and what bundles select by pattern."""
-        patterns = (target for bundle in self.snapshot.bundles.values() for target in patterns_of(bundle))
+        bundles = (*self.snapshot.bundles.values(), *self.snapshot.staged.values())
+        patterns = (target for bundle in bundles for target in patterns_of(bundle))
         return {**self.snapshot.tools, **{target.id: target for target in patterns}}
 
     def differs_for(self, agent_id: str) -> bool:
@@ -98,27 +111,41 @@ class Reach:
         before, after = self._known.snapshot.agents.get(agent_id), self.snapshot.agents.get(agent_id)
         if before is None or after is None or before != after:
             return True
+        roles = self.snapshot.roles_of(after)
+        if self._known.snapshot.roles_of(before) != roles:
+            return True
         is_led = not self._other_teams.isdisjoint(after.owner.team_ids)
-        return is_led or any(not self._other_bundles.isdisjoint(role.bundle_ids) for role in after.roles)
+        return is_led or any(not self._other_bundles.isdisjoint(role.bundle_ids) for role in roles)
 
     def _way(self, agent: Agent) -> Way:
-        timed: dict[str, bool] = {}
-        for role in agent.roles:
-            if role.ends_at is None or role.ends_at > self._now:
-                for bundle in role.bundle_ids & self.snapshot.bundles.keys():
-                    timed[bundle] = timed.get(bundle, True) and self._is_timed(role)
+        ways_in = frozenset(self._ways_in(agent))
         teams = tuple(team for team in agent.owner.team_ids if self.snapshot.team_rules.get(team))
-        personal = {condition for bundle in timed for condition in self._personal_conditions(bundle, teams)}
+        bundles = {(way.bundle_id, way.is_staged) for way in ways_in}
+        personal = {condition for bundle in bundles for condition in self._personal_conditions(bundle, teams)}
         marks = frozenset((condition.source, self._mark(condition, agent)) for condition in personal)
-        return Way(frozenset(timed.items()), teams, marks)
+        return Way(ways_in, teams, marks)
+
+    def _ways_in(self, agent: Agent) -> Iterator[WayIn]:
+        for role in self.snapshot.roles_of(agent):
+            if role.ends_at is not None and role.ends_at <= self._now:
+                continue
+            for bundle_id in role.bundle_ids:
+                bundle = self.snapshot.bundle_for(agent, bundle_id)
+                if bundle is not None:
+                    is_staged = bundle is not self.snapshot.bundles.get(bundle_id)
+                    scopes = tuple(scope.tools for scope in role.scopes)
+                    yield WayIn(bundle_id, is_staged, role.tool_id, self._is_timed(role), scopes)
+
+    def _bundle(self, bundle_id: str, is_staged: bool) -> Bundle:
+        return (self.snapshot.staged if is_staged else self.snapshot.bundles)[bundle_id]
 
     def _is_timed(self, role: Role) -> bool:
         return bool(role.schedule or role.ends_at) or (role.starts_at is not None and role.starts_at > self._now)
 
-    def _personal_conditions(self, bundle_id: str, teams: tuple[str, ...]) -> tuple[Condition, ...]:
-        key = (bundle_id, teams)
+    def _personal_conditions(self, of: tuple[str, bool], teams: tuple[str, ...]) -> tuple[Condition, ...]:
+        key = (of, teams)
         if key not in self._personal:
-            rules = self._rules(self.snapshot.bundles[bundle_id], teams)
+            rules = self._rules(self._bundle(*of), teams)
             conditions = (rule.condition for rule in rules if not _reads(rule).isdisjoint(("agent", "person")))
             self._personal[key] = tuple(found for found in conditions if isinstance(found, Condition))
         return self._personal[key]
@@ -136,16 +163,24 @@ class Reach:
 
     def _merged(self, agent: Agent, way: Way) -> Holds:
         held: dict[str, int] = {}
-        for bundle_id, is_timed in way.bundles:
-            extra = AT_TIMES if is_timed else 0
-            for tool, limit in self._given_by(bundle_id, agent, way).items():
-                held[tool] = min(held.get(tool, EVERYTHING), limit | extra)
+        for way_in in way.ways_in:
+            given = self._given_by((way_in.bundle_id, way_in.is_staged), agent, way)
+            for tool, limit in self._through(way_in, given):
+                held[tool] = min(held.get(tool, EVERYTHING), limit)
         return held
 
-    def _given_by(self, bundle_id: str, agent: Agent, way: Way) -> Holds:
-        key = (bundle_id, Way(frozenset(), way.teams, way.marks))
+    def _through(self, way_in: WayIn, given: Holds) -> Iterator[tuple[str, int]]:
+        extra = AT_TIMES if way_in.is_timed else 0
+        globs = tuple(glob for scope in way_in.scopes for glob in scope)
+        for tool, limit in given.items():
+            if way_in.tool_id in ("", tool):
+                is_scoped = bool(globs) and matches_any(globs, self.tools[tool])
+                yield tool, limit | extra | (SOMETIMES_DENIED if is_scoped else 0)
+
+    def _given_by(self, of: tuple[str, bool], agent: Agent, way: Way) -> Holds:
+        key = (of, Way(frozenset(), way.teams, way.marks))
         if key not in self._given:
-            bundle = self.snapshot.bundles[bundle_id]
+            bundle = self._bundle(*of)
             rules = list(self._rules(bundle, way.teams))
             tools = [tool for tool in bundle.tools.values() if tool.id not in self._stopped]
             tools += [target for target in patterns_of(bundle) if not self._is_stopped(target)]
@@ -188,7 +223,7 @@ class Reach:
         return self._verdicts[key]
 
     def _matches(self, rule: Rule, tool: Tool) -> bool:
-        key = (rule.tools, tool.id)
+        key = (rule.selector, tool.id)
         if key not in self._matching:
             self._matching[key] = rule.matches(tool)
         return self._matching[key]
@@ -203,15 +238,20 @@ class Reach:
 
 
 AT_TIMES, EVERYTHING = int(Limit.AT_TIMES), int(Limit.EVERYTHING)
+SOMETIMES_DENIED = int(Limit.SOMETIMES_DENIED)
 _LIMITS = {
     ("ask", Verdict.TRUE): int(Limit.ASKED),
     ("ask", Verdict.UNDECIDED): int(Limit.SOMETIMES_ASKED),
-    ("deny", Verdict.UNDECIDED): int(Limit.SOMETIMES_DENIED),
+    ("deny", Verdict.UNDECIDED): SOMETIMES_DENIED,
 }
 
 
 def _unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _other_bundles(before: Snapshot, after: Snapshot) -> frozenset[str]:
+    return _unequal(before.bundles, after.bundles) | _unequal(before.staged, after.staged)
 
 
 def _stops_agent(freeze: Freeze, agent: Agent) -> bool:

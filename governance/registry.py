@@ -94,7 +94,7 @@ def registration(connector: Connector | None, found: Catalogue, *, new_tools: st
     pins = _pins(connector, new_tools)
     changed = [tool.name for tool in found.tools if _is_news(known.get(tool.name, {}), tool.digest, pins=pins)]
     offered = {tool.name for tool in found.tools}
-    vanished = tuple(sorted(name for name in known if name not in offered))
+    vanished = tuple(sorted(name for name, digests in known.items() if digests and name not in offered))
     return Registration(tuple(changed), (), vanished) if pins else Registration((), tuple(changed), vanished)
 
 

@@ -4,23 +4,50 @@ Built by `snapshot_builder.py`; here are only its shapes and the questions it an
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from fnmatch import translate
-from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from governance.conditions import Condition, Verdict
-from governance.time_of_day import local_time, schedule_end
+from governance.conditions import Condition
+from governance.holdings import Holding, conditions_of, questions, scopes_of
+from governance.networks import Networks
+from governance.snapshot_values import (
+    NOBODY,
+    WILD,
+    Agent,
+    Bundle,
+    Connector,
+    Credential,
+    Edition,
+    Freeze,
+    Grant,
+    Person,
+    Pick,
+    Program,
+    RateLimit,
+    Reaction,
+    Role,
+    Rule,
+    RuleIndex,
+    Scope,
+    SealedSecret,
+    Selection,
+    Shifts,
+    Team,
+    Tool,
+    Undecidable,
+    matcher,
+    matches_any,
+    names_of,
+)
+from governance.time_of_day import Calendar
 
 HOLDINGS_KEPT = 10_000
 """Of tools, and of resources and prompts, that a snapshot remembers: agents choose the names of the latter, and even of
 the former there are too many once each agent has called each tool it holds."""
-GLOBS_KEPT = 10_000
-WILD = re.compile(r"[*?\[]")
 TARGET_LIMIT = 2_000
 """Characters of a URI or a prompt's name."""
 ENCODED_UNRESERVED = re.compile(r"%(4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]|3[0-9]|2[DdEe])")
@@ -36,347 +63,14 @@ WEB_HOST = re.compile(
 each would spell the same host once more. A template may have a variable there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Team:
-    id: str
-    name: str
-    parent_id: str
-    """Empty at the root."""
-    policy_ids: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    id: str
-    email: str
-    name: str
-    is_active: bool
-    is_staff: bool
-    team_ids: tuple[str, ...]
-    """From the root of each team's tree down to the team."""
-    variables: Mapping[str, Any] = field(repr=False)
-    member_of: tuple[str, ...] = ()
-    """The teams themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    id: str
-    name: str
-    bundle_ids: frozenset[str]
-    starts_at: datetime | None
-    ends_at: datetime | None
-    schedule: Mapping[str, Any]
-
-    def is_in_time(self, now: datetime, timezone: ZoneInfo) -> bool:
-        if (self.starts_at and now < self.starts_at) or (self.ends_at and now >= self.ends_at):
-            return False
-        return not self.schedule or schedule_end(self.schedule, local_time(now, timezone)) is not None
-
-    def ends_in_time(self, now: datetime, timezone: ZoneInfo) -> datetime | None:
-        """When the role, now in its time, stops being so; None if never."""
-        if not self.schedule:
-            return self.ends_at
-        window = schedule_end(self.schedule, local_time(now, timezone))
-        return min((end for end in (self.ends_at, window) if end is not None), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    id: str
-    name: str
-    status: str
-    owner: Person
-    roles: tuple[Role, ...]
-    variables: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def is_live(self) -> bool:
-        return self.status == "live" and self.owner.is_active
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    id: str
-    agent_id: str
-    digest: bytes = field(repr=False)
-    not_before: datetime | None
-    expires_at: datetime | None
-
-    def is_in_time(self, now: datetime) -> bool:
-        return (self.not_before is None or now >= self.not_before) and (
-            self.expires_at is None or now < self.expires_at
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSecret:
-    """What the vault needs to open the live version of a secret; still closed here."""
-
-    id: str
-    version_id: str
-    name: str
-    kind: str
-    header_name: str
-    key_id: str
-    wrapped_key: bytes = field(repr=False)
-    ciphertext: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """How to run a local server."""
-
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    secret_variable: str = ""
-    per_agent: bool = False
-    memory_mb: int = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Connector:
-    id: str
-    name: str
-    kind: str
-    urls: tuple[str, ...]
-    timeout_seconds: float
-    is_enabled: bool
-    secret: SealedSecret | None
-    secret_missing: bool
-    """The connector wants a secret that has no live version: calls are refused, never sent without it."""
-    revision: str
-    relays: frozenset[str] = frozenset()
-    """What the upstream may ask of the caller's side."""
-    max_running: int = 64
-    max_waiting: int = 256
-    program: Program | None = None
-    """Of a local server."""
-
-    @property
-    def footing(self) -> tuple[str, str]:
-        """What is kept of the upstream rests on this: how it is talked to, and with which secret."""
-        return self.revision, self.secret.version_id if self.secret is not None else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A tool with its pinned definition; or a resource or prompt, made by `Snapshot.target`, whose name starts with
-    its kind and a colon."""
-
-    id: str
-    name: str
-    connector: Connector
-    definition_digest: str
-    definition: Mapping[str, Any] = field(repr=False)
-    variables: Mapping[str, Any] = field(repr=False)
-    kind: str = "tool"
-    timeout_seconds: float | None = None
-    """Instead of the connector's."""
-
-    @property
-    def upstream_name(self) -> str:
-        """A tool's or prompt's name or a resource's URI, as its upstream calls it."""
-        return self.name if self.kind == "tool" else self.name.removeprefix(f"{self.kind}:")
-
-    @property
-    def is_repeatable(self) -> bool:
-        """By the admin's word, never the upstream's."""
-        return self.kind != "tool" or self.variables["read_only"] is True
-
-
-class Undecidable:
-    """Stands for a stored condition that this version cannot compile: its rule counts as its strictest outcome."""
-
-    def evaluate(self, variables: Mapping[str, Any]) -> Verdict:
-        return Verdict.UNDECIDED
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    policy_id: str
-    policy: str
-    version_id: str
-    version: int
-    position: int
-    effect: str
-    tools: tuple[str, ...]
-    condition: Condition | Undecidable | None
-    reads_arguments: bool
-    reads_time: bool
-    reads_content: bool
-    """Waits for findings or a result: takes no part in deciding whether the call may start."""
-    reason: str
-    origin: str = ""
-
-    def matches(self, tool: Tool) -> bool:
-        return matches_any(self.tools, tool)
-
-    def takes_part(self, verdict: Verdict) -> bool:
-        """An undecided condition counts for a rule that tightens and against one that permits."""
-        if verdict is Verdict.UNDECIDED:
-            return self.effect != "permit"
-        return verdict is Verdict.TRUE
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What a bundle takes of one connector: tools or prompts by name, resources by URI."""
-
-    kind: str
-    connector: Connector
-    allow: tuple[str, ...]
-    deny: tuple[str, ...]
-
-    def selects(self, name: str) -> bool:
-        """`name` as the upstream calls it."""
-        return _selects(self.allow, self.deny, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A selection as it is stored, of any kind."""
-
-    kind: str
-    connector_id: str
-    allow: tuple[str, ...]
-    deny: tuple[str, ...]
-
-    def selects(self, name: str) -> bool:
-        return _selects(self.allow, self.deny, name)
-
-
-@dataclass(frozen=True, slots=True)
-class Edition:
-    """A bundle's published version as it is stored: what a `Bundle` is compiled from."""
-
-    bundle_id: str
-    name: str
-    title: str
-    version_id: str
-    number: int
-    names: str
-    recording: str
-    parent_ids: frozenset[str]
-    policy_ids: frozenset[str]
-    picks: tuple[Pick, ...]
-
-
-class RuleIndex:
-    """Finds the rules that name a tool at the cost of those few, however many there are.
-
-    Most rules name tools in full; of globs there are far fewer different ones than rules.
-    """
-
-    __slots__ = ("_by_glob", "_by_name", "_rules")
-
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self._rules = rules
-        self._by_name: dict[str, list[int]] = {}
-        self._by_glob: dict[str, list[int]] = {}
-        for position, rule in enumerate(rules):
-            for glob in rule.tools:
-                index = self._by_glob if WILD.search(glob) else self._by_name
-                index.setdefault(glob, []).append(position)
-
-    def naming(self, tool: Tool) -> list[Rule]:
-        """In their order."""
-        names = names_of(tool)
-        found = {position for name in names for position in self._by_name.get(name, ())}
-        for glob, positions in self._by_glob.items():
-            if any(map(matcher(glob), names)):
-                found.update(positions)
-        return [self._rules[position] for position in sorted(found)]
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    id: str
-    name: str
-    title: str
-    version_id: str
-    number: int
-    records_payload: bool
-    tools: Mapping[str, Tool]
-    """Exposed name -> tool, at the bundle's own endpoint."""
-    by_union_name: Mapping[str, Tool]
-    """`<connector>__<tool>` -> tool, at the union endpoint."""
-    tool_ids: frozenset[str]
-    rules: tuple[Rule, ...]
-    """Organisation first, then ancestors from the farthest, then the bundle's own."""
-    ancestry: frozenset[str]
-    """Read-set entries of the bundle, its ancestors and their policies."""
-    selections: tuple[Selection, ...] = ()
-    """Resources and prompts have no rows: the bundle holds whatever these select."""
-    is_prefixed: bool = False
-    """Names at the bundle's own endpoint carry their connector even where there is only one."""
-    index: RuleIndex = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "index", RuleIndex(self.rules))
-
-    def holds(self, tool: Tool) -> bool:
-        if tool.kind == "tool":
-            return tool.id in self.tool_ids
-        return any(
-            selection.kind == tool.kind
-            and selection.connector.id == tool.connector.id
-            and selection.selects(tool.upstream_name)
-            for selection in self.selections
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    agent_id: str | None
-    connector_id: str | None
-    tool_id: str | None
-    reason: str
-    ends_at: datetime | None
-
-    def covers(self, agent: Agent, tool: Tool, now: datetime) -> bool:
-        if self.ends_at is not None and now >= self.ends_at:
-            return False
-        targets = ((self.agent_id, agent.id), (self.connector_id, tool.connector.id), (self.tool_id, tool.id))
-        named = [(wanted, actual) for wanted, actual in targets if wanted is not None]
-        return all(wanted == actual for wanted, actual in named)
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """How much may be used of the tools its globs match, for each subject apart. None: no bound."""
-
-    id: str
-    name: str
-    per: str
-    tools: tuple[str, ...]
-    window_seconds: int
-    max_requests: int | None
-    max_bytes: int | None
-    max_running: int | None
-
-    def covers(self, tool: Tool) -> bool:
-        return matches_any(self.tools, tool)
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """An agent's hold on one tool through one bundle: its roles, the rules that can match, and what all rests on."""
-
-    agent: Agent
-    bundle: Bundle
-    tool: Tool
-    roles: tuple[Role, ...]
-    rules: tuple[Rule, ...]
-    reads_time: bool
-    """Whether a rule does."""
-    read_set: frozenset[str]
+HoldingKey = tuple[str, str, str, str]
+"""Ids of agent, bundle version, tool (or connector) and the person it acts for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     epoch: int
-    timezone: ZoneInfo
+    calendar: Calendar
     organization: str
     credentials: Mapping[bytes, Credential] = field(repr=False)
     credential_ends: Mapping[str, datetime]
@@ -401,15 +95,45 @@ class Snapshot:
     editions: Mapping[str, Edition] = field(default_factory=dict, repr=False)
     """By bundle id."""
     organization_policies: frozenset[str] = frozenset()
-    _holdings: dict[tuple[str, str, str], Holding | None] = field(default_factory=dict, init=False, repr=False)
-    _target_holdings: dict[tuple[str, str, str], Holding | None] = field(default_factory=dict, init=False, repr=False)
-    _target_reads: dict[tuple[str, str, str], frozenset[str]] = field(default_factory=dict, init=False, repr=False)
+    grants: Mapping[str, Grant] = field(default_factory=dict)
+    """Those that are neither revoked nor long over."""
+    reactions: tuple[Reaction, ...] = ()
+    shifts: Mapping[str, Shifts] = field(default_factory=dict, repr=False)
+    """Team id -> who is on call for it, by start; what is long over is left out."""
+    networks: Networks = field(default_factory=Networks)
+    agents_may_ask: bool = False
+    """Whether agents find tools of ours by which they ask for access, and for how that stands."""
+    staged_editions: Mapping[str, Edition] = field(default_factory=dict, repr=False)
+    staged: Mapping[str, Bundle] = field(default_factory=dict, repr=False)
+    """Bundle id -> its staged version: only for agents that name it, see `bundle_for`."""
+    holds: tuple[Reaction, ...] = field(default=(), init=False, repr=False)
+    """Those of the reactions by which a run that is held asks."""
+    _holdings: dict[HoldingKey, Holding | None] = field(default_factory=dict, init=False, repr=False)
+    _target_holdings: dict[HoldingKey, Holding | None] = field(default_factory=dict, init=False, repr=False)
+    _target_reads: dict[HoldingKey, frozenset[str]] = field(default_factory=dict, init=False, repr=False)
     _read_sets: dict[tuple[frozenset[str], str], frozenset[str]] = field(default_factory=dict, init=False, repr=False)
     _freezes_by_agent: dict[str | None, list[Freeze]] = field(default_factory=dict, init=False, repr=False)
+    _grants_of: dict[str, list[Grant]] = field(default_factory=dict, init=False, repr=False)
+    """By the id of the agent or person."""
+    _person_roles: dict[str, tuple[Role, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        holds = tuple(reaction for reaction in self.reactions if reaction.action == "hold_run")
+        object.__setattr__(self, "holds", holds)
         for freeze in self.freezes:
             self._freezes_by_agent.setdefault(freeze.agent_id, []).append(freeze)
+        for grant in self.grants.values():
+            if self._stands(grant):
+                self._grants_of.setdefault(grant.agent_id or grant.person_id, []).append(grant)
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        return self.calendar.timezone
+
+    def _stands(self, grant: Grant) -> bool:
+        """A grant ends with any of those who agreed to it."""
+        agreed = [self.people.get(person) for person in grant.approvers]
+        return all(person is not None and person.is_active for person in agreed)
 
     def target(self, connector: Connector, kind: str, name: str) -> Tool | None:
         """A resource or prompt as a value that decisions, rules and evidence treat like a tool. None for a name that
@@ -418,29 +142,147 @@ class Snapshot:
             return None
         return _rowless(connector, kind, name)
 
-    def holding(self, agent: Agent, bundle: Bundle, tool: Tool) -> Holding | None:
+    # -- who holds what
+
+    def roles_of(self, subject: Agent | Person) -> tuple[Role, ...]:
+        """With those that grants stand for, whether in their time or not. A person's: directly or by a team."""
+        lasting = subject.roles if isinstance(subject, Agent) else self._lasting_roles(subject)
+        granted = [role_of(grant) for grant in self._grants_of.get(subject.id, ()) if not grant.is_consent]
+        return (*lasting, *granted) if granted else lasting
+
+    def _lasting_roles(self, person: Person) -> tuple[Role, ...]:
+        try:
+            return self._person_roles[person.id]
+        except KeyError:
+            teams = frozenset(person.team_ids)
+            held = (r for r in self.roles.values() if person.id in r.person_ids or not teams.isdisjoint(r.team_ids))
+            _make_room(self._person_roles)
+            self._person_roles[person.id] = found = tuple(sorted(held, key=lambda role: role.id))
+            return found
+
+    def bundle_for(self, agent: Agent, bundle_id: str) -> Bundle | None:
+        """The version that counts for this agent."""
+        staged = self.staged.get(bundle_id)
+        return staged if staged and staged.version_id in agent.staged else self.bundles.get(bundle_id)
+
+    def bundles_of(self, agent: Agent, now: datetime, *, person_id: str = "") -> list[Bundle]:
+        """Bundles the agent holds right now, by name; if it acts for a person, those that she holds as well."""
+        held = self._held_now(agent, now)
+        if person_id:
+            held &= self._held_by_person(person_id, now)
+        found = (self.bundle_for(agent, i) for i in held)
+        return sorted((bundle for bundle in found if bundle is not None), key=lambda bundle: bundle.name)
+
+    def bundle_of(self, agent: Agent, name: str, now: datetime, *, person_id: str = "") -> Bundle | None:
+        """The bundle of that name, if the agent holds it right now."""
+        bundle_id = self.bundle_ids.get(name, "")
+        if bundle_id not in self._held_now(agent, now):
+            return None
+        if person_id and bundle_id not in self._held_by_person(person_id, now):
+            return None
+        return self.bundle_for(agent, bundle_id)
+
+    def person_bundles(self, person_id: str, now: datetime) -> list[Bundle]:
+        """Published bundles that the person holds right now, by name; none if she is not active."""
+        held = self._held_by_person(person_id, now)
+        return sorted((self.bundles[i] for i in held if i in self.bundles), key=lambda bundle: bundle.name)
+
+    def _held_now(self, subject: Agent | Person, now: datetime) -> set[str]:
+        roles = (role for role in self.roles_of(subject) if role.is_in_time(now, self.calendar))
+        return {bundle_id for role in roles for bundle_id in role.bundle_ids}
+
+    def _held_by_person(self, person_id: str, now: datetime) -> set[str]:
+        person = self.people.get(person_id)
+        return self._held_now(person, now) if person is not None and person.is_active else set()
+
+    def limits_told(
+        self, agent: Agent, bundle: Bundle, tool: Tool, now: datetime, *, person_id: str = ""
+    ) -> tuple[str, ...]:
+        """What the description of the tool tells the agent of its data scopes, e.g. `only project SUP`.
+
+        All of these hold. Of several limited roles the agent may use either, so they are one text with `or`; a role
+        in its time without a limit on this tool lifts those of the others. Empty when nothing limits it.
+        """
+        holding = self.holding(agent, bundle, tool, person_id)
+        if holding is None:
+            return ()
+        sides = (self._limits(roles, holding, now) for roles in (holding.roles, holding.person_roles))
+        return tuple(dict.fromkeys(text for side in sides for text in side))
+
+    def _limits(self, roles: Iterable[Role], holding: Holding, now: datetime) -> list[str]:
+        in_time = [holding.scopes.get(role.id, ()) for role in roles if role.is_in_time(now, self.calendar)]
+        if not in_time or not all(in_time):
+            return []
+        texts = list(dict.fromkeys(tuple(scope.text for scope in scopes) for scopes in in_time))
+        if len(texts) == 1:
+            return list(texts[0])
+        return [", or ".join(" and ".join(each) for each in texts)]
+
+    def holding(self, agent: Agent, bundle: Bundle, tool: Tool, person_id: str = "") -> Holding | None:
         """Worked out once and remembered for a while, so that mostly it is one dictionary look-up."""
         kept = self._holdings if tool.kind == "tool" else self._target_holdings
-        key = (agent.id, bundle.id, tool.id)
+        key = (agent.id, bundle.version_id, tool.id, person_id)
         try:
             return kept[key]
         except KeyError:
             _make_room(kept)
-            kept[key] = found = self._find_holding(agent, bundle, tool)
+            kept[key] = found = self._find_holding(agent, bundle, tool, person_id)
             return found
 
-    def _find_holding(self, agent: Agent, bundle: Bundle, tool: Tool) -> Holding | None:
-        roles = tuple(role for role in agent.roles if bundle.id in role.bundle_ids)
-        if not roles or not bundle.holds(tool):
+    def _find_holding(self, agent: Agent, bundle: Bundle, tool: Tool, person_id: str) -> Holding | None:
+        person = self.people.get(person_id) if person_id else None
+        if person_id and (person is None or not person.is_active):
             return None
-        team_rules = [rule for team in agent.owner.team_ids for rule in self.team_rules.get(team, ())]
+        roles = self._roles_giving(agent, bundle, tool)
+        person_roles = self._roles_giving(person, bundle, tool) if person else ()
+        if not roles or (person is not None and not person_roles) or not bundle.holds(tool):
+            return None
+        teams = _teams(agent, person)
+        team_rules = [rule for team in teams for rule in self.team_rules.get(team, ())]
         naming = bundle.index.naming(tool)
         organization = [rule for rule in naming if rule.origin == "organization"]
         own = [rule for rule in naming if rule.origin != "organization"]
         rules = (*organization, *(rule for rule in team_rules if rule.matches(tool)), *own)
-        reads_time = any(rule.reads_time for rule in rules)
-        reads = self._reads(agent, bundle, tool, roles, team_rules)
-        return Holding(agent, bundle, tool, roles, rules, reads_time, reads)
+        scopes = scopes_of((*roles, *person_roles), tool)
+        consents = self._consents(agent, person, tool)
+        deciding = [rule for rule in rules if not rule.reads_content]
+        conditions = conditions_of(deciding, scopes, consents)
+        known = {"agent": agent.variables, "person": (person or agent.owner).variables, "tool": tool.variables}
+        return Holding(
+            agent=agent,
+            bundle=bundle,
+            tool=tool,
+            roles=roles,
+            rules=rules,
+            read_set=self._reads(agent, person, bundle, tool, roles=(*roles, *person_roles), team_rules=team_rules),
+            person=person,
+            person_roles=person_roles,
+            scopes=scopes,
+            consents=consents,
+            starts=(
+                *(role.starts_at for role in (*roles, *person_roles) if role.starts_at is not None),
+                *(grant.starts_at for grant in consents),
+            ),
+            has_grants=any(role.grant_id for role in (*roles, *person_roles)),
+            reads_time=any("time" in condition.reads for condition in conditions),
+            reads_labels=bool(self.holds) or any(condition.reads_labels for condition in conditions),
+            called=questions(deciding, conditions, known),
+            listed=questions(
+                [rule for rule in deciding if not rule.reads_arguments],
+                [condition for condition in conditions if "args" not in condition.reads],
+                known,
+            ),
+        )
+
+    def _roles_giving(self, subject: Agent | Person, bundle: Bundle, tool: Tool) -> tuple[Role, ...]:
+        return tuple(role for role in self.roles_of(subject) if role.gives(bundle.id, tool.id))
+
+    def _consents(self, agent: Agent, person: Person | None, tool: Tool) -> tuple[Grant, ...]:
+        subjects = (agent.id, person.id if person else "")
+        grants = (grant for subject in subjects for grant in self._grants_of.get(subject, ()))
+        return tuple(grant for grant in grants if grant.is_consent and grant.tool_id == tool.id)
+
+    # -- what decisions rest on
 
     def read_set(self, holding: Holding, credential_id: str) -> frozenset[str]:
         """All that a decision about a holding rests on, asked for with this key. One set for all that rest on it."""
@@ -453,18 +295,32 @@ class Snapshot:
             return found
 
     def _reads(
-        self, agent: Agent, bundle: Bundle, tool: Tool, roles: Iterable[Role], team_rules: Iterable[Rule]
+        self,
+        agent: Agent,
+        person: Person | None,
+        bundle: Bundle,
+        tool: Tool,
+        *,
+        roles: tuple[Role, ...],
+        team_rules: Iterable[Rule],
     ) -> frozenset[str]:
         """All resources and prompts of a connector rest on the same rows, and share one set: it may be large."""
-        key = (agent.id, bundle.id, tool.connector.id)
+        key = (agent.id, bundle.version_id, tool.connector.id, person.id if person else "")
         if tool.kind != "tool" and key in self._target_reads:
             return self._target_reads[key]
-        policies = [self.team_policies.get(team, frozenset()) for team in agent.owner.team_ids]
-        reads = bundle.ancestry.union(_own_reads(agent, tool, roles, team_rules), *policies)
+        policies = [self.team_policies.get(team, frozenset()) for team in _teams(agent, person)]
+        approvers = {f"person:{approver}" for approver in self._approvers(agent, person)}
+        reads = bundle.ancestry.union(_own_reads(agent, person, tool, roles, team_rules), approvers, *policies)
         if tool.kind != "tool":
             _make_room(self._target_reads)
             self._target_reads[key] = reads
         return reads
+
+    def _approvers(self, agent: Agent, person: Person | None) -> Iterator[str]:
+        """Of all grants that may matter."""
+        for subject in (agent.id, person.id if person else ""):
+            for grant in self._grants_of.get(subject, ()):
+                yield from grant.approvers
 
     def freeze_of(self, agent: Agent, tool: Tool, now: datetime) -> Freeze | None:
         for agent_id in (agent.id, None):
@@ -473,21 +329,39 @@ class Snapshot:
                     return freeze
         return None
 
-    def bundles_of(self, agent: Agent, now: datetime) -> list[Bundle]:
-        """Bundles the agent holds right now, by name."""
-        held = {
-            bundle_id for role in agent.roles if role.is_in_time(now, self.timezone) for bundle_id in role.bundle_ids
-        }
-        return sorted((self.bundles[i] for i in held if i in self.bundles), key=lambda bundle: bundle.name)
+    def is_stopped(self, agent_id: str, now: datetime) -> bool:
+        """Whether a freeze covers all that the agent could do: then it need not listen either."""
+        freezes = (freeze for key in (agent_id, None) for freeze in self._freezes_by_agent.get(key, ()))
+        return any(
+            freeze.connector_id is None and freeze.tool_id is None and (freeze.ends_at is None or now < freeze.ends_at)
+            for freeze in freezes
+        )
 
-    def bundle_of(self, agent: Agent, name: str, now: datetime) -> Bundle | None:
-        """The bundle of that name, if the agent holds it right now."""
-        bundle = self.bundles.get(self.bundle_ids.get(name, ""))
-        if bundle is not None:
-            for role in agent.roles:
-                if bundle.id in role.bundle_ids and role.is_in_time(now, self.timezone):
-                    return bundle
-        return None
+
+def role_of(grant: Grant) -> Role:
+    """Access for a time, as one more role."""
+    scopes = () if grant.condition is None else (Scope(("*",), grant.condition, _source(grant.condition)),)
+    return Role(
+        id=f"grant-{grant.id}",
+        name=grant.kind,
+        bundle_ids=frozenset({grant.bundle_id}),
+        starts_at=grant.starts_at,
+        ends_at=grant.ends_at,
+        schedule={},
+        scopes=scopes,
+        grant_id=grant.id,
+        tool_id=grant.tool_id,
+    )
+
+
+def _source(condition: Condition | Undecidable) -> str:
+    return condition.source if isinstance(condition, Condition) else "nothing: its condition cannot be read"
+
+
+def _teams(agent: Agent, person: Person | None) -> tuple[str, ...]:
+    """The owner's, then the person's, each once."""
+    owners = agent.owner.team_ids
+    return owners if person is None else tuple(dict.fromkeys((*owners, *person.team_ids)))
 
 
 def patterns_of(bundle: Bundle) -> Iterator[Tool]:
@@ -506,6 +380,10 @@ def _rowless(connector: Connector, kind: str, name: str) -> Tool:
         "risk": "medium",
         "read_only": True,
         "data_classes": [],
+        "environment": connector.stage,
+        "untrusted": False,
+        "egress": False,
+        "undo": "",
     }
     return Tool(f"{kind}:{connector.id}:{name}", full_name, connector, "", {}, variables, kind)
 
@@ -515,17 +393,21 @@ def _make_room(kept: dict[Any, Any]) -> None:
         kept.clear()
 
 
-def _own_reads(agent: Agent, tool: Tool, roles: Iterable[Role], team_rules: Iterable[Rule]) -> set[str]:
-    """What an agent's hold on a tool rests on beside the bundle."""
+def _own_reads(
+    agent: Agent, person: Person | None, tool: Tool, roles: Iterable[Role], team_rules: Iterable[Rule]
+) -> set[str]:
+    """What a hold on a tool rests on beside the bundle. Grants have no entry: a change of one touches everybody."""
     entries = {
         f"agent:{agent.id}",
         f"person:{agent.owner.id}",
         f"connector:{tool.connector.id}",
     }
+    if person is not None:
+        entries.add(f"person:{person.id}")
     if tool.kind == "tool":
         entries.add(f"tool:{tool.id}")
-    entries.update(f"role:{role.id}" for role in roles)
-    entries.update(f"team:{team}" for team in agent.owner.team_ids)
+    entries.update(f"role:{role.id}" for role in roles if not role.grant_id)
+    entries.update(f"team:{team}" for team in _teams(agent, person))
     entries.update(f"policy_version:{rule.version_id}" for rule in team_rules)
     if tool.connector.secret is not None:
         entries.add(f"secret:{tool.connector.secret.id}")
@@ -552,21 +434,36 @@ def is_plainly_spelled(uri: str) -> bool:
     return False
 
 
-def _selects(allow: tuple[str, ...], deny: tuple[str, ...], name: str) -> bool:
-    return any(matcher(glob)(name) for glob in allow) and not any(matcher(glob)(name) for glob in deny)
-
-
-def matches_any(globs: Iterable[str], tool: Tool) -> bool:
-    names = names_of(tool)
-    return any(any(map(matcher(glob), names)) for glob in globs)
-
-
-def names_of(tool: Tool) -> tuple[str, str, str]:
-    """By which a glob may name it: as its upstream does, or as connector/tool, or as connector__tool."""
-    return tool.name, f"{tool.connector.name}/{tool.name}", f"{tool.connector.name}__{tool.name}"
-
-
-@lru_cache(maxsize=GLOBS_KEPT)
-def matcher(glob: str) -> Callable[[str], object]:
-    """Whether it matches a name, as `fnmatchcase` does, which keeps too few of its patterns for thousands of rules."""
-    return re.compile(translate(glob)).match
+__all__ = (
+    "NOBODY",
+    "WILD",
+    "Agent",
+    "Bundle",
+    "Connector",
+    "Credential",
+    "Edition",
+    "Freeze",
+    "Grant",
+    "Person",
+    "Pick",
+    "Program",
+    "RateLimit",
+    "Reaction",
+    "Role",
+    "Rule",
+    "RuleIndex",
+    "Scope",
+    "SealedSecret",
+    "Selection",
+    "Shifts",
+    "Snapshot",
+    "Team",
+    "Tool",
+    "Undecidable",
+    "is_plainly_spelled",
+    "matcher",
+    "matches_any",
+    "names_of",
+    "patterns_of",
+    "role_of",
+)

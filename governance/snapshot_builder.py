@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
-from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
 from django.db.models import Model
@@ -17,18 +16,19 @@ from governance import snapshot_rows as rows
 from governance.fence.log import Touched, advanced_at, touched_since
 from governance.fence.sqlite.base import DatabaseWrapper as SqliteWrapper
 from governance.fence.watched import EVERYBODY
-from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Rule, Snapshot, Team, Tool
-from governance.snapshot_bundles import Compiler, policy_entries, policy_rules
-from governance.snapshot_rows import Ids
+from governance.snapshot import Agent, Bundle, Connector, Credential, Edition, Person, Rule, Snapshot, Team, Tool
+from governance.snapshot_bundles import Compiler, policy_entries, policy_rules, refused_by_ancestors
+from governance.snapshot_rows import Ids, Place
+from governance.time_of_day import Calendar
 
 Id = TypeVar("Id", str, bytes)
 Value = TypeVar("Value")
 
-READ_WHOLE = frozenset(("organization", "freeze", "rate_limit"))
+READ_WHOLE = frozenset(("organization", "freeze", "rate_limit", "grant", "reaction"))
 """Kinds of which there is little, or whose rows the change log does not name."""
 EMPTY = Snapshot(
     epoch=0,
-    timezone=ZoneInfo("UTC"),
+    calendar=Calendar(),
     organization="",
     credentials={},
     credential_ends={},
@@ -66,8 +66,8 @@ def as_if_saved(row: Any, **relations: Iterable[Any]) -> Any:
 
 def person_as_if_saved(row: models.User, teams: Iterable[models.Team]) -> Person:
     place = _Tree(rows.teams(None)).place
-    columns = (row.id, row.email, row.name, row.is_active, row.is_staff)
-    return rows.person_of(*columns, teams=rows.keys(teams), place=place)
+    columns = tuple(getattr(row, column) for column in rows.PERSON_FIELDS)
+    return rows.person_of(columns, teams=rows.keys(teams), place=place)
 
 
 def build_snapshot(base: Snapshot = EMPTY) -> Snapshot:
@@ -137,6 +137,7 @@ class _Builder:
         self.touched = touched
         self.organization = base
         self.rules, self.editions, self.organization_policies = base.rules, base.editions, base.organization_policies
+        self.staged_editions = base.staged_editions
         self.secrets, self.connectors, self.tools = base.secrets, base.connectors, base.tools
         self.teams, self.people, self.roles = base.teams, base.people, base.roles
 
@@ -165,6 +166,8 @@ class _Builder:
         self.credentials = self._credentials()
         self.freezes = rows.freezes() if self._is_touched("freeze") else self.base.freezes
         self.limits = rows.limits() if self._is_touched("rate_limit") else self.base.limits
+        self.grants = rows.grants() if self._is_touched("grant") else self.base.grants
+        self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
 
     def build(self) -> Snapshot:
         read = {policy: tuple(map(rows.rule_of, found)) for policy, found in self.rule_rows.items()}
@@ -177,6 +180,9 @@ class _Builder:
             credential_ends=self._ends_of(self.credentials),
             freezes=self.freezes,
             limits=self.limits,
+            grants=self.grants,
+            reactions=self.reactions,
+            shifts=self.shifts,
         )
 
     # -- what was touched
@@ -208,13 +214,20 @@ class _Builder:
             return
         row = models.Organization.objects.first() or models.Organization()
         self.organization_policies = frozenset() if row._state.adding else rows.keys(row.policies.all())
-        self.organization = replace(self.base, timezone=ZoneInfo(row.timezone), organization=row.name)
+        self.organization = replace(
+            self.base,
+            organization=row.name,
+            calendar=rows.calendar_of(row),
+            networks=rows.networks_of(row),
+            agents_may_ask=row.agents_may_ask,
+        )
 
     def _read_rules(self) -> None:
         self.policies = self._with_versions("policy", models.PolicyVersion)
         self.rule_rows = rows.rules(self.policies)
         bundles = self._with_versions("bundle", models.BundleVersion)
         self.editions = _renewed(self.editions, bundles, rows.editions)
+        self.staged_editions = _renewed(self.staged_editions, bundles, rows.staged_editions)
 
     def _read_upstreams(self) -> None:
         known = {secret.id: secret for secret in self.secrets}
@@ -228,6 +241,7 @@ class _Builder:
 
     def _read_people(self) -> None:
         self.teams = _renewed(self.teams, self._ids("team"), rows.teams)
+        self.shifts = _renewed(self.base.shifts, self._ids("team"), rows.shifts)
         read = partial(rows.people, place=_Tree(self.teams).place)
         self.people = self._in_their_teams(_renewed(self.people, self._ids("person"), read))
         self.roles = _renewed(self.roles, self._ids("role"), rows.roles)
@@ -282,18 +296,20 @@ class _Builder:
     # -- compiling
 
     def _compiled(self, agents: Mapping[str, Agent]) -> Snapshot:
-        bundles = self._bundles()
+        bundles, staged = self._bundles()
         team_rules, team_policies = self._of_teams()
         return replace(
             self.organization,
             organization_policies=self.organization_policies,
             rules=self.rules,
             editions=self.editions,
+            staged_editions=self.staged_editions,
             secrets=self.secrets,
             connectors=self.connectors,
             tools=self.tools,
             bundles=bundles,
-            bundle_ids={bundle.name: bundle.id for bundle in bundles.values()},
+            staged=staged,
+            bundle_ids={bundle.name: bundle.id for held in (staged, bundles) for bundle in held.values()},
             teams=self.teams,
             team_rules=team_rules,
             team_policies=team_policies,
@@ -311,21 +327,36 @@ class _Builder:
             {i: policy_entries(team.policy_ids) for i, team in self.teams.items()},
         )
 
-    def _bundles(self) -> Mapping[str, Bundle]:
-        """Those that rest on nothing that changed stay."""
+    def _bundles(self) -> tuple[Mapping[str, Bundle], Mapping[str, Bundle]]:
+        """The published and the staged; those that rest on nothing that changed stay."""
+        return (
+            self._compile(self.editions, self.base.bundles, self.base.editions),
+            self._compile(self.staged_editions, self.base.staged, self.base.staged_editions),
+        )
+
+    def _compile(
+        self, editions: Mapping[str, Edition], known: Mapping[str, Bundle], before: Mapping[str, Edition]
+    ) -> Mapping[str, Bundle]:
+        """`known` are the bundles that were compiled of the editions `before`."""
         connectors = self._connectors_that_offer_anew()
-        stale = self._stale(connectors)
-        gone = self.base.bundles.keys() - self.editions.keys()
-        same = (i for i in stale & self.base.bundles.keys() if self._offers_the_same(i, connectors))
+        entries = self._entries_that_changed()
+        stale = frozenset(
+            i
+            for i, edition in editions.items()
+            if edition is not before.get(i)
+            or self._is_stale(known.get(i), entries)
+            or any(pick.connector_id in connectors for pick in edition.picks)
+        )
+        same = (i for i in stale & known.keys() if self._offers_the_same(editions[i], before[i], connectors))
         compiler = Compiler(
             self.editions,
             self.rules,
             self.organization_policies,
             self.connectors,
             self.tools,
-            known={i: self.base.bundles[i] for i in same},
+            known={i: known[i] for i in same},
         )
-        return _patched(self.base.bundles, gone, compiler.bundles(stale))
+        return _patched(known, known.keys() - editions.keys(), compiler.bundles(editions[i] for i in stale))
 
     def _connectors_that_offer_anew(self) -> frozenset[str]:
         """Ids of those that were changed, or a tool of theirs."""
@@ -333,23 +364,22 @@ class _Builder:
         tools = [tools[i] for tools in (self.tools, self.base.tools) for i in changed & tools.keys()]
         return _unlike(self.connectors, self.base.connectors).union(tool.connector.id for tool in tools)
 
-    def _stale(self, connectors: frozenset[str]) -> frozenset[str]:
+    def _entries_that_changed(self) -> Set[str] | None:
+        """As read sets have them; None where all bundles rest on what changed."""
         if self.organization_policies != self.base.organization_policies:
-            return frozenset(self.editions)
-        entries = {f"bundle:{i}" for i in _unlike(self.editions, self.base.editions)}
-        entries |= policy_entries(_unlike(self.rules, self.base.rules))
-        return frozenset(i for i in self.editions if self._is_stale(i, entries, connectors))
+            return None
+        changed = {f"bundle:{i}" for i in _unlike(self.editions, self.base.editions)}
+        return changed | policy_entries(_unlike(self.rules, self.base.rules))
 
-    def _is_stale(self, bundle_id: str, entries: Set[str], connectors: frozenset[str]) -> bool:
-        known = self.base.bundles.get(bundle_id)
-        if known is None or not known.ancestry.isdisjoint(entries):
-            return True
-        return any(pick.connector_id in connectors for pick in self.editions[bundle_id].picks)
+    @staticmethod
+    def _is_stale(known: Bundle | None, entries: Set[str] | None) -> bool:
+        return known is None or entries is None or not known.ancestry.isdisjoint(entries)
 
-    def _offers_the_same(self, bundle_id: str, connectors: frozenset[str]) -> bool:
-        edition, before = self.editions[bundle_id], self.base.editions[bundle_id]
+    def _offers_the_same(self, edition: Edition, before: Edition, connectors: frozenset[str]) -> bool:
         is_touched = any(pick.connector_id in connectors for pick in edition.picks)
-        return not is_touched and (edition.names, edition.picks) == (before.names, before.picks)
+        if is_touched or (edition.names, edition.picks) != (before.names, before.picks):
+            return False
+        return refused_by_ancestors(edition, self.editions) == refused_by_ancestors(before, self.base.editions)
 
 
 class _Tree:
@@ -358,13 +388,20 @@ class _Tree:
     def __init__(self, teams: Mapping[str, Team]) -> None:
         self._teams = teams
 
-    def place(self, member_of: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+    def place(self, member_of: Iterable[str]) -> Place:
         path = tuple(dict.fromkeys(step for team in member_of for step in self._path(team)))
-        return path, sorted(self._teams[team].name for team in path)
+        teams = [self._teams[team] for team in path]
+        attributes: dict[str, dict[str, None]] = {}
+        for team in teams:
+            for name, values in team.attributes.items():
+                attributes.setdefault(name, {}).update(dict.fromkeys(values))
+        merged = {name: list(values) for name, values in attributes.items()}
+        return Place(path, sorted(team.name for team in teams), merged)
 
     def placed(self, person: Person) -> Person:
-        path, names = self.place(person.member_of)
-        return replace(person, team_ids=path, variables={**person.variables, "teams": names})
+        place = self.place(person.member_of)
+        variables = {**person.variables, "teams": place.teams, "attributes": place.attributes}
+        return replace(person, team_ids=place.team_ids, variables=variables)
 
     def _path(self, team_id: str) -> Iterable[str]:
         """From the root. A cycle ends where it began."""
@@ -377,7 +414,8 @@ class _Tree:
 
 
 def _at(tool: Tool, connector: Connector) -> Tool:
-    return replace(tool, connector=connector, variables={**tool.variables, "connector": connector.name})
+    variables = {**tool.variables, "connector": connector.name, "environment": connector.stage}
+    return replace(tool, connector=connector, variables=variables)
 
 
 def _renewed(base: Mapping[str, Value], ids: Ids, read: Callable[[Ids], Mapping[str, Value]]) -> Mapping[str, Value]:

@@ -4,11 +4,11 @@ import hashlib
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from governance.snapshot import Bundle, Connector, Edition, Rule, Selection, Tool
+from governance.snapshot import Bundle, Connector, Edition, Pick, Rule, Selection, Tool
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +16,8 @@ NAME_LIMIT = 64
 PREFIX = "__"
 Rules = Mapping[str, tuple[Rule, ...]]
 """Policy id -> rules of its version in force."""
+Refused = Mapping[tuple[str, str], tuple[str, ...]]
+"""Globs by kind of thing and connector id."""
 LOOKS_HASHED = re.compile(r"_[0-9a-f]{6}\Z")
 
 
@@ -47,15 +49,18 @@ class Compiler:
             offers[tool.connector.id].append(tool)
         return offers
 
-    def bundles(self, ids: Collection[str]) -> dict[str, Bundle]:
-        of_all = policy_rules(self._rules, self._organization_policies, "organization") if ids else ()
-        return {i: self._bundle(self._editions[i], of_all) for i in ids}
+    def bundles(self, editions: Iterable[Edition]) -> dict[str, Bundle]:
+        return {edition.bundle_id: self._bundle(edition) for edition in editions}
 
-    def _bundle(self, edition: Edition, of_all: tuple[Rule, ...]) -> Bundle:
-        lineage, is_whole = _lineage(edition.bundle_id, self._editions)
-        rules = list(of_all)
-        ancestry = {f"bundle:{member}" for member in lineage} | policy_entries(self._organization_policies)
-        for each in (self._editions[member] for member in lineage if member in self._editions):
+    @cached_property
+    def _of_all(self) -> tuple[Rule, ...]:
+        return policy_rules(self._rules, self._organization_policies, "organization")
+
+    def _bundle(self, edition: Edition) -> Bundle:
+        lineage, members, is_whole = _lineage(edition, self._editions)
+        rules = list(self._of_all)
+        ancestry = {f"bundle:{member}" for member in members} | policy_entries(self._organization_policies)
+        for each in lineage:
             rules += policy_rules(self._rules, each.policy_ids, f"bundle {each.name} v{each.number}")
             ancestry |= {f"bundle_version:{each.version_id}"} | policy_entries(each.policy_ids)
         ancestry.update(f"policy_version:{version}" for version in {rule.version_id for rule in rules})
@@ -66,7 +71,7 @@ class Compiler:
             title=edition.title,
             version_id=edition.version_id,
             number=edition.number,
-            records_payload=edition.recording == "full",
+            records_payload=any(each.recording == "full" for each in lineage),
             tools=tools,
             by_union_name=by_union_name,
             tool_ids=frozenset(tool.id for tool in tools.values()),
@@ -80,7 +85,8 @@ class Compiler:
         known = self._known.get(edition.bundle_id)
         if known is not None and known.tools:
             return known.tools, known.by_union_name
-        picks = [pick for pick in edition.picks if pick.kind == "tool"]
+        refused = refused_by_ancestors(edition, self._editions)
+        picks = [_without(pick, refused) for pick in edition.picks if pick.kind == "tool"]
         offered = [(pick, tool) for pick in picks for tool in self._offers.get(pick.connector_id, ())]
         tools = {tool.id: tool for pick, tool in offered if pick.selects(tool.name)}.values()
         is_plain = edition.names == "plain" or (not edition.names and len(picks) <= 1)
@@ -88,10 +94,10 @@ class Compiler:
 
     def _selections(self, edition: Edition) -> tuple[Selection, ...]:
         """Of what has no rows: resources and prompts."""
+        refused = refused_by_ancestors(edition, self._editions)
         found = [
             Selection(pick.kind, self._connectors[pick.connector_id], pick.allow, pick.deny)
-            for pick in edition.picks
-            if pick.kind != "tool"
+            for pick in (_without(each, refused) for each in edition.picks if each.kind != "tool")
         ]
         return tuple(sorted(found, key=lambda selection: (selection.kind, selection.connector.name)))
 
@@ -107,11 +113,12 @@ def policy_entries(policy_ids: Iterable[str]) -> frozenset[str]:
     return frozenset(f"policy:{i}" for i in policy_ids)
 
 
-def _lineage(bundle_id: str, editions: Mapping[str, Edition]) -> tuple[list[str], bool]:
-    """Ancestors before the bundle itself, each once; and whether all are published.
+def _lineage(edition: Edition, editions: Mapping[str, Edition]) -> tuple[list[Edition], list[str], bool]:
+    """Ancestors before the edition itself, each once; ids of all their bundles; and whether all are published.
 
     A bundle whose ancestor is not published would lack its rules, so it gives nothing. A cycle ends where it began.
     """
+    present = {**editions, edition.bundle_id: edition}
     order: list[str] = []
     visiting: set[str] = set()
 
@@ -119,13 +126,28 @@ def _lineage(bundle_id: str, editions: Mapping[str, Edition]) -> tuple[list[str]
         if current in visiting:
             return
         visiting.add(current)
-        parents = editions[current].parent_ids if current in editions else ()
-        for parent in sorted(parents, key=lambda i: (editions[i].name if i in editions else "", i)):
+        parents = present[current].parent_ids if current in present else ()
+        for parent in sorted(parents, key=lambda i: (present[i].name if i in present else "", i)):
             visit(parent)
         order.append(current)
 
-    visit(bundle_id)
-    return order, all(member in editions for member in order)
+    visit(edition.bundle_id)
+    lineage = [present[member] for member in order if member in present]
+    return lineage, order, len(lineage) == len(order)
+
+
+def refused_by_ancestors(edition: Edition, editions: Mapping[str, Edition]) -> Refused:
+    """What any of them denies, the bundle cannot give."""
+    ancestors = _lineage(edition, editions)[0][:-1]
+    refused: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for pick in (pick for ancestor in ancestors for pick in ancestor.picks):
+        refused[pick.kind, pick.connector_id] += pick.deny
+    return {of: tuple(globs) for of, globs in refused.items() if globs}
+
+
+def _without(pick: Pick, refused: Refused) -> Pick:
+    more = refused.get((pick.kind, pick.connector_id), ())
+    return replace(pick, deny=tuple(dict.fromkeys((*pick.deny, *more)))) if more else pick
 
 
 def expose(tools: Iterable[Tool], *, prefixed: bool) -> dict[str, Tool]:

@@ -5,41 +5,72 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 from django.db.models import Model, QuerySet
+from django.db.models.functions import Now
 
 from governance import models
+from governance.approval_terms import Terms, TermsError, parse_terms
 from governance.conditions import Condition, ConditionError, compile_condition
+from governance.networks import Networks, parse_networks
 from governance.snapshot import (
+    NOBODY,
     Agent,
     Connector,
     Credential,
     Edition,
     Freeze,
+    Grant,
     Person,
     Pick,
     Program,
     RateLimit,
+    Reaction,
     Role,
     Rule,
+    Scope,
     SealedSecret,
+    Shifts,
     Team,
     Tool,
     Undecidable,
 )
+from governance.time_of_day import WEEKDAYS, Calendar
 
 logger = logging.getLogger(__name__)
 
 Ids = frozenset[str] | None
 """Of the rows to read; None for all."""
-Place = Callable[[Iterable[str]], tuple[tuple[str, ...], list[str]]]
-"""Teams somebody is a member of -> ids of these and all above them, from the roots down; and their names."""
 
-TOOL_FIELDS = ("connector_id", "name", "timeout_seconds", "risk", "is_read_only", "data_classes")
+
+class Place(NamedTuple):
+    """Where somebody stands: ids of her teams and all above them, from the roots down, and what these give her."""
+
+    team_ids: tuple[str, ...]
+    teams: list[str]
+    """Their names."""
+    attributes: dict[str, list[str]]
+
+
+Placing = Callable[[Iterable[str]], Place]
+"""Of somebody who is a member of these teams."""
+
+TOOL_FIELDS = (
+    *("connector_id", "name", "timeout_seconds", "risk", "is_read_only", "data_classes"),
+    *("is_untrusted", "is_egress", "undo"),
+)
+PERSON_FIELDS = (
+    *("id", "email", "name", "is_active", "is_staff"),
+    *("duties", "manager_id", "same_as_id", "is_superuser"),
+)
+PAST_KEPT = timedelta(days=1)
+"""Shifts and grants that ended earlier interest nobody who decides."""
 REQUEST_COLUMNS = (
     "kind",
     "urls",
@@ -115,6 +146,8 @@ def _connector(row: models.Connector, secret: SealedSecret | None) -> Connector:
         max_running=row.max_running,
         max_waiting=row.max_waiting,
         program=program_of(row),
+        owner_id=key(row.owner_id),
+        stage=row.stage,
     )
 
 
@@ -138,7 +171,7 @@ def tools(only: Ids, *, connectors: Mapping[str, Connector]) -> dict[str, Tool]:
 
 
 def _tool(row: tuple[Any, ...], connector: Connector) -> Tool:
-    tool_id, digest, body, _, name, timeout_seconds, risk, read_only, data_classes = row
+    tool_id, digest, body, _, name, timeout_seconds, risk, read_only, data_classes, untrusted, egress, undo = row
     return Tool(
         id=key(tool_id),
         name=name,
@@ -151,6 +184,10 @@ def _tool(row: tuple[Any, ...], connector: Connector) -> Tool:
             "risk": risk,
             "read_only": read_only,
             "data_classes": data_classes,
+            "environment": connector.stage,
+            "untrusted": untrusted,
+            "egress": egress,
+            "undo": undo,
         },
         timeout_seconds=timeout_seconds,
     )
@@ -171,6 +208,10 @@ def rules(only: Ids) -> Mapping[str, list[models.Rule]]:
 
 def rule_of(row: models.Rule) -> Rule:
     """Compiles its condition."""
+    masks = row.effect == models.Rule.Effect.MASK and bool(row.fields)
+    condition = _condition(row.condition, row)
+    if masks and _mentions(row.condition, "findings"):
+        condition = Undecidable()  # nobody knows the result's findings yet, and what masks must not wait for them
     return Rule(
         policy_id=key(row.version.policy_id),
         policy=row.version.policy.name,
@@ -179,21 +220,35 @@ def rule_of(row: models.Rule) -> Rule:
         position=row.position,
         effect=row.effect,
         tools=tuple(row.tools),
-        condition=_condition(row),
+        condition=condition,
         reads_arguments=_mentions(row.condition, "args"),
-        reads_time=_mentions(row.condition, "time"),
-        reads_content=bool(row.findings) or row.on == models.Rule.Side.RESULT,
+        reads_content=not masks and (bool(row.findings) or row.on == models.Rule.Side.RESULT),
         reason=row.reason,
+        connectors=tuple(row.connectors),
+        data_classes=frozenset(row.data_classes),
+        risks=frozenset(row.risks),
+        access=row.access,
+        fields=tuple(row.fields) if masks else (),
+        terms=terms_of(row.approvers, row) if row.effect == models.Rule.Effect.ASK else None,
     )
 
 
-def _condition(row: models.Rule) -> Condition | Undecidable | None:
-    if not row.condition:
+def terms_of(approvers: Mapping[str, Any], of: object) -> Terms:
+    """Of what cannot be read nobody may approve anything."""
+    try:
+        return parse_terms(approvers)
+    except (TermsError, TypeError, ValueError, AttributeError):
+        logger.error("approvers of %s cannot be read: nobody can agree", of)
+        return NOBODY
+
+
+def _condition(source: str, of: object) -> Condition | Undecidable | None:
+    if not source:
         return None
     try:
-        return _compiled(row.condition)
+        return _compiled(source)
     except ConditionError:
-        logger.error("condition of %s does not compile: the rule counts as undecided", row)
+        logger.error("condition of %s does not compile: it counts as undecided", of)
         return Undecidable()
 
 
@@ -210,7 +265,16 @@ def _mentions(condition: str, variable: str) -> bool:
 
 def editions(only: Ids) -> dict[str, Edition]:
     """Bundle id -> its published version."""
-    rows = _among(models.BundleVersion.objects.filter(state="published"), "bundle_id", only).select_related("bundle")
+    return _editions("published", only)
+
+
+def staged_editions(only: Ids) -> dict[str, Edition]:
+    """Bundle id -> its staged version."""
+    return _editions("staged", only)
+
+
+def _editions(state: str, only: Ids) -> dict[str, Edition]:
+    rows = _among(models.BundleVersion.objects.filter(state=state), "bundle_id", only).select_related("bundle")
     rows = rows.prefetch_related("parents", "policies", "tools", "selections").order_by()
     return {key(row.bundle_id): edition_of(row) for row in rows}
 
@@ -245,48 +309,112 @@ def teams(only: Ids) -> dict[str, Team]:
 
 
 def team_of(row: models.Team) -> Team:
-    return Team(key(row.id), row.name, key(row.parent_id), keys(row.policies.all()))
+    return Team(key(row.id), row.name, key(row.parent_id), keys(row.policies.all()), _attributes(row))
 
 
-def people(only: Ids, *, place: Place) -> dict[str, Person]:
+def _attributes(row: models.Team) -> dict[str, tuple[str, ...]]:
+    """What is no list of texts is left out: conditions that read it are undecided."""
+    given = row.attributes.items() if isinstance(row.attributes, dict) else ()
+    return {name: tuple(values) for name, values in given if _is_texts(values)}
+
+
+def _is_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def shifts(only: Ids) -> dict[str, Shifts]:
+    """By team id."""
+    rows = _among(models.OnCallShift.objects.filter(ends_at__gt=Now() - PAST_KEPT), "team_id", only)
+    found: dict[str, list[tuple[str, Any, Any]]] = defaultdict(list)
+    for team, person, start, end in rows.order_by("starts_at", "id").values_list(
+        "team_id", "person_id", "starts_at", "ends_at"
+    ):
+        found[key(team)].append((key(person), start, end))
+    return {team: tuple(on_call) for team, on_call in found.items()}
+
+
+def people(only: Ids, *, place: Placing) -> dict[str, Person]:
     teams: dict[str, list[str]] = defaultdict(list)
     members = _among(models.User.teams.through.objects.order_by("team_id"), "user_id", only)
     for user, team in members.values_list("user_id", "team_id"):
         teams[key(user)].append(key(team))
     rows = _among(models.User.objects.order_by(), "id", only)
-    fields = rows.values_list("id", "email", "name", "is_active", "is_staff")
-    return {key(row[0]): person_of(*row, teams=teams.get(key(row[0]), ()), place=place) for row in fields}
+    fields = rows.values_list(*PERSON_FIELDS)
+    return {key(row[0]): person_of(row, teams=teams.get(key(row[0]), ()), place=place) for row in fields}
 
 
-def person_of(
-    i: UUID, email: str, name: str, is_active: bool, is_staff: bool, *, teams: Iterable[str], place: Place
-) -> Person:
+def person_of(row: tuple[Any, ...], *, teams: Iterable[str], place: Placing) -> Person:
+    """`row` has PERSON_FIELDS."""
+    i, email, name, is_active, is_staff, duties, manager_id, same_as_id, is_owner = row
     member_of = tuple(sorted(teams))
-    path, names = place(member_of)
+    placed = place(member_of)
     return Person(
         id=key(i),
         email=email,
         name=name,
         is_active=is_active,
         is_staff=is_staff,
-        team_ids=path,
-        variables={"email": email, "name": name, "staff": is_staff, "teams": names},
+        team_ids=placed.team_ids,
+        variables={
+            "email": email,
+            "name": name,
+            "staff": is_staff,
+            "teams": placed.teams,
+            "attributes": placed.attributes,
+        },
         member_of=member_of,
+        human_id=key(same_as_id or i),
+        duties=frozenset(duties),
+        manager_id=key(manager_id),
+        is_owner=is_owner,
     )
 
 
 def roles(only: Ids) -> dict[str, Role]:
-    bundles: dict[str, set[str]] = defaultdict(set)
-    given = _among(models.Role.bundles.through.objects.all(), "role_id", only)
-    for role, bundle in given.values_list("role_id", "bundle_id"):
-        bundles[key(role)].add(key(bundle))
+    bundles, teams = _given_by_roles("bundles", only), _given_by_roles("teams", only)
+    people = _given_by_roles("people", only)
     rows = _among(models.Role.objects.all(), "id", only)
     return {
-        key(row.id): Role(
-            key(row.id), row.name, frozenset(bundles[key(row.id)]), row.starts_at, row.ends_at, row.schedule
-        )
+        i: role_of_row(row, bundle_ids=bundles[i], team_ids=teams[i], person_ids=people[i])
         for row in rows
+        for i in (key(row.id),)
     }
+
+
+def _given_by_roles(relation: str, only: Ids) -> dict[str, set[str]]:
+    """Role id -> ids of what it is related to."""
+    through = getattr(models.Role, relation).through
+    column = {"bundles": "bundle_id", "teams": "team_id", "people": "user_id"}[relation]
+    found: dict[str, set[str]] = defaultdict(set)
+    for role, other in _among(through.objects.all(), "role_id", only).values_list("role_id", column):
+        found[key(role)].add(key(other))
+    return found
+
+
+def role_of_row(
+    row: models.Role, *, bundle_ids: Iterable[str], team_ids: Iterable[str], person_ids: Iterable[str]
+) -> Role:
+    return Role(
+        id=key(row.id),
+        name=row.name,
+        bundle_ids=frozenset(bundle_ids),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        schedule=row.schedule,
+        scopes=tuple(_scope(entry, row) for entry in row.scopes),
+        team_ids=frozenset(team_ids),
+        person_ids=frozenset(person_ids),
+    )
+
+
+def _scope(entry: Any, of: models.Role) -> Scope:
+    """One that cannot be read covers every tool, and nothing is inside it."""
+    try:
+        tools, source, text = tuple(entry["tools"]), entry["when"], entry.get("text", "")
+    except (KeyError, TypeError, AttributeError):
+        logger.error("a data scope of the role %s cannot be read: it gives nothing", of.name)
+        return Scope(("*",), Undecidable(), "")
+    return Scope(tools, _condition(source, of) or Undecidable(), text)
 
 
 def agents(only: Ids, *, people: Mapping[str, Person], roles: Mapping[str, Role]) -> dict[str, Agent]:
@@ -294,25 +422,129 @@ def agents(only: Ids, *, people: Mapping[str, Person], roles: Mapping[str, Role]
     members = _among(models.Role.agents.through.objects.order_by("role_id"), "agent_id", only)
     for role, agent in members.values_list("role_id", "agent_id"):
         held[key(agent)].append(roles[key(role)])
+    staged = _staged_versions(only)
     rows = _among(models.Agent.objects.order_by(), "id", only)
     fields = rows.values_list("id", "name", "status", "owner_id", "title", "purpose")
-    return {key(row[0]): _agent(row, people[key(row[3])], tuple(held.get(key(row[0]), ()))) for row in fields}
+    return {
+        i: _agent(row, people[key(row[3])], tuple(held.get(i, ())), frozenset(staged.get(i, ())))
+        for row in fields
+        for i in (key(row[0]),)
+    }
 
 
-def _agent(row: tuple[Any, ...], owner: Person, roles: tuple[Role, ...]) -> Agent:
+def _staged_versions(only: Ids) -> dict[str, set[str]]:
+    """Agent id -> versions, of any state, that are or were staged for it."""
+    through = models.BundleVersion.staged_agents.through
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = _among(through.objects.all(), "agent_id", only)
+    for agent, version in rows.values_list("agent_id", "bundleversion_id"):
+        found[key(agent)].add(key(version))
+    return found
+
+
+def _agent(row: tuple[Any, ...], owner: Person, roles: tuple[Role, ...], staged: frozenset[str]) -> Agent:
     agent_id, name, status, _, title, purpose = row
     variables = {"name": name, "title": title, "purpose": purpose, "owner": owner.email}
-    return Agent(key(agent_id), name, status, owner, roles, variables)
+    return Agent(key(agent_id), name, status, owner, roles, variables, staged)
 
 
 def credentials(only: Ids) -> dict[bytes, Credential]:
     """By digest."""
     rows = _among(models.AgentCredential.objects.filter(revoked_at=None).order_by(), "id", only)
-    fields = rows.values_list("digest", "id", "agent_id", "not_before", "expires_at")
+    fields = rows.values_list("digest", "id", "agent_id", "not_before", "expires_at", "person_id")
     return {
-        bytes(digest): Credential(key(i), key(agent), bytes(digest), start, end)
-        for digest, i, agent, start, end in fields
+        bytes(digest): Credential(key(i), key(agent), bytes(digest), start, end, key(person))
+        for digest, i, agent, start, end, person in fields
     }
+
+
+# -- access and consent for a time, and what happens by itself
+
+
+def grants() -> dict[str, Grant]:
+    rows = models.Grant.objects.filter(revoked_at=None, ends_at__gt=Now() - PAST_KEPT).order_by("starts_at", "id")
+    read = (_grant(row) for row in rows)
+    return {grant.id: grant for grant in read if grant is not None}
+
+
+def _grant(row: models.Grant) -> Grant | None:
+    """None for one that cannot be read: it gives nothing."""
+    try:
+        approvers, rules = tuple(UUID(i).hex for i in row.approvers), frozenset(row.rules)
+    except (TypeError, ValueError, AttributeError):
+        logger.error("grant %s cannot be read: it gives nothing", row.pk)
+        return None
+    return Grant(
+        id=key(row.id),
+        kind=row.kind,
+        agent_id=key(row.agent_id),
+        person_id=key(row.person_id),
+        bundle_id=key(row.bundle_id),
+        tool_id=key(row.tool_id),
+        condition=_condition(row.condition, f"grant {row.pk}"),
+        rules=rules,
+        session=row.session,
+        approvers=approvers,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        is_counted=row.max_uses is not None,
+    )
+
+
+def reactions() -> tuple[Reaction, ...]:
+    return tuple(_reaction(row) for row in models.Reaction.objects.filter(is_enabled=True).order_by("name"))
+
+
+def _reaction(row: models.Reaction) -> Reaction:
+    return Reaction(
+        id=key(row.id),
+        name=row.name,
+        trigger=row.trigger,
+        count=row.count,
+        minutes=row.minutes,
+        findings=frozenset(row.findings),
+        action=row.action,
+        lasting_minutes=row.lasting_minutes,
+        terms=terms_of(row.approvers, f"reaction {row.name}"),
+    )
+
+
+# -- the organisation
+
+
+def calendar_of(row: models.Organization) -> Calendar:
+    """What cannot be read is left open: conditions that rest on it are undecided, roles closed on holidays closed."""
+    days, opens, closes = _business_hours(row)
+    return Calendar(ZoneInfo(row.timezone), days, opens, closes, _holidays(row))
+
+
+def _business_hours(row: models.Organization) -> tuple[tuple[str, ...], time, time]:
+    usual = Calendar()
+    hours = row.business_hours
+    if hours == {}:
+        return usual.days, usual.opens, usual.closes
+    try:
+        days = tuple(day for day in WEEKDAYS if day in hours["days"])
+        return days, time.fromisoformat(hours["from"]), time.fromisoformat(hours["to"])
+    except (KeyError, TypeError, ValueError):
+        logger.error("the organisation's business hours cannot be read: nobody knows when they are")
+        return (), usual.opens, usual.closes
+
+
+def _holidays(row: models.Organization) -> frozenset[date] | None:
+    try:
+        return frozenset(date.fromisoformat(entry["date"]) for entry in row.holidays)
+    except (KeyError, TypeError, ValueError):
+        logger.error("the organisation's holidays cannot be read: any day may be one")
+        return None
+
+
+def networks_of(row: models.Organization) -> Networks:
+    try:
+        return parse_networks(row.networks)
+    except (TypeError, ValueError, AttributeError):
+        logger.error("the organisation's networks cannot be read: nobody knows where a call comes from")
+        return Networks(None)
 
 
 # -- what bounds everybody

@@ -1,7 +1,7 @@
 """Builders of snapshot values for tests of pure code; every argument has a harmless default."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from governance.snapshot import (
     Connector,
     Credential,
     Freeze,
+    Grant,
     Person,
     Role,
     Rule,
@@ -20,13 +21,39 @@ from governance.snapshot import (
     Snapshot,
     Tool,
 )
+from governance.time_of_day import Calendar
 
 KEY = "gate_ak_" + "0" * 49
 
 
-def person(email: str = "ana@example.com", *, is_active: bool = True, teams: tuple[str, ...] = ()) -> Person:
-    variables = {"email": email, "name": "", "staff": False, "teams": list(teams)}
+def person(
+    email: str = "ana@example.com",
+    *,
+    is_active: bool = True,
+    teams: tuple[str, ...] = (),
+    attributes: Mapping[str, list[str]] | None = None,
+) -> Person:
+    said = attributes or {}
+    variables = {"email": email, "name": "", "staff": False, "teams": list(teams), "attributes": said}
     return Person(f"person-{email}", email, "", is_active, False, teams, variables)
+
+
+def grant(kind: str = "consent", **fields: Any) -> Grant:
+    defaults: dict[str, Any] = {
+        "id": f"grant-{kind}",
+        "agent_id": "",
+        "person_id": "",
+        "bundle_id": "",
+        "tool_id": "",
+        "condition": None,
+        "rules": frozenset(),
+        "session": "",
+        "approvers": (),
+        "starts_at": datetime.min.replace(tzinfo=UTC),
+        "ends_at": datetime.max.replace(tzinfo=UTC),
+        "is_counted": False,
+    }
+    return Grant(kind=kind, **(defaults | fields))
 
 
 def connector(name: str = "helpdesk", **fields: Any) -> Connector:
@@ -42,7 +69,8 @@ def connector(name: str = "helpdesk", **fields: Any) -> Connector:
     return Connector(id=f"connector-{name}", name=name, **(defaults | fields))
 
 
-def tool(name: str = "ticket_get", *, of: Connector | None = None) -> Tool:
+def tool(name: str = "ticket_get", *, of: Connector | None = None, **said: Any) -> Tool:
+    """`said` is what the admin says of it, as conditions read it."""
     upstream = of or connector()
     variables = {
         "name": name,
@@ -50,6 +78,11 @@ def tool(name: str = "ticket_get", *, of: Connector | None = None) -> Tool:
         "risk": "medium",
         "read_only": False,
         "data_classes": [],
+        "environment": upstream.stage,
+        "untrusted": False,
+        "egress": False,
+        "undo": "",
+        **said,
     }
     definition = {"name": name, "inputSchema": {"type": "object"}}
     return Tool(f"tool-{upstream.name}-{name}", name, upstream, "digest", definition, variables)
@@ -72,7 +105,6 @@ def rule(
         tools=tools,
         condition=compile_condition(when) if when else None,
         reads_arguments="args" in when,
-        reads_time="time" in when,
         origin=origin,
         **(defaults | fields),
     )
@@ -91,19 +123,17 @@ def selection(
 
 def bundle(name: str = "support", tools: tuple[Tool, ...] = (), rules: tuple[Rule, ...] = (), **fields: Any) -> Bundle:
     held = tools or (tool(),)
+    defaults: dict[str, Any] = {"version_id": f"version-{name}", "number": 1, "records_payload": True}
     return Bundle(
         id=f"bundle-{name}",
         name=name,
         title="",
-        version_id=f"version-{name}",
-        number=1,
-        records_payload=True,
         tools={each.name: each for each in held},
         by_union_name={f"{each.connector.name}__{each.name}": each for each in held},
         tool_ids=frozenset(each.id for each in held),
         rules=rules,
         ancestry=frozenset({f"bundle:bundle-{name}"}),
-        **fields,
+        **(defaults | fields),
     )
 
 
@@ -129,16 +159,20 @@ def snapshot(
     team_rules: Mapping[str, tuple[Rule, ...]] | None = None,
     epoch: int = 1,
     timezone: str = "UTC",
+    calendar: Calendar | None = None,
+    people: tuple[Person, ...] = (),
+    **fields: Any,
 ) -> Snapshot:
-    tools = {each.id: each for held in bundles for each in held.tools.values()}
+    known = (*bundles, *fields.get("staged", {}).values())
+    tools = {each.id: each for held in known for each in held.tools.values()}
     return Snapshot(
         epoch=epoch,
-        timezone=ZoneInfo(timezone),
+        calendar=calendar or Calendar(ZoneInfo(timezone)),
         organization="Example Corp",
         credentials={each.digest: each for each in credentials},
         credential_ends={each.id: each.expires_at for each in credentials if each.expires_at},
         agents={each.id: each for each in agents},
-        people={each.owner.id: each.owner for each in agents},
+        people={each.id: each for each in (*(agent.owner for agent in agents), *people)},
         tools=tools,
         connectors={
             **{each.connector.id: each.connector for each in tools.values()},
@@ -150,4 +184,5 @@ def snapshot(
         team_rules=team_rules or {},
         team_policies={},
         freezes=freezes,
+        **fields,
     )

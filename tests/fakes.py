@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from time import CLOCK_MONOTONIC, clock_gettime_ns
+from time import clock_gettime_ns
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +12,7 @@ from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, Question, RawResult, Relay, Stands
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Verdict
+from gateway.commit.group import BOOT_CLOCK
 from gateway.limit_table import SHARES, Subject
 from gateway.limits import Allowance, Limits
 from gateway.refusal_sums import RefusalSums
@@ -20,11 +21,6 @@ from gateway.store import Store
 from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Connector, Snapshot
-
-try:
-    from time import CLOCK_BOOTTIME
-except ImportError:
-    CLOCK_BOOTTIME = CLOCK_MONOTONIC
 
 OK = {"content": [{"type": "text", "text": "done"}]}
 
@@ -36,7 +32,9 @@ class FakePorts:
         self.process_id = uuid4()
         self.store = Store(self.process_id)
         self.bus, self.sessions, self.tasks = self.store.bus, self.store.sessions, self.store.tasks
-        self.waiting = self.store.waiting
+        self.waiting, self.requests = self.store.waiting, self.store.requests
+        self.held, self.run_labels = self.store.held, self.store.run_labels
+        self.reactions = self.store.reactions
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]
         self.log: list[str] = []
@@ -77,7 +75,7 @@ class FakePorts:
         if verdict is Verdict.COMMITTED:
             self.entries.append(entry)
         held_up, self.held_up_ns = self.held_up_ns, 0
-        return Committed(verdict, self.views[0].epoch, clock_gettime_ns(CLOCK_BOOTTIME) - held_up)
+        return Committed(verdict, self.views[0].epoch, clock_gettime_ns(BOOT_CLOCK) - held_up)
 
     def seal_payload(self, entry_id: UUID, plaintext: bytes) -> tuple[SealedPayload, bytes]:
         return SealedPayload("key", plaintext), b"commitment"

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
+
 POSTGRES_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/opt/homebrew/opt/postgresql*/bin",
@@ -90,8 +92,9 @@ def _run_postgres(binaries: Path, folder: Path) -> Iterator[str]:
     subprocess.run(unprivileged(init), check=True, capture_output=True, cwd=folder, timeout=60)
     settings = [word for name, value in POSTGRES_SETTINGS.items() for word in ("-c", f"{name}={value}")]
     argv = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *settings]
-    with running(argv, folder=folder, ready=lambda: answers(str(folder / ".s.PGSQL.5432"))):
-        yield f"postgresql://gatehouse@/postgres?host={folder}"
+    url = f"postgresql://gatehouse@/postgres?host={folder}"
+    with running(argv, folder=folder, ready=lambda: lets_in(url)):
+        yield url
 
 
 @contextmanager
@@ -138,6 +141,15 @@ def answers(address: str | tuple[str, int]) -> bool:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family) as probe:
         return probe.connect_ex(address) == 0
+
+
+def lets_in(url: str) -> bool:
+    """It answers some time before that."""
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def free_port() -> int:

@@ -26,7 +26,7 @@ from gateway.api.resource import (
 from gateway.api.serializers import AgentRow, CredentialRow, IssuedKey, IssueKey, RoleRow, Transfer
 from governance.agent_keys import NotIssuable, issue_key, retire_agent, revoke_key
 from governance.agents import CannotTransfer, resume_agent, suspend_agent, transfer_agent
-from governance.models import Agent, AgentCredential, Role
+from governance.models import Agent, AgentCredential, Role, User
 
 
 class AgentParameters(Parameters):
@@ -103,7 +103,7 @@ class CredentialParameters(Parameters):
 class Credentials(Listed, Retrieved):
     """Agent keys. The key itself is shown once, in the answer that issues it, and kept nowhere."""
 
-    queryset = AgentCredential.objects.select_related("agent")
+    queryset = AgentCredential.objects.select_related("agent", "person")
     serializer_class = CredentialRow
     parameters = CredentialParameters
     order = ("-created_at", "id")
@@ -127,7 +127,8 @@ class AgentCredentials(Credentials):
         """Issues a key. Others of the agent stay as they are."""
 
         def work(act: Act) -> Response:
-            issued = self._issue(self.wish(IssueKey).get("expires_at"), act)
+            wish = self.wish(IssueKey)
+            issued = self._issue(wish.get("expires_at"), wish.get("on_behalf_of"), act)
             row = issued.credential
             shown = {"agent": row.agent.name, "key": issued.key, "key_id": row.pk, "expires_at": row.expires_at}
             location = f"{request.path}/{row.pk}"
@@ -135,9 +136,11 @@ class AgentCredentials(Credentials):
 
         return self.governed(work, shown_once=("key",))
 
-    def _issue(self, expires_at: datetime | None, act: Act) -> Any:
+    def _issue(self, expires_at: datetime | None, person: User | None, act: Act) -> Any:
         try:
-            return issue_key(self.above, by=act.by, record=act.record, now=act.now, expires_at=expires_at)
+            return issue_key(
+                self.above, by=act.by, record=act.record, now=act.now, expires_at=expires_at, person=person
+            )
         except NotIssuable as reason:
             field = "expires_at" if expires_at and expires_at <= act.now else ""
             raise of_fields([FieldError(field, "rule", str(reason))]) from None

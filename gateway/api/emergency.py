@@ -22,6 +22,7 @@ from gateway.recovery import DEAD_AFTER
 from governance import freezes
 from governance.freezes import FreezeTarget, NoSuchTarget, in_force
 from governance.models import Epoch, Freeze, Organization
+from governance.second_person import check_organization_policies
 
 
 class FreezeParameters(Parameters):
@@ -93,8 +94,11 @@ class OrganizationView(Endpoint):
         def work(act: Act) -> Response:
             Organization.objects.select_for_update().get()
             check_if_match(request, self._shown(self._row()), is_required=True)
-            serializer = self.get_serializer(self._row(), data=request.data, partial=True)
+            row = self._row()
+            serializer = self.get_serializer(row, data=request.data, partial=True)
             serializer.is_valid(raise_exception=True)
+            policies = serializer.validated_data.get("policies", row.policies.all())
+            check_organization_policies(row, policies, acting=act.person)
             serializer.save()
             shown = self._shown(self._row())
             return Response(shown, headers={"ETag": etag_of(shown)})

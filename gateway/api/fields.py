@@ -1,16 +1,20 @@
 """Fields that take a value as it is or not at all: no number for a text, no "yes" for true, no misspelt member."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
 from django.db import models
 from django.db.models import Model, QuerySet
+from drf_spectacular.drainage import set_override
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
+
+from governance.manifest.fields import Kind, Record
+from governance.manifest.reader import BadManifest, node_of
 
 MOST_REFERENCES = 500
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
@@ -129,6 +133,27 @@ class References(Reference):
 
     def to_representation(self, rows: Any) -> Any:
         return sorted(getattr(row, self.by) for row in rows.all())
+
+
+class Written(serializers.Field):  # type: ignore[misc]
+    """A structure just as a manifest writes it, read by the same code; null where there is none."""
+
+    def __init__(self, kind: Kind, *, stored: Callable[[Any], Any] | None = None, **options: Any) -> None:
+        """`stored` turns what was read into what the row keeps."""
+        super().__init__(**options)
+        self._kind = kind
+        self._stored = stored or kind.dump
+        set_override(self, "field", kind.schema())
+
+    def to_internal_value(self, value: Any) -> Any:
+        try:
+            return self._stored(self._kind.read(node_of(value)))
+        except BadManifest as bad:
+            told = [f"{fault.path.lstrip('.')}: {fault.message}".removeprefix(": ") for fault in bad.faults[:20]]
+            raise serializers.ValidationError(told, "rule") from None
+
+    def to_representation(self, value: Any) -> Any:
+        return None if not value and isinstance(self._kind, Record) else value
 
 
 class Strict(serializers.Serializer):  # type: ignore[misc]

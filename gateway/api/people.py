@@ -36,6 +36,7 @@ from governance.people import (
     team_fields_locked_for,
 )
 from governance.personal_tokens import revoke_token
+from governance.second_person import check_team_policies, may_let_team_go
 
 OWNERS_SCREEN = "Only an owner may change this, on the person's page: a token that leaked must not make owners."
 NO_WAY_UP = "A token makes links for people without duties only, or it would become all that they may."
@@ -100,12 +101,22 @@ class Teams(Listed, Retrieved, Created, Changed, Deleted):
     def store(self, serializer: Row, act: Act) -> Any:
         locked = team_fields_locked_for(act.person, is_new=serializer.instance is None)
         refuse_changes(serializer, locked, "Your duties do not include this part of a team.")
+        if serializer.instance is not None:
+            _check_policies(serializer.instance, serializer.validated_data, act)
         return serializer.save()
 
     def remove(self, row: Team, act: Act) -> None:
         if not may_delete_team(act.person, row):
             raise Problem("permission_denied", "Only security or an owner may remove a team with rules.")
+        if not may_let_team_go(row, acting=act.person):
+            raise Problem("permission_denied", "Changes of rules need a second person: only an owner may remove it.")
         row.delete()
+
+
+def _check_policies(team: Team, wanted: Mapping[str, Any], act: Act) -> None:
+    """Raises RuleBroken."""
+    policies, parent = wanted.get("policies", team.policies.all()), wanted.get("parent", team.parent)
+    check_team_policies(team, policies, parent, acting=act.person)
 
 
 class TokenParameters(Parameters):

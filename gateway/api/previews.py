@@ -17,13 +17,13 @@ from gateway.api.resource import Endpoint
 from gateway.api.serializers import BundleContent, Name, PolicyContent, RoleRow
 from gateway.hostile_text import visible
 from gateway.reach.current import current_snapshot
-from governance import snapshot as compiled
 from governance.models import Bundle, Policy, Role
 from governance.proposals import with_role
 from governance.reach import TooMuchToTell
 from governance.shifts import Danger, Difference, Kind, Shift, difference
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import revised_snapshot
+from governance.snapshot_rows import keys, role_of_row
 
 MOST_SHIFTS = 100
 MOST_NAMES = 100
@@ -139,10 +139,13 @@ def _impact_of_role(row: Role, wish: dict[str, Any]) -> dict[str, Any]:
         is_new = row._state.adding
         return wish[relation] if relation in wish else () if is_new else getattr(row, relation).all()
 
-    def plain(column: str) -> Any:
-        return wish.get(column, getattr(row, column))
-
-    bundles = frozenset(bundle.pk.hex for bundle in members("bundles"))
-    role = compiled.Role(row.pk.hex, plain("name"), bundles, plain("starts_at"), plain("ends_at"), plain("schedule"))
+    for column in ("name", "starts_at", "ends_at", "schedule", "scopes"):
+        setattr(row, column, wish.get(column, getattr(row, column)))
+    role = role_of_row(
+        row,
+        bundle_ids=keys(members("bundles")),
+        team_ids=keys(members("teams")),
+        person_ids=keys(members("people")),
+    )
     holders = {agent.pk.hex for agent in members("agents")}
     return impact(lambda snapshot: with_role(snapshot, role, holders=holders))

@@ -14,6 +14,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from governance.house_rules import RuleBroken
+from governance.lifecycle import Refused
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,12 @@ KINDS: Mapping[str, Kind] = {
     "conflict": Kind(409, "What is stored stands against it"),
     "in_progress": Kind(409, "The same request is being carried out"),
     "value_refused": Kind(409, "A system does not accept the value"),
+    "wrong_state": Kind(409, "The version is not in a state for this"),
+    "overtaken": Kind(409, "Something else is in force by now"),
+    "review_required": Kind(409, "Somebody else has to agree first"),
+    "self_review": Kind(403, "Nobody reviews what she has written"),
+    "checks_failed": Kind(422, "A check or test of the rules fails"),
+    "warnings_open": Kind(422, "There are warnings to confirm"),
     "length_required": Kind(411, "The length of the body is needed"),
     "precondition_failed": Kind(412, "It was changed in the meantime"),
     "too_large": Kind(413, "The body is too large"),
@@ -164,6 +171,13 @@ def _of_rule(error: Any) -> Problem:
     return of_fields([FieldError(error.field, "rule", str(error))])
 
 
+def _of_step(error: Any) -> Problem:
+    """A step of a version that cannot be taken; its field is one of the request, where there is one."""
+    if error.code not in KINDS:
+        return of_fields([FieldError(error.field, "rule", str(error))])
+    return Problem(error.code, str(error))
+
+
 def _of_throttle(error: Any) -> Problem:
     seconds = str(max(1, int(error.wait or RETRY_SECONDS)))
     return Problem("too_many_requests", f"Try again in {seconds} seconds.", headers={"Retry-After": seconds})
@@ -204,6 +218,7 @@ _TRANSLATIONS: tuple[tuple[Any, Callable[[Any], Problem]], ...] = (
     (exceptions.Throttled, _of_throttle),
     (exceptions.ParseError, _plain("invalid_json")),
     (RequestDataTooBig, _plain("too_large", "Send at most one megabyte.")),
+    (Refused, _of_step),
     (RuleBroken, _of_rule),
     (ModelError, _of_model),
     (ProtectedError, _of_protected),

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -15,15 +16,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.api.bodies import CsvAccepted, JsonRenderer
-from gateway.api.fields import Choice, Parameters, QueryFlag, Strict, Text
+from gateway.api.fields import Choice, Moment, Parameters, QueryFlag, Strict, Text
 from gateway.api.pagination import page_of
 from gateway.api.resource import Endpoint
 from gateway.reach import matrix
 from gateway.reach.current import current_snapshot
+from gateway.reach.details import Detail, detail_of
 from gateway.reach.effective import Line, explained, held_by
 from gateway.reach.exports import export
-from gateway.reach.people_roles import roles_of_people
-from gateway.reach.verdicts import Verdict
+from gateway.reach.verdicts import Verdict, View
 from governance.facts import Fact
 from governance.models import Agent, Team, Tool
 from governance.snapshot import Agent as KnownAgent
@@ -61,7 +62,26 @@ class ThroughShown(Strict):
     times = serializers.CharField()
 
 
-class ReachShown(Strict):
+class GrantReachShown(Strict):
+    kind = serializers.CharField(help_text="elevation or break_glass")
+    ends_at = serializers.DateTimeField()
+
+
+class PersonReachShown(Strict):
+    email = serializers.CharField()
+    holds = serializers.BooleanField(help_text="Whether she holds the tool too; without that the agent may not use it.")
+
+
+class Detailed(Strict):
+    """What a verdict rests on."""
+
+    reason = serializers.CharField(help_text="What stops or limits it; empty if nothing does.")
+    scopes = serializers.ListField(child=serializers.CharField(), help_text="The data scopes that the agent is told.")
+    grants = GrantReachShown(many=True, help_text="Access for a time that gives it.")
+    on_behalf_of = PersonReachShown(many=True, help_text="For whom keys of the agent act.")
+
+
+class ReachShown(Detailed):
     """One tool, or pattern of resources or prompts, through one bundle."""
 
     tool = serializers.CharField(help_text="connector/tool, connector/resource:pattern or connector/prompt:pattern")
@@ -76,14 +96,14 @@ class ReachShown(Strict):
     rules = RuleShown(many=True, help_text="Those that take part.")
 
 
-class CallerShown(Strict):
+class CallerShown(Detailed):
     agent = serializers.CharField()
     id = serializers.UUIDField()
     owner = serializers.CharField()
     verdict = VerdictField()
 
 
-class CellShown(Strict):
+class CellShown(Detailed):
     tool = serializers.CharField(help_text="connector/tool")
     verdict = VerdictField()
     through = serializers.CharField(help_text="The agent by which a person reaches what her roles would not give her.")
@@ -95,16 +115,21 @@ class RowShown(Strict):
     cells = CellShown(many=True, help_text="By connector and tool; what cannot be reached is left out.")
 
 
+class AtParameters(Parameters):
+    at = Moment(required=False, help_text="What can be called at this moment; left out, what can be from now on.")
+
+
 class SnapshotView(Endpoint):
     """A list that is cut out of the present snapshot."""
 
     queryset = Agent.objects.all()
-    parameters = Parameters
+    parameters: ClassVar[type[Parameters]] = AtParameters
     permissions = {"list": PERMISSION}
 
-    @property
-    def snapshot(self) -> Snapshot:
-        return current_snapshot()
+    @cached_property
+    def view(self) -> View:
+        at = self.asked.get("at")
+        return View(current_snapshot(), at or datetime.now(UTC), is_exact=at is not None)
 
 
 class AgentReach(SnapshotView):
@@ -113,12 +138,12 @@ class AgentReach(SnapshotView):
     @extend_schema(responses=ReachShown(many=True), operation_id="agents_reach_list")
     def list(self, request: Request, agent_id: UUID) -> Response:
         get_object_or_404(Agent, pk=agent_id)
-        snapshot = self.snapshot
+        snapshot = self.view.snapshot
         agent = snapshot.agents[agent_id.hex]
         held, link = page_of(
             held_by(agent, snapshot), key=lambda each: (each[0].name, each[1]), request=request, asked=self.asked
         )
-        lines = explained(held, agent, snapshot, at=datetime.now(UTC))
+        lines = explained(held, agent, self.view)
         return Response({"results": [_line(line) for line in lines], "next": link})
 
 
@@ -134,6 +159,7 @@ def _line(line: Line) -> dict[str, Any]:
         "risk": line.risk,
         "read_only": not line.writes,
         "rules": [_rule(rule) for rule in line.rules],
+        **_detailed(line.detail),
     }
 
 
@@ -155,18 +181,31 @@ class Callers(SnapshotView):
     @extend_schema(responses=CallerShown(many=True), operation_id="tools_callers_list")
     def list(self, request: Request, tool_id: UUID) -> Response:
         get_object_or_404(Tool, pk=tool_id)
-        snapshot = self.snapshot
-        tool = snapshot.tools.get(tool_id.hex)
-        found = matrix.callers_of(tool, snapshot, at=datetime.now(UTC)) if tool else []
+        tool = self.view.snapshot.tools.get(tool_id.hex)
+        found = matrix.callers_of(tool, self.view) if tool else []
         page, link = page_of(found, key=lambda each: (each[0].name,), request=request, asked=self.asked)
-        return Response({"results": [_caller(*each) for each in page], "next": link})
+        return Response({"results": [self._caller(tool, *each) for each in page if tool], "next": link})
+
+    def _caller(self, tool: KnownTool, agent: KnownAgent, verdict: Verdict) -> dict[str, Any]:
+        return {
+            "agent": agent.name,
+            "id": UUID(agent.id),
+            "owner": agent.owner.email,
+            "verdict": verdict.name.lower(),
+            **_detailed(detail_of(agent, tool, verdict, self.view)),
+        }
 
 
-def _caller(agent: KnownAgent, verdict: Verdict) -> dict[str, Any]:
-    return {"agent": agent.name, "id": UUID(agent.id), "owner": agent.owner.email, "verdict": verdict.name.lower()}
+def _detailed(detail: Detail) -> dict[str, Any]:
+    return {
+        "reason": detail.reason,
+        "scopes": list(detail.scopes),
+        "grants": [{"kind": grant.kind, "ends_at": grant.ends_at} for grant in detail.grants],
+        "on_behalf_of": [{"email": person.email, "holds": person.holds} for person in detail.people],
+    }
 
 
-class MatrixParameters(Parameters):
+class MatrixParameters(AtParameters):
     connector = Text(required=False, max_length=63, help_text="Tools of this one only.")
     bundle = Text(required=False, max_length=63, help_text="Tools of this one only.")
     team = Text(required=False, max_length=63, help_text="The person's, or the agent's owner's.")
@@ -187,7 +226,7 @@ class Matrix(SnapshotView):
         """Of the choice, in the order of their names."""
 
     @abstractmethod
-    def rows(self, subjects: Any, tools: Tools, snapshot: Snapshot) -> Iterator[matrix.Row]:
+    def rows(self, subjects: Any, tools: Tools) -> Iterator[matrix.Row]:
         """One for each of these subjects, with a cell for each of these tools."""
 
     @staticmethod
@@ -196,23 +235,23 @@ class Matrix(SnapshotView):
         """What its row is called."""
 
     def list(self, request: Request) -> HttpResponseBase:
-        snapshot, choice = self.snapshot, _choice(self.asked)
+        snapshot, choice = self.view.snapshot, _choice(self.asked)
         tools, subjects = matrix.tools_of(snapshot, choice), self.subjects(snapshot, choice)
         if request.accepted_renderer.format == "csv":
-            return self._exported(subjects, tools, snapshot)
+            return self._exported(subjects, tools)
         limit = min(self.asked["limit"], max(1, MOST_CELLS // max(1, len(tools))))
         asked = {**self.asked, "limit": limit}
         page, link = page_of(subjects, key=lambda each: (self.name_of(each),), request=request, asked=asked)
         answer: HttpResponseBase = Response(
-            {"results": [_row(row, tools) for row in self.rows(page, tools, snapshot)], "next": link}
+            {"results": [_row(row, tools) for row in self.rows(page, tools)], "next": link}
         )
         return answer
 
-    def _exported(self, subjects: Sequence[Any], tools: Tools, snapshot: Snapshot) -> HttpResponseBase:
+    def _exported(self, subjects: Sequence[Any], tools: Tools) -> HttpResponseBase:
         chosen = {name: value for name, value in self.request.query_params.items() if name not in ("limit", "cursor")}
         details = {"format": "csv", "rows": len(subjects), "tools": len(tools), **chosen}
         self.note(Fact("access.exported", f"matrix:{self.what}", details))
-        rows = self.rows(subjects, tools, snapshot)
+        rows = self.rows(subjects, tools)
         return export(self.request._request, rows, tools, name=f"{self.what}-by-tool", kind="csv")
 
 
@@ -232,8 +271,8 @@ class AgentMatrix(Matrix):
     def subjects(self, snapshot: Snapshot, choice: matrix.Choice) -> Sequence[KnownAgent]:
         return matrix.agents_of(snapshot, choice)
 
-    def rows(self, subjects: Any, tools: Tools, snapshot: Snapshot) -> Iterator[matrix.Row]:
-        return matrix.agent_rows(subjects, tools, snapshot, at=datetime.now(UTC))
+    def rows(self, subjects: Any, tools: Tools) -> Iterator[matrix.Row]:
+        return matrix.agent_rows(subjects, tools, self.view)
 
     @staticmethod
     def name_of(subject: KnownAgent) -> str:
@@ -256,9 +295,8 @@ class PeopleMatrix(Matrix):
     def subjects(self, snapshot: Snapshot, choice: matrix.Choice) -> Sequence[Person]:
         return matrix.people_of(snapshot, choice)
 
-    def rows(self, subjects: Any, tools: Tools, snapshot: Snapshot) -> Iterator[matrix.Row]:
-        roles = roles_of_people(subjects)
-        return matrix.people_rows(subjects, tools, snapshot, roles=roles, at=datetime.now(UTC))
+    def rows(self, subjects: Any, tools: Tools) -> Iterator[matrix.Row]:
+        return matrix.people_rows(subjects, tools, self.view)
 
     @staticmethod
     def name_of(subject: Person) -> str:
@@ -291,6 +329,6 @@ def _row(row: matrix.Row, tools: Tools) -> dict[str, Any]:
     }
 
 
-def _cell(tool: KnownTool, cell: matrix.Cell) -> dict[str, str]:
+def _cell(tool: KnownTool, cell: matrix.Cell) -> dict[str, Any]:
     name = f"{tool.connector.name}/{tool.name}"
-    return {"tool": name, "verdict": cell.verdict.name.lower(), "through": cell.through}
+    return {"tool": name, "verdict": cell.verdict.name.lower(), "through": cell.through, **_detailed(cell.detail)}

@@ -55,13 +55,15 @@ def act(
     takes: type[Strict] = Empty,
     gives: Any = None,
     status: int = 200,
+    writes: bool = True,
 ) -> Callable[[Method], Method]:
     """A POST on a row, beyond the usual, that needs `permission`."""
 
     def decorate(method: Method) -> Method:
         method.permission = permission  # type: ignore[attr-defined]
         method.takes = takes  # type: ignore[attr-defined]
-        url_path = method.__name__.replace("_", "-")
+        method.status, method.writes = status, writes  # type: ignore[attr-defined]
+        url_path = method.__name__.rstrip("_").replace("_", "-")
         route = action(detail=True, methods=["post"], url_path=url_path)(method)
         body = NO_ARGUMENTS if takes is Empty else takes
         answers = {status: gives} if gives else empty

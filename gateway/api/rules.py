@@ -1,28 +1,17 @@
-"""Bundles and policies: named rows, and the frozen versions that are published under them. And rate limits."""
+"""Bundles and policies: named rows, whose content is in their versions. And rate limits."""
 
 from typing import Any
 
 from django.db.models import Prefetch
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.api.etags import etag_of
-from gateway.api.fields import Parameters, Strict, Text
+from gateway.api.fields import Parameters, Text
 from gateway.api.problems import Problem
-from gateway.api.publishing import publish
-from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, Under, act
-from gateway.api.serializers import (
-    BundleContent,
-    BundleRow,
-    BundleVersionRow,
-    LimitRow,
-    PolicyContent,
-    PolicyRow,
-    PolicyVersionRow,
-)
+from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, act
+from gateway.api.serializers import BundleRow, LimitRow, PolicyRow
 from governance.bundles import is_in_use, withdraw_bundle
-from governance.models import Bundle, BundleVersion, Policy, PolicyVersion, RateLimit, Rule
+from governance.models import Bundle, BundleVersion, Policy, PolicyVersion, RateLimit
 from governance.policies import binds, counts, withdraw_policy
 
 
@@ -93,51 +82,3 @@ class Limits(Listed, Retrieved, Created, Changed, Deleted):
     serializer_class = LimitRow
     parameters = NameParameters
     fixed = ("name",)
-
-
-class Versions(Listed, Retrieved):
-    """Frozen; publishing makes the next one."""
-
-    order = ("-number",)
-    section: str
-    content: type[Strict]
-
-    def publish(self, request: Request) -> Response:
-        name, title = self.above.name, self.above.title
-        entry = {"name": name, **({"title": title} if title else {}), **self.wish(self.content)}
-        return publish(self.section, entry, governed=self.governed, answer=self._published)
-
-    def _published(self, is_new: bool) -> Response:
-        shown = self.shown(self.get_queryset().get(state="published"))
-        headers = {"ETag": etag_of(shown), "Location": f"{self.request.path}/{shown['id']}"}
-        return Response(shown, status=201 if is_new else 200, headers=headers)
-
-
-class BundleVersions(Versions):
-    queryset = BundleVersion.objects.select_related("bundle").prefetch_related(
-        "parents", "policies", "tools__connector", "selections__connector"
-    )
-    serializer_class = BundleVersionRow
-    under = Under("bundle_id", "bundle", Bundle.objects.all())
-    permissions = {"create": "governance.publish_bundle"}
-    section, content = "bundles", BundleContent
-
-    @extend_schema(request=BundleContent, responses={200: BundleVersionRow, 201: BundleVersionRow})
-    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Publishes. 200 instead of 201 when the version in force says just this already."""
-        return self.publish(request)
-
-
-class PolicyVersions(Versions):
-    queryset = PolicyVersion.objects.select_related("policy").prefetch_related(
-        Prefetch("rules", Rule.objects.order_by("position"))
-    )
-    serializer_class = PolicyVersionRow
-    under = Under("policy_id", "policy", Policy.objects.all())
-    permissions = {"create": "governance.publish_policy"}
-    section, content = "policies", PolicyContent
-
-    @extend_schema(request=PolicyContent, responses={200: PolicyVersionRow, 201: PolicyVersionRow})
-    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Puts the rules into force. 200 instead of 201 when the version in force says just this already."""
-        return self.publish(request)

@@ -20,6 +20,8 @@ ELSEWHERE = """What is not here, and why:
 - To make a personal token, to set who is an owner, who may enter the admin, who has which duties and which e-mail
   address, to make a one-time login for somebody with duties, and to send a stored secret to another address: a token
   that leaked must not become more than it was. Each has its page, behind a fresh sign-in.
+- To break the glass, to approve a pattern or narrower arguments, and to see the arguments of what waits: on the page of
+  the request, or of grants, where what is decided is shown. To decide where a rule wants a fresh sign-in, too.
 - Passwords, passkeys and authenticator apps: only the person herself, in her browser. The same goes for her sign-ins,
   of which `sessions` shows a token only those of its own person.
 - What people do to agents of their own without any duty: on the page /me/.
@@ -69,10 +71,13 @@ class ApiSchema(AutoSchema):
             headers.append(_header("If-None-Match", "The ETag you have: 304 when it is still right."))
         if action in ("partial_update", "destroy"):
             headers.append(_header("If-Match", "The ETag of what you last read, or * to overwrite.", is_required=True))
-        if action not in READS and self.view.writes:
+        if action not in READS and self._of_act("writes", self.view.writes):
             text = "Repeating a request with its key repeats its answer."
             headers.append(_header("Idempotency-Key", text, pattern="^[!-~]{1,255}$"))
         return headers
+
+    def _of_act(self, name: str, default: Any) -> Any:
+        return getattr(getattr(self.view, getattr(self.view, "action", ""), None), name, default)
 
     def get_tags(self) -> list[str]:
         return [next(iter(self._tokenize_path()), "api")]
@@ -80,6 +85,8 @@ class ApiSchema(AutoSchema):
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         action = getattr(self.view, "action", "")
+        if self._of_act("status", 200) == 201 and "200" in bodies:
+            bodies["201"] = bodies.pop("200")
         codes = ALWAYS if action in READS else (*ALWAYS, *ON_WRITES)
         if action in ("partial_update", "destroy"):
             codes = (*codes, 428)

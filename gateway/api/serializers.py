@@ -11,9 +11,24 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from gateway.api.fields import Choice, Flag, Moment, Number, Reference, References, Row, Strict, Text, WholeNumber
+from gateway.api.fields import (
+    Choice,
+    Flag,
+    Moment,
+    Number,
+    Reference,
+    References,
+    Row,
+    Strict,
+    Text,
+    WholeNumber,
+    Written,
+)
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
-from governance.manifest.schema import check_url
+from governance.manifest.common import check_url
+from governance.manifest.fields import ListOf, Record
+from governance.manifest.rule_entries import ScopeEntry
+from governance.manifest.schema import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.models import (
     Agent,
     AgentCredential,
@@ -37,8 +52,12 @@ from governance.models import (
 )
 from governance.models.base import NAME_PATTERN
 from governance.models.secrets import HEADER_NAME_PATTERN
+from governance.rule_checks import check_scopes, is_refused
+from governance.rule_texts import Scope
+from governance.rule_world import read_world
 from governance.time_of_day import WEEKDAYS
 
+SCOPES = ListOf(Record(ScopeEntry))
 LONGEST_SECRET = 64 * 1024
 """Characters."""
 PLACES = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
@@ -106,12 +125,16 @@ class PersonRow(Row):
         help_text="Set on the person's page only, by an owner.",
     )
     manager = Reference(User, by="email", required=False, allow_null=True)
+    same_as = Reference(
+        User, by="email", read_only=True, allow_null=True, help_text="Her main account. Set on the person's page only."
+    )
     teams = References(Team, required=False)
 
     class Meta:
         model = User
         fields = (
-            "id", "email", "name", "active", "staff", "owner", "duties", "manager", "teams", "created_at", "last_login",
+            "id", "email", "name", "active", "staff", "owner", "duties", "manager", "same_as", "teams", "created_at",
+            "last_login",
         )  # fmt: skip
         read_only_fields = ("id", "created_at", "last_login")
 
@@ -133,10 +156,13 @@ class TeamRow(NamedRow):
     name = Name()
     parent = Reference(Team, required=False, allow_null=True)
     policies = References(Policy, required=False)
+    attributes = Written(
+        ATTRIBUTES, required=False, help_text="Lists that conditions read as person.attributes, by name."
+    )
 
     class Meta:
         model = Team
-        fields = ("id", "name", "title", "parent", "policies")
+        fields = ("id", "name", "title", "parent", "policies", "attributes")
         read_only_fields = ("id",)
 
     def validate_parent(self, parent: Team | None) -> Team | None:
@@ -162,17 +188,26 @@ class AgentRow(NamedRow):
 
 class CredentialRow(Row):
     agent = Reference(Agent, read_only=True)
+    on_behalf_of = Reference(
+        User, by="email", source="person", read_only=True, allow_null=True,
+        help_text="It gives what both she and the agent may.",
+    )  # fmt: skip
 
     class Meta:
         model = AgentCredential
         fields = (
-            "id", "agent", "hint", "created_at", "created_by", "not_before", "expires_at", "revoked_at", "revoked_by",
+            "id", "agent", "on_behalf_of", "hint", "created_at", "created_by", "not_before", "expires_at", "revoked_at",
+            "revoked_by",
         )  # fmt: skip
         read_only_fields = fields
 
 
 class IssueKey(Strict):
     expires_at = Moment(required=False, allow_null=True, help_text="Without it the key does not expire.")
+    on_behalf_of = Reference(
+        User, by="email", among={"is_active": True}, required=False, allow_null=True,
+        help_text="The person for whom the agent acts with it: it gives what both may.",
+    )  # fmt: skip
 
 
 class IssuedKey(Strict):
@@ -192,6 +227,8 @@ class Window(Strict):
 
     days = serializers.ListField(child=Choice(choices=WEEKDAYS), required=False, max_length=len(WEEKDAYS))
 
+    holidays = Flag(required=False, help_text="False: not on the organization's holidays.")
+
     def get_fields(self) -> dict[str, Any]:
         clock = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
         return {**super().get_fields(), **{name: _clock(clock) for name in ("from", "to")}}
@@ -203,11 +240,16 @@ class Window(Strict):
         if window["from"] == window["to"]:
             raise serializers.ValidationError("The schedule would end when it begins.", "rule")
         days = [day for day in WEEKDAYS if day in window.get("days", ())]
-        return {**({"days": days} if days else {}), "from": window["from"], "to": window["to"]}
+        holidays = {} if window.get("holidays", True) else {"holidays": False}
+        return {**({"days": days} if days else {}), "from": window["from"], "to": window["to"], **holidays}
 
 
 def _clock(pattern: str) -> serializers.RegexField:
     return serializers.RegexField(pattern, max_length=5, trim_whitespace=False, help_text="HH:MM")
+
+
+def _stored_scopes(scopes: Iterable[ScopeEntry]) -> list[dict[str, Any]]:
+    return [{"tools": list(scope.tools), "when": scope.when, "text": scope.text} for scope in scopes]
 
 
 class RoleRow(NamedRow):
@@ -217,16 +259,31 @@ class RoleRow(NamedRow):
     teams = References(Team, required=False)
     people = References(User, by="email", required=False)
     schedule = Window(required=False, allow_null=True)
+    scopes = Written(
+        SCOPES, stored=_stored_scopes, required=False, help_text="Limits on the arguments of the tools it gives."
+    )
 
     class Meta:
         model = Role
-        fields = ("id", "name", "title", "bundles", "agents", "teams", "people", "starts_at", "ends_at", "schedule")
+        fields = (
+            "id", "name", "title", "bundles", "agents", "teams", "people", "starts_at", "ends_at", "schedule", "scopes",
+        )  # fmt: skip
         read_only_fields = ("id",)
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         if "schedule" in values:
             values["schedule"] = values["schedule"] or {}
+        if values.get("scopes"):
+            self._check_scopes(values)
         return values
+
+    def _check_scopes(self, values: dict[str, Any]) -> None:
+        scopes = [Scope(tuple(scope["tools"]), scope["when"]) for scope in values["scopes"]]
+        bundles = values.get("bundles") or (self.instance.bundles.all() if self.instance else ())
+        found = check_scopes(scopes, bundles=[bundle.name for bundle in bundles], world=read_world())
+        told = [f"[{fault.position - 1}].{fault.field}: {fault.message}" for fault in found if is_refused(fault)]
+        if told:
+            raise serializers.ValidationError({"scopes": told}, "rule")
 
 
 class SecretRow(NamedRow):
@@ -304,13 +361,17 @@ class ConnectorRow(NamedRow):
         child=Text(), read_only=True, help_text="Of a local server. A manifest or the admin sets it."
     )
     enabled = Flag(source="is_enabled", required=False)
+    owner = Reference(
+        User, by="email", among={"is_active": True}, required=False, allow_null=True,
+        help_text="Who answers for this system and may be asked to approve calls.",
+    )  # fmt: skip
 
     class Meta:
         model = Connector
         fields = (
-            "id", "name", "title", "kind", "urls", "secret", "new_tools", "timeout_seconds", "max_running",
-            "max_waiting", "relays", "command", "secret_variable", "per_agent", "memory_mb", "enabled", "last_error",
-            "last_seen_at", "protocol_version",
+            "id", "name", "title", "kind", "owner", "stage", "urls", "secret", "new_tools", "timeout_seconds",
+            "max_running", "max_waiting", "relays", "command", "secret_variable", "per_agent", "memory_mb", "enabled",
+            "last_error", "last_seen_at", "protocol_version",
         )  # fmt: skip
         read_only_fields = (
             "id", "kind", "secret_variable", "per_agent", "memory_mb", "last_error", "last_seen_at",
@@ -351,11 +412,14 @@ class ToolRow(Row):
         required=False, allow_null=True, min_value=0.1, max_value=3600, help_text="Instead of the connector's."
     )
 
+    untrusted = Flag(source="is_untrusted", required=False, help_text="Returns text of strangers: labels the run.")
+    egress = Flag(source="is_egress", required=False, help_text="Sends data out of the organization.")
+
     class Meta:
         model = Tool
         fields = (
-            "id", "connector", "name", "risk", "read_only", "data_classes", "timeout_seconds", "quarantined_at",
-            "quarantine_reason",
+            "id", "connector", "name", "risk", "read_only", "data_classes", "untrusted", "egress", "undo",
+            "timeout_seconds", "quarantined_at", "quarantine_reason",
         )  # fmt: skip
         read_only_fields = ("id", "name", "quarantined_at", "quarantine_reason")
 
@@ -414,14 +478,44 @@ class BundleContent(Strict):
     recording = Choice(choices=BundleVersion.Recording.choices, required=False)
 
 
+def _texts(most: int, *, longest: int = 200, text: str = "") -> Any:
+    return serializers.ListField(child=Text(max_length=longest), required=False, max_length=most, help_text=text)
+
+
+class Escalation(Strict):
+    after = Text(max_length=10, help_text="A duration such as 5m.")
+    to = _texts(50, longest=63, text="Teams.")
+
+
 class ApproversOfRule(Strict):
-    team = Name()
-    count = serializers.IntegerField(min_value=1, max_value=20, required=False)
+    """Whoever is any of these may decide; naming nobody means anybody with the duty approver."""
+
+    team = Name(required=False)
+    teams = _texts(50, longest=63)
+    people = _texts(50, longest=254)
+    on_call = _texts(50, longest=63, text="Teams, for whoever is on call for them.")
+    duties = _texts(3, longest=20)
+    manager = Flag(required=False, help_text="The manager of the agent's owner.")
+    resource_owner = Flag(required=False, help_text="The owner of the system.")
+    count = serializers.IntegerField(min_value=1, max_value=5, required=False, help_text="Distinct humans that agree.")
+    denials = serializers.IntegerField(min_value=1, max_value=5, required=False)
+    reason = Choice(choices=("optional", "required"), required=False)
+    ticket = Text(required=False, max_length=200, help_text="A regular expression (RE2) that a ticket must match.")
+    pending = Text(required=False, max_length=10, help_text="How long it is asked for, such as 15m.")
+    use_within = Text(required=False, max_length=10)
+    longest_grant = Text(required=False, max_length=10)
+    step_up = Text(required=False, max_length=10)
+    escalate = Escalation(required=False)
+    in_chat = Flag(required=False)
 
 
 class RuleContent(Strict):
     effect = Choice(choices=("permit", "ask", "deny", "mask", "flag"))
     tools = serializers.ListField(child=Text(max_length=200), required=False, min_length=1, max_length=500)
+    connectors = _texts(100, text="Globs; empty means any.")
+    data_classes = _texts(100, longest=64, text="Any of these.")
+    risks = serializers.ListField(child=Choice(choices=Tool.Risk.choices), required=False, max_length=3)
+    access = Choice(choices=("read", "write"), required=False)
     on = Choice(choices=("arguments", "result"), required=False)
     when = Text(required=False, allow_blank=True, max_length=4096, help_text="A CEL expression; empty means always.")
     findings = serializers.ListField(
@@ -430,13 +524,32 @@ class RuleContent(Strict):
     approvers = ApproversOfRule(required=False)
     reason = Text(required=False, allow_blank=True, max_length=500)
 
+    def get_fields(self) -> dict[str, Any]:
+        """`fields` is what Django REST framework calls its own."""
+        masked = _texts(100, text="What to mask in a result: globs over paths, e.g. *.iban.")
+        return {**super().get_fields(), "fields": masked}
+
 
 class PolicyContent(Strict):
     rules = RuleContent(many=True, max_length=500)
+    tests = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        max_length=500,
+        help_text="Calls, and what the rules must say of them, as a manifest writes them.",
+    )
+
+
+WAY = (
+    *("number", "state", "based_on", "revision", "summary", "created_at", "created_by", "submitted_at", "submitted_by"),
+    *("reviewed_at", "reviewed_by", "review_note", "published_at"),
+)
+"""How a version came to be."""
 
 
 class BundleVersionRow(Row):
     bundle = Reference(Bundle, read_only=True)
+    staged_agents = References(Agent, read_only=True, help_text="Those that have it while it is staged.")
     inherits = References(Bundle, source="parents", read_only=True)
     policies = References(Policy, read_only=True)
     tools = serializers.SerializerMethodField()
@@ -447,8 +560,8 @@ class BundleVersionRow(Row):
     class Meta:
         model = BundleVersion
         fields = (
-            "id", "bundle", "number", "state", "inherits", "tools", "resources", "prompts", "names", "policies",
-            "recording", "created_at", "created_by",
+            "id", "bundle", "inherits", "tools", "resources", "prompts", "names", "policies", "recording",
+            "staged_agents", *WAY,
         )  # fmt: skip
         read_only_fields = fields
 
@@ -475,7 +588,7 @@ class PolicyVersionRow(Row):
 
     class Meta:
         model = PolicyVersion
-        fields = ("id", "policy", "number", "state", "rules", "created_at", "created_by")
+        fields = ("id", "policy", "rules", "tests", *WAY)
         read_only_fields = fields
 
     @extend_schema_field(RuleContent(many=True))
@@ -543,10 +656,28 @@ class FreezeWish(Strict):
 class OrganizationRow(Row):
     timezone = Text(required=False, max_length=64, help_text="As in America/New_York.")
     policies = References(Policy, required=False)
+    business_hours = Written(
+        Record(BusinessHours),
+        required=False,
+        allow_null=True,
+        help_text="Monday to Friday, 09:00 to 17:00 where there are none.",
+    )
+    holidays = Written(HOLIDAYS, required=False)
+    networks = Written(NETWORKS, required=False, help_text="Name -> CIDRs; rules read the names.")
+    requires_review = Flag(read_only=True, help_text="Set on the organization's page or by a manifest.")
+    agents_may_ask = Flag(required=False)
 
     class Meta:
         model = Organization
-        fields = ("name", "timezone", "policies")
+        fields = (
+            "name", "timezone", "business_hours", "holidays", "networks", "requires_review", "agents_may_ask",
+            "policies",
+        )  # fmt: skip
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        if "business_hours" in values:
+            values["business_hours"] = values["business_hours"] or {}
+        return values
 
     def validate_timezone(self, name: str) -> str:
         if name not in available_timezones():

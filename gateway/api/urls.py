@@ -4,19 +4,22 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from gateway.api.agents import AgentCredentials, Agents, Credentials, Roles
+from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.calls import Call, CallPayloads, CallProof
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
 from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
 from gateway.api.explaining import ExplainView
+from gateway.api.grants import Grants
 from gateway.api.index import Index, Nowhere
 from gateway.api.leaving import Offboardings, Receipt
 from gateway.api.people import People, Teams, Tokens
 from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
 from gateway.api.reach import AgentMatrix, AgentReach, Callers, PeopleMatrix
 from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersions, Tools
-from gateway.api.rules import Bundles, BundleVersions, Limits, Policies, PolicyVersions
+from gateway.api.rules import Bundles, Limits, Policies
 from gateway.api.sign_ins import Sessions
+from gateway.api.versions import BundleDiff, BundleVersions, PolicyDiff, PolicyVersions
 
 RESOURCES = {
     "people": People,
@@ -38,6 +41,8 @@ RESOURCES = {
     "definitions": Definitions,
     "secrets": Secrets,
     "secrets/<uuid:secret_id>/versions": SecretVersions,
+    "approvals": Approvals,
+    "grants": Grants,
     "freezes": Freezes,
     "offboardings": Offboardings,
     "events": Events,
@@ -62,6 +67,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/", docs, name="api_docs"),
     path("organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("health", HealthView.as_view({"get": "retrieve"})),
+    path("access-requests", AccessRequests.as_view({"post": "create"})),
     path("explain", ExplainView.as_view({"post": "create"})),
     path("agents/<uuid:agent_id>/reach", AgentReach.as_view({"get": "list"})),
     path("tools/<uuid:tool_id>/callers", Callers.as_view({"get": "list"})),
@@ -69,6 +75,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reach/people", PeopleMatrix.as_view({"get": "list"})),
     path("bundles/<uuid:bundle_id>/preview", BundlePreview.as_view({"post": "create"})),
     path("policies/<uuid:policy_id>/preview", PolicyPreview.as_view({"post": "create"})),
+    path("bundles/<uuid:bundle_id>/versions/<uuid:version_id>/diff", BundleDiff.as_view({"get": "retrieve"})),
+    path("policies/<uuid:policy_id>/versions/<uuid:version_id>/diff", PolicyDiff.as_view({"get": "retrieve"})),
     path("roles/preview", NewRolePreview.as_view({"post": "create"})),
     path("roles/<uuid:role_id>/preview", RolePreview.as_view({"post": "create"})),
     path("calls/<uuid:call_id>", Call.as_view({"get": "retrieve"})),

@@ -17,16 +17,45 @@ class Verdict(Enum):
     """Something the decision rests on changed, or its time ran out: nothing was recorded, decide again."""
     DUPLICATE = "2"
     """The call already has a record of this kind, e.g. recovery closed it first."""
+    GONE = "3"
+    """What the call was to consume is not there any more: its approval was used, ended or timed out, or a grant has no
+    uses left. Nothing was recorded, decide again."""
+    LABELLED = "4"
+    """The run has other labels than those the call was decided under. Nothing was recorded, decide again."""
+
+
+@per_call
+class Run:
+    """Names the run of an agent that a call belongs to, and what was known of it or is to be added."""
+
+    agent_id: str
+    session: str
+    labels: frozenset[str]
+
+
+@per_call
+class Claim:
+    """What an intent consumes: an approved request by its number and what was approved, and uses of grants."""
+
+    approval: int | None
+    call_digest: bytes
+    grants: tuple[str, ...] = ()
 
 
 @per_call
 class Entry:
-    """One record. With a `read_set` it passes the fence: it commits only while that is still as decided."""
+    """One record. With a `read_set` it passes the fence: it commits only while that is still as decided.
+
+    `claim` is consumed, `seen` compared with the run's labels and `met` added to them in the same transaction.
+    """
 
     event: AuditEvent
     payload: SealedPayload | None = field(default=None, repr=False)
     read_set: frozenset[str] | None = None
     valid_until: datetime | None = None
+    claim: Claim | None = None
+    seen: Run | None = None
+    met: Run | None = None
 
 
 @per_call

@@ -28,7 +28,7 @@ LENGTH = Struct("!i")
 NULL = LENGTH.pack(-1)
 VERDICTS = {ord(verdict.value): verdict for verdict in Verdict}
 STATEMENT = b"commit"
-PARAMETERS = (TEXT, *(TEXT_ARRAY,) * 12, BYTEA_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, TEXT_ARRAY, TEXT_ARRAY)
+PARAMETERS = (TEXT, *(TEXT_ARRAY,) * 12, BYTEA_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, *(TEXT_ARRAY,) * 3)
 FORMATS = (Format.BINARY,) * len(PARAMETERS)
 MARKS = ", ".join(f"${number}" for number in range(2, len(PARAMETERS) + 1))
 COMMIT = f"SELECT current_epoch, verdicts FROM gatehouse_commit($1::text::uuid, {MARKS})"  # noqa: S608  (only placeholders)
@@ -81,7 +81,7 @@ class PostgresqlBackend:
         self._connecting = asyncio.Lock()
 
     async def commit(self, group: list[Entry]) -> list[Committed]:
-        parameters = [self._process, *_columns(encoded(group), group)]
+        parameters = [self._process, *_columns(encoded(group), group), _extras(group)]
         connection = await self._connect()
         try:
             async with connection.lock:
@@ -145,7 +145,7 @@ def _prepare(connection: PGconn) -> PQGen[None]:
     _checked((yield from generators.execute(connection)), ExecStatus.COMMAND_OK)
 
 
-def _run(connection: PGconn, parameters: list[bytes]) -> PQGen[PGresult]:
+def _run(connection: PGconn, parameters: list[bytes | None]) -> PQGen[PGresult]:
     """Without a cursor, which would cost more than packing twenty records. Raises psycopg.Error."""
     connection.send_query_prepared(STATEMENT, parameters, FORMATS, result_format=Format.BINARY)
     return _checked((yield from generators.execute(connection)), ExecStatus.TUPLES_OK)
@@ -188,6 +188,24 @@ def _columns(rows: list[Row], group: list[Entry]) -> list[bytes]:
         _texts([_moment(entry.valid_until) for entry in group]),
         _texts([literals[entry.read_set] for entry in group]),
     ]
+
+
+def _extras(group: list[Entry]) -> bytes | None:
+    """What few records have beside themselves; NULL for a group without any, which then costs nothing more."""
+    if all(entry.claim is None and entry.seen is None and entry.met is None for entry in group):
+        return None
+    return _texts([_extra(entry) for entry in group])
+
+
+def _extra(entry: Entry) -> str | None:
+    extra: dict[str, Any] = {}
+    if entry.claim is not None:
+        claim = entry.claim
+        extra["claim"] = {"approval": claim.approval, "digest": claim.call_digest.hex(), "grants": claim.grants}
+    for name, run in (("seen", entry.seen), ("met", entry.met)):
+        if run is not None:
+            extra[name] = {"agent": run.agent_id, "session": run.session, "labels": sorted(run.labels)}
+    return orjson.dumps(extra).decode() if extra else None
 
 
 def _moment(at: datetime | None) -> str | None:

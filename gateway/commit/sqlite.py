@@ -13,6 +13,7 @@ from uuid import UUID
 from audit.record import PayloadRow, insert_many
 from gateway.commit.entry import Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused, Verdict, encoded
 from gateway.commit.group import BOOT_CLOCK
+from gateway.commit.sqlite_claims import add_labels, consume
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
 
 TOUCHED = """
@@ -55,6 +56,7 @@ class SqliteBackend:
             _refuse_the_dead(connection, group)
             epoch, trimmed = connection.execute("SELECT number, trimmed_to FROM governance_epoch").fetchone()
             verdicts = self._verdicts(connection, group, epoch, trimmed)
+            consume(connection, group, verdicts)
             fresh = [i for i, verdict in enumerate(verdicts) if verdict is Verdict.COMMITTED]
             payloads = [
                 PayloadRow(group[i].event.id, payload.key_id, payload.sealed)
@@ -62,6 +64,7 @@ class SqliteBackend:
                 if (payload := group[i].payload) is not None
             ]
             insert_many(connection, [rows[i] for i in fresh], epoch=epoch, payloads=payloads)
+            add_labels(connection, [group[i] for i in fresh])
         returned = time.clock_gettime_ns(BOOT_CLOCK)
         return [Committed(verdict, epoch, returned) for verdict in verdicts]
 

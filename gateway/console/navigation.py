@@ -10,7 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from governance.freezes import in_force
-from governance.models import Connector, Epoch, Freeze, Offboarding, ToolDefinition
+from governance.grants import unreviewed
+from governance.models import BundleVersion, Connector, Epoch, Freeze, Offboarding, PolicyVersion, ToolDefinition
+from governance.models.versions import State
 
 BADGE_SECONDS = 5
 
@@ -52,10 +54,12 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "": (
         Entry("Home", "admin:index", "", "home", "What needs you now."),
         Entry("My page", "me", "", "account_circle", "Your agents, sessions and tokens."),
+        Entry("Approvals", "approvals", "", "how_to_reg", "Calls and wishes that wait for a human."),
     ),
     "People and teams": (
         _list("People", "governance.user", "person", "Who works here, and with which duties."),
         _list("Teams", "governance.team", "groups", "People together; rules can bind a team."),
+        _list("On-call shifts", "governance.oncallshift", "support_agent", "Who answers for a team, and when."),
         Entry(
             "Offboarding",
             "offboardings",
@@ -70,6 +74,16 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Agents", "governance.agent", "smart_toy", "Software that calls tools, each with an owner."),
         _list("Agent keys", "governance.agentcredential", "key", "What agents prove themselves with."),
         _list("Roles", "governance.role", "badge", "Who gets which bundles, and when."),
+    ),
+    "Access for a time": (
+        _list("Grants", "governance.grant", "hourglass_top", "Rights that end by themselves.", "unreviewed"),
+        Entry(
+            "Break-glass",
+            "break_glass",
+            "governance.break_glass_grant",
+            "emergency",
+            "Access at once, without approval, reviewed afterwards.",
+        ),
     ),
     "Systems": (
         _list("Connectors", "governance.connector", "hub", "The systems behind the gateway.", "failing"),
@@ -95,10 +109,13 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Rules": (
         _list("Bundles", "governance.bundle", "inventory_2", "Tools and rules, given to agents as one."),
-        _list("Bundle versions", "governance.bundleversion", "layers", "What was published, and when."),
+        _list("Bundle versions", "governance.bundleversion", "layers", "What was published, and when.", "bundles"),
         _list("Policies", "governance.policy", "gavel", "Rules that permit, deny, mask or ask."),
         _list("Rate limits", "governance.ratelimit", "speed", "How much agents, teams and tools may use."),
-        _list("Policy versions", "governance.policyversion", "rule", "The rules in force, and those before."),
+        _list("Reactions", "governance.reaction", "bolt", "What the gateway does by itself, at once."),
+        _list(
+            "Policy versions", "governance.policyversion", "rule", "The rules in force, and those before.", "policies"
+        ),
     ),
     "Who can do what": (
         Entry("Explain", "explain", "governance.explain_agent", "help", "Why an agent can or cannot call a tool."),
@@ -113,6 +130,9 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Operations": (
         _list("Freezes", "governance.freeze", "ac_unit", "The emergency switch.", "freezes"),
+        _list("Notification channels", "governance.notificationchannel", "campaign", "Who is told beside e-mail."),
+        _list("Chat identities", "governance.chatidentity", "alternate_email", "Which person a chat account is."),
+        _list("Notices", "gateway.notice", "mark_email_unread", "What was told to whom, and what did not arrive."),
         _list("Gateway processes", "gateway.gatewayprocess", "dns", "What is running, and how current it is."),
         _list("Organization", "governance.organization", "apartment", "Name, time zone, rules that bind every call."),
         Entry("API", "api_docs", "", "terminal", "What scripts can do here, and how."),
@@ -160,6 +180,9 @@ def _count_waiting() -> dict[str, int]:
         "failing": Connector.objects.filter(is_enabled=True).exclude(last_error=""),
         "offboardings": Offboarding.objects.filter(state__in=unfinished),
         "freezes": Freeze.objects.filter(in_force(timezone.now())),
+        "unreviewed": unreviewed(),
+        "bundles": BundleVersion.objects.filter(state=State.REVIEW),
+        "policies": PolicyVersion.objects.filter(state=State.REVIEW),
     }
     counted = {f"{name}_waiting": _total(rows) for name, rows in totals.items()}
     row = Epoch.objects.annotate(**counted).values(*counted).get(id=1)

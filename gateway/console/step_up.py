@@ -8,7 +8,7 @@ again beside it; elsewhere she is led back to the page she came from.
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,8 +43,16 @@ def stamp(request: HttpRequest) -> None:
 
 
 def is_fresh(request: HttpRequest) -> bool:
-    signed_in_at = request.session.get(STAMP, 0)
-    return request.user.is_authenticated and 0 <= time.time() - signed_in_at < FRESH.total_seconds()
+    at = signed_in_at(request)
+    return at is not None and datetime.now(UTC) - at < FRESH
+
+
+def signed_in_at(request: HttpRequest) -> datetime | None:
+    """When she last proved who she is; None where nothing tells, or it would be in the future."""
+    stamped = request.session.get(STAMP, 0)
+    return (
+        datetime.fromtimestamp(stamped, UTC) if request.user.is_authenticated and 0 < stamped <= time.time() else None
+    )
 
 
 def needs_fresh_login(request: HttpRequest, permission: str, *, as_typed: Page = nothing_typed) -> HttpResponse | None:
@@ -56,18 +64,19 @@ def needs_fresh_login(request: HttpRequest, permission: str, *, as_typed: Page =
 
 def sign_in_again(request: HttpRequest, *, as_typed: Page = nothing_typed) -> HttpResponse:
     if request.method != "POST":
-        return HttpResponseRedirect(_way(request, back=request.get_full_path()))
+        return HttpResponseRedirect(way_to_sign_in(request, back=request.get_full_path()))
     page = as_typed()
     if page is None:
         messages.warning(request, NOTHING_DONE)
-        return HttpResponseRedirect(_way(request, back=_came_from(request)))
-    messages.error(request, format_html(STALE, _way(request, back=f"{reverse('me')}?signed-in-again")))
+        return HttpResponseRedirect(way_to_sign_in(request, back=_came_from(request)))
+    messages.error(request, format_html(STALE, way_to_sign_in(request, back=f"{reverse('me')}?signed-in-again")))
     page.status_code = 403
     return page
 
 
-def _way(request: HttpRequest, *, back: str) -> str:
-    """Who came by one-time link and chose no password has nothing to sign in with."""
+def way_to_sign_in(request: HttpRequest, *, back: str) -> str:
+    """Where she proves who she is, and then gets to `back`. Who came by one-time link and chose no password has nothing
+    to sign in with."""
     ways = get_adapter(request).get_reauthentication_methods(request.user)
     return f"{ways[0]['url']}?{urlencode({'next': back})}" if ways else reverse("account_link_too_old")
 

@@ -11,4 +11,6 @@ urlpatterns = [
     path("", include("gateway.console.connecting.urls")),
     path("", include("gateway.console.access.urls")),
     path("", include("gateway.console.evidence.urls")),
+    path("", include("gateway.console.breaking.urls")),
+    path("", include("gateway.console.publishing.urls")),
 ]

@@ -19,6 +19,16 @@ from governance.models import Agent, AgentCredential, Connector, Tool, ToolDefin
 
 MANIFEST = Path(__file__).with_name("organization.yaml")
 AGENT = "triage-bot"
+APPROVER = "lee@example.com"
+LARGE_REFUND = {
+    "method": "tools/call",
+    "params": {
+        "name": "billing_refund",
+        "arguments": {"order_id": "O-5004", "amount": 399, "reason": "One of four cameras was dead on arrival."},
+        "_meta": {"com.gatehouse/reason": "Ticket T-1005: camera 88-2047 does not power up; a quarter of the price."},
+    },
+}
+"""A call that waits for the approver."""
 BY = "command:up"
 PEOPLE = {
     "ira@example.com": "IT admin",

@@ -3,8 +3,8 @@
 from typing import Any
 
 from gateway.call import Caller
+from gateway.deciding import reachable_bundles
 from gateway.mcp.revisions import LEGACY, MODERN, TASKS_EXTENSION
-from gateway.pipeline import reachable_bundles
 from gateway.ports import Ports
 from gateway.targets import PROMPT, RESOURCE, selections
 
@@ -14,7 +14,7 @@ LEGACY_TASKS: dict[str, Any] = {"list": {}, "cancel": {}, "requests": {"tools": 
 def capabilities(bundle: str | None, caller: Caller, revision: str, ports: Ports) -> dict[str, Any]:
     """Prompts and resources are only announced where a bundle selects some; asked for all the same, their lists are
     empty."""
-    held = reachable_bundles(bundle, caller.agent, caller.snapshot, ports)
+    held = reachable_bundles(bundle, caller, ports)
     has = {kind: any(True for each in held for _ in selections(each, kind)) for kind in (PROMPT, RESOURCE)}
     found: dict[str, Any] = {"tools": {"listChanged": True}}
     if has[PROMPT]:

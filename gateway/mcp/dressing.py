@@ -15,7 +15,7 @@ from gateway.mcp.errors import (
     UNSUPPORTED_VERSION,
     URL_ELICITATION_REQUIRED,
 )
-from gateway.mcp.revisions import META_PREFIX, META_SERVER, NEWEST_LEGACY, OLDEST_LEGACY, SERVER_INFO
+from gateway.mcp.revisions import META_PREFIX, META_SERVER, NEWEST_LEGACY, OLDEST_LEGACY, OWN_TOOLS, SERVER_INFO
 
 MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
 RELATED = f"{META_PREFIX}related-task"
@@ -125,7 +125,8 @@ def _legacy_tool(tool: dict[str, Any], revision: str) -> dict[str, Any]:
     schema = tool.get("outputSchema")
     is_foreign = schema is not None and not (isinstance(schema, dict) and schema.get("type") == "object")
     plain = _without(tool, {"execution", "outputSchema"} if is_foreign else {"execution"})
-    return plain | {"execution": {"taskSupport": "optional"}} if revision == NEWEST_LEGACY else plain
+    support = "forbidden" if tool.get("name") in OWN_TOOLS else "optional"
+    return plain | {"execution": {"taskSupport": support}} if revision == NEWEST_LEGACY else plain
 
 
 def _without(tool: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:

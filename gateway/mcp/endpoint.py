@@ -13,9 +13,10 @@ from gateway import refusals
 from gateway.call import Answer, Caller, Frame
 from gateway.catalogs import Catalogs
 from gateway.commit.entry import EvidenceUnavailable
+from gateway.deciding import identify, reachable_bundles, refusal_of
 from gateway.http_gate import VISIT
 from gateway.http_gate import Visit as GateVisit
-from gateway.mcp import calls, legacy, modern
+from gateway.mcp import calls, legacy, modern, own_tools
 from gateway.mcp.admission import admitted, bearer_token, is_modern
 from gateway.mcp.batches import Capture, as_member, check_batch, serve_all
 from gateway.mcp.context import Context
@@ -46,9 +47,9 @@ from gateway.mcp.paging import BadCursor
 from gateway.mcp.revisions import META_CAPABILITIES, MODERN
 from gateway.mcp.sessions import Session
 from gateway.mcp.streams import place_of
-from gateway.mcp.tasks import METHODS as TASKS
+from gateway.mcp.task_methods import METHODS as TASKS
 from gateway.operation import Operation, fail
-from gateway.pipeline import commit_refusal, identify, reachable_bundles, refusal_of, refused_answer
+from gateway.pipeline import commit_refusal, refused_answer
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import find_target
@@ -238,6 +239,9 @@ class McpEndpoint:
     async def _dispatch(self, context: Context, method: Method) -> None:
         if method.serving is Serving.GOVERNED:
             frame = frame_of(context)
+            if method.name == "tools/call" and own_tools.is_own(context, frame.name):
+                await own_tools.serve(context, frame.name, frame.arguments, self._ports)
+                return
             if context.is_modern and method.name == "tools/call":
                 self._check_mirrored(context, frame)
             await calls.serve(context, frame, self._ports)
@@ -278,7 +282,7 @@ class McpEndpoint:
         bundle = caller.snapshot.bundles.get(caller.snapshot.bundle_ids.get(context.bundle or "", ""))
         if bundle is not None and ((tool := bundle.tools.get(frame.name)) is None or not annotated(tool)):
             return
-        bundles = reachable_bundles(context.bundle, caller.agent, caller.snapshot, self._ports)
+        bundles = reachable_bundles(context.bundle, caller, self._ports)
         found = find_target(frame, bundles, caller.snapshot)
         if found is not None:
             check_mirrored(context.request, found[0], frame.arguments)

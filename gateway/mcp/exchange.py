@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 
 from gateway.bus import Mailbox
-from gateway.call import Answer
+from gateway.call import Answer, Caller
 from gateway.commit.entry import EvidenceUnavailable
+from gateway.deciding import reachable_bundles
 from gateway.mcp.attendance import WATCH_AFTER_SECONDS, Attendance, Watch
 from gateway.mcp.context import Context
 from gateway.mcp.dressing import dress, status_of
@@ -22,10 +23,10 @@ from gateway.mcp.http import STREAM_HEADERS, respond, respond_with
 from gateway.mcp.metadata import answer_headers
 from gateway.mcp.revisions import NEWEST_LEGACY
 from gateway.mcp.streams import KEPT_FOR, Event, Journal, Place
-from gateway.pipeline import reachable_bundles
 from gateway.ports import Ports
 
 KEEP_ALIVE_SECONDS = 15.0
+GLANCE_SECONDS = 0.01
 PING = b": ping\n\n"
 RECONNECT = b"retry: 1000\n"
 """How many milliseconds a client that lost the stream waits before it asks for it again; a line of an event."""
@@ -50,6 +51,12 @@ class Exchange:
     def can_ask(self) -> bool:
         """Up to 2025-11-25: what is asked on a stream is answered by way of its session."""
         return self.context.session is not None and self.can_stream
+
+    async def begin(self) -> None:
+        """Becomes a stream now: a wait of long must not count among the requests at work."""
+        async with self._sending:
+            if not self.is_over:
+                await self._begin()
 
     async def tell(self, message: dict[str, Any]) -> None:
         """A notification or a request of ours. Nothing more once the answer is given."""
@@ -103,6 +110,14 @@ class Exchange:
         while (await self.context.receive())["type"] != "http.disconnect":
             continue
         return not self.is_over
+
+    async def has_left(self) -> bool:
+        """Whether the client has closed its side by now, for whom it is too early to be watched."""
+        try:
+            async with asyncio.timeout(GLANCE_SECONDS):
+                return await self.client_left()
+        except TimeoutError:
+            return False
 
     async def _keep_alive(self) -> None:
         await asyncio.sleep(KEEP_ALIVE_SECONDS - WATCH_AFTER_SECONDS)
@@ -180,13 +195,14 @@ async def _pass_on(context: Context, body: bytes) -> None:
 
 
 def may_hear(context: Context, ports: Ports) -> bool:
-    """Whether the caller's key, agent and endpoint are still good for anything: nothing is told beyond them."""
-    snapshot, caller = ports.snapshot(), context.caller
-    agent = snapshot.agents.get(caller.agent.id)
-    credential = snapshot.credentials.get(caller.credential.digest)
+    """Whether the caller's key, agent, person and endpoint are still good for anything: nothing is told beyond them."""
+    snapshot, before = ports.snapshot(), context.caller
+    agent = snapshot.agents.get(before.agent.id)
+    credential = snapshot.credentials.get(before.credential.digest)
     if agent is None or not agent.is_live or credential is None or not credential.is_in_time(ports.now()):
         return False
-    return not context.bundle or bool(reachable_bundles(context.bundle, agent, snapshot, ports))
+    caller = Caller(agent, credential, snapshot)
+    return caller.person.is_active and (not context.bundle or bool(reachable_bundles(context.bundle, caller, ports)))
 
 
 async def begin_stream(context: Context) -> None:

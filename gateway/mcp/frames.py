@@ -1,6 +1,6 @@
 """The governed request in a message, as the pipeline wants it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.call import Frame
@@ -10,6 +10,9 @@ from gateway.mcp.revisions import META_CLIENT, client_label
 
 Params = dict[str, Any]
 
+REASON = "com.gatehouse/reason"
+"""Member of `_meta` in which an agent may say why it wants a call that humans must agree to."""
+REASON_LIMIT = 2_000
 SESSION_LABEL = 32
 """Letters of the digest that stand for a session in rules and evidence: its id is for the client alone."""
 
@@ -37,7 +40,14 @@ def bare_frame(context: Context, name: str = "", arguments: Any = None) -> Frame
         trace=context.message.trace,
         client=client_of(context),
         method=context.message.method,
+        stated_reason=_stated_reason(context.message.meta),
     )
+
+
+def _stated_reason(meta: Mapping[str, Any]) -> str:
+    """Why the agent says it wants this; one that is too long is none."""
+    reason = meta.get(REASON)
+    return reason if isinstance(reason, str) and len(reason) <= REASON_LIMIT else ""
 
 
 def client_of(context: Context) -> str:

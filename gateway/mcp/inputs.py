@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -58,7 +58,9 @@ COME_AGAIN = Answer(
 @dataclass(frozen=True, slots=True)
 class State:
     """What a retry brings back. `parked` names the waiting call, if one waits, in the process `process_id`; `turn` is
-    which of its questions was asked. Where none waits, `call_id` is the one call that a tool may be called with it."""
+    which of its questions was asked. Where none waits, `call_id` is the one call that a tool may be called with it.
+    `held` is the request for approval that the call waits for; then `turn` says how often the client was asked to come
+    again."""
 
     target: str
     expires_at: int
@@ -67,6 +69,7 @@ class State:
     process_id: str = ""
     turn: int = 0
     call_id: str = ""
+    held: str = ""
 
 
 def take_up(context: Context, frame: Frame) -> tuple[State | None, dict[str, Any]]:
@@ -82,18 +85,25 @@ def take_up(context: Context, frame: Frame) -> tuple[State | None, dict[str, Any
     return (open_state(context, frame, state) if state is not None else None), answers
 
 
-def resumed(state: State | None, answers: dict[str, Any]) -> Mapping[str, Any]:
-    """What the upstream gets of a retry."""
+def resumed(state: State | None, answers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the upstream gets of a retry: nothing of what only we had asked."""
+    if state is not None and state.held:
+        return {}
     members: dict[str, Any] = {"inputResponses": answers} if answers else {}
     if state is not None and state.upstream is not None:
         members["requestState"] = state.upstream
     return members
 
 
-def call_id_of(state: State | None) -> UUID | None:
+def awaited_by_retry(state: State) -> UUID | None:
+    """The request for approval that the client was asked to wait for."""
+    return UUID(state.held) if state.held else None
+
+
+def call_id_of(state: State) -> UUID | None:
     """Evidence has room for one intent of each id: a client that lost the answer to a retry, and repeats the retry,
     must not make a tool act twice."""
-    return UUID(state.call_id) if state is not None and state.call_id else None
+    return UUID(state.call_id) if state.call_id else None
 
 
 def open_state(context: Context, frame: Frame, sealed: Any) -> State:
@@ -106,8 +116,9 @@ def open_state(context: Context, frame: Frame, sealed: Any) -> State:
     raise ProtocolError(INVALID_PARAMS, "This 'requestState' is not valid for this request, or too old.")
 
 
-def seal_state(context: Context, frame: Frame, **members: str | int | None) -> str:
-    state = State(_target(frame), int(time.time()) + LIFETIME_SECONDS, **members)  # type: ignore[arg-type]
+def seal_state(context: Context, frame: Frame, *, until: datetime | None = None, **members: str | int | None) -> str:
+    expires_at = max(time.time() + LIFETIME_SECONDS, until.timestamp() if until is not None else 0)
+    state = State(_target(frame), int(expires_at), **members)  # type: ignore[arg-type]
     return seal_text(PURPOSE, json.dumps(asdict(state)).encode(), bound_to=_principal(context))
 
 
@@ -116,7 +127,7 @@ def hand_back(context: Context, frame: Frame, answer: Answer) -> Answer:
     if not context.is_modern:
         return answer
     if answer.error is not None and answer.error.get("code") == URL_ELICITATION_REQUIRED:
-        return _asked(_pages(answer.error), seal_state(context, frame, call_id=_only_call(frame)))
+        return asked(_pages(answer.error), seal_state(context, frame, call_id=_only_call(frame)))
     result = answer.result or {}
     if result.get("resultType") != "input_required":
         return answer
@@ -191,7 +202,7 @@ class ParkedCall:
             self._given = {}
             while missing := {key: request for key, request in requests.items() if key not in self._given}:
                 self._came.clear()
-                await self._say(_asked(missing, self._state()))
+                await self._say(asked(missing, self._state()))
                 await self._somebody()
             return {key: self._given[key] for key in requests}
 
@@ -298,7 +309,7 @@ def left_topic(parked_id: str) -> str:
     return topic_of("left", parked_id)
 
 
-def _asked(requests: Mapping[str, Any], state: str) -> Answer:
+def asked(requests: Mapping[str, Any], state: str) -> Answer:
     return Answer(result={"resultType": "input_required", "inputRequests": dict(requests), "requestState": state})
 
 

@@ -6,6 +6,7 @@ is cut off with the snapshot that says so, and asked for the key again before ea
 """
 
 import asyncio
+import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
@@ -20,9 +21,11 @@ from gateway.bus import topic_of
 from gateway.call import Answer, Call, Caller, Frame
 from gateway.catalogs import Catalogs
 from gateway.commit.entry import EvidenceUnavailable
+from gateway.deciding import authenticate, authorize, reachable_bundles, resolve
 from gateway.mcp.context import Context
 from gateway.mcp.errors import INTERNAL_ERROR, ProtocolError
 from gateway.mcp.frames import bare_frame, invalid_params
+from gateway.mcp.holding import ELICITED, page_done
 from gateway.mcp.listing import is_shared, visible_tools
 from gateway.mcp.methods import NEEDS_TASKS
 from gateway.mcp.modern import declares
@@ -32,7 +35,7 @@ from gateway.mcp.sessions import Session
 from gateway.mcp.stream import Stream, event_of
 from gateway.mcp.task_table import Task
 from gateway.mcp.tasks import find_task, notification
-from gateway.pipeline import authenticate, authorize, commit_refusal, reachable_bundles, resolve, watch
+from gateway.pipeline import commit_refusal, watch
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import PROMPT, RESOURCE, TOOL, selections
@@ -219,6 +222,8 @@ class Listening:
         return (listener for view in self._views.values() for listener in view.listeners)
 
     def _admit(self, caller: Caller) -> None:
+        if self._ports.snapshot().is_stopped(caller.agent.id, self._ports.now()):
+            raise ProtocolError(INTERNAL_ERROR, "Frozen by an administrator.", status=403)
         is_agent_full = self._per_agent[caller.agent.id] >= AGENT_LIMIT
         if is_agent_full or self.count >= PROCESS_LIMIT:
             text = "Too many open streams of this agent." if is_agent_full else "Too many open streams."
@@ -358,13 +363,16 @@ class Listening:
             return None
 
     def _swapped(self, snapshot: Snapshot) -> None:
-        """Within the step that makes the snapshot current: nothing is told to who lost the right to hear it."""
+        """Within the step that makes the snapshot current: nothing is told to who lost the right to hear it, or is
+        stopped altogether by a freeze."""
         self._catalogs.keep_only(snapshot.connectors)
         if not self._views:
             return
+        now = self._ports.now()
         for listener in self._all():
             agent = snapshot.agents.get(listener.agent_id)
-            if agent is None or not agent.is_live or listener.digest not in snapshot.credentials:
+            is_known = agent is not None and agent.is_live and listener.digest in snapshot.credentials
+            if not is_known or snapshot.is_stopped(listener.agent_id, now):
                 listener.stream.end_now(listener.last_word())
         self._has_swapped = True
         self._wake.set()
@@ -387,7 +395,10 @@ class Listening:
 
     async def _tend(self) -> None:
         """Runs while there is a stream."""
-        bell = asyncio.create_task(self._hear_of_subscriptions(), name="subscriptions")
+        bells = [
+            asyncio.create_task(self._hear_of_subscriptions(), name="subscriptions"),
+            asyncio.create_task(self._hear_of_pages(), name="pages"),
+        ]
         due = _now() + KEEP_ALIVE_SECONDS
         try:
             while self._views:
@@ -400,7 +411,8 @@ class Listening:
                 await self._round(is_due=is_due)
                 await asyncio.sleep(PAUSE_SECONDS)
         finally:
-            bell.cancel()
+            for bell in bells:
+                bell.cancel()
             self._newsroom.close()
             self._tending = None
 
@@ -423,6 +435,16 @@ class Listening:
                 self._keep_alive()
         except Exception:
             logger.exception("unforeseen failure while telling news")
+
+    async def _hear_of_pages(self) -> None:
+        """A session that was sent to a page hears on its stream that it is done with, whichever process knows it."""
+        with self._ports.bus.mailbox(ELICITED) as box:
+            while (letter := await box.next()) is not None:
+                note = json.loads(letter)
+                done = page_done(note["elicitation"])
+                for listener in tuple(self._by_session.values()):
+                    if _is_of(listener, note["session"]) and self._is_known(listener):
+                        listener.stream.push(listener.message(done["method"], done["params"]))
 
     async def _hear_of_subscriptions(self) -> None:
         with self._ports.bus.mailbox(SUBSCRIPTIONS_CHANGED) as box:
@@ -480,7 +502,7 @@ class Listening:
             caller = authenticate(listener.frame, snapshot, self._ports)
         except Refusal:
             return []
-        bundles = reachable_bundles(listener.frame.bundle, caller.agent, snapshot, self._ports)
+        bundles = reachable_bundles(listener.frame.bundle, caller, self._ports)
         changed = []
         for kind in CHANGED:
             reach, seen = self._sight(kind, listener.frame, caller, bundles)
@@ -493,9 +515,9 @@ class Listening:
         """(connectors, a number that differs when what is visible does). Of prompts and resources it is what decides
         on their visibility: to ask the upstreams for each new snapshot would be too much."""
         if kind == TOOL:
-            tools = {name: tool for name, (tool, _) in visible_tools(frame, caller, bundles, self._ports)}
-            seen = hash(frozenset((name, tool.definition_digest) for name, tool in tools.items()))
-            return frozenset(tool.connector.id for tool in tools.values()), seen
+            tools = dict(visible_tools(frame, caller, bundles, self._ports))
+            told = ((name, tool.definition_digest, item.get("description")) for name, (tool, item) in tools.items())
+            return frozenset(tool.connector.id for tool, _ in tools.values()), hash(frozenset(told))
         chosen = [(bundle, each) for bundle in bundles for each in selections(bundle, kind)]
         basis = [
             (bundle.version_id, bundle.ancestry, each.allow, each.deny, *_state(each.connector))
@@ -564,6 +586,10 @@ def _asked(context: Context) -> tuple[frozenset[str], list[str]]:
     if not is_fit or any(not isinstance(uri, str) or len(uri) > URI_LIMIT for uri in uris):
         raise invalid_params(context, f"'resourceSubscriptions' must be a list of at most {URIS_LIMIT} URIs.")
     return frozenset(kind for kind, member in MEMBERS.items() if asked.get(member) is True), uris
+
+
+def _is_of(listener: Listener, session: str) -> bool:
+    return listener.session is not None and listener.session.digest.hex() == session
 
 
 def _hears_of_tasks(listener: Listener) -> bool:

@@ -14,8 +14,10 @@ from gateway import refusals
 from gateway.call import Caller, Frame
 from gateway.catalogs import DOWN, TOOLS, Catalogs, Shelf
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
+from gateway.deciding import authenticate, reachable_bundles
+from gateway.mcp.own_tools import DEFINITIONS
 from gateway.mcp.paging import page
-from gateway.pipeline import DECISIONS, authenticate, reachable_bundles
+from gateway.pipeline import DECISIONS
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import PROMPT, RESOURCE, TOOL, exposed_name, selections
@@ -26,6 +28,8 @@ from governance.snapshot import Agent, Bundle, Connector, Snapshot, Tool
 
 MISSING = "com.gatehouse/missing"
 TTL_MS = 30_000
+LIMITS, LIMIT_LENGTH = 10, 200
+"""How many limits a description tells, and how many letters of each."""
 LIVENESS_SECONDS = 1.0
 """How long a list of tools waits to hear whether an upstream is there; one that is only slow stays in it."""
 
@@ -92,7 +96,7 @@ async def commit_disclosure(entry: Entry, ports: Ports) -> Committed:
 async def see(frame: Frame, snapshot: Snapshot, ports: Ports, catalogs: Catalogs) -> Visible:
     """Raises Refusal for a caller without a valid key."""
     caller = authenticate(frame, snapshot, ports)
-    bundles = tuple(reachable_bundles(frame.bundle, caller.agent, snapshot, ports))
+    bundles = tuple(reachable_bundles(frame.bundle, caller, ports))
     if frame.method == TOOLS:
         tools = dict(visible_tools(frame, caller, bundles, ports))
         return Visible(caller, bundles, *await _without_the_down(tools, catalogs))
@@ -121,8 +125,29 @@ def visible_tools(
 ) -> Iterator[tuple[str, tuple[Tool, Mapping[str, Any]]]]:
     for bundle in bundles:
         for name, tool in (bundle.tools if frame.bundle is not None else bundle.by_union_name).items():
-            if may_see(frame, caller, bundle, tool, ports):
-                yield name, (tool, tool.definition)
+            if not is_reserved(name, caller.snapshot) and may_see(frame, caller, bundle, tool, ports):
+                yield name, (tool, _with_limits(caller, bundle, tool, ports))
+
+
+def is_reserved(name: str, snapshot: Snapshot) -> bool:
+    """Our own tools' names are ours wherever they are offered: no upstream is taken for us."""
+    return snapshot.agents_may_ask and name in DEFINITIONS
+
+
+def _with_limits(caller: Caller, bundle: Bundle, tool: Tool, ports: Ports) -> Mapping[str, Any]:
+    """The agent is told its data scopes where it reads what the tool is for. The pinned definition stays as it is."""
+    limits = caller.snapshot.limits_told(caller.agent, bundle, tool, ports.now(), person_id=caller.credential.person_id)
+    if not limits:
+        return tool.definition
+    told = "; ".join(_one_line(limit) for limit in limits[:LIMITS])
+    said = tool.definition.get("description")
+    before = f"{said}\n\n" if isinstance(said, str) and said else ""
+    return {**tool.definition, "description": f"{before}Limit here: {told}."}
+
+
+def _one_line(text: str) -> str:
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(plain.split())[:LIMIT_LENGTH].rstrip(".")
 
 
 def may_see(frame: Frame, caller: Caller, bundle: Bundle, tool: Tool, ports: Ports) -> bool:
@@ -135,6 +160,7 @@ def may_see(frame: Frame, caller: Caller, bundle: Bundle, tool: Tool, ports: Por
         session_id=frame.session_id,
         source_ip=frame.source_ip,
         target=tool if tool.kind != TOOL else None,
+        person_id=caller.credential.person_id,
     )
     return decide(request, caller.snapshot, ports.now()).effect is not Effect.DENY
 
@@ -180,6 +206,8 @@ def _result(
 ) -> dict[str, Any]:
     kind = KINDS[frame.method]
     items = [_readable({**visible.items[name][1], kind.key: name}, kind) for name in shown]
+    if kind.target == TOOL and following is None and visible.caller.snapshot.agents_may_ask:
+        items += [{**definition, "name": name} for name, definition in DEFINITIONS.items()]
     result: dict[str, Any] = {kind.member: _without_secrets(items, vault), "ttlMs": TTL_MS}
     if following is not None:
         result["nextCursor"] = following
@@ -231,10 +259,14 @@ def _entry(frame: Frame, visible: Visible, shown: Iterable[str], ports: Ports) -
 
 
 def _read_set(visible: Visible, targets: Iterable[Tool]) -> frozenset[str]:
-    agent = visible.caller.agent
-    reads = {f"agent:{agent.id}", f"person:{agent.owner.id}", f"credential:{visible.caller.credential.id}"}
+    caller, agent = visible.caller, visible.caller.agent
+    reads = {f"agent:{agent.id}", f"credential:{caller.credential.id}"}
     reads.update(f"role:{role.id}" for role in agent.roles)
-    reads.update(f"team:{team}" for team in agent.owner.team_ids)
+    for person in {agent.owner.id: agent.owner, caller.person.id: caller.person}.values():
+        reads.add(f"person:{person.id}")
+        reads.update(f"team:{team}" for team in person.team_ids)
+    if caller.credential.person_id:
+        reads.update(f"role:{role.id}" for role in caller.snapshot.roles_of(caller.person))
     reads.update(f"tool:{each.id}" if each.kind == TOOL else f"connector:{each.connector.id}" for each in targets)
     reads.update(*(bundle.ancestry for bundle in visible.bundles))
     return frozenset(reads)

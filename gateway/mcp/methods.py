@@ -10,7 +10,7 @@ from enum import Enum
 from gateway.mcp.revisions import LEGACY, MODERN, TASKS_EXTENSION
 
 GOVERNED_STAGES = (
-    "authenticate, resolve, decide, screen arguments, commit intent, execute, screen result, commit outcome"
+    "authenticate, resolve, decide, ask humans, screen arguments, commit intent, execute, screen result, commit outcome"
 )
 
 

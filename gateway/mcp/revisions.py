@@ -17,6 +17,9 @@ META_LOG_LEVEL = f"{META_PREFIX}logLevel"
 META_SUBSCRIPTION = f"{META_PREFIX}subscriptionId"
 TASKS_EXTENSION = f"{META_PREFIX}tasks"
 
+REQUEST_ACCESS, APPROVALS = OWN_TOOLS = ("gatehouse__request_access", "gatehouse__approvals")
+"""Tools of ours, where agents may ask; see `own_tools.py`."""
+
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 SERVER_INFO = {"name": "gatehouse", "title": "Gatehouse", "version": "0.1.0"}

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -22,6 +22,7 @@ from gateway.database import DatabaseThread
 from gateway.mcp.waiting import Places
 from gateway.models import GatewayProcess, McpTask
 from gateway.sealing import NotOurs, seal, seal_text, unseal, unseal_text
+from governance.models import ApprovalRequest
 
 PURPOSE = "task"
 CURSOR_PURPOSE = "task cursor"
@@ -30,6 +31,8 @@ ID_LIMIT = 128
 DEFAULT_TTL_MS = 3_600_000
 LEAST_TTL_MS, MOST_TTL_MS = 1_000, 4 * 3_600_000
 SILENT_FOR = timedelta(seconds=10)
+NOBODY = UUID(int=0)
+"""Instead of a process, while a task waits for humans."""
 OWNER_DIED = "The gateway process that ran this ended, so its outcome is unknown. It may have had an effect."
 
 Status = McpTask.Status
@@ -52,6 +55,8 @@ class Task:
     created_at: datetime
     updated_at: datetime
     content: Mapping[str, Any] = field(repr=False)
+    awaits: UUID | None = None
+    """The request for approval that it waits for: nobody runs it yet, and any process may in the end."""
 
     @property
     def is_over(self) -> bool:
@@ -61,6 +66,17 @@ class Task:
     def topic(self) -> str:
         """Reaches the process that runs it."""
         return topic_of("task", self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What a task waits for: a request for approval. `call` is what runs then, as JSON without the agent's key; the
+    task is kept at least `until` then."""
+
+    key: UUID
+    message: str
+    until: datetime
+    call: Mapping[str, Any] = field(repr=False)
 
 
 Changed = Callable[[Task], Awaitable[None]]
@@ -113,6 +129,18 @@ class Tasks:
         if is_changed:
             self._bus.ring(_topic_of_agent(task.agent_id))
         return is_changed
+
+    async def suspend(self, task: Task, awaits: Awaited) -> Task | None:
+        """From now on it belongs to no process. None when it has ended. Raises EvidenceUnavailable."""
+        suspended = await self._thread.run(partial(_suspend, task, awaits, self.process_id))
+        if suspended is not None:
+            self._bus.ring(_topic_of_agent(task.agent_id))
+        return suspended
+
+    async def claim(self, task: Task) -> Mapping[str, Any] | None:
+        """What is to run, for the one process that gets it; None while humans have not decided, and for all others.
+        Raises EvidenceUnavailable."""
+        return await self._thread.run(partial(_claim, task, self.process_id))
 
     async def ask(self, task: Task, requests: Mapping[str, Any]) -> None:
         """Adds questions to those that the task has open. Raises EvidenceUnavailable."""
@@ -194,6 +222,46 @@ class Tasks:
             yield partial(box.ring, seconds)
 
 
+def _suspend(task: Task, awaits: Awaited, process_id: UUID) -> Task | None:
+    now = datetime.now(UTC)
+    until = max(awaits.until, task.created_at + timedelta(milliseconds=task.ttl_ms))
+    ttl_ms = int((until - task.created_at).total_seconds() * 1000)
+    with transaction.atomic():
+        changed = McpTask.objects.filter(digest=_digest(task.id), process_id=process_id, status__in=LIVE).update(
+            process_id=NOBODY,
+            approval_key=awaits.key,
+            held_call=_sealed(task, {"call": awaits.call}),
+            status=Status.WORKING,
+            status_message=awaits.message,
+            ttl_ms=ttl_ms,
+            expires_at=until,
+            updated_at=now,
+        )
+        if not changed:
+            return None
+        post(_topic_of_agent(task.agent_id), b"")
+    return replace(task, awaits=awaits.key, status_message=awaits.message, ttl_ms=ttl_ms, updated_at=now)
+
+
+def _claim(task: Task, process_id: UUID) -> Mapping[str, Any] | None:
+    """That the humans have decided is part of the condition: who looked before could be late."""
+    undecided = ApprovalRequest.objects.filter(
+        key=OuterRef("approval_key"), state=ApprovalRequest.State.PENDING, expires_at__gt=datetime.now(UTC)
+    )
+    held = McpTask.objects.filter(digest=_digest(task.id))
+    if not held.filter(~Exists(undecided), process_id=NOBODY, status__in=LIVE).update(
+        process_id=process_id, status_message=""
+    ):
+        return None
+    sealed = held.values_list("held_call", flat=True).get()
+    try:
+        said = unseal(PURPOSE, bytes(sealed or b""), bound_to=_bound_to(task.agent_id, _digest(task.id)))
+    except NotOurs:
+        return None
+    call: Mapping[str, Any] = json.loads(said)["call"]
+    return call
+
+
 def forget_tasks(now: datetime) -> None:
     McpTask.objects.filter(expires_at__lt=now).delete()
     _bury(McpTask.objects.all())
@@ -241,6 +309,7 @@ def _change(task: Task, status: str, content: Mapping[str, Any], message: str) -
             status=status,
             status_message=message.replace("\0", "")[:300],
             content=_sealed(task, content),
+            held_call=None,
             updated_at=datetime.now(UTC),
         )
         if changed:
@@ -294,11 +363,13 @@ def _read(rows: QuerySet[McpTask]) -> list[Task]:
 
 
 def _bury(rows: QuerySet[McpTask]) -> int:
-    """A process that is silent may still write an outcome, so only its end counts, which is declared by recovery."""
+    """A process that is silent may still write an outcome, so only its end counts, which is declared by recovery. What
+    it had taken up but not begun, because the approval is unused, is for the next one: the call has one id for both."""
     ended = GatewayProcess.objects.filter(id=OuterRef("process_id")).exclude(ended_at=None)
-    return rows.filter(Exists(ended), status__in=LIVE).update(
-        status=Status.FAILED, status_message=OWNER_DIED, updated_at=datetime.now(UTC)
-    )
+    lost = rows.filter(Exists(ended), status__in=LIVE)
+    unused = ApprovalRequest.objects.filter(key=OuterRef("approval_key"), state__in=ApprovalRequest.LIVE)
+    given_back = lost.filter(Exists(unused), held_call__isnull=False).update(process_id=NOBODY)
+    return given_back + lost.update(status=Status.FAILED, status_message=OWNER_DIED, updated_at=datetime.now(UTC))
 
 
 def _task(row: McpTask) -> Task | None:
@@ -318,4 +389,5 @@ def _task(row: McpTask) -> Task | None:
         created_at=row.created_at,
         updated_at=row.updated_at,
         content=content,
+        awaits=row.approval_key if row.process_id == NOBODY else None,
     )

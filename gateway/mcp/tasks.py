@@ -4,42 +4,31 @@ we decide. Whoever may ask is settled by agent and endpoint: another's task is u
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from connectors.base import NotAnswered
 from gateway.bus import Mailbox
 from gateway.call import Answer
 from gateway.commit.entry import EvidenceUnavailable
-from gateway.mcp.asking import QUESTION_SECONDS, TOO_LATE, AtPost
+from gateway.mcp.asking import QUESTION_SECONDS, TOO_LATE
 from gateway.mcp.context import Context
-from gateway.mcp.dressing import RELATED
-from gateway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS
-from gateway.mcp.exchange import Exchange, end_with_client, may_hear
+from gateway.mcp.errors import INTERNAL_ERROR
+from gateway.mcp.exchange import may_hear
 from gateway.mcp.revisions import NEWEST_LEGACY, TASKS_EXTENSION
 from gateway.mcp.task_table import OWNER_DIED, Status, Task
-from gateway.mcp.waiting import ENDING
 from gateway.ports import Ports
-from gateway.sealing import NotOurs
-from governance import canonical
 
 logger = logging.getLogger(__name__)
 
-ASK_ELSEWHERE = Answer(
-    error={"code": INTERNAL_ERROR, "message": f"{ENDING} Ask for the task's result again."},
-    status=503,
-    retry_after_seconds=1,
-)
 POLL_MS = 1_000
+HELD_POLL_MS = 3_000
+"""Humans take their time."""
 RECORD_TRIES = 30
-ANSWERS_LIMIT = 1024 * 1024
-UNKNOWN = "Unknown task"
 CANCEL = b"cancel"
 """The letter to the process that runs it; any other says that there are answers."""
-CANCELLED = {"code": INTERNAL_ERROR, "message": "The task was cancelled."}
 
 
 def wants_task(context: Context) -> bool:
@@ -147,7 +136,7 @@ def modern(task: Task) -> dict[str, Any]:
         "createdAt": _moment(task.created_at),
         "lastUpdatedAt": _moment(task.updated_at),
         "ttlMs": task.ttl_ms,
-        "pollIntervalMs": POLL_MS,
+        "pollIntervalMs": _poll_ms(task),
     }
     if task.status_message:
         told["statusMessage"] = task.status_message
@@ -168,9 +157,17 @@ def legacy(task: Task) -> dict[str, Any]:
         "createdAt": _moment(task.created_at),
         "lastUpdatedAt": _moment(task.updated_at),
         "ttl": task.ttl_ms,
-        "pollInterval": POLL_MS,
+        "pollInterval": _poll_ms(task),
     }
     return told | {"statusMessage": task.status_message} if task.status_message else told
+
+
+def _poll_ms(task: Task) -> int:
+    return POLL_MS if task.awaits is None else HELD_POLL_MS
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def notification(task: Task) -> dict[str, Any]:
@@ -185,125 +182,3 @@ async def find_task(context: Context, task_id: Any, ports: Ports) -> Task | None
     if not may_hear(context, ports):
         return None
     return await ports.tasks.find(task_id, context.agent_id, context.bundle, is_modern=context.is_modern)
-
-
-async def _get(context: Context, ports: Ports) -> Answer:
-    task = await find_task(context, context.message.params.get("taskId"), ports)
-    if task is None:
-        return _unknown()
-    return Answer(result=modern(task) if context.is_modern else legacy(task))
-
-
-async def _update(context: Context, ports: Ports) -> Answer:
-    answers = context.message.params.get("inputResponses")
-    if not isinstance(answers, dict):
-        return _invalid("'inputResponses' must be an object.")
-    if len(canonical.encode(answers)) > ANSWERS_LIMIT:
-        return _invalid(f"'inputResponses' is over the limit of {ANSWERS_LIMIT} bytes.")
-    task = await find_task(context, context.message.params.get("taskId"), ports)
-    if task is None:
-        return _unknown()
-    await ports.tasks.give(task, answers)
-    return Answer(result={})
-
-
-async def _cancel(context: Context, ports: Ports) -> Answer:
-    task = await find_task(context, context.message.params.get("taskId"), ports)
-    if task is None:
-        return _unknown()
-    is_cancelled = await ports.tasks.change(task, Status.CANCELLED, {}, message="Cancelled by the client.")
-    if is_cancelled:
-        await ports.bus.send(task.topic, CANCEL)
-    elif not context.is_modern:
-        return _invalid("The task has ended.")
-    if context.is_modern:
-        return Answer(result={})
-    task = await find_task(context, task.id, ports)
-    return Answer(result=legacy(task)) if task is not None else _unknown()
-
-
-async def _list(context: Context, ports: Ports) -> Answer:
-    cursor = context.message.params.get("cursor")
-    if cursor is not None and not isinstance(cursor, str):
-        return _invalid("'cursor' must be a string.")
-    try:
-        tasks, following = await ports.tasks.page(
-            context.agent_id, context.bundle, is_modern=context.is_modern, cursor=cursor
-        )
-    except NotOurs:
-        return _invalid("This cursor was not issued here.")
-    listed: dict[str, Any] = {"tasks": [legacy(task) for task in tasks]}
-    return Answer(result=listed | {"nextCursor": following} if following else listed)
-
-
-async def _result(context: Context, ports: Ports) -> Answer | None:
-    """Waits for the task's end. Meanwhile it passes its questions on to the client, on this answer's stream. None if
-    it has answered there."""
-    exchange = Exchange(context, ports)
-    try:
-        with ports.waiting.answers.taken(context.agent_id):
-            async with ports.waiting.at_most(None) as scope:
-                with exchange.attended(partial(end_with_client, context, scope)):
-                    answer = await _ended(context, AtPost(exchange, ports), ports)
-    except TimeoutError:
-        answer = ASK_ELSEWHERE
-    if not exchange.is_streaming:
-        return answer
-    await exchange.answer(answer)
-    return None
-
-
-async def _ended(context: Context, post: AtPost, ports: Ports) -> Answer:
-    task = await find_task(context, context.message.params.get("taskId"), ports)
-    if task is None:
-        return _unknown()
-    asked = set[str]()
-    with ports.tasks.bell(context.agent_id) as bell:
-        while task is not None and not task.is_over and may_hear(context, ports):
-            await _pass_on(task, post, asked, ports)
-            await bell()
-            task = await find_task(context, task.id, ports)
-    return _outcome(task) if task is not None and task.is_over and may_hear(context, ports) else _unknown()
-
-
-async def _pass_on(task: Task, post: AtPost, asked: set[str], ports: Ports) -> None:
-    """Each question once."""
-    fresh = {key: it for key, it in task.content.get("requests", {}).items() if key not in asked}
-    if not fresh or not post.can_ask:
-        return
-    asked.update(fresh)
-    with suppress(NotAnswered):
-        await ports.tasks.give(task, await post.ask(fresh, meta={RELATED: {"taskId": task.id}}))
-
-
-def _outcome(task: Task) -> Answer:
-    """What the call itself would have been answered."""
-    if task.status == Status.CANCELLED:
-        return Answer(error=CANCELLED)
-    if "result" not in task.content:
-        return Answer(error=task.content.get("error") or {"code": INTERNAL_ERROR, "message": OWNER_DIED})
-    result = task.content["result"]
-    meta = result["_meta"] if isinstance(result.get("_meta"), dict) else {}
-    return Answer(result={**result, "_meta": {**meta, RELATED: {"taskId": task.id}}})
-
-
-def _unknown() -> Answer:
-    return _invalid(UNKNOWN)
-
-
-def _invalid(text: str) -> Answer:
-    return Answer(error={"code": INVALID_PARAMS, "message": text})
-
-
-def _moment(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-METHODS: Mapping[str, Callable[[Context, Ports], Awaitable[Answer | None]]] = {
-    "tasks/get": _get,
-    "tasks/result": _result,
-    "tasks/list": _list,
-    "tasks/cancel": _cancel,
-    "tasks/update": _update,
-}
-"""None where the answer has been given already, on a stream."""

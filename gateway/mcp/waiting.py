@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from django.conf import settings
 
@@ -14,6 +15,8 @@ CALLS, CALLS_OF_ONE = 256, 64
 """Calls that go on without the POST they came with; each holds an upstream and memory."""
 ANSWERS, ANSWERS_OF_ONE = 2_000, 100
 """Requests that wait for what happens elsewhere: a task's result, a stream that is read again, a call's answer."""
+HELD, HELD_OF_ONE = 2_000, 100
+"""Calls that wait for humans; what they wait for is in the database and goes on without them."""
 ENDING = "The gateway process that waited for this is about to end."
 
 
@@ -58,9 +61,11 @@ class Waiting:
         """Requests whose body is still to come; each keeps another request from being worked on."""
         self.calls = Places(CALLS, CALLS_OF_ONE)
         self.answers = Places(ANSWERS, ANSWERS_OF_ONE)
+        self.held = Places(HELD, HELD_OF_ONE)
         self.attendants = Attendants()
         self.is_ending = False
         self._scopes: set[asyncio.Timeout] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def at_most(self, seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
@@ -72,13 +77,19 @@ class Waiting:
             finally:
                 self._scopes.discard(scope)
 
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """Beside the request that began it, which is answered meanwhile."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     def why(self, usually: str) -> str:
         """What to say when the time was up."""
         return ENDING if self.is_ending else usually
 
     def end(self) -> None:
         """Nobody is waited for any more, and nothing new begins to wait."""
-        self.is_ending = self.calls.is_closed = True
+        self.is_ending = self.calls.is_closed = self.held.is_closed = True
         now = asyncio.get_running_loop().time()
         for scope in self._scopes:
             if not scope.expired():

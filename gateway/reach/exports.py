@@ -8,13 +8,14 @@ from itertools import islice
 from django.http import HttpRequest, StreamingHttpResponse
 
 from gateway.hostile_text import visible
+from gateway.reach.details import COLUMNS as DETAILS
 from gateway.reach.matrix import Row
 from gateway.reach.verdicts import Verdict
 from gateway.streams import Echo, harmless, streamed
 from governance.snapshot import Tool
 
 MOST_LINES = 200_000
-COLUMNS = ("who", "note", "connector", "tool", "risk", "writes", "verdict", "through")
+COLUMNS = ("who", "note", "connector", "tool", "risk", "writes", "verdict", "through", *DETAILS)
 CUT = f"cut here: more than {MOST_LINES:,} lines; narrow it by connector, bundle or team"
 
 Line = tuple[str, ...]
@@ -34,7 +35,7 @@ def _lines(rows: Iterable[Row], tools: list[Tool]) -> Iterator[Line]:
             if cell.verdict is not Verdict.NO:
                 writes = "no" if tool.variables["read_only"] else "yes"
                 facts = (tool.connector.name, tool.name, str(tool.variables["risk"]), writes)
-                yield row.name, row.note, *facts, cell.verdict.words, cell.through
+                yield row.name, row.note, *facts, cell.verdict.words, cell.through, *cell.detail.columns
 
 
 def _bounded(lines: Iterator[Line]) -> Iterator[Line]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from gateway.reach.verdicts import Verdict, reach_of_tools, verdict_of
+from gateway.reach.details import NOTHING, Detail, detail_of
+from gateway.reach.verdicts import Verdict, View, gives, reach_of_tools, verdict_of
 from governance.reach import Holds
-from governance.snapshot import Agent, Person, Role, Snapshot, Tool
+from governance.snapshot import Agent, Person, Snapshot, Tool
 
 SUBJECTS_A_PART = 500
 
@@ -33,6 +33,7 @@ class Cell:
 
     verdict: Verdict
     through: str = ""
+    detail: Detail = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +89,31 @@ def people_of(snapshot: Snapshot, choice: Choice) -> list[Person]:
     )
 
 
-def agent_rows(agents: Iterable[Agent], tools: list[Tool], snapshot: Snapshot, *, at: datetime) -> Iterator[Row]:
+def agent_rows(agents: Iterable[Agent], tools: list[Tool], view: View) -> Iterator[Row]:
     for some in _in_parts(agents):
-        reach = reach_of_tools(tools, snapshot, at=at)
+        reach = reach_of_tools(tools, view)
         for agent in some:
-            holds = reach.of(agent)
-            cells = tuple(Cell(verdict_of(agent, tool, holds, snapshot)) for tool in tools)
+            holds = reach.of(view.seen.agents.get(agent.id))
+            cells = tuple(_cell(agent, tool, holds, view) for tool in tools)
             yield Row(agent.name, agent.owner.email, agent.id, cells)
 
 
-def people_rows(
-    people: Iterable[Person],
-    tools: list[Tool],
-    snapshot: Snapshot,
-    *,
-    roles: Mapping[str, tuple[Role, ...]],
-    at: datetime,
-) -> Iterator[Row]:
+def _cell(agent: Agent, tool: Tool, holds: Holds, view: View, *, through: str = "") -> Cell:
+    verdict = verdict_of(agent, tool, holds, view.snapshot)
+    return Cell(verdict, through, detail_of(agent, tool, verdict, view))
+
+
+def people_rows(people: Iterable[Person], tools: list[Tool], view: View) -> Iterator[Row]:
     """What a person's own roles would give her, and what she reaches through agents that she answers for."""
-    owned = _by_owner(snapshot)
+    owned = _by_owner(view.snapshot)
     for some in _in_parts(people):
-        reach = reach_of_tools(tools, snapshot, at=at)
+        with_people = view.with_agents(as_agent(person, view.snapshot) for person in some)
+        reach = reach_of_tools(tools, with_people)
         for person in some:
-            herself, agents = as_agent(person, roles.get(person.id, ())), owned.get(person.id, [])
-            own = reach.of(herself)
-            through = _first_reaching((agent.name, reach.of(agent)) for agent in agents)
-            cells = tuple(_person_cell(herself, tool, own, through, snapshot) for tool in tools)
+            agents = owned.get(person.id, [])
+            own = reach.of(with_people.seen.agents[person.id])
+            through = _first_reaching((agent, reach.of(with_people.seen.agents[agent.id])) for agent in agents)
+            cells = tuple(_person_cell(person, tool, own, through, with_people) for tool in tools)
             yield Row(person.email, f"{len(agents)} agent{'' if len(agents) == 1 else 's'}", person.id, cells)
 
 
@@ -124,9 +124,12 @@ def _in_parts(subjects: Iterable[Subject]) -> Iterator[list[Subject]]:
         yield part
 
 
-def as_agent(person: Person, roles: tuple[Role, ...]) -> Agent:
-    """A person's own client counts as an agent that she owns and that has her roles."""
-    return Agent(person.id, person.email, "live", person, roles, {"name": "", "title": "", "purpose": "", "owner": ""})
+def as_agent(person: Person, snapshot: Snapshot) -> Agent:
+    """A person's own client counts as an agent that she owns and that has her roles; her grants go by her id."""
+    lasting = tuple(role for role in snapshot.roles_of(person) if not role.grant_id)
+    return Agent(
+        person.id, person.email, "live", person, lasting, {"name": "", "title": "", "purpose": "", "owner": ""}
+    )
 
 
 def _by_owner(snapshot: Snapshot) -> dict[str, list[Agent]]:
@@ -137,38 +140,33 @@ def _by_owner(snapshot: Snapshot) -> dict[str, list[Agent]]:
     return owned
 
 
-def _first_reaching(agents: Iterable[tuple[str, Holds]]) -> dict[str, tuple[str, Holds]]:
+def _first_reaching(agents: Iterable[tuple[Agent, Holds]]) -> dict[str, tuple[Agent, Holds]]:
     """Tool id -> an agent that reaches it; agents of the same kind share one answer, so it is looked at once."""
-    found: dict[str, tuple[str, Holds]] = {}
+    found: dict[str, tuple[Agent, Holds]] = {}
     seen: set[int] = set()
-    for name, holds in sorted(agents, key=lambda each: each[0]):
+    for agent, holds in sorted(agents, key=lambda each: each[0].name):
         if id(holds) not in seen:
             seen.add(id(holds))
             for tool in holds:
-                found.setdefault(tool, (name, holds))
+                found.setdefault(tool, (agent, holds))
     return found
 
 
 def _person_cell(
-    herself: Agent, tool: Tool, own: Holds, through: Mapping[str, tuple[str, Holds]], snapshot: Snapshot
+    person: Person, tool: Tool, own: Holds, through: Mapping[str, tuple[Agent, Holds]], view: View
 ) -> Cell:
-    verdict = verdict_of(herself, tool, own, snapshot)
-    if verdict not in (Verdict.NO, Verdict.STOPPED) or tool.id not in through:
-        return Cell(verdict)
-    name, holds = through[tool.id]
-    return Cell(verdict_of(herself, tool, holds, snapshot), name)
+    if tool.id in own or tool.id not in through:
+        return _cell(view.snapshot.agents[person.id], tool, own, view)
+    agent, holds = through[tool.id]
+    return _cell(agent, tool, holds, view, through=agent.name)
 
 
-def callers_of(tool: Tool, snapshot: Snapshot, *, at: datetime) -> list[tuple[Agent, Verdict]]:
+def callers_of(tool: Tool, view: View) -> list[tuple[Agent, Verdict]]:
     """Agents that reach the tool or have it but are stopped, by name."""
-    reach = reach_of_tools([tool], snapshot, at=at)
-    bundles = {bundle.id for bundle in snapshot.bundles.values() if tool.id in bundle.tool_ids}
-    holding = (
-        agent
-        for agent in snapshot.agents.values()
-        if agent.status != "retired" and any(not role.bundle_ids.isdisjoint(bundles) for role in agent.roles)
-    )
+    reach = reach_of_tools([tool], view)
+    agents = (agent for agent in view.snapshot.agents.values() if agent.status != "retired")
+    holding = (agent for agent in agents if gives(agent, tool, view.snapshot))
     return [
-        (agent, verdict_of(agent, tool, reach.of(agent), snapshot))
+        (agent, verdict_of(agent, tool, reach.of(view.seen.agents[agent.id]), view.snapshot))
         for agent in sorted(holding, key=lambda agent: agent.name)
     ]

@@ -1,12 +1,14 @@
 """What stands between an agent and a tool, as a sign with words: colour and shape alone tell nothing."""
 
-from collections.abc import Container, Iterable
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
+from typing import Any
 
 from governance.reach import Holds, Limit, Reach
-from governance.snapshot import Agent, Bundle, Snapshot, Tool, patterns_of
+from governance.snapshot import Agent, Bundle, Person, Role, Snapshot, Tool, patterns_of
 
 
 class Verdict(Enum):
@@ -32,7 +34,50 @@ class Verdict(Enum):
         return self.value[2]
 
 
-def reach_of_tools(tools: Iterable[Tool], snapshot: Snapshot, *, at: datetime) -> Reach:
+@dataclass(frozen=True)
+class View:
+    """What is looked at: all that may be called from `at` on, whatever the hour; or, if `is_exact`, at that moment."""
+
+    snapshot: Snapshot
+    at: datetime
+    is_exact: bool = False
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was worked out for one of several agents that are alike."""
+
+    @cached_property
+    def seen(self) -> Snapshot:
+        """At one moment a role either counts, and then without its times, or it does not."""
+        snapshot = self.snapshot
+        if not self.is_exact:
+            return snapshot
+        return replace(
+            snapshot,
+            agents={i: replace(agent, roles=self._counting(agent.roles)) for i, agent in snapshot.agents.items()},
+            roles={role.id: role for role in self._counting(snapshot.roles.values())},
+            grants={i: grant for i, grant in snapshot.grants.items() if grant.is_in_time(self.at)},
+        )
+
+    def _counting(self, roles: Iterable[Role]) -> tuple[Role, ...]:
+        in_time = (role for role in roles if role.is_in_time(self.at, self.snapshot.calendar))
+        return tuple(replace(role, starts_at=None, ends_at=None, schedule={}) for role in in_time)
+
+    def with_agents(self, agents: Iterable[Agent]) -> "View":
+        """People's own clients stand beside the agents."""
+        known = {**self.snapshot.agents, **{agent.id: agent for agent in agents}}
+        return View(replace(self.snapshot, agents=known), self.at, self.is_exact)
+
+    @cached_property
+    def persons(self) -> Mapping[str, tuple[Person, ...]]:
+        """Agent id -> the people on whose behalf a live key of it acts, by address."""
+        found: dict[str, dict[str, Person]] = {}
+        for key in self.snapshot.credentials.values():
+            person = self.snapshot.people.get(key.person_id)
+            if person is not None and key.is_in_time(self.at):
+                found.setdefault(key.agent_id, {})[person.email] = person
+        return {agent: tuple(people[email] for email in sorted(people)) for agent, people in found.items()}
+
+
+def reach_of_tools(tools: Iterable[Tool], view: View) -> Reach:
     """Who reaches these tools and patterns: as in the snapshot, but nothing is worked out for thousands of others."""
     chosen = {tool.id for tool in tools}
 
@@ -40,10 +85,12 @@ def reach_of_tools(tools: Iterable[Tool], snapshot: Snapshot, *, at: datetime) -
         kept = {name: tool for name, tool in bundle.tools.items() if tool.id in chosen}
         return replace(bundle, tools=kept, selections=bundle.selections if _selects(bundle, chosen) else ())
 
-    bundles = {
-        i: narrowed(b) for i, b in snapshot.bundles.items() if not chosen.isdisjoint(b.tool_ids) or _selects(b, chosen)
-    }
-    return Reach(replace(snapshot, bundles=bundles), at)
+    def gives_some(bundle: Bundle) -> bool:
+        return not chosen.isdisjoint(bundle.tool_ids) or _selects(bundle, chosen)
+
+    bundles = {i: narrowed(bundle) for i, bundle in view.seen.bundles.items() if gives_some(bundle)}
+    staged = {i: narrowed(bundle) for i, bundle in view.seen.staged.items()}
+    return Reach(replace(view.seen, bundles=bundles, staged=staged), view.at)
 
 
 def _selects(bundle: Bundle, patterns: Container[str]) -> bool:
@@ -71,7 +118,15 @@ _OF_LIMITS = {bits: _of_limits(Limit(bits)) for bits in range(Limit.EVERYTHING +
 
 
 def gives(agent: Agent, tool: Tool, snapshot: Snapshot) -> bool:
-    """Does a role of the agent give a published bundle with this tool, leaving aside all that may stop it?"""
-    held = {bundle_id for role in agent.roles for bundle_id in role.bundle_ids}
-    bundles = [snapshot.bundles[bundle_id] for bundle_id in held if bundle_id in snapshot.bundles]
-    return any(tool.id in bundle.tool_ids or _selects(bundle, (tool.id,)) for bundle in bundles)
+    """Does a role of the agent give a bundle in force for it with this tool, leaving aside all that may stop it?"""
+    return any(True for _ in bundles_giving(agent, tool, snapshot))
+
+
+def bundles_giving(agent: Agent, tool: Tool, snapshot: Snapshot) -> Iterator[Bundle]:
+    """Each once, in the version that counts for the agent."""
+    roles = snapshot.roles_of(agent)
+    for bundle_id in {bundle_id: None for role in roles for bundle_id in role.bundle_ids}:
+        bundle = snapshot.bundle_for(agent, bundle_id)
+        has_it = bundle is not None and (tool.id in bundle.tool_ids or _selects(bundle, (tool.id,)))
+        if bundle and has_it and any(role.gives(bundle_id, tool.id) for role in roles):
+            yield bundle

@@ -1,5 +1,35 @@
 """The screens of who may do what."""
 
-from governance.admin import agents, bundles, changes, emergency, limits, people, policies, registry, roles, secrets
+from governance.admin import (
+    agents,
+    bundles,
+    changes,
+    emergency,
+    grants,
+    limits,
+    notices,
+    organization,
+    people,
+    policies,
+    reactions,
+    registry,
+    roles,
+    secrets,
+)
 
-__all__ = ("agents", "bundles", "changes", "emergency", "limits", "people", "policies", "registry", "roles", "secrets")
+__all__ = (
+    "agents",
+    "bundles",
+    "changes",
+    "emergency",
+    "grants",
+    "limits",
+    "notices",
+    "organization",
+    "people",
+    "policies",
+    "reactions",
+    "registry",
+    "roles",
+    "secrets",
+)

@@ -18,11 +18,10 @@ from gateway.console.base import (
 from governance.admin.pattern_pickers import PatternsField
 from governance.admin.pickers import Selection, ToolsField
 from governance.admin.version_changes import bundle_changes
-from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
-from governance.bundles import cycle_in, publish_bundle, withdraw_bundle
+from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionedForm, VersionInline
+from governance.bundles import BundleContent, cycle_in, withdraw_bundle
 from governance.models import Bundle, BundleSelection, BundleTool, BundleVersion, Policy
-from governance.snapshot import Snapshot
-from governance.snapshot_builder import Draft, as_if_saved, revised_snapshot
+from governance.snapshot_builder import Draft, as_if_saved
 
 KINDS = {"resources": BundleSelection.Kind.RESOURCE, "prompts": BundleSelection.Kind.PROMPT}
 """Field -> what it selects."""
@@ -34,8 +33,11 @@ IN_FORCE = BundleVersion.objects.filter(state=BundleVersion.State.PUBLISHED).pre
 )
 
 
-class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A bundle with the content of its newest version; saving other content publishes the next version."""
+class BundleForm(VersionedForm):
+    """A bundle with what it gives."""
+
+    content_field, in_force_field = "tools", "is_published"
+    parts = ("tools", "selections", "parents", "policies")
 
     is_published = forms.BooleanField(
         required=False,
@@ -77,7 +79,6 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=Select,
         help_text="Who called which tool when, and how it was decided, is kept of every call.",
     )
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = Bundle
@@ -88,31 +89,29 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, relation in (("inherits", "parents"), ("policies", "policies")):
             if name in self.fields:
                 choose_by_search(cast(Any, self.fields[name]), BundleVersion._meta.get_field(relation))
-        self.newest = _newest(self.instance)
-        if self.newest is not None:
-            self.initial.update({**content_of(self.newest), "seen": self.newest.number})
-            self.initial["is_published"] = self.newest.state == BundleVersion.State.PUBLISHED
+
+    def fields_of(self, version: BundleVersion) -> dict[str, Any]:
+        return content_of(version)
+
+    def differs_from(self, version: BundleVersion) -> bool:
+        return _comparable(content_of(version)) != _comparable(self.cleaned_data)
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if self.newest is not None and "seen" in cleaned:
-            check_seen(self.instance, seen=cleaned["seen"])
+        cleaned = super().clean()
         if "inherits" in cleaned and (circle := _circle(self.instance, cleaned["inherits"])):
             self.add_error("inherits", f"These would inherit from each other in a circle: {' → '.join(circle)}.")
         return cleaned
 
-    @property
-    def publishes(self) -> bool:
-        """Is there anything new to put into force?"""
+    def content(self) -> BundleContent:
         cleaned = self.cleaned_data
-        if "tools" not in cleaned or not cleaned["is_published"]:
-            return False
-        was_published = self.newest is not None and self.newest.state == BundleVersion.State.PUBLISHED
-        return not was_published or self.newest is None or _comparable(content_of(self.newest)) != _comparable(cleaned)
-
-    @property
-    def withdraws(self) -> bool:
-        return "tools" in self.cleaned_data and not self.cleaned_data["is_published"]
+        return BundleContent(
+            tools=self.bundle_tools(),
+            selections=self.bundle_selections(),
+            parents=list(cleaned["inherits"]),
+            policies=list(cleaned["policies"]),
+            names=cleaned["names"],
+            recording=cleaned["recording"],
+        )
 
     def bundle_tools(self) -> list[BundleTool]:
         return [
@@ -128,13 +127,6 @@ class BundleForm(forms.ModelForm):  # type: ignore[type-arg]
             for name, kind in KINDS.items()
             for chosen in self.cleaned_data[name]
         ]
-
-
-def _newest(bundle: Bundle) -> BundleVersion | None:
-    if bundle._state.adding:
-        return None
-    versions = bundle.versions.prefetch_related("tools", "selections", "parents", "policies")
-    return versions.order_by("-number").first()
 
 
 def content_of(version: BundleVersion) -> dict[str, Any]:
@@ -192,7 +184,7 @@ class BundleAdmin(VersionedAdmin):
         (
             None,
             {
-                "fields": ("name", "title", "is_published", "seen"),
+                "fields": ("name", "title", "is_published", "as_draft", "seen", "seen_revision"),
                 "description": "Agents see the name in their address, /mcp/NAME.",
             },
         ),
@@ -217,28 +209,14 @@ class BundleAdmin(VersionedAdmin):
             return f"Its rules are inherited by {bundles}. Publish without it there first."
         return ""
 
-    def proposed(self, form: BundleForm, snapshot: Snapshot) -> Snapshot | None:
-        if form.instance._state.adding or not (form.publishes or form.withdraws):
-            return snapshot
-        version = _draft(form) if form.publishes else None
-        return revised_snapshot(snapshot, Draft(versions={form.instance.pk.hex: version}))
+    def as_if_in_force(self, form: BundleForm, row: Bundle) -> Draft:
+        return Draft(versions={row.pk.hex: None if form.withdraws else _draft(form)})
 
-    def save_model(self, request: HttpRequest, obj: Bundle, form: BundleForm, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if form.publishes:
-            cleaned = form.cleaned_data
-            version = publish_bundle(
-                obj,
-                tools=form.bundle_tools(),
-                selections=form.bundle_selections(),
-                parents=cleaned["inherits"],
-                policies=cleaned["policies"],
-                names=cleaned["names"],
-                recording=cleaned["recording"],
-                **self.by(request),
-            )
-            self.message_user(request, f"Version {version.number} is published.", messages.SUCCESS)
-        elif form.withdraws and withdraw_bundle(obj, record=self.by(request)["record"]):
+    def tell_published(self, request: HttpRequest, row: Bundle, version: BundleVersion) -> None:
+        self.message_user(request, f"Version {version.number} is published.", messages.SUCCESS)
+
+    def tell_withdrawn(self, request: HttpRequest, row: Bundle) -> None:
+        if withdraw_bundle(row, record=self.by(request)["record"]):
             self.message_user(request, "The bundle is withdrawn: it gives nothing any more.", messages.SUCCESS)
 
     @display(description="Published", label=True)
@@ -256,19 +234,15 @@ class BundleAdmin(VersionedAdmin):
 
 
 def _draft(form: BundleForm) -> BundleVersion:
-    cleaned, newest = form.cleaned_data, form.newest
-    version = BundleVersion(
-        bundle=form.instance,
-        number=newest.number + 1 if newest else 1,
-        names=cleaned["names"],
-        recording=cleaned["recording"],
-    )
+    content = form.content()
+    number = form.standing.newest + 1
+    version = BundleVersion(bundle=form.instance, number=number, names=content.names, recording=content.recording)
     drafted: BundleVersion = as_if_saved(
         version,
-        tools=form.bundle_tools(),
-        selections=form.bundle_selections(),
-        parents=cleaned["inherits"],
-        policies=cleaned["policies"],
+        tools=content.tools,
+        selections=content.selections,
+        parents=content.parents,
+        policies=content.policies,
     )
     return drafted
 
@@ -314,7 +288,7 @@ class BundleVersionAdmin(VersionAdmin):
     list_select_related = ("bundle",)
     search_fields = ("bundle__name",)
     fields = (
-        "bundle", "number", "state", "compared", "names", "recording", "parents", "policies", "created_at",
+        "bundle", "number", "state", "page", "compared", "names", "recording", "parents", "policies", "created_at",
         "created_by",
     )  # fmt: skip
     inlines = (BundleToolInline, BundleSelectionInline)

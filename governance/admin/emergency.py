@@ -1,7 +1,6 @@
-"""Freezes, and the one row of the organisation."""
+"""Freezes."""
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin, messages
@@ -13,10 +12,9 @@ from django.utils import timezone
 from gateway.console.base import GovernedModelAdmin, Switch, display, person_of
 from governance.facts import Fact
 from governance.freezes import in_force, lift_one
-from governance.models import Freeze, Organization
+from governance.models import Freeze
 from governance.proposals import with_freezes
 from governance.snapshot import Snapshot
-from governance.snapshot_builder import Draft, revised_snapshot
 from governance.snapshot_rows import freeze_of
 
 
@@ -124,38 +122,3 @@ class FreezeAdmin(GovernedModelAdmin):
         lifted = [freeze for freeze in freezes if lift_one(freeze, **self.performed(request))]
         self.message_user(request, f"{len(lifted)} freezes lifted.", messages.SUCCESS)
         return None
-
-
-class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
-    timezone = forms.CharField(help_text="As in America/New_York. Schedules and business hours are read in it.")
-
-    def clean_timezone(self) -> str:
-        name = str(self.cleaned_data["timezone"])
-        if name not in available_timezones():
-            raise ValidationError("There is no such time zone; write one as in America/New_York.")
-        return name
-
-
-@admin.register(Organization)
-class OrganizationAdmin(GovernedModelAdmin):
-    form = OrganizationForm
-    changes_reach = True
-    list_display = ("name", "timezone", "policy_names")
-    autocomplete_fields = ("policies",)
-    fieldsets = (
-        (None, {"fields": ("name", "timezone")}),
-        ("Rules", {"fields": ("policies",), "description": "Bind every call of every agent."}),
-    )
-
-    def proposed(self, form: OrganizationForm, snapshot: Snapshot) -> Snapshot | None:
-        return revised_snapshot(snapshot, Draft(organization_policies=form.cleaned_data["policies"]))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(super().has_add_permission(request)) and not Organization.objects.exists()
-
-    def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
-        return False
-
-    @display(description="Rules")
-    def policy_names(self, organization: Organization) -> str:
-        return ", ".join(policy.name for policy in organization.policies.all())

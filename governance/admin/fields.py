@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from gateway.console.base import CheckboxList, ClockInput, MultiLineText
-from governance.manifest.schema import check_url
+from governance.manifest.common import check_url
 from governance.models.base import name_validator
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -57,6 +57,39 @@ class Variables(Lines):
                 raise ValidationError("Write NAME=value, one a line.")
             variables[name] = said
         return variables
+
+
+class ListsByName(Lines):
+    """NAME = value, value, one name a line. `check` is called with each name and value."""
+
+    def __init__(self, *, check: Any, **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self._check_pair = check
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return "\n".join(f"{name} = {', '.join(values)}" for name, values in value.items())
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or {}))
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        found: dict[str, list[str]] = {}
+        for line in super().to_python(value):
+            name, is_there, said = line.partition("=")
+            values = sorted({part.strip() for part in said.split(",") if part.strip()})
+            if not is_there or not values:
+                raise ValidationError("Write name = value, value, one name a line.")
+            found[name.strip()] = values
+        return found
+
+    def run_validators(self, value: Any) -> None:
+        for name, values in value.items():
+            for each in values:
+                self._check_pair(name, each)
 
 
 def check_web_address(address: str) -> None:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from gateway.console.base import visible
 from governance.models import Tool, ToolDefinition
+from governance.rule_texts import RuleText, ToolText, selects
 
 NAMED = 8
 MOST_PATTERNS = 50
@@ -28,6 +29,7 @@ class KnownTool:
     name: str
     risk: str
     is_read_only: bool
+    data_classes: tuple[str, ...]
     is_served: bool
     description: str
     schema: dict[str, Any]
@@ -36,6 +38,11 @@ class KnownTool:
     def pattern(self) -> str:
         """Matches this name alone: an upstream may call a tool `*`, which as a pattern would give everything."""
         return escape(self.name)
+
+    @property
+    def text(self) -> ToolText:
+        classes = frozenset(self.data_classes)
+        return ToolText(self.connector, self.name, self.schema, self.risk, classes, self.is_read_only)
 
     @property
     def spellings(self) -> tuple[str, str, str]:
@@ -66,6 +73,7 @@ def _known(row: Tool, definition: dict[str, Any] | None) -> KnownTool:
         name=row.name,
         risk=row.risk,
         is_read_only=row.is_read_only,
+        data_classes=tuple(row.data_classes),
         is_served=definition is not None and row.quarantined_at is None,
         description=str(told.get("description") or ""),
         schema=schema if isinstance(schema, dict) else {},
@@ -75,6 +83,11 @@ def _known(row: Tool, definition: dict[str, Any] | None) -> KnownTool:
 def matched_by_rule(patterns: Iterable[str], tools: Iterable[KnownTool]) -> list[KnownTool]:
     globs = list(patterns)
     return [tool for tool in tools if any(fnmatchcase(name, glob) for name in tool.spellings for glob in globs)]
+
+
+def selected_by_rule(rule: RuleText, tools: Iterable[KnownTool]) -> list[KnownTool]:
+    """By all of its selectors."""
+    return [tool for tool in tools if selects(rule, tool.text)]
 
 
 def matched_in_connector(patterns: Iterable[str], tools: Iterable[KnownTool]) -> list[KnownTool]:

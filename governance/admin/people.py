@@ -18,10 +18,10 @@ from gateway.console.base import (
     named,
     visible,
 )
-from governance.admin.fields import Ticks
+from governance.admin.fields import VARIABLE, ListsByName, Ticks
 from governance.duties import may_sign_in_as
 from governance.house_rules import RuleBroken
-from governance.models import PersonalToken, Team, User
+from governance.models import OnCallShift, PersonalToken, Team, User
 from governance.people import (
     check_last_owner,
     check_teams,
@@ -32,8 +32,11 @@ from governance.people import (
 )
 from governance.personal_tokens import revoke_token
 from governance.proposals import with_person
+from governance.second_person import check_team_policies, may_let_team_go
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import Draft, as_if_saved, person_as_if_saved, revised_snapshot
+
+LONGEST_VALUE = 200
 
 
 def acting(request: HttpRequest) -> User:
@@ -54,6 +57,16 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
         except RuleBroken as rule:
             raise ValidationError(str(rule)) from None
         return after
+
+    def clean_same_as(self) -> User | None:
+        main: User | None = self.cleaned_data["same_as"]
+        if main is not None and main.pk == self.instance.pk:
+            raise ValidationError("Choose her main account; this is this one.")
+        if main is not None and main.same_as is not None:
+            raise ValidationError(f"{main} is no main account. Choose {main.same_as}.")
+        if main is not None and self.instance.other_accounts.exists():
+            raise ValidationError("Other accounts name this one as their main account. Change those first.")
+        return main
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -77,10 +90,10 @@ class PersonAdmin(GovernedModelAdmin):
     list_filter = ("is_active", "is_staff", "is_superuser", ("teams", AutocompleteSelectFilter))
     list_filter_submit = True
     search_fields = ("email", "name")
-    autocomplete_fields = ("manager", "teams")
+    autocomplete_fields = ("manager", "teams", "same_as")
     readonly_fields = ("last_login", "created_at", "one_time_login", "offboarding")
     fieldsets = (
-        (None, {"fields": ("email", "name", "manager", "teams")}),
+        (None, {"fields": ("email", "name", "manager", "teams", "same_as")}),
         (
             "Access",
             {
@@ -170,10 +183,34 @@ class PersonAdmin(GovernedModelAdmin):
         return format_html('<a class="text-primary-600 underline" href="{}">Offboard this person</a>', link)
 
 
+def _check_attribute(name: str, value: str) -> None:
+    if not VARIABLE.fullmatch(name) or len(value) > LONGEST_VALUE:
+        raise ValidationError("Names are letters, digits and _; values have at most 200 characters.")
+
+
+class TeamForm(forms.ModelForm):  # type: ignore[type-arg]
+    attributes = ListsByName(
+        check=_check_attribute,
+        help_text="What conditions read as person.attributes, e.g. repos = web, api. One name a line.",
+    )
+    person: ClassVar[User]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        team = self.instance
+        policies = cleaned.get("policies", () if team._state.adding else team.policies.all())
+        try:
+            check_team_policies(team, policies, cleaned.get("parent", team.parent), acting=self.person)
+        except RuleBroken as rule:
+            self.add_error("policies" if "policies" in self.fields else None, str(rule))
+        return cleaned
+
+
 @admin.register(Team)
 class TeamAdmin(GovernedModelAdmin):
     """Who is in a team is IT's, which rules bind it is security's."""
 
+    form = TeamForm
     changes_reach = True
     fixed_fields = ("name",)
     empty_hint = "Teams carry rules and roles for everybody in them."
@@ -186,7 +223,10 @@ class TeamAdmin(GovernedModelAdmin):
         (None, {"fields": ("name", "title", "parent")}),
         (
             "Rules",
-            {"fields": ("policies",), "description": "Bind every member, and the members of teams below."},
+            {
+                "fields": ("policies", "attributes"),
+                "description": "Bind every member, and the members of teams below.",
+            },
         ),
     )
 
@@ -194,12 +234,18 @@ class TeamAdmin(GovernedModelAdmin):
         rows = super().get_queryset(request).select_related("parent").prefetch_related("policies")
         return rows.annotate(member_total=Count("members"))  # type: ignore[no-any-return]
 
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        form = super().get_form(request, *args, **options)
+        form.person = request.user
+        return form
+
     def get_readonly_fields(self, request: HttpRequest, obj: Team | None = None) -> tuple[str, ...]:
         locked = team_fields_locked_for(acting(request), is_new=obj is None)
         return (*super().get_readonly_fields(request, obj), *locked)
 
     def has_delete_permission(self, request: HttpRequest, obj: Team | None = None) -> bool:
-        is_free = obj is None or may_delete_team(acting(request), obj)
+        person = acting(request)
+        is_free = obj is None or (may_delete_team(person, obj) and may_let_team_go(obj, acting=person))
         return bool(super().has_delete_permission(request, obj)) and is_free
 
     def stays_because(self, row: Team) -> str:
@@ -226,6 +272,41 @@ class TeamAdmin(GovernedModelAdmin):
     @display(description="Members", ordering="member_total")
     def member_count(self, team: Any) -> int:
         return int(team.member_total)
+
+
+class ShiftForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        starts_at, ends_at = cleaned.get("starts_at"), cleaned.get("ends_at")
+        if starts_at and ends_at and ends_at <= starts_at:
+            self.add_error("ends_at", "The shift would end before it starts.")
+        return cleaned
+
+
+@admin.register(OnCallShift)
+class ShiftAdmin(GovernedModelAdmin):
+    """Who answers for a team at a time, where a rule asks whoever is on call."""
+
+    form = ShiftForm
+    empty_hint = "Shifts say who is on call for a team. Rules that ask can ask them."
+    list_display = ("team", "person_email", "starts_at", "ends_at", "state")
+    list_filter = (("team", AutocompleteSelectFilter), ("person", AutocompleteSelectFilter))
+    list_filter_submit = True
+    list_select_related = ("team", "person")
+    search_fields = ("team__name", "person__email")
+    autocomplete_fields = ("team", "person")
+    fields = ("team", "person", "starts_at", "ends_at")
+
+    @display(description="Person", ordering="person")
+    def person_email(self, shift: OnCallShift) -> str:
+        return visible(shift.person.email)
+
+    @display(description="State", label={"on call": "success", "later": "info"})
+    def state(self, shift: OnCallShift) -> str:
+        now = timezone.now()
+        if shift.ends_at <= now:
+            return "over"
+        return "later" if shift.starts_at > now else "on call"
 
 
 @admin.register(PersonalToken)

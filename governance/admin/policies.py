@@ -12,20 +12,25 @@ from gateway.console.base import (
     display,
     named,
 )
+from governance.admin.row_fields import RowsField
 from governance.admin.rule_forms import RulesField, entry_of
+from governance.admin.test_rows import TestRow, results_of
 from governance.admin.version_changes import policy_changes, rule_sentence
-from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionInline, check_seen
+from governance.admin.versioned import VersionAdmin, VersionedAdmin, VersionedForm, VersionInline
 from governance.models import BundleVersion, Policy, PolicyVersion, Rule
-from governance.policies import counts, publish_policy, withdraw_policy
-from governance.snapshot import Snapshot
-from governance.snapshot_builder import Draft, revised_snapshot
+from governance.policies import PolicyContent, counts, withdraw_policy
+from governance.rule_world import rule_text
+from governance.snapshot_builder import Draft
 
 IN_FORCE = PolicyVersion.objects.filter(state=PolicyVersion.State.PUBLISHED).prefetch_related("rules")
 BINDS_NOBODY = "It binds nobody yet. Put it on a bundle, on a team, or on the whole organization."
 
 
-class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A policy with the rules of its newest version; saving other rules puts the next version into force."""
+class PolicyForm(VersionedForm):
+    """A policy with its rules and their tests."""
+
+    content_field, in_force_field = "rules", "is_in_force"
+    parts = ("rules",)
 
     is_in_force = forms.BooleanField(
         required=False,
@@ -35,46 +40,32 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Off: none of its rules binds anybody. Its versions stay.",
     )
     rules = RulesField(label="Rules")
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    tests = RowsField(TestRow, one="test", template="admin/edit_tests.html", label="Tests")
 
     class Meta:
         model = Policy
         fields = ("name", "title")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.newest = _newest(self.instance)
-        if self.newest is not None:
-            self.initial.update({"rules": _entries(self.newest), "seen": self.newest.number})
-            self.initial["is_in_force"] = self.newest.state == PolicyVersion.State.PUBLISHED
+    def fields_of(self, version: PolicyVersion) -> dict[str, Any]:
+        return {"rules": _entries(version), "tests": version.tests}
+
+    def differs_from(self, version: PolicyVersion) -> bool:
+        return bool((_entries(version), version.tests) != (self.cleaned_data["rules"], self._tests))
+
+    @property
+    def _tests(self) -> list[dict[str, Any]]:
+        said = self.cleaned_data["tests"]
+        return said if said is not None else list(self.start.tests) if self.start is not None else []
+
+    def content(self) -> PolicyContent:
+        return PolicyContent([Rule(**entry) for entry in self.cleaned_data["rules"]], self._tests)
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if self.newest is not None and "seen" in cleaned:
-            check_seen(self.instance, seen=cleaned["seen"])
+        cleaned = super().clean()
+        if "rules" in cleaned and "tests" in cleaned:
+            texts = [rule_text(row) for row in self.content().rules]
+            self.fields["tests"].widget.results = results_of(self._tests, texts)
         return cleaned
-
-    @property
-    def publishes(self) -> bool:
-        """Is there anything new to put into force?"""
-        cleaned = self.cleaned_data
-        if "rules" not in cleaned or not cleaned["is_in_force"]:
-            return False
-        is_published = self.newest is not None and self.newest.state == PolicyVersion.State.PUBLISHED
-        return not is_published or self.newest is None or _entries(self.newest) != cleaned["rules"]
-
-    @property
-    def withdraws(self) -> bool:
-        return "rules" in self.cleaned_data and not self.cleaned_data["is_in_force"]
-
-    def rule_rows(self) -> list[Rule]:
-        return [Rule(**entry) for entry in self.cleaned_data["rules"]]
-
-
-def _newest(policy: Policy) -> PolicyVersion | None:
-    if policy._state.adding:
-        return None
-    return policy.versions.prefetch_related("rules").order_by("-number").first()
 
 
 def _entries(version: PolicyVersion) -> list[dict[str, Any]]:
@@ -110,11 +101,12 @@ class PolicyAdmin(VersionedAdmin):
         (
             None,
             {
-                "fields": ("name", "title", "is_in_force", "seen"),
+                "fields": ("name", "title", "is_in_force", "as_draft", "seen", "seen_revision"),
                 "description": "A policy binds where it is put: on a bundle, on a team, or on the whole organization.",
             },
         ),
         ("Rules", {"fields": ("rules",)}),
+        ("Tests", {"fields": ("tests",), "description": "Calls, and what the rules above must say of them."}),
     )
     fields_to_look_at = (
         (None, {"fields": ("name", "title", "in_force", "bound")}),
@@ -133,19 +125,16 @@ class PolicyAdmin(VersionedAdmin):
             return f"Earlier versions of {bundles} name it, and history stays. Withdraw it: then it binds nobody."
         return ""
 
-    def proposed(self, form: PolicyForm, snapshot: Snapshot) -> Snapshot | None:
-        if form.instance._state.adding or not (form.publishes or form.withdraws):
-            return snapshot
-        return revised_snapshot(snapshot, Draft(rules={form.instance.pk.hex: _drafted(form)}))
+    def as_if_in_force(self, form: PolicyForm, row: Policy) -> Draft:
+        return Draft(rules={row.pk.hex: [] if form.withdraws else _drafted(form)})
 
-    def save_model(self, request: HttpRequest, obj: Policy, form: PolicyForm, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if form.publishes:
-            version = publish_policy(obj, rules=form.rule_rows(), **self.by(request))
-            self.message_user(request, f"Version {version.number} is in force.", messages.SUCCESS)
-            if not counts(obj):
-                self.message_user(request, BINDS_NOBODY, messages.WARNING)
-        elif form.withdraws and withdraw_policy(obj, record=self.by(request)["record"]):
+    def tell_published(self, request: HttpRequest, row: Policy, version: PolicyVersion) -> None:
+        self.message_user(request, f"Version {version.number} is in force.", messages.SUCCESS)
+        if not counts(row):
+            self.message_user(request, BINDS_NOBODY, messages.WARNING)
+
+    def tell_withdrawn(self, request: HttpRequest, row: Policy) -> None:
+        if withdraw_policy(row, record=self.by(request)["record"]):
             self.message_user(request, "The policy is withdrawn: its rules bind nobody.", messages.SUCCESS)
 
     @display(description="In force", label=True)
@@ -174,9 +163,8 @@ def _bundles_under(policy: Policy, **version: Any) -> str:
 
 
 def _drafted(form: PolicyForm) -> list[Rule]:
-    """No rules at all when the policy is withdrawn."""
-    rows = form.rule_rows() if form.publishes else []
-    version = PolicyVersion(policy=form.instance, number=form.newest.number + 1 if form.newest else 1)
+    rows = list(form.content().rules)
+    version = PolicyVersion(policy=form.instance, number=form.standing.newest + 1)
     for position, rule in enumerate(rows, start=1):
         rule.version, rule.position = version, position
     return rows
@@ -210,5 +198,5 @@ class PolicyVersionAdmin(VersionAdmin):
     list_filter = ("state", ("policy", AutocompleteSelectFilter))
     list_select_related = ("policy",)
     search_fields = ("policy__name",)
-    fields = ("policy", "number", "state", "compared", "created_at", "created_by")
+    fields = ("policy", "number", "state", "page", "compared", "created_at", "created_by")
     inlines = (RuleInline,)

@@ -136,11 +136,11 @@ class ConnectorAdmin(GovernedModelAdmin):
     list_filter = ("is_enabled", "new_tools")
     list_select_related = ("secret",)
     search_fields = ("name", "title", "urls")
-    autocomplete_fields = ("secret",)
+    autocomplete_fields = ("secret", "owner")
     readonly_fields = ("health", "last_error_shown", "last_seen_at", "protocol_version")
     change_form_before_template = "console/connecting/before_connector.html"
     fieldsets = (
-        (None, {"fields": ("name", "title", "kind", "is_enabled")}),
+        (None, {"fields": ("name", "title", "kind", "owner", "stage", "is_enabled")}),
         (
             "How to reach it",
             {
@@ -326,7 +326,7 @@ class ToolAdmin(GovernedModelAdmin):
         (
             "Classification",
             {
-                "fields": ("risk", "is_read_only", "data_classes"),
+                "fields": ("risk", "is_read_only", "data_classes", "is_untrusted", "is_egress", "undo"),
                 "description": "Your word, not the upstream's: what it says of itself is never trusted here.",
             },
         ),
@@ -341,7 +341,7 @@ class ToolAdmin(GovernedModelAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
-        if not obj.is_classified or {"risk", "is_read_only"} & set(form.changed_data):
+        if not obj.is_classified or {"risk", "is_read_only", "is_untrusted", "is_egress"} & set(form.changed_data):
             obj.classified_at = timezone.now()
         super().save_model(request, obj, form, change)
 

@@ -9,12 +9,19 @@ from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, display, visible
+from gateway.console.base import AutocompleteSelectFilter, GovernedModelAdmin, MultiLineText, Switch, display, visible
 from governance import snapshot as compiled
-from governance.admin.fields import ClockTime, Ticks
+from governance.admin.fields import ClockTime, Lines, Ticks
+from governance.admin.row_fields import Row, RowsField
+from governance.admin.rule_forms import check_pattern
+from governance.conditions import ConditionError, compile_condition
 from governance.models import Role
 from governance.proposals import with_role
+from governance.rule_checks import Severity, check_scopes
+from governance.rule_texts import Scope
+from governance.rule_world import read_world
 from governance.snapshot import Snapshot
+from governance.snapshot_rows import keys, role_of_row
 from governance.time_of_day import WEEKDAYS
 
 HOLDERS = {"agents": "name", "teams": "name", "people": "email"}
@@ -22,12 +29,40 @@ HOLDERS = {"agents": "name", "teams": "name", "people": "email"}
 SHOWN = 3
 
 
+class ScopeRow(Row):
+    tools = Lines(label="For tools called", check=check_pattern, rows=2, help_text="Names or patterns, one a line.")
+    when = forms.CharField(
+        max_length=4096,
+        label="Only calls where",
+        help_text="E.g. args.amount < 500, or args.repo in person.attributes.repos.",
+        widget=MultiLineText(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+    text = forms.CharField(
+        required=False, max_length=200, label="What agents are told", help_text="E.g. only project SUP."
+    )
+
+    def clean_when(self) -> str:
+        source = str(self.cleaned_data["when"]).strip()
+        try:
+            compile_condition(source)
+        except ConditionError as error:
+            raise ValidationError(str(error)) from None
+        return source
+
+    def entry(self) -> dict[str, Any]:
+        return {name: self.cleaned_data[name] for name in ("tools", "when", "text")}
+
+
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The weekly schedule as days and two times instead of JSON."""
+    """The weekly schedule as days and two times, data scopes as rows."""
 
     days = Ticks(choices=[(day, day.title()) for day in WEEKDAYS], help_text="None ticked means every day.")
     opens = ClockTime(label="From")
     closes = ClockTime(label="To")
+    not_on_holidays = forms.BooleanField(
+        required=False, label="Not on holidays", widget=Switch, help_text="Those of the organization."
+    )
+    scopes = RowsField(ScopeRow, one="data scope", label="Data scopes")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,6 +71,7 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
             self.initial["days"] = schedule.get("days", [])
             self.initial["opens"] = time.fromisoformat(schedule["from"])
             self.initial["closes"] = time.fromisoformat(schedule["to"])
+            self.initial["not_on_holidays"] = schedule.get("holidays", True) is False
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -44,7 +80,17 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
             raise ValidationError("A weekly schedule needs both times.")
         if opens is not None and opens == closes:
             raise ValidationError("The schedule would end when it begins.")
+        if cleaned.get("scopes") is None and "scopes" not in self.errors:
+            cleaned["scopes"] = self.instance.scopes
+        if not self.errors and "bundles" in cleaned:
+            self._check_scopes(cleaned["scopes"], [bundle.name for bundle in cleaned["bundles"]])
         return cleaned
+
+    def _check_scopes(self, entries: list[dict[str, Any]], bundles: list[str]) -> None:
+        scopes = [Scope(tuple(entry["tools"]), entry["when"]) for entry in entries]
+        for fault in check_scopes(scopes, bundles=bundles, world=read_world()) if scopes else ():
+            if fault.severity is Severity.REFUSE:
+                self.add_error("scopes", f"Data scope {fault.position}: {fault.message}")
 
     def save(self, commit: bool = True) -> Any:
         if "opens" in self.cleaned_data:
@@ -56,7 +102,8 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
         if opens is None:
             return {}
         days = [day for day in WEEKDAYS if day in self.cleaned_data["days"]]
-        window = {"from": f"{opens:%H:%M}", "to": f"{closes:%H:%M}"}
+        holidays = {"holidays": False} if self.cleaned_data.get("not_on_holidays") else {}
+        window = {"from": f"{opens:%H:%M}", "to": f"{closes:%H:%M}", **holidays}
         return {"days": days, **window} if days else window
 
 
@@ -92,8 +139,16 @@ class RoleAdmin(GovernedModelAdmin):
         (
             "Weekly schedule",
             {
-                "fields": ("days", "opens", "closes"),
+                "fields": ("days", "opens", "closes", "not_on_holidays"),
                 "description": "In the organization's time zone. It may pass midnight.",
+            },
+        ),
+        (
+            "Data scopes",
+            {
+                "fields": ("scopes",),
+                "description": "Limits on the arguments of the tools this role gives. Each must hold; one that cannot "
+                "be decided refuses the call.",
             },
         ),
     )
@@ -106,20 +161,23 @@ class RoleAdmin(GovernedModelAdmin):
         """Those who only look see the stored schedule: the form's own fields exist for those who may change it."""
         if self.has_change_permission(request, obj) or (obj is None and self.has_add_permission(request)):
             return self.fieldsets
-        return (*self.fieldsets[:-1], ("Weekly schedule", {"fields": ("hours",)}))
+        return (
+            *self.fieldsets[:-2],
+            ("Weekly schedule", {"fields": ("hours",)}),
+            ("Data scopes", {"fields": ("scopes_shown",)}),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Role | None = None) -> tuple[str, ...]:
-        return (*super().get_readonly_fields(request, obj), "hours")
+        return (*super().get_readonly_fields(request, obj), "hours", "scopes_shown")
 
     def proposed(self, form: RoleForm, snapshot: Snapshot) -> Snapshot | None:
-        cleaned = form.cleaned_data
-        role = compiled.Role(
-            form.instance.pk.hex,
-            cleaned.get("name") or form.instance.name,
-            frozenset(bundle.pk.hex for bundle in cleaned["bundles"]),
-            cleaned["starts_at"],
-            cleaned["ends_at"],
-            form.schedule(),
+        cleaned, row = form.cleaned_data, form.instance
+        row.schedule = form.schedule()
+        role = role_of_row(
+            row,
+            bundle_ids=keys(cleaned["bundles"]),
+            team_ids=keys(cleaned["teams"]),
+            person_ids=keys(cleaned["people"]),
         )
         return with_role(snapshot, role, holders={agent.pk.hex for agent in cleaned["agents"]})
 
@@ -146,7 +204,12 @@ class RoleAdmin(GovernedModelAdmin):
         if not role.schedule:
             return "always"
         days = ", ".join(role.schedule.get("days") or ["every day"])
-        return f"{days} {role.schedule['from']}–{role.schedule['to']}"
+        holidays = "" if role.schedule.get("holidays", True) else ", not on holidays"
+        return f"{days} {role.schedule['from']}–{role.schedule['to']}{holidays}"
+
+    @display(description="Data scopes")
+    def scopes_shown(self, role: Role) -> str:
+        return "; ".join(f"{', '.join(scope['tools'])}: {scope['text'] or scope['when']}" for scope in role.scopes)
 
 
 def _first_few(relation: str) -> Prefetch:  # type: ignore[type-arg]

@@ -11,11 +11,15 @@ from django.urls import reverse_lazy
 from django.utils.safestring import SafeString
 
 from gateway.console.base import MultiLineText
-from governance.admin.fields import Lines, Ticks
-from governance.admin.known_tools import LONGEST_PATTERN, KnownTool, known_tools, matched_by_rule, told
-from governance.conditions import ConditionError, check_against, is_never_true
-from governance.manifest.schema import FINDINGS
-from governance.models import Rule, Team
+from governance.admin.approver_fields import HOW, PREFIX, WHOM, ApproverForm, initial_of, team_choices
+from governance.admin.fields import Lines, Ticks, check_label
+from governance.admin.known_tools import LONGEST_PATTERN, KnownTool, known_tools, selected_by_rule, told
+from governance.conditions import check_against
+from governance.manifest.rule_entries import FINDINGS, stored_approvers
+from governance.models import Rule, Tool
+from governance.policies import COPIED
+from governance.rule_checks import Severity, check_alone
+from governance.rule_texts import RuleText
 
 MOST_RULES = 100
 MOST_SCHEMAS = 100
@@ -36,8 +40,10 @@ EXAMPLES = (
     "!('support' in person.teams)",
     "agent.name == 'triage-bot'",
 )
-NOBODY = "Nobody named"
 FINDING_NAMES = {"injection": "Injected instructions", "personal_data": "Personal data", "secret": "Secrets"}
+
+FORM_FIELDS = {"when": "condition", "fields": "masked"}
+"""Where the form calls a member of a rule otherwise than the manifest."""
 
 Entry = dict[str, Any]
 """A rule as the columns of Rule, in plain values that compare."""
@@ -48,7 +54,12 @@ def check_pattern(pattern: str) -> None:
         raise ValidationError(f"A pattern may have at most {LONGEST_PATTERN} characters.")
 
 
-class RuleForm(forms.Form):
+def _check_path(path: str) -> None:
+    if any(sign.isspace() for sign in path) or len(path) > LONGEST_PATTERN:
+        raise ValidationError(f"{path[:64]} is no path; write e.g. *.iban.")
+
+
+class RuleForm(ApproverForm):
     effect = forms.ChoiceField(choices=EFFECTS, label="What happens")
     on = forms.ChoiceField(choices=Rule.Side.choices, label="Looks at", initial=Rule.Side.ARGUMENTS)
     tools = Lines(label="For tools called", check=check_pattern, initial=["*"], rows=2)
@@ -58,35 +69,72 @@ class RuleForm(forms.Form):
         label="Only when",
         widget=MultiLineText(attrs={"rows": 2, "spellcheck": "false"}),
     )
-    findings = Ticks(choices=[(name, FINDING_NAMES[name]) for name in FINDINGS], label="Only if this was found")
-    approver_team = forms.ModelChoiceField(
-        Team.objects.all(), to_field_name="name", required=False, label="Who decides", empty_label=NOBODY
-    )
-    approver_count = forms.IntegerField(required=False, min_value=1, max_value=20, initial=1, label="How many of them")
     reason = forms.CharField(
         required=False, max_length=500, label="Why", help_text="The agent and its people read this sentence."
+    )
+    access = forms.ChoiceField(choices=Rule.Access.choices, required=False, label="Only for")
+    risks = Ticks(choices=Tool.Risk.choices, label="Only for tools of this risk", help_text="None ticked means any.")
+    connectors = Lines(
+        required=False,
+        check=check_pattern,
+        rows=2,
+        label="Only for these systems",
+        help_text="Names or patterns, one a line. Empty means any.",
+    )
+    data_classes = Lines(
+        required=False,
+        check=check_label,
+        rows=2,
+        label="Only for tools with this data",
+        help_text="Data classes, one a line: any of them. Empty means any.",
+    )
+    findings = Ticks(choices=[(name, FINDING_NAMES[name]) for name in FINDINGS], label="Only if this was found")
+    masked = Lines(
+        required=False,
+        check=_check_path,
+        rows=2,
+        label="Hide these parts of the result",
+        help_text="Of a rule that masks: paths, one a line, e.g. *.iban.",
     )
     DELETE = forms.BooleanField(required=False, label="Take this rule out")
 
     known: list[KnownTool]
     is_checked = True
 
+    @property
+    def main(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("effect", "on", "tools", "condition", "reason")]
+
+    @property
+    def groups(self) -> list[tuple[str, list[forms.BoundField], bool]]:
+        """Title, fields, and whether any says something."""
+        parts = (
+            ("Which tools, more exactly", ("connectors", "data_classes", "risks", "access")),
+            ("What is found, what is hidden", ("findings", "masked")),
+            ("Who decides", [f"{PREFIX}{key}" for key in WHOM]),
+            ("How they decide", [f"{PREFIX}{key}" for key in HOW]),
+        )
+        shown = [(title, [self[name] for name in names]) for title, names in parts]
+        return [(title, fields, any(map(_says_something, fields))) for title, fields in shown]
+
     def clean_condition(self) -> str:
-        source = str(self.cleaned_data["condition"]).strip()
-        try:
-            if source and is_never_true(source):
-                raise ValidationError("This is never true, so the rule would do nothing.")
-        except ConditionError as error:
-            raise ValidationError(str(error)) from None
-        return source
+        return str(self.cleaned_data["condition"]).strip()
 
     def clean(self) -> Entry:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("approver_team") and cleaned.get("effect") != "ask":
+        cleaned["approvers"] = self.said_of_approvers()
+        if cleaned["approvers"] and cleaned.get("effect") != "ask":
             self.add_error("approver_team", "Only a rule that asks has people who decide.")
-        if cleaned.get("condition") and cleaned.get("tools"):
-            self._check_against_tools(cleaned["condition"], matched_by_rule(cleaned["tools"], self.known))
+        elif not self.errors:
+            self._check(self.text())
         return cleaned
+
+    def _check(self, rule: RuleText) -> None:
+        for fault in check_alone(rule):
+            if fault.severity is Severity.REFUSE:
+                self.add_error(FORM_FIELDS.get(fault.field, fault.field), _sentence(fault.message))
+        if rule.when and not self.errors:
+            self._check_against_tools(rule.when, selected_by_rule(rule, self.known))
 
     def _check_against_tools(self, condition: str, matched: list[KnownTool]) -> None:
         """An error only if the condition makes sense for none of them.
@@ -108,23 +156,36 @@ class RuleForm(forms.Form):
 
     @property
     def matches(self) -> str:
-        return told(
-            matched_by_rule([line.strip() for line in self.tools_text.splitlines() if line.strip()], self.known)
-        )
+        globs = tuple(line.strip() for line in self.tools_text.splitlines() if line.strip())
+        return told(selected_by_rule(RuleText("flag", tools=globs), self.known))
+
+    def text(self) -> RuleText:
+        entry = {**self.entry(), "when": self.cleaned_data["condition"]}
+        columns = (name for name in (*COPIED, "when") if name not in ("condition", "is_checked"))
+        return RuleText(**{name: _frozen(entry[name]) for name in columns})
 
     def entry(self) -> Entry:
         cleaned = self.cleaned_data
-        team = cleaned["approver_team"]
         return {
-            "effect": cleaned["effect"],
-            "tools": cleaned["tools"],
-            "on": cleaned["on"],
-            "condition": cleaned["condition"],
-            "findings": sorted(cleaned["findings"]),
-            "approvers": {"team": team.name, "count": cleaned["approver_count"] or 1} if team else {},
-            "reason": cleaned["reason"],
+            **{name: cleaned[name] for name in ("effect", "tools", "access", "on", "condition", "approvers", "reason")},
+            **{name: sorted(cleaned[name]) for name in ("connectors", "data_classes", "findings")},
+            "risks": [risk for risk in Tool.Risk.values if risk in cleaned["risks"]],
+            "fields": sorted(cleaned["masked"]),
             "is_checked": self.is_checked,
         }
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _says_something(field: forms.BoundField) -> bool:
+    """Beyond what is usual."""
+    return bool(field.errors) or field.value() not in (None, "", [], False, 1, "1")
 
 
 def _different_schemas(tools: list[KnownTool]) -> dict[str, dict[str, Any]]:
@@ -134,20 +195,19 @@ def _different_schemas(tools: list[KnownTool]) -> dict[str, dict[str, Any]]:
 
 
 def entry_of(rule: Rule) -> Entry:
-    columns = ("effect", "tools", "on", "condition", "findings", "approvers", "reason", "is_checked")
-    return {column: getattr(rule, column) for column in columns}
+    entry = {column: getattr(rule, column) for column in COPIED}
+    return {**entry, "approvers": stored_approvers(rule.approvers) or {}}
 
 
 def _initial(entry: Mapping[str, Any]) -> Entry:
-    approvers = entry["approvers"]
-    return {**entry, "approver_team": approvers.get("team"), "approver_count": approvers.get("count", 1)}
+    return {**entry, "masked": entry["fields"], **initial_of(entry["approvers"])}
 
 
 class RuleFormSet(forms.BaseFormSet):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.known = known_tools()
-        self.teams = [("", NOBODY), *((team.name, str(team)) for team in Team.objects.all())]
+        self.teams = team_choices()
         for form in self.forms:
             self._equip(form)
 
@@ -160,7 +220,7 @@ class RuleFormSet(forms.BaseFormSet):  # type: ignore[type-arg]
     def _equip(self, form: RuleForm) -> None:
         """With what is read once for all rules."""
         form.known = self.known
-        form.fields["approver_team"].choices = self.teams  # type: ignore[attr-defined]
+        form.offer_teams(self.teams)
 
     def kept(self) -> Iterator[RuleForm]:
         """Without those taken out and those never filled in."""

@@ -1,7 +1,7 @@
 """Carries a plan out, inside the caller's one governed transaction, with one fact of evidence for each step."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,26 +11,29 @@ from governance.bundles import publish_bundle, withdraw_bundle
 from governance.facts import Fact, Recorder
 from governance.manifest.plan import ORDER, Step
 from governance.manifest.prepare import Prepared
+from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry, RuleEntry, Schedule, ScopeEntry
 from governance.manifest.schema import (
+    ATTRIBUTES,
     LABELS,
     SELECTABLE,
     AgentEntry,
     BundleEntry,
     ConnectorEntry,
     LimitEntry,
+    NotificationEntry,
     OrganizationEntry,
     PersonEntry,
-    PolicyEntry,
-    RoleEntry,
-    RuleEntry,
-    Schedule,
     SecretEntry,
+    ShiftEntry,
     TeamEntry,
+    ToolEntry,
     ToolsEntry,
+    organization_columns,
 )
 from governance.manifest.values import SecretValue
 from governance.policies import publish_policy, withdraw_policy
 from governance.registry import Catalogue, register
+from governance.second_person import note_switch
 from governance.snapshot_builder import read_epoch
 from governance.vault import put_secret_value
 
@@ -58,6 +61,11 @@ class Work:
     now: datetime
     values: Mapping[str, SecretValue]
     unchecked: Mapping[str, frozenset[int]]
+    is_manifest: bool
+
+    @property
+    def publishing(self) -> dict[str, Any]:
+        return {"by": self.by, "record": self.record, "is_manifest": self.is_manifest}
 
 
 def carry_out(
@@ -68,14 +76,17 @@ def carry_out(
     by: str,
     record: Recorder,
     now: datetime,
+    is_manifest: bool,
 ) -> None:
-    """Raises Overtaken when the plan no longer fits what is stored."""
+    """`is_manifest`: it was reviewed where it is kept, so that nobody has to review it here. Raises Overtaken when the
+    plan no longer fits what is stored, and Refused where somebody has to review it first."""
     if read_epoch() != prepared.epoch:
         raise Overtaken
     plan = prepared.plan
-    work = Work(by, record, now, values, plan.unchecked)
+    work = Work(by, record, now, values, plan.unchecked, is_manifest)
     for kind in ORDER:
         _WRITERS[kind]([step for step in plan.steps if step.kind == kind and step.after is not None], work)
+    _write_shifts(step for step in plan.steps if isinstance(step.after, TeamEntry))
     for step in plan.steps:
         if step.after is None:
             _remove(step, work)
@@ -120,10 +131,11 @@ def _write_policies(steps: list[Step], work: Work) -> None:
         assert isinstance(entry, PolicyEntry)
         _update(row, title=entry.title)
         unchecked = work.unchecked.get(step.key, frozenset())
-        if isinstance(before, PolicyEntry) and before.rules == entry.rules:
+        if isinstance(before, PolicyEntry) and (before.rules, before.tests) == (entry.rules, entry.tests):
             _mark_checked(row, unchecked)
         else:
-            publish_policy(row, rules=rule_rows(entry, unchecked=unchecked), by=work.by, record=work.record)
+            rules = rule_rows(entry, unchecked=unchecked)
+            publish_policy(row, rules=rules, tests=entry.plain_tests(), **work.publishing)
 
 
 def rule_rows(entry: PolicyEntry, *, unchecked: Collection[int]) -> list[models.Rule]:
@@ -135,10 +147,15 @@ def _rule(entry: RuleEntry, *, is_checked: bool) -> models.Rule:
     return models.Rule(
         effect=entry.effect,
         tools=list(entry.tools),
+        connectors=list(entry.connectors),
+        data_classes=list(entry.data_classes),
+        risks=list(entry.risks),
+        access=entry.access,
         on=entry.on,
         condition=entry.when,
         findings=list(entry.findings),
-        approvers=asdict(entry.approvers) if entry.approvers else {},
+        fields=list(entry.fields),
+        approvers=dict(entry.approvers or {}),
         reason=entry.reason,
         is_checked=is_checked,
     )
@@ -155,7 +172,10 @@ def _write_organization(steps: list[Step], work: Work) -> None:
         entry = step.after
         assert isinstance(entry, OrganizationEntry)
         row = models.Organization.objects.first() or models.Organization.objects.create(name=entry.name)
-        _update(row, name=entry.name, timezone=entry.timezone)
+        columns = organization_columns(entry)
+        was_required, is_required = row.requires_review, columns["requires_review"]
+        _update(row, **columns)
+        note_switch(was_required=was_required, is_required=is_required, record=work.record)
         row.policies.set(_rows(models.Policy, entry.policies).values())
 
 
@@ -165,8 +185,27 @@ def _write_teams(steps: list[Step], work: Work) -> None:
         entry, row = step.after, rows[step.key]
         assert isinstance(entry, TeamEntry)
         parent = models.Team.objects.get(name=entry.parent) if entry.parent else None
-        _update(row, title=entry.title, parent=parent)
+        _update(row, title=entry.title, parent=parent, attributes=ATTRIBUTES.dump(entry.attributes))
         row.policies.set(_rows(models.Policy, entry.policies).values())
+
+
+def _write_shifts(steps: Iterable[Step]) -> None:
+    """After the people, whom they name."""
+    for step in steps:
+        assert isinstance(step.after, TeamEntry)
+        team = models.Team.objects.get(name=step.key)
+        wanted = set(step.after.on_call or ())
+        for row in models.OnCallShift.objects.filter(team=team).select_related("person"):
+            shift = ShiftEntry(person=row.person.email.lower(), starts_at=row.starts_at, ends_at=row.ends_at)
+            if shift in wanted:
+                wanted.remove(shift)
+            else:
+                row.delete()
+        for shift in sorted(wanted):
+            person = models.User.objects.get(email__iexact=shift.person)
+            models.OnCallShift.objects.create(
+                team=team, person=person, starts_at=shift.starts_at, ends_at=shift.ends_at
+            )
 
 
 def _write_people(steps: list[Step], work: Work) -> None:
@@ -179,10 +218,15 @@ def _write_people(steps: list[Step], work: Work) -> None:
             name=entry.name,
             is_staff=entry.staff,
             duties=list(entry.duties),
-            manager=models.User.objects.get(email__iexact=entry.manager) if entry.manager else None,
+            manager=_person_called(entry.manager),
+            same_as=_person_called(entry.same_as),
             is_active=not entry.is_deactivated,
         )
         row.teams.set(_rows(models.Team, entry.teams).values())
+
+
+def _person_called(email: str) -> models.User | None:
+    return models.User.objects.get(email__iexact=email) if email else None
 
 
 def _person(email: str) -> models.User:
@@ -211,7 +255,7 @@ def _write_connectors(steps: list[Step], work: Work) -> None:
             title=entry.title,
             kind=entry.kind,
             urls=list(entry.urls),
-            secret=models.Secret.objects.get(name=entry.secret) if entry.secret else None,
+            secret=_secret_called(entry.secret),
             new_tools=entry.new_tools,
             timeout_seconds=entry.timeout_seconds,
             relays=list(entry.relays),
@@ -222,7 +266,26 @@ def _write_connectors(steps: list[Step], work: Work) -> None:
             secret_variable=entry.secret_variable,
             per_agent=entry.per_agent,
             memory_mb=entry.memory_mb,
+            owner=_person_called(entry.owner),
+            stage=entry.stage,
             is_enabled=entry.enabled is not False,
+        )
+        _classify(rows[step.key], entry.tools, now=work.now)
+
+
+def _classify(connector: models.Connector, tools: Iterable[ToolEntry], *, now: datetime) -> None:
+    """Of a tool that its upstream has not offered yet, too: then it counts from its first call on."""
+    for entry in tools:
+        row, _ = models.Tool.objects.get_or_create(connector=connector, name=entry.name)
+        _update(
+            row,
+            risk=entry.risk,
+            is_read_only=entry.read_only,
+            data_classes=list(entry.data_classes),
+            is_untrusted=entry.untrusted,
+            is_egress=entry.egress,
+            undo=entry.undo,
+            classified_at=row.classified_at or now,
         )
 
 
@@ -247,8 +310,7 @@ def _publish(bundle: models.Bundle, entry: BundleEntry, work: Work) -> None:
         **bundle_parts(entry),
         names=entry.names,
         recording=entry.recording,
-        by=work.by,
-        record=work.record,
+        **work.publishing,
     )
 
 
@@ -280,6 +342,7 @@ def _write_roles(steps: list[Step], work: Work) -> None:
         assert isinstance(entry, RoleEntry)
         schedule = _schedule(entry.schedule) if entry.schedule else {}
         _update(row, title=entry.title, starts_at=entry.starts_at, ends_at=entry.ends_at, schedule=schedule)
+        _update(row, scopes=[_scope(scope) for scope in entry.scopes])
         row.bundles.set(_rows(models.Bundle, entry.bundles).values())
         row.teams.set(_rows(models.Team, entry.teams).values())
         row.people.set(models.User.objects.get(email__iexact=email) for email in entry.people)
@@ -287,7 +350,12 @@ def _write_roles(steps: list[Step], work: Work) -> None:
 
 def _schedule(entry: Schedule) -> dict[str, Any]:
     days = {"days": list(entry.days)} if entry.days else {}
-    return {**days, "from": entry.opens, "to": entry.closes}
+    holidays = {} if entry.holidays else {"holidays": False}
+    return {**days, "from": entry.opens, "to": entry.closes, **holidays}
+
+
+def _scope(entry: ScopeEntry) -> dict[str, Any]:
+    return {"tools": list(entry.tools), "when": entry.when, "text": entry.text}
 
 
 def _write_agents(steps: list[Step], work: Work) -> None:
@@ -325,6 +393,48 @@ def _write_limits(steps: list[Step], work: Work) -> None:
         _update(row, **fields)
 
 
+def _write_reactions(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, ReactionEntry)
+        fields = {
+            "title": entry.title,
+            "trigger": entry.trigger,
+            "count": entry.count,
+            "minutes": entry.minutes,
+            "findings": list(entry.findings),
+            "action": entry.action,
+            "lasting_minutes": entry.lasting_minutes,
+            "approvers": dict(entry.approvers or {}),
+            "is_enabled": entry.enabled,
+        }
+        row, _ = models.Reaction.objects.get_or_create(name=entry.name, defaults=fields)
+        _update(row, **fields)
+
+
+def _write_notifications(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, NotificationEntry)
+        fields = {
+            "title": entry.title,
+            "kind": entry.kind,
+            "url": entry.url,
+            "target": entry.target,
+            "secret": _secret_called(entry.secret),
+            "signing_secret": _secret_called(entry.signing_secret),
+            "allows_decisions": entry.allows_decisions,
+            "is_enabled": entry.enabled,
+        }
+        row, _ = models.NotificationChannel.objects.get_or_create(name=entry.name, defaults=fields)
+        _update(row, **fields)
+        row.teams.set(_rows(models.Team, entry.teams).values())
+
+
+def _secret_called(name: str) -> models.Secret | None:
+    return models.Secret.objects.get(name=name) if name else None
+
+
 def _remove(step: Step, work: Work) -> None:
     """Nothing that stays refers to it: the plan would have been refused."""
     if step.kind == "bundles":
@@ -342,6 +452,8 @@ _REMOVABLE: Mapping[str, type[Any]] = {
     "roles": models.Role,
     "secrets": models.Secret,
     "limits": models.RateLimit,
+    "reactions": models.Reaction,
+    "notifications": models.NotificationChannel,
 }
 
 _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
@@ -355,4 +467,6 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "roles": _write_roles,
     "agents": _write_agents,
     "limits": _write_limits,
+    "reactions": _write_reactions,
+    "notifications": _write_notifications,
 }

@@ -19,12 +19,9 @@ LATER = frozenset(
     (
         "approvals",
         "budgets",
-        "data_classes",
-        "data_scopes",
         "freezes",
         "grants",
         "sinks",
-        "tools",
     )
 )
 """Words of the manifest's format that this version has no entity for: a clearer answer than "unknown key"."""
@@ -205,6 +202,27 @@ class TextByName:
     def schema(self) -> Schema:
         names = self.name.schema()
         return {"type": "object", "propertyNames": names, "additionalProperties": self.text.schema()}
+
+
+@dataclass(frozen=True, slots=True)
+class ListByName:
+    """A mapping of names to lists, as a tuple of pairs in the order of the names."""
+
+    name: Text
+    values: ListOf
+
+    def read(self, node: Node) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        members = node.members().items()
+        names = [self.name.read(Node(name, child.place, child.path)) for name, child in members]
+        lists = gather((child for _, child in members), self.values.read)
+        return tuple(sorted(zip(names, lists, strict=True)))
+
+    def dump(self, value: tuple[tuple[str, tuple[Any, ...]], ...]) -> dict[str, list[Any]]:
+        return {name: self.values.dump(values) for name, values in value}
+
+    def schema(self) -> Schema:
+        names = self.name.schema()
+        return {"type": "object", "propertyNames": names, "additionalProperties": self.values.schema()}
 
 
 @dataclass(frozen=True, slots=True)

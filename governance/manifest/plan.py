@@ -5,22 +5,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from governance.bundles import cycle_in
+from governance.manifest.common import Entry
 from governance.manifest.fields import nearest
 from governance.manifest.reader import Fault
+from governance.manifest.rule_entries import FOUND, ReactionEntry
 from governance.manifest.schema import (
     LABELS,
     SECTIONS,
+    SELECTABLE,
     STDIO,
     AgentEntry,
+    BundleEntry,
     ConnectorEntry,
-    Entry,
     Manifest,
+    NotificationEntry,
     PersonEntry,
     dump_entry,
     fault_at,
 )
 from governance.programs import program_faults
 from governance.registry import Registration
+from governance.rule_shadows import takes_in
 
 Keyed = Mapping[str, Mapping[str, Any]]
 """Section -> key -> entry."""
@@ -30,6 +35,8 @@ PRUNED_BY = {
     "secrets": "remove",
     "roles": "remove",
     "limits": "remove",
+    "reactions": "remove",
+    "notifications": "remove",
     "people": "deactivate",
     "agents": "retire",
     "connectors": "disable",
@@ -115,10 +122,12 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
         *_circles(steps, after),
         *_misplaced(steps, after),
         *_forbidden_programs(steps),
+        *_shared_secrets(steps, after),
     ]
     if faults:
         raise Refused(*faults)
-    return Plan(tuple(steps), have, after, tuple(_left_alone(wanted, have, prune=prune)))
+    warnings = (*_left_alone(wanted, have, prune=prune), *_loosened(steps, after), *_never_fired(steps))
+    return Plan(tuple(steps), have, after, warnings)
 
 
 def _step(kind: str, entry: Entry, before: Any, *, is_renewed: bool) -> Step | None:
@@ -194,6 +203,8 @@ def _circles(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
 def _misplaced(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
     for step in steps:
         before, entry = step.before, step.after
+        if isinstance(entry, PersonEntry) and (main := after["people"].get(entry.same_as)) and main.same_as:
+            yield fault_at(step.entry, "same_as", f"{entry.same_as} is no main account: name {main.same_as}")
         if isinstance(entry, AgentEntry) and (before is None or isinstance(before, AgentEntry)):
             yield from _misplaced_agent(step, before, entry, after)
         ends = isinstance(entry, PersonEntry) and entry.is_deactivated
@@ -208,6 +219,21 @@ def _forbidden_programs(steps: Iterable[Step]) -> Iterator[Fault]:
         if isinstance(entry, ConnectorEntry) and entry.kind == STDIO:
             for field, message in program_faults(entry.command, dict(entry.environment)):
                 yield fault_at(step.entry, field, message)
+
+
+def _shared_secrets(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
+    """A channel sends its secret elsewhere than a connector does: none serves both."""
+    shown = {connector.secret for connector in after["connectors"].values() if connector.secret}
+    for step in steps:
+        entry = step.after
+        if not isinstance(entry, NotificationEntry):
+            continue
+        for key in ("secret", "signing_secret"):
+            secret = after["secrets"].get(getattr(entry, key))
+            if secret is not None and secret.name in shown:
+                yield fault_at(step.entry, key, f"a connector shows {secret.name} to its system; make another one")
+            elif secret is not None and secret.kind != "bearer":
+                yield fault_at(step.entry, key, f"{secret.name} is of kind {secret.kind}; here it has to be bearer")
 
 
 def _misplaced_agent(step: Step, before: AgentEntry | None, entry: AgentEntry, after: Keyed) -> Iterator[Fault]:
@@ -231,3 +257,42 @@ def _left_alone(wanted: Manifest, have: Keyed, *, prune: bool) -> Iterator[str]:
         for email in sorted(have["people"].keys() - wanted.by_key("people").keys()):
             if have["people"][email].is_owner:
                 yield f"{email} is an owner and stays, although the file does not name her"
+
+
+def _never_fired(steps: Iterable[Step]) -> Iterator[str]:
+    reactions = [step.after for step in steps if isinstance(step.after, ReactionEntry)]
+    for reaction in reactions:
+        if unseen := sorted(set(reaction.findings) - FOUND):
+            yield f"reaction {reaction.name}: this version does not find {' or '.join(unseen)} yet, so it never fires"
+
+
+def _loosened(steps: Iterable[Step], after: Keyed) -> Iterator[str]:
+    """What a bundle says that one above it has settled more strictly: it is not heard."""
+    for step in steps:
+        entry = step.after
+        if isinstance(entry, BundleEntry):
+            for name in sorted(_above(entry, after["bundles"])):
+                yield from _loosened_under(entry, after["bundles"][name])
+
+
+def _above(bundle: BundleEntry, bundles: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    pending = list(bundle.inherits)
+    while pending:
+        name = pending.pop()
+        if name not in found and name in bundles:
+            found.add(name)
+            pending += bundles[name].inherits
+    return found
+
+
+def _loosened_under(child: BundleEntry, parent: BundleEntry) -> Iterator[str]:
+    if child.recording == "metadata" and parent.recording == "full":
+        yield f"bundle {child.name}: it records arguments and results, because {parent.name} does, which it inherits"
+    denied = {(key, entry.connector): entry.deny for key in SELECTABLE for entry in getattr(parent, key)}
+    for key in SELECTABLE:
+        for entry in getattr(child, key):
+            for glob in denied.get((key, entry.connector), ()):
+                allows = any(takes_in(allowed, glob) or takes_in(glob, allowed) for allowed in entry.allow)
+                if allows and glob not in entry.deny:
+                    yield f"bundle {child.name}: {glob} of {entry.connector} stays denied, as {parent.name} says"

@@ -7,7 +7,7 @@ that says who may do what should say it where one reads it, and an alias bomb ne
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -99,6 +99,16 @@ def described(value: Any) -> str:
     if isinstance(value, str):
         return f"'{value[:40]}'"
     return {True: "true", False: "false", None: "nothing"}.get(value, str(value))
+
+
+def node_of(plain: Any, path: str = "") -> Node:
+    """Plain data as if it stood in a file of that name."""
+    place = Place(path, 0)
+    if isinstance(plain, Mapping):
+        return Node({name: node_of(value, f"{path}.{name}") for name, value in plain.items()}, place, path)
+    if isinstance(plain, list | tuple):
+        return Node([node_of(value, f"{path}[{index}]") for index, value in enumerate(plain)], place, path)
+    return Node(plain, place, path)
 
 
 def read(content: bytes, *, file: str) -> Node:

@@ -1,50 +1,105 @@
-"""Do the rules of a plan mean something? Each is held against the tools it can match where its policy is used. Pure.
+"""Do the rules of a plan mean something? Each is held against the tools it can match where its policy is used. Pure."""
 
-A rule that can never match is worse than none: somebody believes in it.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from governance.conditions import check_against, is_never_true
 from governance.manifest.plan import Plan, Refused, Step
 from governance.manifest.reader import Fault
-from governance.manifest.schema import BundleEntry, PolicyEntry, RuleEntry, ToolsEntry, fault_at
+from governance.manifest.rule_entries import PolicyEntry, RoleEntry, path_of
+from governance.manifest.schema import (
+    BundleEntry,
+    ConnectorEntry,
+    OrganizationEntry,
+    ToolEntry,
+    fault_at,
+    organization_columns,
+)
+from governance.models import Organization
+from governance.rule_checks import RuleFault, Severity, check_policy, check_scopes
+from governance.rule_tests import TestCaseError, run_tests
+from governance.rule_texts import BundleText, Scope, Selection, TeamText, ToolText, World
+from governance.snapshot_rows import calendar_of
+from governance.time_of_day import Calendar
 
 KnownTools = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Connector -> tool -> input schema, as they will be pinned; a connector never heard of is not in it."""
 
-UNLISTED = ("resource:", "prompt:")
-"""What a rule may name without any list of it here: only its upstream knows which there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Where a policy binds: the schemas of the tools there by `connector/tool`, and connectors not known yet."""
-
-    tools: Mapping[str, Mapping[str, Any]]
-    unknown: tuple[str, ...]
-    is_wide: bool
-    """Inherited, or bound to a team or the organisation: made for tools that may come, so it is only warned of."""
-
 
 def checked(plan: Plan, *, tools: KnownTools) -> Plan:
-    """The plan with warnings about its rules and bundles. Raises Refused for a rule that can never match."""
+    """The plan with warnings about its rules and bundles. Raises Refused for a rule that can never match, a data scope
+    that lets nothing through and a test that fails."""
+    world = _world(plan, tools)
     affected = _affected_policies(plan)
     named = {name for name, policy in plan.after["policies"].items() if policy.node is not None}
-    uses = {name: _use_of(name, plan, tools) for name in sorted(affected | named)}
-    faults = [fault for name in affected for fault in _faults(plan.after["policies"][name], uses[name])]
+    found = {name: _faults(plan.after["policies"][name], world) for name in sorted(affected | named)}
+    scopes = {role.name: _scope_faults(role, world) for role in _affected_roles(plan)}
+    faults = [
+        *(fault for name in sorted(affected) for fault in _refusals(plan.after["policies"][name], found[name], world)),
+        *(fault for name, faults in scopes.items() for fault in _refused(plan.after["roles"][name], faults, "scopes")),
+    ]
     if faults:
         raise Refused(*faults)
-    remarks = [remark for name in uses for remark in _remarks(plan.after["policies"][name], uses[name])]
-    unchecked = {name: _unchecked(plan.after["policies"][name], use) for name, use in uses.items()}
+    unchecked = {name: _unchecked(faults) for name, faults in found.items()}
     return replace(
         plan,
         steps=(*plan.steps, *_rechecks(plan, unchecked)),
-        warnings=(*plan.warnings, *_idle_globs(plan, tools), *remarks),
+        warnings=(
+            *plan.warnings,
+            *_idle_globs(plan, tools),
+            *_unknown_tools(plan, tools),
+            *_remarks("policy", "rule", found),
+            *_remarks("role", "scope", scopes),
+        ),
         unchecked=unchecked,
+    )
+
+
+def _world(plan: Plan, tools: KnownTools) -> World:
+    after = plan.after
+    policies = (policy for holder in after["organization"].values() for policy in holder.policies)
+    return World(
+        policies={name: policy.texts() for name, policy in after["policies"].items()},
+        bundles={name: _bundle_text(bundle) for name, bundle in after["bundles"].items()},
+        teams={name: TeamText(team.parent, team.policies) for name, team in after["teams"].items()},
+        organization=frozenset(policies),
+        tools={name: _tool_texts(name, known, after["connectors"].get(name)) for name, known in tools.items()},
+        calendar=next((_calendar(entry) for entry in after["organization"].values()), Calendar()),
+    )
+
+
+def _calendar(entry: OrganizationEntry) -> Calendar:
+    return calendar_of(Organization(**organization_columns(entry)))
+
+
+def _bundle_text(bundle: BundleEntry) -> BundleText:
+    tools = tuple(Selection(entry.connector, entry.allow, entry.deny) for entry in bundle.tools)
+    return BundleText(bundle.name, bundle.inherits, bundle.policies, tools)
+
+
+def _tool_texts(
+    connector: str, known: Mapping[str, Mapping[str, Any]], entry: ConnectorEntry | None
+) -> dict[str, ToolText]:
+    said = {tool.name: tool for tool in entry.tools} if entry is not None else {}
+    stage = entry.stage if entry is not None else ""
+    return {
+        name: _tool_text(connector, schema, said.get(name, ToolEntry(name=name)), stage)
+        for name, schema in known.items()
+    }
+
+
+def _tool_text(connector: str, schema: Mapping[str, Any], said: ToolEntry, stage: str) -> ToolText:
+    return ToolText(
+        connector,
+        said.name,
+        schema,
+        risk=said.risk,
+        data_classes=frozenset(said.data_classes),
+        is_read_only=said.read_only,
+        is_untrusted=said.untrusted,
+        is_egress=said.egress,
+        environment=stage,
     )
 
 
@@ -55,115 +110,50 @@ def _affected_policies(plan: Plan) -> set[str]:
     return (plan.changed("policies") | used) & plan.after["policies"].keys()
 
 
-def _faults(policy: PolicyEntry, use: Use) -> Iterator[Fault]:
-    for position, rule in enumerate(policy.rules):
-        complaint = "" if use.is_wide else _complaint(rule, use)
-        if rule.when and is_never_true(rule.when):
-            complaint = f"the condition '{rule.when}' is never true"
-        if complaint:
-            yield fault_at(policy, f"rules[{position}]", f"this rule can never match: {complaint}")
+def _affected_roles(plan: Plan) -> list[RoleEntry]:
+    return [plan.after["roles"][name] for name in sorted(plan.changed("roles") & plan.after["roles"].keys())]
 
 
-def _remarks(policy: PolicyEntry, use: Use) -> Iterator[str]:
-    for position, rule in enumerate(policy.rules, start=1):
-        complaint = _complaint(rule, use)
-        remarks = [f"can never match: {complaint}"] if complaint else _undecidable(rule, use)
-        for remark in (*remarks, *_not_enforced(rule), *_not_checked(rule, use)):
-            yield f"policy {policy.name}, rule {position}: {remark}"
+def _faults(policy: PolicyEntry, world: World) -> list[RuleFault]:
+    return check_policy(policy.name, rules=world.policies[policy.name], world=world)
 
 
-def _use_of(policy: str, plan: Plan, tools: KnownTools) -> Use:
-    bundles = plan.after["bundles"]
-    direct = [bundle for bundle in bundles.values() if policy in bundle.policies]
-    names = {bundle.name for bundle in direct}
-    heirs = [bundle for bundle in bundles.values() if _ancestors(bundle, bundles) & names]
-    holders = [*plan.after["organization"].values(), *plan.after["teams"].values()]
-    is_general = any(policy in holder.policies for holder in holders)
-    reached = list(bundles.values()) if is_general else [*direct, *heirs]
-    unknown = {entry.connector for bundle in reached for entry in bundle.tools if entry.connector not in tools}
-    is_wide = is_general or bool(heirs) or not any(bundle.tools for bundle in direct)
-    return Use(_tools_of(reached, tools), tuple(sorted(unknown)), is_wide)
+def _scope_faults(role: RoleEntry, world: World) -> list[RuleFault]:
+    return check_scopes([Scope(scope.tools, scope.when) for scope in role.scopes], bundles=role.bundles, world=world)
 
 
-def _ancestors(bundle: BundleEntry, bundles: Mapping[str, BundleEntry]) -> set[str]:
-    found: set[str] = set()
-    pending = list(bundle.inherits)
-    while pending:
-        name = pending.pop()
-        if name not in found and name in bundles:
-            found.add(name)
-            pending += bundles[name].inherits
-    return found
+def _refusals(policy: PolicyEntry, faults: list[RuleFault], world: World) -> Iterator[Fault]:
+    yield from _refused(policy, faults, "rules")
+    if policy.tests and not any(fault.severity is Severity.REFUSE for fault in faults):
+        yield from _failed_tests(policy, world)
 
 
-def _tools_of(bundles: Iterable[BundleEntry], tools: KnownTools) -> dict[str, Mapping[str, Any]]:
-    return {
-        f"{entry.connector}/{name}": schema
-        for bundle in bundles
-        for entry in bundle.tools
-        for name, schema in tools.get(entry.connector, {}).items()
-        if _gives(entry, name)
-    }
+def _failed_tests(policy: PolicyEntry, world: World) -> Iterator[Fault]:
+    tools = [tool for known in world.tools.values() for tool in known.values()]
+    try:
+        results = run_tests(policy.texts(), policy.plain_tests(), tools, calendar=world.calendar)
+    except TestCaseError as error:
+        yield fault_at(policy, f"tests[{error.position - 1}].{error.field}".rstrip("."), str(error))
+        return
+    for position, result in enumerate(results):
+        if not result.passed:
+            yield fault_at(policy, f"tests[{position}]", result.sentence)
 
 
-def _gives(entry: ToolsEntry, name: str) -> bool:
-    allowed = any(fnmatchcase(name, glob) for glob in entry.allow)
-    return allowed and not any(fnmatchcase(name, glob) for glob in entry.deny)
+def _refused(entry: PolicyEntry | RoleEntry, faults: list[RuleFault], section: str) -> Iterator[Fault]:
+    for fault in faults:
+        if fault.severity is Severity.REFUSE:
+            yield fault_at(entry, path_of(fault, section), fault.message)
 
 
-def _matched(rule: RuleEntry, use: Use) -> dict[str, Mapping[str, Any]]:
-    return {tool: schema for tool, schema in use.tools.items() if any(_is_named(tool, glob) for glob in rule.tools)}
+def _remarks(kind: str, part: str, found: Mapping[str, list[RuleFault]]) -> Iterator[str]:
+    for name, faults in found.items():
+        for fault in faults:
+            yield f"{kind} {name}, {part} {fault.position}: {fault.message.removeprefix('this rule ')}"
 
 
-def _is_named(tool: str, glob: str) -> bool:
-    """As `governance.snapshot.matches_any` reads globs."""
-    connector, _, name = tool.partition("/")
-    return any(fnmatchcase(spelling, glob) for spelling in (name, tool, f"{connector}__{name}"))
-
-
-def _complaint(rule: RuleEntry, use: Use) -> str:
-    """Why the rule can never match where its policy is used; empty if it can, or if that cannot be known."""
-    if use.unknown or not use.tools:
-        return ""
-    matched = _matched(rule, use)
-    if not matched and any(glob.startswith(UNLISTED) for glob in rule.tools):
-        return ""
-    if not matched:
-        return f"no tool that the policy is used for is called {' or '.join(rule.tools)}"
-    spoilt = _spoilt(rule, matched)
-    if len(spoilt) < len(matched):
-        return ""
-    tool, message = next(iter(spoilt.items()))
-    return f"{tool}: {message}"
-
-
-def _spoilt(rule: RuleEntry, matched: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Tools for which the condition makes no sense, and why."""
-    problems = check_against(rule.when, schemas=matched) if rule.when else []
-    return {problem.tool: problem.message for problem in reversed(problems)}
-
-
-def _undecidable(rule: RuleEntry, use: Use) -> Iterator[str]:
-    spoilt = _spoilt(rule, _matched(rule, use))
-    if spoilt:
-        tool, message = next(iter(spoilt.items()))
-        others = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
-        outcome = "never permits" if rule.effect == "permit" else f"always counts ({rule.effect})"
-        yield f"for {tool}{others} the condition cannot be decided and the rule {outcome}: {message}"
-
-
-def _not_enforced(rule: RuleEntry) -> Iterator[str]:
-    if rule.effect in ("mask", "flag") or rule.findings or rule.on == "result":
-        yield "stored, but NOT ENFORCED: this version does not inspect content yet"
-
-
-def _not_checked(rule: RuleEntry, use: Use) -> Iterator[str]:
-    if rule.when and use.unknown:
-        yield f"not checked: the tools of {', '.join(use.unknown)} are not known yet"
-
-
-def _unchecked(policy: PolicyEntry, use: Use) -> frozenset[int]:
-    return frozenset(index for index, rule in enumerate(policy.rules) if rule.when and use.unknown)
+def _unchecked(faults: list[RuleFault]) -> frozenset[int]:
+    return frozenset(fault.position - 1 for fault in faults if fault.code == "not_checked")
 
 
 def _rechecks(plan: Plan, unchecked: Mapping[str, frozenset[int]]) -> Iterator[Step]:
@@ -183,3 +173,12 @@ def _idle_globs(plan: Plan, tools: KnownTools) -> Iterator[str]:
             idle = [glob for glob in entry.allow if not any(fnmatchcase(name, glob) for name in known or ())]
             if known is not None and idle:
                 yield f"bundle {bundle.name}: {entry.connector} has no tool called {', '.join(idle)}"
+
+
+def _unknown_tools(plan: Plan, tools: KnownTools) -> Iterator[str]:
+    """Tools that the file says something of, and their upstream does not offer."""
+    for connector in plan.after["connectors"].values():
+        known = tools.get(connector.name)
+        missing = [tool.name for tool in connector.tools if known is not None and tool.name not in known]
+        if missing and connector.node is not None:
+            yield f"connector {connector.name} has no tool called {', '.join(missing)}"

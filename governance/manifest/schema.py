@@ -10,19 +10,30 @@ file brings back nobody who was deactivated, and no agent that was suspended.
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
+from ipaddress import ip_network
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-
-from governance.conditions import ConditionError, compile_condition
+from governance.manifest.common import (
+    AMOUNT,
+    CLOCK,
+    EMAIL,
+    GLOBS,
+    NAME_TEXT,
+    NAMES,
+    TITLE,
+    VARIABLE,
+    WORD,
+    Entry,
+    Reference,
+    check_header,
+    check_timezone,
+    check_url,
+)
 from governance.manifest.fields import (
-    NAME,
     Choice,
     Flag,
+    ListByName,
     ListOf,
     Moment,
     Number,
@@ -35,96 +46,68 @@ from governance.manifest.fields import (
     of,
 )
 from governance.manifest.reader import BadManifest, Fault, Node, Place, read
-from governance.models.secrets import HEADER_NAME_PATTERN
+from governance.manifest.rule_entries import DATA_CLASSES, RISKS, PolicyEntry, ReactionEntry, RoleEntry
+from governance.notification_channels import is_slack
 from governance.time_of_day import WEEKDAYS
 
 API_VERSION = "gatehouse/v1"
-FINDINGS = ("injection", "personal_data", "secret")
 LATER_KINDS = ("openapi", "sql", "stdio")
 STDIO = "stdio"
 DEFAULT_TIMEOUT_SECONDS = 60
-_UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
 
 
-def _check_email(email: str) -> None:
+def _check_date(text: str) -> None:
     try:
-        validate_email(email)
-    except ValidationError:
-        raise ValueError(f"'{email[:64]}' is no e-mail address") from None
-
-
-def _check_timezone(name: str) -> None:
-    known = available_timezones()
-    if name not in known:
-        raise ValueError(f"there is no time zone '{name[:64]}'{nearest(name, known)}")
-
-
-def check_url(url: str) -> None:
-    """The message never repeats the URL: a mistaken one may hold a password."""
-    try:
-        parts = urlsplit(url)
-        is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_date = date.fromisoformat(text).isoformat() == text
     except ValueError:
-        is_plain = False
-    if not is_plain or _UNFIT_FOR_URL.search(url):
-        raise ValueError("this is no http or https URL")
-    if "@" in parts.netloc or parts.fragment:
-        raise ValueError("a URL here has no user, password or fragment; a secret goes into the vault")
+        is_date = False
+    if not is_date:
+        raise ValueError(f"'{text[:64]}' is no date; write e.g. 2026-12-25")
 
 
-def _check_header(name: str) -> None:
-    if not re.match(HEADER_NAME_PATTERN, name):
-        raise ValueError(f"'{name[:64]}' is no header a secret may travel in")
-
-
-_NAME = Text(63, pattern=NAME, hint="use 1 to 63 of a-z, 0-9 and '-', starting with a letter or digit")
-_NAMES = ListOf(_NAME, is_set=True)
-_TITLE = Text(200)
-_EMAIL = Text(254, check=_check_email, tidy=lambda email: email.strip().lower())
-_GLOBS = ListOf(Text(200))
-_VARIABLE = Text(100, pattern=r"[A-Za-z_][A-Za-z0-9_]*", hint="name an environment variable")
-_WORD = Text(4000)
-_AMOUNT = Number(1, 2**31 - 1, is_whole=True)
-_CLOCK = Text(5, pattern=r"([01][0-9]|2[0-3]):[0-5][0-9]", hint="write the time as HH:MM")
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """`key` of an entry names another entry, in section `kind`."""
-
-    key: str
-    kind: str
-    name: str
+def check_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError(f"'{text[:64]}' is no network; write e.g. 192.0.2.0/24") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One entity as a manifest writes it; `node` is where it stands in the file, absent for what is stored."""
+class BusinessHours:
+    """In the organisation's time zone. They may pass midnight."""
 
-    KEY: ClassVar[str] = "name"
-    node: Node | None = field(default=None, compare=False, repr=False)
+    days: tuple[str, ...] = of(ListOf(Choice(WEEKDAYS), is_set=True, order=WEEKDAYS.index, at_least=1))
+    opens: str = of(CLOCK, key="from")
+    closes: str = of(CLOCK, key="to")
 
-    @property
-    def key(self) -> str:
-        return str(getattr(self, self.KEY))
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.opens == self.closes:
+            yield "to", "the hours would end when they begin"
 
-    def references(self) -> Iterable[Reference]:
-        return ()
 
-    def over(self, before: Self | None) -> Self:
-        """What shall hold after applying this over `before`: fields left out keep what they must not change."""
-        return self
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Holiday:
+    date: str = of(Text(10, check=_check_date))
+    name: str = of(TITLE, "")
 
-    def switched_off(self) -> tuple[str, str]:
-        """The field that takes a stored entity out of use and the word for it; empty while it is in use."""
-        return "", ""
+
+HOLIDAYS = ListOf(Record(Holiday), is_set=True)
+NETWORKS = ListByName(NAME_TEXT, ListOf(Text(64, check=check_network), is_set=True, at_least=1))
+ATTRIBUTES = ListByName(VARIABLE, ListOf(Text(200), is_set=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationEntry(Entry):
-    name: str = of(_TITLE)
-    timezone: str = of(Text(64, check=_check_timezone), "UTC")
-    policies: tuple[str, ...] = of(_NAMES, ())
+    """Without `business_hours` they are 09:00 to 17:00, Monday to Friday."""
+
+    name: str = of(TITLE)
+    timezone: str = of(Text(64, check=check_timezone), "UTC")
+    business_hours: BusinessHours | None = of(Record(BusinessHours), None)
+    holidays: tuple[Holiday, ...] = of(HOLIDAYS, ())
+    networks: tuple[tuple[str, tuple[str, ...]], ...] = of(NETWORKS, ())
+    review: str = of(Choice(("required", "optional")), "optional")
+    agents_may_ask: bool = of(Flag(), False)
+    policies: tuple[str, ...] = of(NAMES, ())
 
     @property
     def key(self) -> str:
@@ -134,17 +117,52 @@ class OrganizationEntry(Entry):
         yield from (Reference("policies", "policies", name) for name in self.policies)
 
 
+def organization_columns(entry: OrganizationEntry) -> dict[str, Any]:
+    """As the row keeps it, without its policies."""
+    hours = entry.business_hours
+    return {
+        "name": entry.name,
+        "timezone": entry.timezone,
+        "business_hours": {"days": list(hours.days), "from": hours.opens, "to": hours.closes} if hours else {},
+        "holidays": [{"date": day.date, "name": day.name} for day in entry.holidays],
+        "networks": NETWORKS.dump(entry.networks),
+        "requires_review": entry.review == "required",
+        "agents_may_ask": entry.agents_may_ask,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ShiftEntry:
+    person: str = of(EMAIL)
+    starts_at: datetime = of(Moment())
+    ends_at: datetime = of(Moment())
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.ends_at <= self.starts_at:
+            yield "ends_at", "the shift would end before it starts"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamEntry(Entry):
-    name: str = of(_NAME)
-    title: str = of(_TITLE, "")
-    parent: str = of(_NAME, "")
-    policies: tuple[str, ...] = of(_NAMES, ())
+    """`on_call` is None where nobody is; in a file, left out leaves the shifts as they are."""
+
+    name: str = of(NAME_TEXT)
+    title: str = of(TITLE, "")
+    parent: str = of(NAME_TEXT, "")
+    policies: tuple[str, ...] = of(NAMES, ())
+    attributes: tuple[tuple[str, tuple[str, ...]], ...] = of(ATTRIBUTES, ())
+    on_call: tuple[ShiftEntry, ...] | None = of(ListOf(Record(ShiftEntry), is_set=True), None)
 
     def references(self) -> Iterator[Reference]:
         if self.parent:
             yield Reference("parent", "teams", self.parent)
         yield from (Reference("policies", "policies", name) for name in self.policies)
+        yield from (Reference("on_call", "people", shift.person) for shift in self.on_call or ())
+
+    def over(self, before: Self | None) -> Self:
+        if self.on_call is None and before is not None:
+            return replace(self, on_call=before.on_call)
+        return replace(self, on_call=self.on_call or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +170,11 @@ class PersonEntry(Entry):
     """`active` is None for somebody active; in a file, left out leaves her as she is."""
 
     KEY: ClassVar[str] = "email"
-    email: str = of(_EMAIL)
-    name: str = of(_TITLE, "")
-    teams: tuple[str, ...] = of(_NAMES, ())
-    manager: str = of(_EMAIL, "")
+    email: str = of(EMAIL)
+    name: str = of(TITLE, "")
+    teams: tuple[str, ...] = of(NAMES, ())
+    manager: str = of(EMAIL, "")
+    same_as: str = of(EMAIL, "")
     staff: bool = of(Flag(), False)
     duties: tuple[str, ...] = of(ListOf(Choice(("approver", "auditor", "it-admin", "security")), is_set=True), ())
     active: bool | None = of(Flag(), None)
@@ -170,10 +189,14 @@ class PersonEntry(Entry):
         yield from (Reference("teams", "teams", name) for name in self.teams)
         if self.manager:
             yield Reference("manager", "people", self.manager)
+        if self.same_as:
+            yield Reference("same_as", "people", self.same_as)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.manager == self.email:
             yield "manager", "nobody is her own manager"
+        if self.same_as == self.email:
+            yield "same_as", "name her main account; this is this one"
 
     def over(self, before: Self | None) -> Self:
         """A deactivated person gets nothing back by a file that does not say so."""
@@ -199,9 +222,9 @@ class ValueFrom:
 class SecretEntry(Entry):
     """Only says where the value is to be had; what is stored never says even that."""
 
-    name: str = of(_NAME)
+    name: str = of(NAME_TEXT)
     kind: str = of(Choice(("bearer", "header", "basic", "oauth_client")), "bearer")
-    header: str = of(Text(64, check=_check_header), "")
+    header: str = of(Text(64, check=check_header), "")
     description: str = of(Text(500), "")
     value_from: ValueFrom | None = of(Record(ValueFrom), None)
 
@@ -214,32 +237,54 @@ class SecretEntry(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectorEntry(Entry):
-    """`enabled` is None for an enabled connector; in a file, it and `timeout_seconds` left out stay as they are."""
+class ToolEntry:
+    """The administrator's word on one tool."""
 
-    name: str = of(_NAME)
-    title: str = of(_TITLE, "")
+    name: str = of(Text(128))
+    risk: str = of(Choice(RISKS), "medium")
+    read_only: bool = of(Flag(), False)
+    data_classes: tuple[str, ...] = of(DATA_CLASSES, ())
+    untrusted: bool = of(Flag(), False)
+    egress: bool = of(Flag(), False)
+    undo: str = of(Text(300), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorEntry(Entry):
+    """`enabled` is None for an enabled connector; in a file, it and `timeout_seconds` left out stay as they are, and so
+    do tools that `tools` does not name. `stage` is what rules read as `tool.environment`."""
+
+    name: str = of(NAME_TEXT)
+    title: str = of(TITLE, "")
     kind: str = of(Text(16), "mcp")
     urls: tuple[str, ...] = of(ListOf(Text(2000, check=check_url), at_least=1), (), singular="url")
-    secret: str = of(_NAME, "")
+    secret: str = of(NAME_TEXT, "")
     new_tools: str = of(Choice(("review", "allow")), "review")
     timeout_seconds: float | None = of(Number(0.1, 600), None)
     relays: tuple[str, ...] = of(ListOf(Choice(("elicitation", "sampling", "roots")), is_set=True), ())
     max_running: int = of(Number(1, 100_000, is_whole=True), 64)
     max_waiting: int = of(Number(0, 100_000, is_whole=True), 256)
-    command: tuple[str, ...] = of(ListOf(_WORD), ())
-    environment: tuple[tuple[str, str], ...] = of(TextByName(_VARIABLE, _WORD), ())
-    secret_variable: str = of(_VARIABLE, "")
+    command: tuple[str, ...] = of(ListOf(WORD), ())
+    environment: tuple[tuple[str, str], ...] = of(TextByName(VARIABLE, WORD), ())
+    secret_variable: str = of(VARIABLE, "")
     per_agent: bool = of(Flag(), False)
     memory_mb: int = of(Number(16, 1_000_000, is_whole=True), 512)
+    owner: str = of(EMAIL, "")
+    stage: str = of(Text(32), "")
+    tools: tuple[ToolEntry, ...] = of(ListOf(Record(ToolEntry), is_set=True, order=lambda entry: entry.name), ())
     enabled: bool | None = of(Flag(), None)
 
     def references(self) -> Iterator[Reference]:
         if self.secret:
             yield Reference("secret", "secrets", self.secret)
+        if self.owner:
+            yield Reference("owner", "people", self.owner)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """A local server has a program instead of an address."""
+        names = [tool.name for tool in self.tools]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield "tools", f"tool {name} stands here twice"
         if self.kind == STDIO:
             if self.urls:
                 yield "urls", "a local server (kind stdio) has a command, no address"
@@ -255,12 +300,15 @@ class ConnectorEntry(Entry):
     def over(self, before: Self | None) -> Self:
         """A connector that is there keeps the time it has; a new one gets the default."""
         enabled, timeout = self.enabled, self.timeout_seconds
+        tools = {tool.name: tool for tool in (*(before.tools if before is not None else ()), *self.tools)}
         if before is not None:
             enabled = before.enabled if enabled is None else enabled
             timeout = timeout or before.timeout_seconds
         elif timeout is None:
             timeout = DEFAULT_TIMEOUT_SECONDS
-        return replace(self, enabled=False if enabled is False else None, timeout_seconds=timeout)
+        in_order = tuple(tools[name] for name in sorted(tools))
+        off = False if enabled is False else None
+        return replace(self, enabled=off, timeout_seconds=timeout, tools=in_order)
 
     def switched_off(self) -> tuple[str, str]:
         return ("enabled", "disabled") if self.enabled is False else ("", "")
@@ -268,9 +316,9 @@ class ConnectorEntry(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolsEntry:
-    connector: str = of(_NAME)
-    allow: tuple[str, ...] = of(_GLOBS, ("*",))
-    deny: tuple[str, ...] = of(_GLOBS, ())
+    connector: str = of(NAME_TEXT)
+    allow: tuple[str, ...] = of(GLOBS, ("*",))
+    deny: tuple[str, ...] = of(GLOBS, ())
 
 
 SELECTABLE = ("tools", "resources", "prompts")
@@ -281,14 +329,14 @@ _SELECTED = ListOf(Record(ToolsEntry), is_set=True, order=lambda entry: (entry.c
 class BundleEntry(Entry):
     """Tools, resources (by URI) and prompts are selected alike; what is not selected is not given."""
 
-    name: str = of(_NAME)
-    title: str = of(_TITLE, "")
-    inherits: tuple[str, ...] = of(_NAMES, ())
+    name: str = of(NAME_TEXT)
+    title: str = of(TITLE, "")
+    inherits: tuple[str, ...] = of(NAMES, ())
     tools: tuple[ToolsEntry, ...] = of(_SELECTED, ())
     resources: tuple[ToolsEntry, ...] = of(_SELECTED, ())
     prompts: tuple[ToolsEntry, ...] = of(_SELECTED, ())
     names: str = of(Choice(("plain", "prefixed")), "")
-    policies: tuple[str, ...] = of(_NAMES, ())
+    policies: tuple[str, ...] = of(NAMES, ())
     recording: str = of(Choice(("full", "metadata")), "full")
 
     def references(self) -> Iterator[Reference]:
@@ -305,82 +353,13 @@ class BundleEntry(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approvers:
-    team: str = of(_NAME)
-    count: int = of(Number(1, 20, is_whole=True), 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleEntry:
-    effect: str = of(Choice(("permit", "ask", "deny", "mask", "flag")))
-    tools: tuple[str, ...] = of(ListOf(Text(200), at_least=1), ("*",))
-    on: str = of(Choice(("arguments", "result")), "arguments")
-    when: str = of(Text(4096), "")
-    findings: tuple[str, ...] = of(ListOf(Choice(FINDINGS), is_set=True), ())
-    approvers: Approvers | None = of(Record(Approvers), None)
-    reason: str = of(Text(500), "")
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        if self.approvers is not None and self.effect != "ask":
-            yield "approvers", "only a rule that asks has approvers"
-        try:
-            if self.when:
-                compile_condition(self.when)
-        except ConditionError as error:
-            yield "when", str(error)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyEntry(Entry):
-    name: str = of(_NAME)
-    title: str = of(_TITLE, "")
-    rules: tuple[RuleEntry, ...] = of(ListOf(Record(RuleEntry)), ())
-    unchecked: frozenset[int] = field(default=frozenset(), compare=False)
-    """Of a stored policy: the rules, from 0, whose condition was not held against the tools it is about."""
-
-    def references(self) -> Iterator[Reference]:
-        for position, rule in enumerate(self.rules):
-            if rule.approvers is not None:
-                yield Reference(f"rules[{position}].approvers", "teams", rule.approvers.team)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """A weekly window in the organisation's time zone; without days, every day. It may pass midnight."""
-
-    days: tuple[str, ...] = of(ListOf(Choice(WEEKDAYS), is_set=True, order=WEEKDAYS.index), ())
-    opens: str = of(_CLOCK, key="from")
-    closes: str = of(_CLOCK, key="to")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleEntry(Entry):
-    name: str = of(_NAME)
-    title: str = of(_TITLE, "")
-    bundles: tuple[str, ...] = of(_NAMES, ())
-    teams: tuple[str, ...] = of(_NAMES, ())
-    people: tuple[str, ...] = of(ListOf(_EMAIL, is_set=True), ())
-    starts_at: datetime | None = of(Moment(), None)
-    ends_at: datetime | None = of(Moment(), None)
-    schedule: Schedule | None = of(Record(Schedule), None)
-
-    def references(self) -> Iterator[Reference]:
-        for kind in ("bundles", "teams", "people"):
-            yield from (Reference(kind, kind, name) for name in getattr(self, kind))
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
-            yield "ends_at", "the role would end before it starts"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEntry(Entry):
     """`status` is None for a live agent; in a file, left out leaves it as it is."""
 
-    name: str = of(_NAME)
-    title: str = of(_TITLE, "")
-    owner: str = of(_EMAIL)
-    roles: tuple[str, ...] = of(_NAMES, ())
+    name: str = of(NAME_TEXT)
+    title: str = of(TITLE, "")
+    owner: str = of(EMAIL)
+    roles: tuple[str, ...] = of(NAMES, ())
     purpose: str = of(Text(2000), "")
     status: str | None = of(Choice(("live", "suspended", "retired")), None)
 
@@ -407,18 +386,76 @@ class AgentEntry(Entry):
 class LimitEntry(Entry):
     """How much may be used: requests and bytes in a window, calls running at once."""
 
-    name: str = of(_NAME)
+    name: str = of(NAME_TEXT)
     per: str = of(Choice(("agent", "team", "tool", "everybody")), "agent")
     tools: tuple[str, ...] = of(ListOf(Text(200), at_least=1), ("*",))
     window_seconds: int = of(Number(1, 86_400, is_whole=True), 60)
-    requests: int | None = of(_AMOUNT, None)
+    requests: int | None = of(AMOUNT, None)
     bytes: int | None = of(Number(1, 2**53, is_whole=True), None)
-    running: int | None = of(_AMOUNT, None)
+    running: int | None = of(AMOUNT, None)
     enabled: bool = of(Flag(), True)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.requests is None and self.bytes is None and self.running is None:
             yield "requests", "write how many requests, how many bytes or how many running calls"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationEntry(Entry):
+    """A way beside e-mail to tell people that something waits for them."""
+
+    name: str = of(NAME_TEXT)
+    title: str = of(TITLE, "")
+    kind: str = of(Choice(("slack", "webhook")))
+    url: str = of(Text(500, check=check_url), "")
+    target: str = of(Text(100), "")
+    secret: str = of(NAME_TEXT, "")
+    signing_secret: str = of(NAME_TEXT, "")
+    teams: tuple[str, ...] = of(NAMES, ())
+    allows_decisions: bool = of(Flag(), False)
+    enabled: bool = of(Flag(), True)
+
+    def references(self) -> Iterator[Reference]:
+        for key in ("secret", "signing_secret"):
+            if name := getattr(self, key):
+                yield Reference(key, "secrets", name)
+        yield from (Reference("teams", "teams", name) for name in self.teams)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from channel_faults(
+            self.kind,
+            url=self.url,
+            target=self.target,
+            has_secret=bool(self.secret),
+            has_signing_secret=bool(self.signing_secret),
+            allows_decisions=self.allows_decisions,
+        )
+
+
+def channel_faults(
+    kind: str, *, url: str, target: str, has_secret: bool, has_signing_secret: bool, allows_decisions: bool
+) -> Iterator[tuple[str, str]]:
+    """What a channel of notifications lacks, by member."""
+    if kind == "webhook":
+        if not url:
+            yield "url", "a webhook needs its address"
+        if not has_secret:
+            yield "secret", "a webhook is signed: name the secret that holds its key"
+        if allows_decisions:
+            yield "allows_decisions", "only in Slack can people decide"
+    else:
+        yield from _slack_faults(url, target, has_secret)
+        if allows_decisions and not has_signing_secret:
+            yield "signing_secret", "decisions in the chat need the secret by which Slack signs"
+
+
+def _slack_faults(url: str, target: str, has_secret: bool) -> Iterator[tuple[str, str]]:
+    if url and not is_slack(url):
+        yield "url", "the bot's token goes there: only to slack.com or slack-gov.com"
+    if not target:
+        yield "target", "name the channel, e.g. C0123456789"
+    if not has_secret:
+        yield "secret", "name the secret that holds the bot's token"
 
 
 SECTIONS: Mapping[str, type[Entry]] = {
@@ -432,6 +469,8 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "roles": RoleEntry,
     "agents": AgentEntry,
     "limits": LimitEntry,
+    "reactions": ReactionEntry,
+    "notifications": NotificationEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
@@ -444,6 +483,8 @@ LABELS: Mapping[str, str] = {
     "roles": "role",
     "agents": "agent",
     "limits": "limit",
+    "reactions": "reaction",
+    "notifications": "notification channel",
 }
 
 
@@ -503,6 +544,8 @@ class _File:
     roles: tuple[RoleEntry, ...] | None = of(ListOf(Record(RoleEntry)), None)
     agents: tuple[AgentEntry, ...] | None = of(ListOf(Record(AgentEntry)), None)
     limits: tuple[LimitEntry, ...] | None = of(ListOf(Record(LimitEntry)), None)
+    reactions: tuple[ReactionEntry, ...] | None = of(ListOf(Record(ReactionEntry)), None)
+    notifications: tuple[NotificationEntry, ...] | None = of(ListOf(Record(NotificationEntry)), None)
 
 
 def _repeated(found: Mapping[str, list[Entry]]) -> Iterator[Fault]:

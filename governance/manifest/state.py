@@ -7,22 +7,33 @@ from typing import Any
 from django.db.models import Prefetch
 
 from governance import models
-from governance.manifest.schema import (
-    AgentEntry,
-    Approvers,
-    BundleEntry,
-    ConnectorEntry,
-    Entry,
-    LimitEntry,
-    Manifest,
-    OrganizationEntry,
-    PersonEntry,
+from governance.manifest.common import Entry
+from governance.manifest.rule_entries import (
+    RISKS,
     PolicyEntry,
+    ReactionEntry,
     RoleEntry,
     RuleEntry,
     Schedule,
+    ScopeEntry,
+    read_case,
+    stored_approvers,
+)
+from governance.manifest.schema import (
+    AgentEntry,
+    BundleEntry,
+    BusinessHours,
+    ConnectorEntry,
+    Holiday,
+    LimitEntry,
+    Manifest,
+    NotificationEntry,
+    OrganizationEntry,
+    PersonEntry,
     SecretEntry,
+    ShiftEntry,
     TeamEntry,
+    ToolEntry,
     ToolsEntry,
 )
 
@@ -34,22 +45,52 @@ def stored_manifest() -> Manifest:
 
 def _organization() -> Iterator[Entry]:
     for row in models.Organization.objects.prefetch_related("policies"):
-        yield OrganizationEntry(name=row.name, timezone=row.timezone, policies=_names(row.policies.all()))
+        yield OrganizationEntry(
+            name=row.name,
+            timezone=row.timezone,
+            business_hours=_business_hours(row.business_hours) if row.business_hours else None,
+            holidays=tuple(sorted(Holiday(date=day["date"], name=day.get("name", "")) for day in row.holidays)),
+            networks=_lists(row.networks),
+            review="required" if row.requires_review else "optional",
+            agents_may_ask=row.agents_may_ask,
+            policies=_names(row.policies.all()),
+        )
+
+
+def _business_hours(stored: Mapping[str, Any]) -> BusinessHours:
+    return BusinessHours(days=tuple(stored["days"]), opens=stored["from"], closes=stored["to"])
+
+
+def _lists(stored: Mapping[str, Iterable[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(sorted((name, tuple(sorted(values))) for name, values in stored.items()))
 
 
 def _teams() -> Iterator[Entry]:
-    for row in models.Team.objects.select_related("parent").prefetch_related("policies").order_by("name"):
-        parent = row.parent.name if row.parent else ""
-        yield TeamEntry(name=row.name, title=row.title, parent=parent, policies=_names(row.policies.all()))
+    parts = ("policies", "shifts__person")
+    for row in models.Team.objects.select_related("parent").prefetch_related(*parts).order_by("name"):
+        yield TeamEntry(
+            name=row.name,
+            title=row.title,
+            parent=row.parent.name if row.parent else "",
+            policies=_names(row.policies.all()),
+            attributes=_lists(row.attributes),
+            on_call=tuple(sorted(_shift(shift) for shift in row.shifts.all())) or None,
+        )
+
+
+def _shift(row: models.OnCallShift) -> ShiftEntry:
+    return ShiftEntry(person=row.person.email.lower(), starts_at=row.starts_at, ends_at=row.ends_at)
 
 
 def _people() -> Iterator[Entry]:
-    for row in models.User.objects.select_related("manager").prefetch_related("teams").order_by("email"):
+    rows = models.User.objects.select_related("manager", "same_as").prefetch_related("teams")
+    for row in rows.order_by("email"):
         yield PersonEntry(
             email=row.email.lower(),
             name=row.name,
             teams=_names(row.teams.all()),
             manager=row.manager.email.lower() if row.manager else "",
+            same_as=row.same_as.email.lower() if row.same_as else "",
             staff=row.is_staff,
             duties=tuple(sorted(row.duties)),
             active=None if row.is_active else False,
@@ -63,7 +104,8 @@ def _secrets() -> Iterator[Entry]:
 
 
 def _connectors() -> Iterator[Entry]:
-    for row in models.Connector.objects.select_related("secret").order_by("name"):
+    tools = _classified()
+    for row in models.Connector.objects.select_related("secret", "owner").order_by("name"):
         yield ConnectorEntry(
             name=row.name,
             title=row.title,
@@ -80,8 +122,38 @@ def _connectors() -> Iterator[Entry]:
             secret_variable=row.secret_variable,
             per_agent=row.per_agent,
             memory_mb=row.memory_mb,
+            owner=row.owner.email.lower() if row.owner else "",
+            stage=row.stage,
+            tools=tuple(tools[row.id]),
             enabled=None if row.is_enabled else False,
         )
+
+
+def _classified() -> dict[Any, list[ToolEntry]]:
+    """Connector id -> the tools of which somebody has said something."""
+    unsaid: dict[str, Any] = {
+        "classified_at": None,
+        "risk": models.Tool.Risk.MEDIUM,
+        "is_read_only": False,
+        "data_classes": [],
+        "is_untrusted": False,
+        "is_egress": False,
+        "undo": "",
+    }
+    found: dict[Any, list[ToolEntry]] = defaultdict(list)
+    for row in models.Tool.objects.exclude(**unsaid).order_by("name"):
+        found[row.connector_id].append(
+            ToolEntry(
+                name=row.name,
+                risk=row.risk,
+                read_only=row.is_read_only,
+                data_classes=tuple(sorted(row.data_classes)),
+                untrusted=row.is_untrusted,
+                egress=row.is_egress,
+                undo=row.undo,
+            )
+        )
+    return found
 
 
 def _policies() -> Iterator[Entry]:
@@ -92,19 +164,25 @@ def _policies() -> Iterator[Entry]:
         yield PolicyEntry(
             name=row.policy.name,
             title=row.policy.title,
-            rules=tuple(_rule(rule) for rule in rules),
+            rules=tuple(rule_entry(rule) for rule in rules),
+            tests=tuple(read_case(test) for test in row.tests),
             unchecked=frozenset(index for index, rule in enumerate(rules) if not rule.is_checked),
         )
 
 
-def _rule(row: models.Rule) -> RuleEntry:
+def rule_entry(row: models.Rule) -> RuleEntry:
     return RuleEntry(
         effect=row.effect,
         tools=tuple(row.tools),
+        connectors=tuple(sorted(row.connectors)),
+        data_classes=tuple(sorted(row.data_classes)),
+        risks=tuple(sorted(row.risks, key=RISKS.index)),
+        access=row.access,
         on=row.on,
         when=row.condition,
         findings=tuple(sorted(row.findings)),
-        approvers=Approvers(**row.approvers) if row.approvers else None,
+        fields=tuple(sorted(row.fields)),
+        approvers=stored_approvers(row.approvers),
         reason=row.reason,
     )
 
@@ -143,11 +221,21 @@ def _roles() -> Iterator[Entry]:
             starts_at=row.starts_at,
             ends_at=row.ends_at,
             schedule=_schedule(row.schedule) if row.schedule else None,
+            scopes=tuple(_scope(scope) for scope in row.scopes),
         )
 
 
 def _schedule(stored: Mapping[str, Any]) -> Schedule:
-    return Schedule(days=tuple(stored.get("days") or ()), opens=stored["from"], closes=stored["to"])
+    return Schedule(
+        days=tuple(stored.get("days") or ()),
+        opens=stored["from"],
+        closes=stored["to"],
+        holidays=stored.get("holidays", True),
+    )
+
+
+def _scope(stored: Mapping[str, Any]) -> ScopeEntry:
+    return ScopeEntry(tools=tuple(stored["tools"]), when=stored["when"], text=stored.get("text", ""))
 
 
 def _agents() -> Iterator[Entry]:
@@ -180,6 +268,39 @@ def _limits() -> Iterator[Entry]:
         )
 
 
+def _reactions() -> Iterator[Entry]:
+    for row in models.Reaction.objects.order_by("name"):
+        yield ReactionEntry(
+            name=row.name,
+            title=row.title,
+            trigger=row.trigger,
+            count=row.count,
+            minutes=row.minutes,
+            findings=tuple(sorted(row.findings)),
+            action=row.action,
+            lasting_minutes=row.lasting_minutes,
+            approvers=stored_approvers(row.approvers),
+            enabled=row.is_enabled,
+        )
+
+
+def _notifications() -> Iterator[Entry]:
+    rows = models.NotificationChannel.objects.select_related("secret", "signing_secret").prefetch_related("teams")
+    for row in rows.order_by("name"):
+        yield NotificationEntry(
+            name=row.name,
+            title=row.title,
+            kind=row.kind,
+            url=row.url,
+            target=row.target,
+            secret=row.secret.name if row.secret else "",
+            signing_secret=row.signing_secret.name if row.signing_secret else "",
+            teams=_names(row.teams.all()),
+            allows_decisions=row.allows_decisions,
+            enabled=row.is_enabled,
+        )
+
+
 def _names(rows: Iterable[Any]) -> tuple[str, ...]:
     return tuple(sorted(row.name for row in rows))
 
@@ -195,4 +316,6 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "roles": _roles,
     "agents": _agents,
     "limits": _limits,
+    "reactions": _reactions,
+    "notifications": _notifications,
 }

@@ -1,14 +1,18 @@
 from governance.models.agents import Agent, AgentCredential
+from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.epoch import Advance, Change, Epoch
 from governance.models.freezes import Freeze
+from governance.models.grants import Grant, GrantUse
 from governance.models.limits import RateLimit
+from governance.models.notices import ChatIdentity, NotificationChannel
 from governance.models.offboardings import Offboarding
 from governance.models.organization import Organization
 from governance.models.payload_keys import PayloadKey
-from governance.models.people import Team, User
+from governance.models.people import OnCallShift, Team, User
 from governance.models.personal_tokens import PersonalToken
 from governance.models.policies import Policy, PolicyVersion, Rule
+from governance.models.reactions import Reaction
 from governance.models.registry import Connector, Tool, ToolDefinition
 from governance.models.roles import Role
 from governance.models.secrets import Secret, SecretVersion
@@ -17,21 +21,29 @@ __all__ = (
     "Advance",
     "Agent",
     "AgentCredential",
+    "ApprovalDecision",
+    "ApprovalRequest",
     "Bundle",
     "BundleSelection",
     "BundleTool",
     "BundleVersion",
     "Change",
+    "ChatIdentity",
     "Connector",
     "Epoch",
     "Freeze",
+    "Grant",
+    "GrantUse",
+    "NotificationChannel",
     "Offboarding",
+    "OnCallShift",
     "Organization",
     "PayloadKey",
     "PersonalToken",
     "Policy",
     "PolicyVersion",
     "RateLimit",
+    "Reaction",
     "Role",
     "Rule",
     "Secret",

@@ -43,6 +43,15 @@ class AgentCredential(Governed):
     agent = models.ForeignKey(Agent, on_delete=models.PROTECT, related_name="credentials")
     digest = models.BinaryField(max_length=32, unique=True)
     hint = models.CharField(max_length=24, help_text="First characters, enough to recognise a key by.")
+    person = models.ForeignKey(
+        User,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="credentials_for",
+        verbose_name="on behalf of",
+        help_text="The key gives only what both the agent and this person may.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=300)
     not_before = models.DateTimeField(null=True, blank=True)

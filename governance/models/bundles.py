@@ -2,9 +2,11 @@
 
 from django.db import models
 
+from governance.models.agents import Agent
 from governance.models.base import Governed, NameField
 from governance.models.policies import Policy, match_all
 from governance.models.registry import Connector
+from governance.models.versions import OPEN, Reviewed, State
 
 
 class Bundle(Governed):
@@ -18,12 +20,13 @@ class Bundle(Governed):
         return self.title or self.name
 
 
-class BundleVersion(Governed):
-    """A frozen state of a bundle; at most one is published, and only a published one gives anything."""
+class BundleVersion(Reviewed, Governed):
+    """A state of a bundle, frozen once published; at most one is published, and only a published one gives anything.
 
-    class State(models.TextChoices):
-        PUBLISHED = "published", "Published"
-        SUPERSEDED = "superseded", "Superseded"
+    A staged version takes the place of the published one for `staged_agents` only.
+    """
+
+    State = State
 
     class Names(models.TextChoices):
         AUTO = "", "Plain while all tools come from one connector"
@@ -35,14 +38,11 @@ class BundleVersion(Governed):
         METADATA = "metadata", "No arguments, no results"
 
     bundle = models.ForeignKey(Bundle, on_delete=models.CASCADE, related_name="versions")
-    number = models.PositiveIntegerField()
-    state = models.CharField(max_length=12, choices=State, default=State.PUBLISHED)
     names = models.CharField(max_length=8, choices=Names, default=Names.AUTO, blank=True)
     recording = models.CharField(max_length=8, choices=Recording, default=Recording.FULL)
     parents = models.ManyToManyField(Bundle, blank=True, related_name="child_versions")
     policies = models.ManyToManyField(Policy, blank=True, related_name="bundle_versions")
-    created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.CharField(max_length=300)
+    staged_agents = models.ManyToManyField(Agent, blank=True, related_name="staged_versions")
 
     class Meta:
         ordering = ("bundle__name", "-number")
@@ -52,6 +52,9 @@ class BundleVersion(Governed):
                 fields=("bundle",),
                 condition=models.Q(state="published"),
                 name="one_published_version_per_bundle",
+            ),
+            models.UniqueConstraint(
+                fields=("bundle",), condition=models.Q(state__in=OPEN), name="one_open_version_per_bundle"
             ),
         )
 

@@ -17,6 +17,12 @@ class Team(Governed):
     title = models.CharField(max_length=200, blank=True)
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     policies = models.ManyToManyField("governance.Policy", blank=True, related_name="teams")
+    attributes = models.JSONField(
+        default=dict,
+        blank=True,
+        db_default={},
+        help_text="Lists that conditions read as person.attributes, e.g. {&quot;repos&quot;: [&quot;web&quot;]}.",
+    )
 
     class Meta:
         ordering = ("name",)
@@ -71,6 +77,15 @@ class User(AbstractBaseUser, PermissionsMixin, Governed):
     duties = models.JSONField(default=list, blank=True, help_text="Fixed roles in the product, combinable.")
     manager = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="reports")
     teams = models.ManyToManyField(Team, blank=True, related_name="members")
+    same_as = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="other_accounts",
+        verbose_name="same human as",
+        help_text="The main account of the same human: two accounts of one human never approve as two.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = UserManager()
@@ -85,5 +100,31 @@ class User(AbstractBaseUser, PermissionsMixin, Governed):
         return self.email
 
     @property
+    def human_id(self) -> uuid.UUID:
+        """The same for all accounts of one human."""
+        return self.same_as_id or self.id
+
+    @property
     def is_owner(self) -> bool:
         return self.is_superuser
+
+
+class OnCallShift(Governed):
+    """Who answers for a team at a time; shifts may overlap."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="shifts")
+    person = models.ForeignKey(User, on_delete=models.CASCADE, related_name="shifts")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "on-call shift"
+        ordering = ("team", "starts_at")
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(ends_at__gt=models.F("starts_at")), name="shift_ends_after_start"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.person} for {self.team.name}"

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import models
 
 from governance.models.base import Governed, NameField
+from governance.models.versions import OPEN, Reviewed, State
 
 
 class Policy(Governed):
@@ -19,18 +20,16 @@ class Policy(Governed):
         return self.title or self.name
 
 
-class PolicyVersion(Governed):
-    """A frozen set of rules; at most one version of a policy is in force."""
+class PolicyVersion(Reviewed, Governed):
+    """A set of rules, frozen once published; at most one version of a policy is in force.
 
-    class State(models.TextChoices):
-        PUBLISHED = "published", "In force"
-        SUPERSEDED = "superseded", "Superseded"
+    `tests` are calls and what the rules must say of them before the version can be published, see `rule_tests.py`.
+    """
+
+    State = State
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="versions")
-    number = models.PositiveIntegerField()
-    state = models.CharField(max_length=12, choices=State, default=State.PUBLISHED)
-    created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.CharField(max_length=300)
+    tests = models.JSONField(default=list, blank=True, db_default=[])
 
     class Meta:
         ordering = ("policy__name", "-number")
@@ -40,6 +39,9 @@ class PolicyVersion(Governed):
                 fields=("policy",),
                 condition=models.Q(state="published"),
                 name="one_published_version_per_policy",
+            ),
+            models.UniqueConstraint(
+                fields=("policy",), condition=models.Q(state__in=OPEN), name="one_open_version_per_policy"
             ),
         )
 
@@ -65,13 +67,25 @@ class Rule(Governed):
         ARGUMENTS = "arguments", "Arguments"
         RESULT = "result", "Result"
 
+    class Access(models.TextChoices):
+        ANY = "", "Reading and writing"
+        READ = "read", "Reading"
+        WRITE = "write", "Writing"
+
     version = models.ForeignKey(PolicyVersion, on_delete=models.CASCADE, related_name="rules")
     position = models.PositiveIntegerField()
     effect = models.CharField(max_length=8, choices=Effect)
     tools = models.JSONField(default=match_all, help_text="Globs over tool names.")
+    connectors = models.JSONField(default=list, blank=True, db_default=[], help_text="Globs; empty means any.")
+    data_classes = models.JSONField(default=list, blank=True, db_default=[], help_text="Any of these; empty means any.")
+    risks = models.JSONField(default=list, blank=True, db_default=[], help_text="Any of these; empty means any.")
+    access = models.CharField(max_length=5, choices=Access, default=Access.ANY, blank=True, db_default="")
     on = models.CharField(max_length=12, choices=Side, default=Side.ARGUMENTS)
     condition = models.TextField(blank=True, help_text="A CEL expression; empty means always.")
     findings = models.JSONField(default=list, blank=True)
+    fields = models.JSONField(
+        default=list, blank=True, db_default=[], help_text="What to mask in a result: globs over paths, e.g. *.iban."
+    )
     approvers = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     is_checked = models.BooleanField(
@@ -101,8 +115,13 @@ class Rule(Governed):
         if self.on != Rule.Side.ARGUMENTS:
             entry["on"] = self.on
         for key, value in (
+            ("connectors", self.connectors),
+            ("data_classes", self.data_classes),
+            ("risks", self.risks),
+            ("access", self.access),
             ("when", self.condition),
             ("findings", self.findings),
+            ("fields", self.fields),
             ("approvers", self.approvers),
             ("reason", self.reason),
         ):

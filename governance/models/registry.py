@@ -48,6 +48,22 @@ class Connector(Governed):
     )
     per_agent = models.BooleanField("one local server for each agent", default=False, db_default=False)
     memory_mb = models.PositiveIntegerField("memory of a local server (MB)", default=512, db_default=512)
+    owner = models.ForeignKey(
+        "governance.User",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="owned_connectors",
+        verbose_name="resource owner",
+        help_text="The human who answers for this system and may be asked to approve calls.",
+    )
+    stage = models.CharField(
+        "environment",
+        max_length=32,
+        blank=True,
+        db_default="",
+        help_text="E.g. production; rules read tool.environment",
+    )
     timeout_seconds = models.FloatField(default=60, validators=[MinValueValidator(0.1), MaxValueValidator(600)])
     is_enabled = models.BooleanField("enabled", default=True)
     last_error = models.TextField(blank=True, editable=False)
@@ -81,6 +97,22 @@ class Tool(Governed):
     is_read_only = models.BooleanField("only reads", default=False)
     classified_at = models.DateTimeField(null=True, blank=True)
     data_classes = models.JSONField(default=list, blank=True)
+    is_untrusted = models.BooleanField(
+        "returns untrusted content",
+        default=False,
+        db_default=False,
+        help_text="Text of strangers, e.g. tickets or mail: labels the run in which an agent reads it.",
+    )
+    is_egress = models.BooleanField(
+        "sends data out", default=False, db_default=False, help_text="Mail, posts, uploads: leaves the organisation."
+    )
+    undo = models.CharField(
+        "how to undo",
+        max_length=300,
+        blank=True,
+        db_default="",
+        help_text='What approvers read, e.g. "Refunds cannot be taken back."',
+    )
     timeout_seconds = models.FloatField(
         null=True,
         blank=True,

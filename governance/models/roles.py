@@ -9,7 +9,10 @@ from governance.models.people import Team, User
 
 
 class Role(Governed):
-    """`schedule` is empty or {"days": ["mon", ...], "from": "08:00", "to": "19:00"} in the organisation's time zone."""
+    """`schedule` is empty or {"days": ["mon", ...], "from": "08:00", "to": "19:00", "holidays": false} in the
+    organisation's time zone. `scopes` limit the arguments of what the role gives: a list of
+    {"tools": globs, "when": a CEL expression that must hold, "text": what an agent is told, e.g. "only project SUP"}.
+    """
 
     name = NameField()
     title = models.CharField(max_length=200, blank=True)
@@ -20,6 +23,7 @@ class Role(Governed):
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     schedule = models.JSONField(default=dict, blank=True)
+    scopes = models.JSONField("data scopes", default=list, blank=True, db_default=[])
 
     class Meta:
         ordering = ("name",)

@@ -1,12 +1,14 @@
 """What the fence hammer runs in processes of its own: callers who commit intents, and people who take rights away.
 
-    python -m ...hammer world GROUPS              fills a fresh installation
+    python -m ...hammer world GROUPS [asking]     fills a fresh installation
     python -m ...hammer call SECONDS [unfenced]   all agents call, up to the intent, by the real pipeline
     python -m ...hammer revoke GROUP SECONDS [offboard]   ends and restores rights, tells what it saw
+    python -m ...hammer unsay GROUP SECONDS       the same with the word of who agrees to calls
     python -m ...hammer wait SECONDS              tells how long small changes took
     python -m ...hammer hold SECONDS              keeps a change open
 
-Each group is a person with her agents, a tool and a role, so that revokers do not undo each other's acts.
+Each group is a person with her agents, a tool and a role, so that revokers do not undo each other's acts. In a world
+that is `asking`, a human of the group must agree to each call; callers answer for her as soon as they are told to wait.
 """
 
 import asyncio
@@ -19,20 +21,22 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import django
 
 django.setup()
 
 from django.db import connection  # noqa: E402
+from django.db.models import QuerySet  # noqa: E402
 from django.db.models.functions import Now  # noqa: E402
 
 from audit.event import first_id_at  # noqa: E402
 from audit.models import EventRow  # noqa: E402
-from gateway import actions, offboardings, refusals, runtime  # noqa: E402
+from gateway import actions, approving, held, offboardings, refusals, runtime  # noqa: E402
 from gateway.call import Frame  # noqa: E402
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable  # noqa: E402
 from gateway.commit.group import GroupCommitter  # noqa: E402
@@ -40,17 +44,24 @@ from gateway.evidence import not_sent_entry  # noqa: E402
 from gateway.pipeline import admit, commit_intent  # noqa: E402
 from gateway.refusals import Refusal  # noqa: E402
 from gateway.wiring import GatewayPorts  # noqa: E402
+from governance.approval_rows import Authentication, CannotDecide, approval_digest  # noqa: E402
+from governance.approvals import Ballot  # noqa: E402
 from governance.fence.actor import governed_change  # noqa: E402
 from governance.freezes import FreezeTarget  # noqa: E402
 from governance.models import (  # noqa: E402
     Agent,
     AgentCredential,
+    ApprovalRequest,
     Bundle,
     BundleTool,
     BundleVersion,
     Connector,
+    Grant,
     Organization,
+    Policy,
+    PolicyVersion,
     Role,
+    Rule,
     Tool,
     ToolDefinition,
     User,
@@ -60,6 +71,10 @@ from governance.offboarding import Plan  # noqa: E402
 BY = "person:hammer@example.com"
 AGENTS_PER_GROUP = 4
 SETTLE_SECONDS = 0.03
+PATTERNS = (None, 3, 20)
+"""How often an approval of a pattern may be used; she agrees so to every other call."""
+CALLS_AGAIN_SECONDS = 20.0
+"""After a word was taken back nothing more is, until there are calls again, or so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +95,33 @@ def token(agent: str, serial: int) -> str:
     return f"{agent}-{serial:06d}"
 
 
-def make_world(groups: int) -> None:
+def approver_email(group: int | str) -> str:
+    return f"approver-{group}@example.com"
+
+
+def make_world(groups: int, *, is_asking: bool = False) -> None:
     with governed_change(by=BY):
         Organization.objects.get_or_create(is_only=True)
         connector = Connector.objects.create(name="nowhere", urls=["http://127.0.0.1:9/mcp"])
         for group in range(groups):
-            _make_group(group, connector)
+            version = _make_group(group, connector)
+            if is_asking:
+                _let_ask(group, version)
 
 
-def _make_group(group: int, connector: Connector) -> None:
+def _let_ask(group: int, version: BundleVersion) -> None:
+    """Only where arguments are kept is a pattern approved."""
+    version.recording = "full"
+    version.save(update_fields=("recording",))
+    approver = User.objects.create_user(approver_email(group))
+    policy = Policy.objects.create(name=f"policy-{group}")
+    rules = PolicyVersion.objects.create(policy=policy, number=1, created_by=BY)
+    terms = {"people": [approver.email], "longest_grant": "1h"}
+    Rule.objects.create(version=rules, position=1, effect="ask", approvers=terms)
+    version.policies.add(policy)
+
+
+def _make_group(group: int, connector: Connector) -> BundleVersion:
     tool = Tool.objects.create(connector=connector, name=f"tool-{group}")
     ToolDefinition.objects.create(tool=tool, digest="0" * 64, body=b"{}", status="pinned")
     bundle = Bundle.objects.create(name=f"bundle-{group}")
@@ -101,6 +134,7 @@ def _make_group(group: int, connector: Connector) -> None:
         agent = Agent.objects.create(name=agent_name(group, number), owner=owner)
         role.agents.add(agent)
         make_key(agent, 0)
+    return version
 
 
 def make_key(agent: Agent, serial: int) -> AgentCredential:
@@ -134,12 +168,31 @@ async def _call_as(agent: str, ports: GatewayPorts, until: float) -> int:
             await ports.commit(not_sent_entry(intent, ports))
             made += 1
         except Refusal as refusal:
+            if refusal.held is not None:
+                await asyncio.to_thread(agree, refusal.held.key, agent.split("-")[1])
             if refusal.reason is refusals.BAD_TOKEN and _is_known(token(agent, serial + 1), ports):
                 serial += 1
             await asyncio.sleep(0.005)
         except EvidenceUnavailable:
             await asyncio.sleep(0.05)
     return made
+
+
+def agree(key: UUID, group: str) -> None:
+    """She agrees to this call, or to the next few as well; not while she is away, or when somebody was faster."""
+    try:
+        row = ApprovalRequest.objects.get(key=key)
+        approver = User.objects.get(email=approver_email(group))
+        signed_in = Authentication("password", datetime.now(UTC))
+        ballot = Ballot(approver, approval_digest(row), row.revision, "web", signed_in)
+        with suppress(CannotDecide):
+            if random.random() < 0.5:
+                wanted = approving.Wanted(minutes=30, kept=(), max_uses=random.choice(PATTERNS))
+                approving.approve_pattern(row, ballot, wanted)
+            else:
+                approving.decide(row, ballot, approves=True)
+    finally:
+        connection.close()
 
 
 def _is_known(key: str, ports: GatewayPorts) -> bool:
@@ -173,6 +226,32 @@ class Revoker:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             random.choice(acts)(random.choice(self._agents))
+
+    def unsay(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            random.choice((self._dismiss_approver, self._revoke_grant))()
+            self._await_calls()
+
+    def _await_calls(self) -> None:
+        intents = EventRow.objects.filter(kind="call.intent", tool=self._tool.name)
+        before, until = intents.count(), time.monotonic() + CALLS_AGAIN_SECONDS
+        while intents.count() == before and time.monotonic() < until:
+            time.sleep(SETTLE_SECONDS)
+
+    def _dismiss_approver(self) -> None:
+        approver = User.objects.filter(email=approver_email(self._group))
+        self._try("approver", None, lambda: self._set_active(approver, False))
+        self._set_active(approver, True)
+
+    def _revoke_grant(self) -> None:
+        """Calls go on: she agrees to others."""
+        with governed_change(by=BY):
+            Grant.objects.filter(tool=self._tool, revoked_at=None).update(revoked_at=Now(), revoked_by=BY)
+
+    def _set_active(self, people: QuerySet[User], is_active: bool) -> None:
+        with governed_change(by=BY):
+            people.update(is_active=is_active)
 
     def _end_key(self, agent: Agent) -> None:
         serial = self._serials[agent.name]
@@ -258,12 +337,17 @@ def measure_waits(seconds: float) -> list[float]:
 
 def main(verb: str, *words: str) -> None:
     if verb == "world":
-        make_world(int(words[0]))
+        make_world(int(words[0]), is_asking="asking" in words)
     elif verb == "wait":
         print(json.dumps(measure_waits(float(words[0]))))
     elif verb == "hold":
         hold_open(float(words[0]))
+    elif verb == "unsay":
+        revoker = Revoker(int(words[0]))
+        revoker.unsay(float(words[1]))
+        print(json.dumps([asdict(trial) for trial in revoker.trials]))
     elif verb == "call":
+        held.MOST_ASKED = sys.maxsize  # type: ignore[misc]
         if "unfenced" in words:
             runtime.GroupCommitter = Unfenced  # type: ignore[misc]
         print(asyncio.run(call_all(float(words[0]))))

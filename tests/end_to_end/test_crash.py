@@ -57,6 +57,13 @@ class FaultyInstallation(Installation):
                 stderr=subprocess.STDOUT,
             )
 
+    def declare_silent(self) -> None:
+        """As if the dead had been silent for longer: nobody wants to wait ten seconds in every test."""
+        if self.database == "postgres":
+            self.sql("UPDATE gateway_gatewayprocess SET beat_at = beat_at - interval '1 minute'")
+        else:
+            self.sql("UPDATE gateway_gatewayprocess SET beat_at = datetime(beat_at, '-1 minute')")
+
 
 @dataclass
 class Scene:
@@ -89,13 +96,6 @@ class Scene:
     def freeze_is_over(self) -> None:
         for process in self.house.processes:
             process.send_signal(signal.SIGCONT)
-
-    def declare_silent(self) -> None:
-        """As if the dead had been silent for longer: nobody wants to wait ten seconds in every test."""
-        if self.house.database == "postgres":
-            self.house.sql("UPDATE gateway_gatewayprocess SET beat_at = beat_at - interval '1 minute'")
-        else:
-            self.house.sql("UPDATE gateway_gatewayprocess SET beat_at = datetime(beat_at, '-1 minute')")
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_killed_between_any_two_stages(scene: Scene, moment: str) -> None:
     assert scene.sent() <= len(scene.intents()), "sent without an intent"
     with pytest.raises(httpx.TransportError):
         calling.result(20)
-    scene.declare_silent()
+    scene.house.declare_silent()
     scene.start()
     eventually(lambda: set(scene.outcomes()) == set(scene.intents()), within_seconds=RECOVERY_SECONDS)
     assert list(scene.outcomes().values()) == MOMENTS[moment]
@@ -218,7 +218,7 @@ def test_a_frozen_process_that_was_declared_dead_answers_unknown_and_ends(scene:
     time.sleep(0.3)
     [frozen] = scene.house.processes
     scene.house.processes.clear()
-    scene.declare_silent()
+    scene.house.declare_silent()
     scene.start()
     eventually(lambda: list(scene.outcomes().values()) == ["unknown"], within_seconds=RECOVERY_SECONDS)
     frozen.send_signal(signal.SIGCONT)

@@ -78,6 +78,11 @@ class Oracle:
         rows = house.sql("SELECT id, name, owner_id FROM governance_agent")
         self._agents = {hex_of(i): name for i, name, _ in rows}
         self._owned = {name: hex_of(owner) for _, name, owner in rows}
+        people = {hex_of(i): email for i, email in house.sql("SELECT id, email FROM governance_user")}
+        self._granted_by = {
+            hex_of(i): [people[approver] for approver in parsed(approvers)]
+            for i, approvers in house.sql("SELECT id, approvers FROM governance_grant")
+        }
 
     def stale_intents(self) -> list[tuple[Denied, dict[str, Any]]]:
         """Intents committed at an epoch at which their decision was no longer right."""
@@ -86,12 +91,20 @@ class Oracle:
             by_value.setdefault((denied.field, denied.value), []).append(denied)
         return [
             (denied, intent)
-            for event in self._house.events("call.intent")
-            for intent in [event | {"credential": event["details"]["credential"]}]
-            for field in ("credential", "agent", "tool")
-            for denied in by_value.get((field, intent[field]), ())
+            for intent in self._house.events("call.intent")
+            for rested_on in self._grounds(intent)
+            for denied in by_value.get(rested_on, ())
             if denied.forbids(intent)
         ]
+
+    def _grounds(self, intent: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """What the intent rests on, as (field, value)."""
+        details = intent["details"]
+        yield from (("agent", intent["agent"]), ("tool", intent["tool"]), ("credential", details["credential"]))
+        yield from (("approver", email) for email in details.get("approval", {}).get("approvers", ()))
+        for grant in details.get("grants", ()):
+            yield "grant", grant
+            yield from (("approver", email) for email in self._granted_by[grant])
 
     def _denials(self) -> Iterator[Denied]:
         changes = self._house.sql(
@@ -116,11 +129,18 @@ class Oracle:
             "governance_role_agents": lambda: [("agent", self._agents[touched], operation == "delete")],
             "governance_tool": lambda: [("tool", row["name"], row["quarantined_at"] is not None)],
             "governance_freeze": lambda: [("agent", self._agents[hex_of(row["agent_id"])], row["lifted_at"] is None)],
+            "governance_grant": lambda: [("grant", touched, row["revoked_at"] is not None)],
             "governance_user": lambda: [
-                ("agent", name, not row["is_active"]) for name, owner in self._owned.items() if owner == touched
+                ("approver", row["email"], not row["is_active"]),
+                *(("agent", name, not row["is_active"]) for name, owner in self._owned.items() if owner == touched),
             ],
         }
         return meanings.get(relation, list)()
+
+
+def parsed(column: Any) -> Any:
+    """JSON is text on SQLite."""
+    return json.loads(column) if isinstance(column, str) else column
 
 
 def hex_of(value: Any) -> str:
@@ -164,4 +184,51 @@ def test_the_oracle_notices_a_gateway_without_the_fence(installation: Installati
     result = hammer(installation, 3, fenced=False)
     stale = Oracle(installation).stale_intents()
     print(f"\n{installation.database}, unfenced: {len(stale)} stale of {result['intents']} intents")
+    assert stale
+
+
+# -- the word of who agreed
+
+
+def hammer_approvers(house: Installation, seconds: float, *, groups: int = GROUPS, fenced: bool = True) -> Any:
+    """Callers whose every call a human agrees to, while these humans come and go; what was seen, and all intents."""
+    finish(run(house, "world", str(groups), "asking"))
+    calling = [run(house, "call", str(seconds + 4), *([] if fenced else ["unfenced"])) for _ in range(CALLERS)]
+    for process in calling:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    leaving = [run(house, "unsay", str(group), str(seconds)) for group in range(groups)]
+    trials = [trial for process in leaving for trial in finish(process, seconds + 90)]
+    for process in calling:
+        finish(process, seconds + 90)
+    return trials, house.events("call.intent")
+
+
+def check_approvers(house: Installation, trials: list[dict[str, Any]], intents: list[dict[str, Any]]) -> None:
+    used = [intent["details"]["approval"]["request"] for intent in intents if "approval" in intent["details"]]
+    granted = [intent for intent in intents if "grants" in intent["details"]]
+    print(f"\n{house.database}: {len(used)} intents by approvals, {len(granted)} by grants, {len(trials)} dismissals")
+    assert used
+    assert granted
+    assert trials
+    assert len(used) + len(granted) == len(intents), "each rests on a human's word"
+    assert Oracle(house).stale_intents() == []
+    assert [trial for trial in trials if trial["before"] != trial["after"]] == [], "called after the act returned"
+    assert len(set(used)) == len(used), "one call for each yes"
+    assert not house.sql("SELECT 1 FROM governance_grantuse WHERE used > max_uses")
+
+
+def test_no_intent_rests_on_the_word_of_who_had_left(installation: Installation) -> None:
+    check_approvers(installation, *hammer_approvers(installation, SAMPLE_SECONDS))
+
+
+@pytest.mark.soak
+def test_no_intent_rests_on_the_word_of_who_had_left_for_long(installation: Installation) -> None:
+    check_approvers(installation, *hammer_approvers(installation, SOAK_SECONDS, groups=4))
+
+
+def test_the_oracle_notices_that_who_agreed_had_left(installation: Installation) -> None:
+    _, intents = hammer_approvers(installation, SAMPLE_SECONDS, fenced=False)
+    stale = [denied for denied, _ in Oracle(installation).stale_intents() if denied.field in ("approver", "grant")]
+    print(f"\n{installation.database}, unfenced: {len(stale)} stale of {len(intents)} intents")
     assert stale

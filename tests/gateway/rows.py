@@ -1,6 +1,6 @@
 """Rows to work with, some of them with hostile text."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -8,21 +8,27 @@ import orjson
 from audit.event import AuditEvent
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.record import record
-from gateway.models import GatewayProcess
+from gateway.models import GatewayProcess, Notice
 from governance.agent_keys import key_digest
 from governance.bundles import publish_bundle
 from governance.fence.actor import governed_change
 from governance.models import (
     Agent,
     AgentCredential,
+    ApprovalRequest,
     Bundle,
     Change,
+    ChatIdentity,
     Connector,
     Freeze,
+    Grant,
+    NotificationChannel,
+    OnCallShift,
     Organization,
     PersonalToken,
     Policy,
     RateLimit,
+    Reaction,
     Role,
     Rule,
     Secret,
@@ -93,9 +99,35 @@ def one_of_each() -> list[Any]:
         Team.objects.create(name="support"),
         PersonalToken.objects.create(person=agent.owner, name="report", digest=bytes(32), hint="gate_pt_a"),
         Freeze.objects.create(agent=agent, created_by="test"),
+        ApprovalRequest.objects.create(
+            agent=agent.name,
+            agent_id=agent.pk,
+            owner_id=agent.owner_id,
+            asked_digest=bytes(32),
+            call_digest=bytes(32),
+            stated_reason=HOSTILE,
+            terms=[{"rule": "no-refunds v1#1", "reason": "", "approvers": {}}],
+            created_at=now,
+            expires_at=now + timedelta(hours=1),
+        ),
+        Grant.objects.create(
+            kind="elevation", agent=agent, bundle=bundle, starts_at=now, ends_at=now + timedelta(hours=1)
+        ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
+        Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
+        OnCallShift.objects.create(
+            team=Team.objects.create(name="on-call"),
+            person=agent.owner,
+            starts_at=now,
+            ends_at=now + timedelta(hours=8),
+        ),
         Change.objects.latest("id"),
         Leaf.objects.create(index=0, event_id=event.id, hash=bytes(32)),
         Checkpoint.objects.create(size=1, root=bytes(32), frontier=b"", at=now, note="signed"),
         GatewayProcess.objects.create(host="gw1", pid=1, started_at=now, beat_at=now),
+        channel := NotificationChannel.objects.create(name="leads", kind="slack", target="C0123456789", secret=secret),
+        ChatIdentity.objects.create(channel=channel, workspace="T0EXAMPLE", account="U0ANA", person=agent.owner),
+        Notice.objects.create(
+            kind="asked", subject=HOSTILE, channel_id=channel.pk, written_at=now, next_try_at=now, given_up_at=now
+        ),
     ]

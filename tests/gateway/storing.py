@@ -24,6 +24,7 @@ from gateway.mcp.revisions import MODERN
 from gateway.mcp.sessions import Session
 from gateway.models import GatewayProcess, Letter, McpSession, McpTask, StreamEvent
 from gateway.store import Store
+from governance.models import ApprovalRequest
 from governance.snapshot import Snapshot
 from tests import factories as make
 from tests.fakes import FakePorts
@@ -44,7 +45,7 @@ def module_database(django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest
 @pytest.fixture
 def empty_store(module_database: None) -> Iterator[None]:
     """A database in which commits are real and nobody has a session, a task, a stream or a letter."""
-    for model in (McpSession, McpTask, StreamEvent, Letter, GatewayProcess):
+    for model in (McpSession, McpTask, StreamEvent, Letter, GatewayProcess, ApprovalRequest):
         model._default_manager.all().delete()
     yield
     connection.close()
@@ -70,7 +71,8 @@ class StoredPorts(FakePorts):
         super().__init__(snapshot or world())
         self.process_id = process_id
         self.sessions, self.bus, self.tasks = store.sessions, store.bus, store.tasks
-        self.waiting = store.waiting
+        self.waiting, self.held = store.waiting, store.held
+        self.requests = store.requests
         self.running: dict[asyncio.Task[Any], bool] = {}
         self.cancelled = asyncio.Event()
 

@@ -419,7 +419,7 @@ def test_the_matrix_of_people(it: Client, bot: Agent, desk: Role) -> None:
 def test_who_can_call_a_tool(it: Client, bot: Agent, desk: Role) -> None:
     tool = Tool.objects.get(name="ticket_get")
     answer = page(it, "tool_callers", tool.pk)
-    assert [(agent.name, verdict.name) for agent, _, verdict in answer.context["callers"]] == [("triage-bot", "YES")]
+    assert [(agent.name, verdict.name) for agent, _, verdict, _ in answer.context["callers"]] == [("triage-bot", "YES")]
     Agent.objects.update(status="suspended")
     assert page(it, "tool_callers", tool.pk).context["able"] == 0
 

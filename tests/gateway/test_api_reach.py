@@ -118,7 +118,10 @@ def test_who_can_call_a_tool(owner: Api, bot: Agent, desk: Role) -> None:
 
     (caller,) = owner.get(f"tools/{tool.pk}/callers").json()["results"]
 
-    assert caller == {"agent": "triage-bot", "id": str(bot.pk), "owner": "ana@example.com", "verdict": "yes"}
+    assert caller == {
+        "agent": "triage-bot", "id": str(bot.pk), "owner": "ana@example.com", "verdict": "yes",
+        "reason": "", "scopes": [], "grants": [], "on_behalf_of": [],
+    }  # fmt: skip
 
 
 def test_it_is_for_those_who_may_explain(bot: Agent, desk: Role) -> None:

@@ -9,7 +9,7 @@ from django.db import connection
 
 from connectors.base import NotAnswered, Relay
 from gateway.commit.entry import EvidenceUnavailable
-from gateway.mcp import attendance, calls, exchange
+from gateway.mcp import attendance, calls, exchange, running
 from gateway.models import Letter
 from tests.gateway.storing import (
     ELICITATION,
@@ -35,7 +35,7 @@ Talk = Callable[[Relay], Awaitable[None]]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attendance, "WATCH_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(calls, "WATCH_AFTER_SECONDS", 0.001)
+    monkeypatch.setattr(running, "WATCH_AFTER_SECONDS", 0.001)
 
 
 async def forever(relay: Relay) -> None:
@@ -406,7 +406,7 @@ def test_an_unforeseen_failure_is_answered_all_the_same(monkeypatch: pytest.Monk
         raise RuntimeError("unforeseen")
 
     async def use(here: StoredPorts, there: StoredPorts) -> Any:
-        monkeypatch.setattr(calls, "run", broken)
+        monkeypatch.setattr(running, "run", broken)
         client = Client()
         await served(here, client)
         return client

@@ -362,13 +362,13 @@ def test_hostile_tool_names_are_shown_whole_and_harmless(security: Client, desk:
 
 def test_rules_are_put_into_force_as_the_next_version(security: Client, desk: Desk) -> None:
     lead = Team.objects.create(name="leads")
-    ask = {"effect": "ask", "tools": "billing_*", "approver_team": lead.name, "approver_count": 2, "reason": "Costly"}
+    ask = {"effect": "ask", "tools": "ticket_*", "approver_team": lead.name, "approver_count": 2, "reason": "Costly"}
     answer = post(
         security, "governance_policy_change", desk.policy.pk, **rules_form(ask, {"condition": "args.amount > 9"})
     )
     assert answer.status_code == 302
     first, second = PolicyVersion.objects.get(policy=desk.policy, state="published").rules.order_by("position")
-    assert (first.effect, first.tools, first.approvers) == ("ask", ["billing_*"], {"team": "leads", "count": 2})
+    assert (first.effect, first.tools, first.approvers) == ("ask", ["ticket_*"], {"team": "leads", "count": 2})
     assert (second.effect, second.condition, second.is_checked) == ("deny", "args.amount > 9", True)
 
 
@@ -391,7 +391,7 @@ def test_a_condition_that_cannot_work_is_refused_with_the_reason(
 
 def test_an_untouched_new_rule_is_no_rule(security: Client, desk: Desk) -> None:
     empty = {"effect": "", "tools": "*", "approver_count": 1}
-    post(security, "governance_policy_change", desk.policy.pk, **rules_form({"tools": "billing_*"}, empty))
+    post(security, "governance_policy_change", desk.policy.pk, **rules_form({"tools": "ticket_*"}, empty))
     assert PolicyVersion.objects.get().rules.count() == 1
 
 

@@ -247,11 +247,12 @@ def test_a_group_waits_for_a_change_that_is_being_committed(agent: Agent) -> Non
     assert with_committer(race).verdict is STALE
 
 
+@pytest.mark.parametrize("parameters", [17, 18], ids=["of the release before", "of this release"])
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_the_function_refuses_an_isolation_that_would_read_the_past(level: str) -> None:
+def test_the_function_refuses_an_isolation_that_would_read_the_past(level: str, parameters: int) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no such function")
-    arguments = ", ".join(["'{}'"] * 17)
+    arguments = ", ".join(["'{}'"] * parameters)
     with psycopg.connect(**connection_parameters()) as caller:
         caller.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
         with pytest.raises(psycopg.errors.RaiseException, match="needs read committed"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from connectors.base import NotAnswered, Relay
 from gateway import postage
 from gateway.commit.entry import Verdict
-from gateway.mcp import attendance, calls, inputs
+from gateway.mcp import attendance, calls, inputs, running
 from gateway.mcp.asking import TOO_LATE
 from gateway.mcp.errors import ProtocolError
 from gateway.mcp.exchange import Exchange
@@ -47,7 +47,7 @@ ACCEPTED = {"action": "accept", "content": {"which": "this"}}
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attendance, "WATCH_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(calls, "WATCH_AFTER_SECONDS", 0.001)
+    monkeypatch.setattr(running, "WATCH_AFTER_SECONDS", 0.001)
 
 
 async def serve(ports: StoredPorts, **params: Any) -> Client:

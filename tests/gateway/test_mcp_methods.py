@@ -10,7 +10,7 @@ from mcp_types import methods as specified
 from gateway.mcp.methods import EVERY, FROM_CLIENT, TO_CLIENT, Method, Serving, find, table
 from gateway.mcp.own import ANSWERS
 from gateway.mcp.revisions import LEGACY, MODERN
-from gateway.mcp.tasks import METHODS as TASKS
+from gateway.mcp.task_methods import METHODS as TASKS
 from tests.gateway.mcp_surface import McpPorts, Surface, world
 
 TESTS = Path(__file__).parents[1]

@@ -25,6 +25,7 @@ audit.view_eventrow                             .         .         .         x
 audit.view_leaf                                 .         .         .         x
 audit.view_payload                              .         .         .         x
 gateway.view_gatewayprocess                     x         .         .         x
+gateway.view_notice                             x         x         .         x
 governance.view_agent                           x         x         x         x
 governance.add_agent                            x         .         .         .
 governance.change_agent                         x         .         .         .
@@ -36,11 +37,15 @@ governance.add_agentcredential                  x         .         .         .
 governance.change_agentcredential               x         .         .         .
 governance.issue_agentcredential                x         .         .         .
 governance.revoke_agentcredential               x         .         .         .
+governance.view_approvalrequest                 .         x         x         x
+governance.decide_approvalrequest               .         .         x         .
+governance.ask_approvalrequest                  .         .         .         .
 governance.view_bundle                          x         x         .         x
 governance.add_bundle                           .         x         .         .
 governance.change_bundle                        .         x         .         .
 governance.delete_bundle                        .         x         .         .
 governance.publish_bundle                       .         x         .         .
+governance.review_bundle                        .         x         .         .
 governance.view_bundleselection                 x         x         .         x
 governance.view_bundletool                      x         x         .         x
 governance.view_bundleversion                   x         x         .         x
@@ -54,9 +59,25 @@ governance.export_eventrow                      .         .         .         x
 governance.view_freeze                          x         x         .         x
 governance.add_freeze                           x         x         .         .
 governance.change_freeze                        x         x         .         .
+governance.view_notificationchannel             x         x         .         x
+governance.add_notificationchannel              x         x         .         .
+governance.change_notificationchannel           x         x         .         .
+governance.delete_notificationchannel           x         x         .         .
+governance.view_chatidentity                    x         x         .         x
+governance.add_chatidentity                     x         x         .         .
+governance.change_chatidentity                  x         x         .         .
+governance.delete_chatidentity                  x         x         .         .
+governance.view_grant                           x         x         .         x
+governance.revoke_grant                         x         x         .         .
+governance.review_grant                         .         x         .         .
+governance.break_glass_grant                    x         x         .         .
 governance.view_offboarding                     x         .         .         x
 governance.add_offboarding                      x         .         .         .
 governance.change_offboarding                   x         .         .         .
+governance.view_oncallshift                     x         x         .         x
+governance.add_oncallshift                      x         x         .         .
+governance.change_oncallshift                   x         x         .         .
+governance.delete_oncallshift                   x         x         .         .
 governance.view_organization                    x         x         .         x
 governance.change_organization                  .         x         .         .
 governance.view_personaltoken                   x         .         .         x
@@ -66,11 +87,16 @@ governance.add_policy                           .         x         .         .
 governance.change_policy                        .         x         .         .
 governance.delete_policy                        .         x         .         .
 governance.publish_policy                       .         x         .         .
+governance.review_policy                        .         x         .         .
 governance.view_policyversion                   .         x         .         x
 governance.view_ratelimit                       x         x         .         x
 governance.add_ratelimit                        x         x         .         .
 governance.change_ratelimit                     x         x         .         .
 governance.delete_ratelimit                     x         x         .         .
+governance.view_reaction                        x         x         .         x
+governance.add_reaction                         .         x         .         .
+governance.change_reaction                      .         x         .         .
+governance.delete_reaction                      .         x         .         .
 governance.view_role                            x         x         .         x
 governance.add_role                             x         x         .         .
 governance.change_role                          x         x         .         .
@@ -105,6 +131,7 @@ governance.make_owner                           .         .         .         .
 
 ASKS_AGAIN = {
     "audit.view_payload",
+    "governance.break_glass_grant",
     "governance.apply_manifest",
     "governance.invite_user",
     "governance.issue_agentcredential",
@@ -112,6 +139,8 @@ ASKS_AGAIN = {
     "governance.offboard_user",
     "governance.publish_bundle",
     "governance.publish_policy",
+    "governance.review_bundle",
+    "governance.review_policy",
     "governance.replace_secret",
     "governance.retire_agent",
 }
@@ -172,6 +201,19 @@ SCREENS = {
     "my_agent": "signed in",
     "suspend_my_agent": "signed in",
     "revoke_my_keys": "signed in",
+    "my_access": "signed in",
+    "end_my_grant": "signed in",
+    "renew_my_grant": "signed in",
+    "withdraw_my_request": "signed in",
+    "approvals": "signed in",
+    "approvals_live": "signed in",
+    "approvals_history": "signed in",
+    "approvals_bulk": "signed in",
+    "approval": "signed in",
+    "approval_live": "signed in",
+    "break_glass": "governance.break_glass_grant",
+    "end_break_glass": "governance.break_glass_grant",
+    "review_grant": "governance.review_grant",
     "personal_tokens": "signed in",
     "revoke_personal_token": "signed in",
     "make_one_time_login": "governance.invite_user",
@@ -203,6 +245,12 @@ SCREENS = {
     "connector_publish": "governance.view_connector",
     "connector_done": "governance.view_connector",
     "review_queue": "governance.view_tooldefinition",
+    "bundle_version_review": "governance.view_bundleversion",
+    "bundle_version_rules": "governance.view_bundleversion",
+    "bundle_version_try": "governance.view_bundleversion",
+    "policy_version_review": "governance.view_policyversion",
+    "policy_version_rules": "governance.view_policyversion",
+    "policy_version_try": "governance.view_policyversion",
     "review_definition": "governance.view_tooldefinition",
     "secret_replace": "governance.replace_secret",
     "search": "staff",
@@ -221,6 +269,8 @@ SCREENS = {
 }
 
 BUTTONS = {
+    "bundle_version_try": "governance.change_bundle",
+    "policy_version_try": "governance.change_policy",
     "connector_classify": "governance.change_tool",
     "connector_publish": "governance.publish_bundle",
     "connector_done": "governance.issue_agentcredential",
@@ -238,6 +288,10 @@ ASKED_BY_POST = (
     "cancel_offboarding",
     "connector_try",
     "connector_offers",
+    "end_break_glass",
+    "end_my_grant",
+    "withdraw_my_request",
+    "approvals_bulk",
 )
 """Ends of the names of addresses that are no pages."""
 
@@ -256,7 +310,16 @@ OF_A_TABLE = {
 }
 """What the screens of one table in the admin ask for."""
 
-HERS = {"my_agent", "suspend_my_agent", "revoke_my_keys", "revoke_personal_token", "end_session"}
+HERS = {
+    "my_agent",
+    "suspend_my_agent",
+    "revoke_my_keys",
+    "revoke_personal_token",
+    "end_my_grant",
+    "renew_my_grant",
+    "withdraw_my_request",
+    "end_session",
+}
 """About what is somebody's own: not there for anybody else, owners included."""
 
 NOT_BY_FORM = {
@@ -265,6 +328,7 @@ NOT_BY_FORM = {
     "governance_bundleversion": "add change delete",
     "governance_change": "add change delete",
     "governance_freeze": "change delete",
+    "governance_grant": "add change delete",
     "governance_organization": "add delete",
     "governance_personaltoken": "add change delete",
     "governance_policyversion": "add change delete",
@@ -276,6 +340,7 @@ NOT_BY_FORM = {
     "audit_leaf": "add change delete",
     "audit_checkpoint": "add change delete",
     "gateway_gatewayprocess": "add change delete",
+    "gateway_notice": "add change delete",
 }
 """What no form does, not even for an owner: an act with a preview does it, or nothing."""
 
@@ -289,6 +354,7 @@ ELSEWHERE = {
 }
 
 ACTIONS = {
+    "gateway_notice.retry": "governance.change_notificationchannel",
     "governance_agent.suspend": "governance.change_agent",
     "governance_agent.resume": "governance.change_agent",
     "governance_agent.freeze": "governance.add_freeze",
@@ -297,6 +363,7 @@ ACTIONS = {
     "governance_agent.retire": "governance.retire_agent",
     "governance_agentcredential.revoke": "governance.revoke_agentcredential",
     "governance_freeze.lift": "governance.change_freeze",
+    "governance_grant.revoke": "governance.revoke_grant",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
     "governance_tool.quarantine": "governance.change_tool",
     "governance_tool.release": "governance.change_tool",
@@ -337,7 +404,7 @@ def right_of(name: str) -> str:
 
 
 def screens() -> list[tuple[str, URLPattern]]:
-    found = [each for under in ("admin/", "account/", "me/") for each in patterns(under)]
+    found = [each for under in ("admin/", "account/", "me/", "approvals/") for each in patterns(under)]
     return [(name, pattern) for name, pattern in found if name not in ELSEWHERE]
 
 

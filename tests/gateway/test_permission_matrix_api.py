@@ -74,6 +74,17 @@ POST   bundles/{bundle}/withdraw                governance.publish_bundle
 GET    bundles/{bundle}/versions                governance.view_bundleversion
 POST   bundles/{bundle}/versions                governance.publish_bundle
 GET    bundles/{bundle}/versions/{bundleversion}            governance.view_bundleversion
+POST   bundles/{bundle}/versions/draft                      governance.change_bundle
+GET    bundles/{bundle}/versions/{bundleversion}/diff       governance.view_bundleversion
+POST   bundles/{bundle}/versions/{bundleversion}/submit     governance.change_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/discard    governance.change_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/roll-back  governance.change_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/take-over  governance.change_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/try        governance.change_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/send-back  governance.review_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/publish    governance.publish_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/stage      governance.publish_bundle
+POST   bundles/{bundle}/versions/{bundleversion}/take-back  governance.publish_bundle
 GET    policies                                 governance.view_policy
 POST   policies                                 governance.add_policy
 GET    policies/{policy}                        governance.view_policy
@@ -84,6 +95,15 @@ POST   policies/{policy}/withdraw               governance.publish_policy
 GET    policies/{policy}/versions               governance.view_policyversion
 POST   policies/{policy}/versions               governance.publish_policy
 GET    policies/{policy}/versions/{policyversion}           governance.view_policyversion
+POST   policies/{policy}/versions/draft                     governance.change_policy
+GET    policies/{policy}/versions/{policyversion}/diff      governance.view_policyversion
+POST   policies/{policy}/versions/{policyversion}/submit    governance.change_policy
+POST   policies/{policy}/versions/{policyversion}/discard   governance.change_policy
+POST   policies/{policy}/versions/{policyversion}/roll-back governance.change_policy
+POST   policies/{policy}/versions/{policyversion}/take-over governance.change_policy
+POST   policies/{policy}/versions/{policyversion}/try       governance.change_policy
+POST   policies/{policy}/versions/{policyversion}/send-back governance.review_policy
+POST   policies/{policy}/versions/{policyversion}/publish   governance.publish_policy
 GET    limits                                   governance.view_ratelimit
 POST   limits                                   governance.add_ratelimit
 GET    limits/{ratelimit}                       governance.view_ratelimit
@@ -120,6 +140,16 @@ GET    secrets/{secret}/versions                governance.view_secretversion
 GET    secrets/{secret}/versions/{secretversion}            governance.view_secretversion
 GET    reach/agents                             governance.explain_agent
 GET    reach/people                             governance.explain_agent
+GET    approvals                                governance.view_approvalrequest   or her own
+GET    approvals/{approval}                     governance.view_approvalrequest
+POST   approvals/{approval}/decisions           governance.decide_approvalrequest
+POST   approvals/{approval}/withdraw            nobody
+POST   access-requests                          signed in
+GET    grants                                   governance.view_grant             or her own
+GET    grants/{grant}                           governance.view_grant
+POST   grants/{grant}/revoke                    governance.revoke_grant
+POST   grants/{grant}/review                    governance.review_grant
+POST   grants/{grant}/renew                     governance.ask_approvalrequest
 GET    freezes                                  governance.view_freeze
 POST   freezes                                  governance.add_freeze
 GET    freezes/{freeze}                         governance.view_freeze
@@ -222,7 +252,7 @@ def proven(rows: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("proven")
 def test_api(role: str, rows: dict[str, Any], headers: dict[str, dict[str, str]]) -> None:
     published = {"bundle": rows["bundleversion"].bundle, "policy": rows["policyversion"].policy}
-    ids = {table: row.pk for table, row in (rows | published).items()}
+    ids = {table: row.pk for table, row in (rows | published).items()} | {"approval": rows["approvalrequest"].key}
     wrong = []
     for method, address, right, shows_own in api_lines():
         answer = ask_api(headers[role], method, f"/api/v1/{address.format(**ids)}")

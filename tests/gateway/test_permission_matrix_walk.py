@@ -39,6 +39,9 @@ pytestmark = pytest.mark.django_db
 
 # Screens
 
+OF_A_REQUEST = {"approval", "approval_live", "withdraw_my_request"}
+"""A request is there for those whom its rules name, which no duty says: test_approval_pages.py."""
+
 
 def filled(pattern: URLPattern, name: str, rows: dict[str, Any]) -> str:
     """The address with ids in it that exist."""
@@ -66,7 +69,12 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "call_id": "eventrow",
         "offboarding_id": "offboarding",
         "token_id": "personaltoken",
+        "grant_id": "grant",
     }
+    if name in OF_A_REQUEST:
+        return rows["approvalrequest"].key
+    if parameter == "version_id":
+        return rows["bundleversion" if name.startswith("bundle_") else "policyversion"].pk
     if parameter in known:
         return rows[known[parameter]].pk
     made_up = {"pk": 1, "session_id": 1, "uidb36": "abc", "key": "abc-def", "kind": "prompt"}

@@ -116,12 +116,6 @@ async def test_a_denial_explains_itself_and_is_recorded() -> None:
     assert ports.entries[0].event.details["rules"][0]["policy"] == "policy"
 
 
-async def test_ask_denies_because_nobody_can_be_asked_yet() -> None:
-    told = await run(frame(), FakePorts(world(make.rule("ask", "true"))))
-    assert code_of(told) == "approval_required"
-    assert "Approval is not available yet" in text_of(told)
-
-
 async def test_the_callers_own_key_never_goes_upstream() -> None:
     ports = FakePorts(world())
     told = await run(frame(arguments={"note": f"my key is {make.KEY}"}), ports)
@@ -135,6 +129,20 @@ async def test_a_vault_value_never_goes_upstream() -> None:
     ports.secrets = {"helpdesk-token": (b"s3cr3t-value-of-vault",)}
     told = await run(frame(arguments={"note": "s3cr3t-value-of-vault"}), ports)
     assert (code_of(told), ports.sent) == ("credential_in_arguments", [])
+
+
+async def test_fields_that_a_rule_masks_reach_neither_agent_nor_record() -> None:
+    ports = FakePorts(world(make.rule("mask", fields=("*.iban",))))
+    ports.upstream = lambda _: answer(
+        {"structuredContent": {"iban": "DE89"}, "content": [{"type": "text", "text": "DE89"}]}
+    )
+    told = await run(frame(), ports)
+    assert told.result is not None
+    assert told.result["structuredContent"] == {"iban": "[MASKED]"}
+    outcome = ports.entries[-1]
+    assert "DE89" not in repr(told.result) + repr(outcome.payload)
+    masked = {"rule": "policy v1#1", "path": "iban", "count": 1}
+    assert masked in outcome.event.details["masked_fields"]
 
 
 async def test_a_vault_value_in_a_result_is_masked_before_record_and_answer() -> None:

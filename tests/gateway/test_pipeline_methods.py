@@ -130,9 +130,18 @@ async def test_rules_see_the_uri_and_bind_resources_and_prompts() -> None:
 
 
 async def test_a_rule_for_all_tools_binds_resources_too() -> None:
-    told = await run(reading(), FakePorts(world(make.rule("ask", "true"))))
+    told = await run(reading(), FakePorts(world(make.rule("deny", "true"))))
+    assert told.error is not None
+    assert told.error["data"]["com.gatehouse/decision"]["code"] == "denied_by_rule"
+
+
+async def test_nobody_is_asked_about_a_completion() -> None:
+    asked = completing({"type": "ref/prompt", "name": "greet"}, "greet")
+    ports = FakePorts(world(make.rule("ask", "true")))
+    told = await run(asked, ports)
     assert told.error is not None
     assert told.error["data"]["com.gatehouse/decision"]["code"] == "approval_required"
+    assert (ports.log, ports.sent) == (["call.refused"], [])
 
 
 async def test_a_frozen_connector_reads_nothing() -> None:

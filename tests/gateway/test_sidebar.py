@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from gateway.console.navigation import GROUPS
-from governance.models import Connector
+from governance.models import Bundle, Connector, Policy
 from tests.gateway.signing_in import person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -70,3 +70,15 @@ def test_the_way_to_a_page_begins_with_its_group(owner: Client, view: str, way: 
     page = owner.get(reverse(view)).content.decode()
     shown = re.findall(r'align-middle inline-block leading-5 min-w-0 truncate tracking-tight">([^<]*)<', page)
     assert shown == way
+
+
+@pytest.mark.parametrize(("view", "noun"), [("bundleversion", "bundle"), ("policyversion", "policy")])
+def test_versions_in_review_are_counted_beside_their_list(owner: Client, view: str, noun: str) -> None:
+    cache.clear()
+    subject = (Bundle if noun == "bundle" else Policy).objects.create(name="care")
+    subject.versions.create(number=1, state="review", created_by="test")
+    page = owner.get(reverse("admin:index")).content.decode()
+    link = reverse(f"admin:governance_{view}_changelist")
+    beside = re.search(rf'<a href="{link}".*?</a>', page, re.DOTALL)
+    assert beside
+    assert re.search(r">\s*1\s*<", beside[0])

@@ -14,10 +14,11 @@ from hypothesis import strategies as some
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from connectors.base import NotAnswered, Relay
-from gateway.mcp import attendance, calls, task_table, tasks
+from gateway.mcp import attendance, calls, running, task_methods, task_table, tasks
 from gateway.mcp.message import Message
+from gateway.mcp.task_methods import METHODS
 from gateway.mcp.task_table import DEFAULT_TTL_MS, LEAST_TTL_MS, LIVE, MOST_TTL_MS, OWNER_DIED, Task
-from gateway.mcp.tasks import METHODS, bears_task, notification, wants_task
+from gateway.mcp.tasks import bears_task, notification, wants_task
 from gateway.mcp.waiting import CALLS_OF_ONE, ENDING
 from gateway.models import GatewayProcess, McpTask
 from gateway.store import forget_what_is_over
@@ -53,8 +54,8 @@ UNKNOWN = {"code": -32602, "message": "Unknown task"}
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attendance, "WATCH_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(calls, "WATCH_AFTER_SECONDS", 0.001)
-    monkeypatch.setattr(calls, "TASK_AFTER_SECONDS", 0.02)
+    monkeypatch.setattr(running, "WATCH_AFTER_SECONDS", 0.001)
+    monkeypatch.setattr(running, "TASK_AFTER_SECONDS", 0.02)
 
 
 def start(ports: StoredPorts, *, is_modern: bool, session: Any = None, **fields: Any) -> tuple[Client, Any]:
@@ -126,7 +127,7 @@ def test_a_modern_call_becomes_a_task_only_where_this_request_says_it_may(fields
 def test_a_long_modern_call_becomes_a_task_and_a_quick_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(here: StoredPorts, there: StoredPorts) -> Any:
         with monkeypatch.context() as patient:
-            patient.setattr(calls, "TASK_AFTER_SECONDS", 5.0)
+            patient.setattr(running, "TASK_AFTER_SECONDS", 5.0)
             quick, serving = start(here, is_modern=True)
             await serving
         go_on = asyncio.Event()
@@ -150,7 +151,7 @@ def test_a_long_modern_call_becomes_a_task_and_a_quick_one_does_not(monkeypatch:
 
 @with_database
 def test_an_upstream_that_makes_a_task_of_it_makes_it_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "TASK_AFTER_SECONDS", 60.0)
+    monkeypatch.setattr(running, "TASK_AFTER_SECONDS", 60.0)
 
     async def use(here: StoredPorts, there: StoredPorts) -> Any:
         async def talk(relay: Relay) -> None:
@@ -574,7 +575,9 @@ def test_an_answer_is_given_once_and_not_kept_for_ever() -> None:
 def test_answers_that_are_too_long_are_refused() -> None:
     async def use(here: StoredPorts, there: StoredPorts) -> Any:
         task = await here.tasks.create(AGENT, "support", is_modern=True)
-        return await ask(there, "tasks/update", taskId=task.id, inputResponses={"q": {"x": "y" * tasks.ANSWERS_LIMIT}})
+        return await ask(
+            there, "tasks/update", taskId=task.id, inputResponses={"q": {"x": "y" * task_methods.ANSWERS_LIMIT}}
+        )
 
     assert run_twice(use)["code"] == -32602
 

@@ -17,7 +17,7 @@ from gateway.commit.entry import Backend, Committed, Entry, Verdict
 from gateway.commit.group import BOOT_CLOCK, GroupCommitter
 from gateway.pipeline import run
 from gateway.wiring import GatewayPorts
-from governance.snapshot import Program, SealedSecret, Snapshot
+from governance.snapshot import Freeze, Program, SealedSecret, Snapshot
 from governance.vault import Keyring, seal
 from tests import factories as make
 
@@ -185,3 +185,39 @@ async def test_a_local_server_gets_its_secret_as_a_variable_and_in_no_header() -
         "agent-triage-bot",
         {"name": b'"ticket_get"', "arguments": b'{"id":7}'},
     )
+
+
+@pytest.mark.parametrize("target", ["agent", "connector", "tool", "everything"])
+async def test_a_freeze_cuts_what_runs_into_it_and_says_that_it_may_have_happened(target: str) -> None:
+    kind = Slow()
+    view = held(make.connector())
+    ports, committer = ports_with(kind, view)
+    task = asyncio.create_task(run(FRAME, ports))
+    await kind.has_begun()
+    ports._on_swap(replace(view, freezes=(freeze_of(target, view),)))
+    told = await task
+    assert told.result is not None
+    assert told.result["_meta"]["com.gatehouse/failure"]["code"] == "frozen"
+    assert "may have had an effect" in told.result["content"][0]["text"]
+    assert [entry.event.details["code"] for entry in committer.entries] == ["permitted", "frozen"]
+
+
+async def test_a_freeze_of_something_else_or_that_is_over_cuts_nothing() -> None:
+    kind = Slow()
+    view = held(make.connector())
+    ports, _ = ports_with(kind, view)
+    task = asyncio.create_task(run(FRAME, ports))
+    await kind.has_begun()
+    over = replace(freeze_of("everything", view), ends_at=ports.now())
+    others = Freeze("agent-other", None, None, "", None)
+    ports._on_swap(replace(view, freezes=(over, others)))
+    await asyncio.sleep(0)
+    assert not task.done()
+    ports.cancel(task)
+    await task
+
+
+def freeze_of(target: str, view: Snapshot) -> Freeze:
+    ids = {"agent": "agent-triage-bot", "connector": "connector-helpdesk", "tool": next(iter(view.tools))}
+    named = (ids[name] if name == target else None for name in ("agent", "connector", "tool"))
+    return Freeze(*named, "", None)

@@ -20,6 +20,7 @@ people:
 secrets:
   - {name: splunk-token, kind: bearer, value_from: {file: SPLUNK_TOKEN_FILE}}
   - {name: helpdesk-token, kind: bearer, value_from: {env: HELPDESK_TOKEN}}
+  - {name: slack-token}
 connectors:
   - name: helpdesk
     kind: mcp
@@ -56,8 +57,92 @@ agents:
   - {name: triage-bot, title: Triage bot, owner: ana@example.com, roles: [support-agent], purpose: Sorts new tickets}
 limits:
   - {name: not-too-many, per: agent, tools: ["*"], window_seconds: 60, requests: 600, running: 20}
+reactions:
+  - {name: many-denials, trigger: denials, count: 20, minutes: 5, action: freeze_agent, lasting_minutes: 30}
+notifications:
+  - {name: on-call, kind: slack, target: C0123456789, secret: slack-token, teams: [support-leads]}
 """  # noqa: E501
 """The documented example, without its sinks."""
+
+WHOLE = """\
+organization:
+  name: Example Corp
+  timezone: America/New_York
+  business_hours: {days: [mon, tue, wed, thu], from: "08:30", to: "18:00"}
+  holidays: [{date: 2026-12-25, name: Christmas}, {date: 2027-01-01}]
+  networks: {office: [192.0.2.0/24, "2001:db8::/32"]}
+  review: required
+  agents_may_ask: true
+  policies: [careful]
+teams:
+  - name: support
+    attributes: {repos: [web, api]}
+    on_call:
+      - {person: lee@example.com, starts_at: 2026-11-20T08:00:00Z, ends_at: 2026-11-27T08:00:00Z}
+  - {name: leads, parent: support}
+people:
+  - {email: lee@example.com, teams: [leads]}
+  - {email: lee@partner.example, same_as: lee@example.com}
+secrets:
+  - {name: bot}
+  - {name: signing}
+connectors:
+  - name: helpdesk
+    url: http://127.0.0.1:9100/mcp
+    owner: lee@example.com
+    stage: production
+    tools:
+      - {name: billing_refund, risk: high, egress: true, undo: Refunds cannot be taken back.}
+      - {name: ticket_search, risk: low, read_only: true, untrusted: true, data_classes: [customer]}
+bundles:
+  - {name: support, tools: [{connector: helpdesk}], policies: [refunds]}
+policies:
+  - name: refunds
+    rules:
+      - effect: ask
+        connectors: [help*]
+        tools: [billing_refund]
+        data_classes: []
+        risks: [high]
+        access: write
+        when: args.amount > 100
+        approvers:
+          teams: [leads, support]
+          people: [lee@example.com]
+          on_call: [support]
+          manager: true
+          resource_owner: true
+          count: 2
+          reason: required
+          ticket: "INC[0-9]+"
+          pending: 30m
+          use_within: 10m
+          longest_grant: 1h
+          step_up: 5m
+          escalate: {after: 10m, to: [leads]}
+          in_chat: true
+        reason: Refunds over 100 need two humans.
+    tests:
+      - {name: A small one, tool: billing_refund, args: {amount: 99}, expect: permit}
+      - {tool: billing_refund, connector: helpdesk, args: {amount: 101, lines: [{id: 1}]}, expect: ask, rule: 1}
+  - name: careful
+    rules:
+      - {effect: mask, on: result, data_classes: [customer], fields: ["*.iban"]}
+      - {effect: deny, access: write, when: "'untrusted' in session.labels && tool.egress", reason: Untrusted.}
+roles:
+  - name: agents
+    bundles: [support]
+    schedule: {days: [mon], from: "08:00", to: "19:00", holidays: false}
+    scopes:
+      - {tools: [billing_refund], when: args.amount < 500, text: only up to 500}
+reactions:
+  - {name: secrets, trigger: finding, findings: [secret], action: hold_run, approvers: {team: leads}}
+  - {name: drift, trigger: drift, action: quarantine_tool, enabled: false}
+notifications:
+  - {name: chat, kind: slack, target: C01, secret: bot, signing_secret: signing, teams: [leads], allows_decisions: true}
+  - {name: hook, kind: webhook, url: "https://hooks.example.com/x", secret: signing}
+"""
+"""Everything about rules and humans that a manifest can say."""
 
 SINKS = "sinks:\n  - {name: soc, kind: splunk, url: https://splunk.example.com:8088, secret: splunk-token}\n"
 

@@ -1,6 +1,7 @@
 """CEL conditions: what is refused on save, what a tool's schema refutes, what evaluation says and costs."""
 
 import resource
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -275,6 +276,25 @@ def test_a_loop_over_long_strings_is_refused_before_it_starts(source: str) -> No
     assert time.process_time() - started < 0.1
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "args.s.matches(args.pattern)",
+        "matches(args.s, args.pattern)",
+        "args.s.matches('' + args.pattern)",
+        "'.matches(\"x\")' == args.s || args.s . matches (args.pattern)",
+    ],
+)
+def test_a_long_pattern_that_comes_with_the_call_is_refused_before_it_starts(source: str) -> None:
+    """Half a megabyte of both would take minutes."""
+    condition = compile_condition(source)
+    started = time.process_time()
+    assert condition.evaluate(variables(s="a" * 500_000, pattern="a" * 500_000)) is Verdict.UNDECIDED
+    assert time.process_time() - started < 0.1
+    assert condition.evaluate(variables(s="INC12", pattern="INC[0-9]+")) is Verdict.TRUE
+    assert compile_condition("args.s.matches('b')").evaluate(variables(s="a" * 500_000)) is Verdict.FALSE
+
+
 def test_ordinary_loops_are_decided() -> None:
     many = [f"person{n}@example.com" for n in range(2000)]
     assert verdict('args.to.exists(t, t.endsWith("@rival.example"))', to=many) is Verdict.FALSE
@@ -316,3 +336,12 @@ def test_the_instant_of_now_does_not_depend_on_the_zone() -> None:
     facts["time"]["now"] = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)
     same = compile_condition('time.now == timestamp("2026-11-20T17:00:00Z")')
     assert same.evaluate(facts) is same.evaluate(variables()) is Verdict.TRUE
+
+
+def test_no_call_takes_references_to_none_away() -> None:
+    """The library hands out a null without a reference of its own: thousands of such calls would end the process."""
+    condition = compile_condition("args.urgent")
+    before = sys.getrefcount(None)
+    for _ in range(5_000):
+        assert condition.evaluate({"args": {"urgent": None}}) is Verdict.UNDECIDED
+    assert sys.getrefcount(None) > before - 1_000

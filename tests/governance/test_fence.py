@@ -25,15 +25,20 @@ from governance.models import (
     BundleTool,
     BundleVersion,
     Change,
+    ChatIdentity,
     Connector,
     Epoch,
     Freeze,
+    Grant,
+    NotificationChannel,
     Offboarding,
+    OnCallShift,
     Organization,
     PersonalToken,
     Policy,
     PolicyVersion,
     RateLimit,
+    Reaction,
     Role,
     Rule,
     Secret,
@@ -74,6 +79,20 @@ def told() -> list[dict[str, Any]]:
     return sorted(details, key=lambda detail: int(detail["change"]))
 
 
+def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[models.Model, ...]:
+    """Who is asked and told, and what ends by itself."""
+    times = {"starts_at": timezone.now(), "ends_at": timezone.now() + timedelta(hours=1)}
+    channel = NotificationChannel.objects.create(name="channel", kind="slack")
+    channel.teams.add(team)
+    return (
+        channel,
+        ChatIdentity.objects.create(channel=channel, workspace="T0", account="U0", person=person),
+        OnCallShift.objects.create(team=team, person=person, **times),
+        Grant.objects.create(kind="elevation", agent=agent, bundle=bundle, created_by="test", **times),
+        Reaction.objects.create(name="reaction", trigger="drift", action="quarantine_tool"),
+    )
+
+
 @pytest.fixture
 def world() -> dict[type[models.Model], models.Model]:
     """One row of everything that is watched."""
@@ -106,12 +125,14 @@ def world() -> dict[type[models.Model], models.Model]:
     team.policies.add(policy)
     bundle_version.policies.add(policy)
     bundle_version.parents.add(bundle)
+    bundle_version.staged_agents.add(agent)
     role.bundles.add(bundle)
     role.agents.add(agent)
     role.teams.add(team)
     role.people.add(owner)
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
     rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
+    rows += humans(owner, team, agent, bundle)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 

@@ -131,6 +131,22 @@ def test_what_is_off_can_be_brought_back_by_saying_so() -> None:
             "a retired agent stays retired",
         ),
         ("agents: [{name: x, owner: a@b.co}]", "people: [{email: a@b.co, active: false}]", "is deactivated"),
+        (
+            "notifications: [{name: n, kind: slack, target: C1, secret: s}]",
+            "secrets: [{name: s}]\nconnectors: [{name: c, url: http://a/, secret: s}]",
+            "notifications[0].secret: a connector shows s to its system",
+        ),
+        (
+            "notifications: [{name: n, kind: slack, target: C1, secret: s}]",
+            "secrets: [{name: s, kind: basic}]",
+            "s is of kind basic",
+        ),
+        (
+            "people: [{email: a@b.co, same_as: c@d.co}]",
+            "people: [{email: c@d.co, same_as: e@f.co}, {email: e@f.co}]",
+            "people[0].same_as: c@d.co is no main account: name e@f.co",
+        ),
+        ("policies: [{name: p, rules: [{effect: ask, approvers: {people: [x@y.co]}}]}]", "", "no person 'x@y.co'"),
     ],
 )
 def test_refused_by_a_rule(wanted: str, before: str, message: str) -> None:
@@ -177,7 +193,8 @@ def judged(rule: str, *, text: str = DESK, before: str = "", known: object = TOO
 def test_a_rule_that_can_never_match_is_refused_with_the_reason(rule: str, reason: str) -> None:
     with pytest.raises(Refused) as caught:
         judged(rule)
-    assert str(caught.value).startswith("org.yaml:8: policies[0].rules[0]: this rule can never match")
+    assert str(caught.value).startswith("org.yaml:8: policies[0].rules[0].")
+    assert ": this rule can never match: " in str(caught.value)
     assert reason in str(caught.value)
 
 
@@ -190,7 +207,7 @@ def test_a_rule_that_can_match_is_silent() -> None:
 def test_tools_where_the_condition_cannot_be_decided_are_named() -> None:
     (warning,) = judged("{effect: deny, when: args.amount > 100}").warnings
     assert "for helpdesk/kb_search the condition cannot be decided and the rule always counts (deny)" in warning
-    (warning,) = judged("{effect: permit, when: args.amount > 100}").warnings
+    _, warning = judged("{effect: permit, when: args.amount > 100}").warnings
     assert "the rule never permits" in warning
 
 
@@ -225,8 +242,8 @@ def test_a_rule_may_be_about_the_one_upstream_that_is_silent() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        "{effect: mask, on: result}",
-        "{effect: flag}",
+        "{effect: mask, on: result, findings: [secret]}",
+        "{effect: flag, findings: [secret]}",
         "{effect: deny, findings: [secret]}",
         "{effect: deny, on: result}",
     ],
@@ -284,3 +301,10 @@ def test_what_a_bundle_selects_needs_its_connector() -> None:
 
 def test_a_rule_may_name_resources_and_prompts_that_nobody_can_list() -> None:
     assert judged("{effect: deny, tools: ['resource:file:///salaries/*', 'prompt:x']}").steps
+
+
+def test_a_reaction_that_nothing_sets_off_yet_is_told() -> None:
+    reaction = "reactions: [{{name: r, trigger: finding, findings: [{}], action: hold_run}}]"
+    (warning,) = drawn(reaction.format("secret, injection")).warnings
+    assert "does not find injection yet" in warning
+    assert drawn(reaction.format("secret")).warnings == ()

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance import shifts
+from governance.conditions import compile_condition
 from governance.decision import AccessRequest, Effect, decide
 from governance.reach import Limit, Reach, TooMuchToTell
 from governance.shifts import Danger, Kind, difference
-from governance.snapshot import Agent, Freeze, Rule, Snapshot, Tool
+from governance.snapshot import Agent, Freeze, Rule, Scope, Snapshot, Tool
 from tests import factories as make
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -36,13 +37,28 @@ CONDITIONS = [
     "false",
 ]
 
+ELEVATIONS = [
+    make.grant(
+        "elevation",
+        agent_id="agent-bot-1",
+        bundle_id="bundle-one",
+        tool_id=TOOLS[0].id,
+        ends_at=NOW + timedelta(days=1),
+    ),
+    make.grant("break_glass", agent_id="agent-bot-2", bundle_id="bundle-two"),
+]
+
 rules = st.builds(
-    lambda effect, when, glob, origin: make.rule(effect, when, tools=(glob,), origin=origin),
+    lambda effect, when, glob, origin, connectors: make.rule(
+        effect, when, tools=(glob,), origin=origin, connectors=connectors
+    ),
     st.sampled_from(["permit", "ask", "deny"]),
     st.sampled_from(CONDITIONS),
     st.sampled_from(["*", "ticket_*", "crm/*", "nothing"]),
     st.sampled_from(["organization", "bundle"]),
+    st.sampled_from([(), (), ("help*",), ("crm",)]),
 )
+SCOPE = Scope(("ticket_*",), compile_condition("args.amount < 100"), "below 100")
 roles = st.builds(
     lambda name, bundles, fields: make.role(*bundles, name=name, **fields),
     st.sampled_from(["a", "b", "c"]),
@@ -53,6 +69,7 @@ roles = st.builds(
             {"ends_at": NOW - timedelta(days=1)},
             {"starts_at": NOW + timedelta(days=1)},
             {"schedule": {"from": "20:00", "to": "02:00"}},
+            {"scopes": (SCOPE,)},
         ]
     ),
 )
@@ -66,7 +83,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             owner=make.person(
                 f"{number}@example.com", is_active=draw(st.booleans()), teams=draw(st.sampled_from([(), ("t",)]))
             ),
-            roles=tuple(draw(st.lists(roles, max_size=2))),
+            roles=tuple(draw(st.lists(roles, max_size=2, unique_by=lambda role: role.id))),
             status=draw(st.sampled_from(["live", "live", "suspended"])),
         )
         for number in range(3)
@@ -84,8 +101,15 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             [(), (Freeze("agent-bot-0", None, None, "", None),), (Freeze(None, None, TOOLS[0].id, "", None),)]
         )
     )
+    staged = make.bundle("one", tuple(TOOLS), tuple(draw(st.lists(rules, max_size=2))), version_id="staged")
+    first, *others = agents
     return make.snapshot(
-        agents=agents, bundles=bundles, freezes=freezes, team_rules={"t": tuple(draw(st.lists(rules, max_size=2)))}
+        agents=(replace(first, staged=draw(st.sampled_from([frozenset(), frozenset({"staged"})]))), *others),
+        bundles=bundles,
+        freezes=freezes,
+        team_rules={"t": tuple(draw(st.lists(rules, max_size=2)))},
+        staged={"bundle-one": staged},
+        grants=draw(st.sampled_from([{}, {grant.id: grant for grant in ELEVATIONS}])),
     )
 
 
@@ -93,7 +117,7 @@ def effects(view: Snapshot, agent: Agent, tool: Tool) -> set[Effect]:
     """All that `decide` says, through whichever bundle serves best, at each moment and with each arguments."""
     found = set()
     for at, arguments in product(MOMENTS, ARGUMENTS):
-        requests = (AccessRequest(agent.id, "", tool.id, bundle, arguments) for bundle in view.bundles)
+        requests = (AccessRequest(agent.id, "", tool.id, bundle, arguments) for bundle in {*view.bundles, *view.staged})
         found.add(
             min((decide(request, view, at).effect for request in requests), key=list(Effect).index, default=Effect.DENY)
         )

@@ -1,26 +1,34 @@
 """What the snapshot makes of the rows: exposed names and inheritance, against upstreams and gaps."""
 
 import gc
+from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from governance.models import (
+    Agent,
     Bundle,
     BundleSelection,
     BundleTool,
     BundleVersion,
     Connector,
+    Grant,
+    Organization,
     Policy,
     PolicyVersion,
     RateLimit,
+    Role,
     Rule,
     Tool,
+    User,
 )
 from governance.models import ToolDefinition as Definition
-from governance.snapshot import Program
+from governance.snapshot import NOBODY, Program, Undecidable
 from governance.snapshot_builder import build_snapshot
 from governance.snapshot_bundles import expose
 from tests import factories as make
@@ -177,3 +185,137 @@ def test_a_build_leaves_garbage_collection_as_it_was() -> None:
 
 def build_snapshot_of(bundle: Bundle) -> make.Bundle:
     return build_snapshot().bundles[bundle.id.hex]
+
+
+# Inheritance
+
+
+def published(name: str, *parents: Bundle, **fields: Any) -> BundleVersion:
+    bundle, _ = Bundle.objects.get_or_create(name=name)
+    version = BundleVersion.objects.create(
+        bundle=bundle, number=bundle.versions.count() + 1, created_by="test", **fields
+    )
+    version.parents.set(parents)
+    return version
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_child_gives_nothing_that_an_ancestor_denies() -> None:
+    grandparent = published("grandparent")
+    parent = published("parent", grandparent.bundle)
+    child = a_child_of(parent.bundle)
+    connector = Connector.objects.get()
+    BundleSelection.objects.create(version=BundleVersion.objects.get(bundle=child), connector=connector, kind="prompt")
+    assert list(build_snapshot_of(child).tools) == ["search"]
+    BundleTool.objects.create(version=grandparent, connector=connector, allow=[], deny=["sea*"])
+    BundleSelection.objects.create(version=grandparent, connector=connector, kind="prompt", allow=[], deny=["secret_*"])
+    held = build_snapshot_of(child)
+    assert (held.tools, held.tool_ids) == ({}, frozenset())
+    assert not held.selections[0].selects("secret_plan")
+    assert held.selections[0].selects("plan")
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_what_an_ancestor_denies_of_another_system_does_not_matter() -> None:
+    parent = published("parent")
+    child = a_child_of(parent.bundle)
+    other = Connector.objects.create(name="desk")
+    BundleTool.objects.create(version=parent, connector=other, allow=[], deny=["*"])
+    assert list(build_snapshot_of(child).tools) == ["search"]
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+@pytest.mark.parametrize(
+    ("above", "own", "records"),
+    [("full", "metadata", True), ("metadata", "full", True), ("metadata", "metadata", False)],
+)
+def test_a_child_records_at_least_what_its_ancestors_do(above: str, own: str, records: bool) -> None:
+    child = a_child_of(published("parent", recording=above).bundle)
+    BundleVersion.objects.filter(bundle=child).update(recording=own)
+    assert build_snapshot_of(child).records_payload is records
+
+
+# Staged versions
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_staged_version_is_compiled_beside_the_published_one() -> None:
+    bundle = a_child_of()
+    owner = User.objects.create_user("ana@example.com")
+    pilot, other = (Agent.objects.create(name=name, owner=owner) for name in ("pilot", "other"))
+    staged = published("child", state="staged")
+    staged.staged_agents.add(pilot)
+    built = build_snapshot()
+    assert list(built.bundles[bundle.id.hex].tools) == ["search"]
+    assert built.staged[bundle.id.hex].tools == {}
+    versions = [built.bundle_for(built.agents[agent.id.hex], bundle.id.hex) for agent in (pilot, other)]
+    assert [version and version.number for version in versions] == [2, 1]
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_children_inherit_the_published_version_of_a_staged_parent() -> None:
+    parent = published("parent")
+    child = a_child_of(parent.bundle)
+    staged = published("parent", state="staged")
+    BundleTool.objects.create(version=staged, connector=Connector.objects.get(), deny=["*"])
+    assert list(build_snapshot_of(child).tools) == ["search"]
+
+
+# What cannot be read is strict
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_what_cannot_be_read_gives_least(caplog: pytest.LogCaptureFixture) -> None:
+    owner = User.objects.create_user("ana@example.com")
+    agent = Agent.objects.create(name="bot", owner=owner)
+    bundle = a_child_of()
+    Role.objects.create(name="r", scopes=[{"tools": ["x"], "when": "no condition("}, {"no": "scope"}])
+    Rule.objects.create(
+        version=PolicyVersion.objects.create(policy=Policy.objects.create(name="p"), number=1, created_by="test"),
+        position=1,
+        effect="ask",
+        approvers={"nonsense": 1},
+    )
+    now = timezone.now()
+    Grant.objects.create(
+        kind="elevation",
+        agent=agent,
+        bundle=bundle,
+        approvers=["nobody"],
+        starts_at=now,
+        ends_at=now + timedelta(hours=1),
+        created_by="test",
+    )
+    Organization.objects.create(business_hours={"days": 1}, holidays=[{}], networks={"office": ["x"]})
+    built = build_snapshot()
+    (role,) = built.roles.values()
+    assert [(scope.tools, scope.condition) for scope in role.scopes] == [
+        (("x",), Undecidable()),
+        (("*",), Undecidable()),
+    ]
+    ((rule,),) = built.rules.values()
+    assert rule.terms == NOBODY
+    assert built.grants == {}
+    assert (built.calendar.days, built.calendar.holidays, built.networks.ranges) == ((), None, None)
+    assert len(caplog.records) == 7
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_mask_over_fields_does_not_wait_for_findings() -> None:
+    version = PolicyVersion.objects.create(policy=Policy.objects.create(name="p"), number=1, created_by="test")
+    for position, fields in enumerate((["*.iban"], [])):
+        Rule.objects.create(
+            version=version, position=position, effect="mask", on="result", findings=["secret"], fields=fields
+        )
+    Rule.objects.create(version=version, position=3, effect="mask", fields=["*.ssn"], condition="findings.size() > 0")
+    ((first, second, third),) = build_snapshot().rules.values()
+    assert (first.reads_content, first.fields) == (False, ("*.iban",))
+    assert (second.reads_content, second.fields) == (True, ())
+    assert third.condition == Undecidable()

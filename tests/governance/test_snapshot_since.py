@@ -22,10 +22,13 @@ from governance.models import (
     Change,
     Connector,
     Freeze,
+    Grant,
+    OnCallShift,
     Organization,
     Policy,
     PolicyVersion,
     RateLimit,
+    Reaction,
     Role,
     Rule,
     Secret,
@@ -43,7 +46,7 @@ __all__ = ("fresh_database",)
 pytestmark = [pytest.mark.database, pytest.mark.usefixtures("fresh_database")]
 
 Row = TypeVar("Row", bound=models.Model)
-STEPS = 60
+STEPS = 80
 
 
 class World:
@@ -80,6 +83,17 @@ class World:
     def change_person(self) -> None:
         self._update(User, email=f"{self._name()}@example.com", is_active=self._chance.random() < 0.7)
 
+    def change_person_rights(self) -> None:
+        duties = self._chance.sample(["approver", "security"], k=1)
+        self._update(User, duties=duties, manager=self._any(User), same_as=self._any(User), is_superuser=True)
+
+    def end_person(self) -> None:
+        doomed = User.objects.create_user(f"{self._name()}@example.com")
+        OnCallShift.objects.create(team=self._any(Team), person=doomed, **self._hours())
+        Grant.objects.create(kind="elevation", person=doomed, bundle=self._any(Bundle), created_by="t", **self._hours())
+        self._any(Role).people.add(doomed)
+        doomed.delete()
+
     def change_person_of_team(self) -> None:
         self._any(User).teams.set([self._any(Team)])
 
@@ -91,6 +105,58 @@ class World:
 
     def change_team(self) -> None:
         self._update(Team, name=self._name())
+
+    def change_team_attributes(self) -> None:
+        values: object = self._chance.choice([["web", "api"], [], "no list", [1]])
+        self._update(Team, attributes={"repos": values, "regions": [self._name()]})
+
+    def _hours(self) -> dict[str, Any]:
+        now = timezone.now()
+        return {"starts_at": now, "ends_at": now + timedelta(hours=self._chance.randint(1, 9))}
+
+    def add_shift(self) -> None:
+        OnCallShift.objects.create(team=self._any(Team), person=self._any(User), **self._hours())
+
+    def change_shift(self) -> None:
+        OnCallShift.objects.update(team=self._any(Team), person=self._any(User))
+
+    def end_shifts(self) -> None:
+        OnCallShift.objects.filter(team=self._any(Team)).delete()
+
+    def add_grant(self) -> None:
+        Grant.objects.create(
+            kind="elevation", agent=self._any(Agent), bundle=self._any(Bundle), created_by="test", **self._hours()
+        )
+
+    def add_consent(self) -> None:
+        Grant.objects.create(
+            kind="consent",
+            agent=self._any(Agent),
+            tool=self._any(Tool),
+            rules=["p v1#1"],
+            condition=self._chance.choice(["", "args.amount < 5", "no condition("]),
+            approvers=[str(self._any(User).pk)],
+            max_uses=self._chance.choice([None, 3]),
+            created_by="test",
+            **self._hours(),
+        )
+
+    def change_grant(self) -> None:
+        Grant.objects.update(ends_at=timezone.now() + timedelta(hours=self._chance.randint(10, 20)))
+
+    def end_grants(self) -> None:
+        Grant.objects.update(revoked_at=timezone.now(), revoked_by="test")
+
+    def add_reaction(self) -> None:
+        Reaction.objects.create(name=self._name(), trigger="finding", action="hold_run", findings=["secret"])
+
+    def change_reaction(self) -> None:
+        Reaction.objects.update(
+            is_enabled=self._chance.random() < 0.7, approvers=self._chance.choice([{}, {"count": 2}, {"count": "x"}])
+        )
+
+    def end_reactions(self) -> None:
+        Reaction.objects.all().delete()
 
     def change_team_place(self) -> None:
         team = self._any(Team)
@@ -122,7 +188,11 @@ class World:
         )
 
     def change_key(self) -> None:
-        self._update(AgentCredential, expires_at=timezone.now() + timedelta(days=1))
+        self._update(
+            AgentCredential,
+            expires_at=timezone.now() + timedelta(days=1),
+            person=self._chance.choice([None, self._any(User)]),
+        )
 
     def end_key(self) -> None:
         self._update(AgentCredential, revoked_at=timezone.now(), revoked_by="test")
@@ -132,6 +202,15 @@ class World:
 
     def change_role(self) -> None:
         self._update(Role, ends_at=timezone.now())
+
+    def change_role_scopes(self) -> None:
+        scope = {"tools": ["*"], "when": self._chance.choice(["args.a == 1", "no("]), "text": "only a"}
+        self._update(Role, scopes=self._chance.choice([[scope], [{}], []]))
+
+    def change_role_people(self) -> None:
+        role = self._any(Role)
+        role.people.set([self._any(User)])
+        role.teams.set([self._any(Team)])
 
     def change_role_holders(self) -> None:
         self._any(Role).agents.set([self._any(Agent), self._any(Agent)])
@@ -150,6 +229,9 @@ class World:
 
     def change_connector(self) -> None:
         self._update(Connector, is_enabled=self._chance.random() < 0.5, timeout_seconds=self._chance.randint(1, 60))
+
+    def change_connector_owner(self) -> None:
+        self._update(Connector, owner=self._any(User), stage=self._chance.choice(["", "production"]))
 
     def change_connector_name(self) -> None:
         self._update(Connector, name=self._name())
@@ -176,6 +258,9 @@ class World:
 
     def change_tool(self) -> None:
         self._update(Tool, quarantined_at=timezone.now() if self._chance.random() < 0.3 else None, risk="high")
+
+    def change_tool_labels(self) -> None:
+        self._update(Tool, is_untrusted=self._chance.random() < 0.5, is_egress=True, undo="Cannot be taken back.")
 
     def change_tool_definition(self) -> None:
         tool = self._any(Tool)
@@ -213,6 +298,17 @@ class World:
     def change_rule(self) -> None:
         Rule.objects.filter(version=self._any(PolicyVersion)).update(reason=self._name())
 
+    def change_rule_selectors(self) -> None:
+        Rule.objects.filter(version=self._any(PolicyVersion)).update(
+            connectors=[f"thing-{self._chance.randint(0, 9)}*"],
+            risks=["high"],
+            data_classes=["finance"],
+            access="write",
+            fields=["*.iban"],
+            effect=self._chance.choice(["mask", "flag", "ask"]),
+            approvers=self._chance.choice([{}, {"team": "support"}, {"nonsense": 1}]),
+        )
+
     def change_rule_place(self) -> None:
         version = self._any(PolicyVersion)
         if (rule := Rule.objects.order_by("pk").first()) is not None:
@@ -245,6 +341,38 @@ class World:
         version.parents.add(self._any(Bundle))
         BundleTool.objects.create(version=version, connector=self._any(Connector), deny=["thing-1*"])
 
+    def add_staged_version(self) -> None:
+        bundle = self._any(Bundle)
+        if not bundle.versions.filter(state__in=["draft", "review", "staged"]).exists():
+            version = BundleVersion.objects.create(
+                bundle=bundle, number=bundle.versions.count() + 1, state="staged", created_by="test"
+            )
+            version.parents.add(self._any(Bundle))
+            version.policies.add(self._any(Policy))
+            version.staged_agents.set([self._any(Agent)])
+            BundleTool.objects.create(version=version, connector=self._any(Connector))
+
+    def change_staged_agents(self) -> None:
+        self._any(BundleVersion).staged_agents.set([self._any(Agent), self._any(Agent)])
+
+    def change_staged_parts(self) -> None:
+        if (version := BundleVersion.objects.filter(state="staged").order_by("pk").first()) is not None:
+            version.policies.set([self._any(Policy)])
+            version.tools.update(deny=["thing-3*"])
+
+    def change_staged_state(self) -> None:
+        version = BundleVersion.objects.filter(state="staged").order_by("pk").first()
+        if version is not None and self._chance.random() < 0.5:
+            self._update_one(version, state="draft")
+        elif version is not None:
+            version.bundle.versions.filter(state="published").update(state="superseded")
+            self._update_one(version, state="published")
+
+    def change_what_a_parent_denies(self) -> None:
+        parent = self._any(Bundle)
+        self._any(BundleVersion).parents.set([parent])
+        BundleTool.objects.filter(version__bundle=parent).update(deny=[f"thing-{self._chance.randint(0, 9)}*"])
+
     def change_bundle_state(self) -> None:
         self._any(Bundle).versions.update(state="superseded")
 
@@ -276,6 +404,15 @@ class World:
 
     def change_organization(self) -> None:
         Organization.objects.update(name=self._name(), timezone=self._chance.choice(["UTC", "Asia/Tokyo"]))
+
+    def change_organization_calendar(self) -> None:
+        Organization.objects.update(
+            business_hours=self._chance.choice([{}, {"days": ["mon"], "from": "08:00", "to": "19:00"}, {"days": 1}]),
+            holidays=self._chance.choice([[], [{"date": "2026-12-25"}], [{"date": "soon"}]]),
+        )
+
+    def change_organization_networks(self) -> None:
+        Organization.objects.update(networks=self._chance.choice([{}, {"office": ["192.0.2.0/24"]}, {"office": ["x"]}]))
 
     def change_organization_policies(self) -> None:
         Organization.objects.get().policies.set([self._any(Policy)])
@@ -314,6 +451,17 @@ def test_whatever_is_changed_in_whatever_order(seed: int) -> None:
         since, whole = build_snapshot(base), build_snapshot()
         assert since == whole, [act.__name__ for act in done]
         base = since
+
+
+@pytest.mark.parametrize("act", ["add_grant", "add_reaction", "add_shift", "change_organization_networks"])
+def test_what_is_new_leaves_all_that_does_not_rest_on_it(act: str) -> None:
+    world = World(random.Random(0))
+    base = build_snapshot()
+    getattr(world, act)()
+    since = build_snapshot(base)
+    assert since != base
+    for part in ("bundles", "staged", "agents", "people", "tools", "credentials", "rules", "teams"):
+        assert getattr(since, part) is getattr(base, part)
 
 
 def test_one_agents_change_reads_no_other_agent_again() -> None:
@@ -380,3 +528,16 @@ def test_very_much_at_once_is_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -
     base = build_snapshot()
     Agent.objects.update(title="renamed")
     assert build_snapshot(base) == build_snapshot() != base
+
+
+def test_what_a_parent_denies_from_now_on_its_child_gives_no_more() -> None:
+    world = World(random.Random(0))
+    world.add_bundle()
+    parent, child = BundleVersion.objects.order_by("number", "bundle__name")
+    child.parents.set([parent.bundle])
+    base = build_snapshot()
+    assert base.bundles[child.bundle_id.hex].tools
+    parent.tools.update(deny=["*"])
+    since = build_snapshot(base)
+    assert since.bundles[child.bundle_id.hex].tools == {}
+    assert since == build_snapshot()

@@ -11,12 +11,15 @@ from django.db.models import F, QuerySet
 from django.shortcuts import get_object_or_404
 
 from gateway.client_setup import Endpoint, clients, endpoint_of
+from gateway.console.access.moments import Moment
 from gateway.console.access.recent import last_day, lately
 from gateway.console.pages import GovernedPage
 from gateway.console.taken import TakenPage
 from gateway.explain import when
 from gateway.reach import effective
 from gateway.reach.current import current_snapshot
+from gateway.reach.details import COLUMNS as DETAILS
+from gateway.reach.verdicts import View
 from governance.agent_keys import live
 from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze
@@ -89,13 +92,13 @@ class Overview(AgentPage):
         may = self.request.user.has_perm
         recently = lately(self.agent.name)
         total = effective.count_lines(self.known, self.snapshot)
-        shown = effective.lines(self.known, self.snapshot, at=self.now, count=LINES_SHOWN)
+        shown = effective.lines(self.known, View(self.snapshot, self.now), count=LINES_SHOWN)
         return {
             **super().get_context_data(**kwargs),
             "title": self.agent.title or self.agent.name,
             "agent_tone": TONES[self.agent.status],
             "freezes": self.freezes(),
-            "roles": [(role, when(role)) for role in self.known.roles],
+            "roles": [(role, when(role)) for role in self.snapshot.roles_of(self.known)],
             "keys": self._keys(recently.key_uses) if may("governance.view_agentcredential") else None,
             "key_count": self.agent.credentials.count(),
             "endpoints": self.endpoints(),
@@ -126,12 +129,28 @@ class ReachOfAgent(TakenPage, AgentPage):
     permission = "governance.explain_agent"
     template_name = "console/access/reach.html"
     taken_as = "agent-reach"
-    columns = ("agent", "connector", "tool", "verdict", "not now", "writes", "risk", "bundle", "roles", "rules")
+    columns = (
+        "agent",
+        "connector",
+        "tool",
+        "verdict",
+        "not now",
+        "writes",
+        "risk",
+        "bundle",
+        "roles",
+        "rules",
+        *DETAILS,
+    )
+
+    @cached_property
+    def moment(self) -> Moment:
+        return Moment.of(self.request, self.snapshot)
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         """A page at a time, so that a first line does not wait for the last."""
         for start in range(0, effective.count_lines(self.known, self.snapshot), LINES_A_PAGE):
-            for line in effective.lines(self.known, self.snapshot, at=self.now, start=start, count=LINES_A_PAGE):
+            for line in effective.lines(self.known, self.moment.view, start=start, count=LINES_A_PAGE):
                 yield _as_text(self.agent.name, line)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -141,8 +160,9 @@ class ReachOfAgent(TakenPage, AgentPage):
         return {
             **super().get_context_data(**kwargs),
             "title": f"What {self.agent.name} reaches",
-            "lines": effective.lines(self.known, self.snapshot, at=self.now, start=start, count=LINES_A_PAGE),
+            "lines": effective.lines(self.known, self.moment.view, start=start, count=LINES_A_PAGE),
             "line_count": total,
+            "moment": self.moment,
             "page": number,
             "pages": page_count(total, LINES_A_PAGE),
         }
@@ -160,6 +180,7 @@ def _as_text(agent: str, line: effective.Line) -> tuple[str, ...]:
         f"{line.bundle.name} v{line.bundle.number}",
         ", ".join(through.role for through in line.through),
         "; ".join(f"{rule.effect} {rule.policy} v{rule.version}" for rule in line.rules),
+        *line.detail.columns,
     )
 
 

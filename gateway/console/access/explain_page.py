@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 from django.http import HttpRequest, HttpResponseBase
 
+from gateway.console.access.moments import BadMoment, moment
 from gateway.console.pages import ConsolePage
-from gateway.explain import OUTCOMES, Explanation, NotExplainable, explain_in
+from gateway.explain import (
+    OUTCOMES,
+    SCOPE_OUTCOMES,
+    Circumstances,
+    Explanation,
+    NotExplainable,
+    Path,
+    explain_in,
+)
 from gateway.hostile_text import visible
 from gateway.reach.current import current_snapshot
 from governance import canonical
@@ -20,6 +27,9 @@ from governance.snapshot import Snapshot, Tool
 LONGEST_ARGUMENTS = 100_000
 MOST_FIELDS = 12
 MOST_SUGGESTED = 300
+MOST_LABELS = 50
+AROUND = ("person", "labels", "source")
+"""What of the call's circumstances stands in the address."""
 DEPENDS = ("It depends on the arguments", "info")
 HEADLINES = {"permit": ("Yes", "good"), "ask": ("Only with a human's yes", "warn"), "deny": ("No", "bad")}
 
@@ -85,6 +95,7 @@ class Explain(ConsolePage):
             "json": self.given.get("json", ""),
             "example": example_for(tool) if tool else "{}",
             "at": self.given.get("at", ""),
+            "around": {name: self.given.get(name, "").strip() for name in AROUND},
             "timezone": str(self.snapshot.timezone),
             "found": found,
             **(self._told(found) if found else {}),
@@ -97,23 +108,30 @@ class Explain(ConsolePage):
         """Remedies name rows; those that the viewer may not see are only hinted at."""
         allowed = [remedy.text for remedy in found.remedies if self.request.user.has_perm(remedy.needs)]
         return {
-            "depends": depends_on_arguments(found),
-            "headline": DEPENDS if depends_on_arguments(found) else HEADLINES[found.decision],
-            "paths": [
-                (path, HEADLINES[path.effect][1], [(rule, OUTCOMES[rule.outcome]) for rule in path.considered])
-                for path in found.paths
-            ],
+            "depends": found.depends_on_arguments,
+            "headline": DEPENDS if found.depends_on_arguments else HEADLINES[found.decision],
+            "paths": [_shown(path) for path in found.paths],
+            "told": found.words[1:],
             "remedies": allowed,
             "is_more": len(allowed) < len(found.remedies),
         }
 
     def _explained(self, agent: str, tool: str, fields: tuple[Field, ...]) -> tuple[Explanation | None, str]:
         try:
-            arguments = self._arguments(fields) if self.request.method == "POST" else None
             at = moment(self.given.get("at", ""), self.snapshot.timezone)
-            return explain_in(self.snapshot, agent, tool, arguments, at=at), ""
-        except (BadInput, NotExplainable) as reason:
+            return explain_in(self.snapshot, agent, tool, self._around(fields), at=at), ""
+        except (BadInput, BadMoment, NotExplainable) as reason:
             return None, str(reason)
+
+    def _around(self, fields: tuple[Field, ...]) -> Circumstances:
+        """Raises BadInput."""
+        labels = self.given.get("labels", "").replace(",", " ").split()
+        return Circumstances(
+            arguments=self._arguments(fields) if self.request.method == "POST" else None,
+            on_behalf_of=self.given.get("person", "").strip(),
+            labels=frozenset(labels[:MOST_LABELS]),
+            source_ip=self.given.get("source", "").strip(),
+        )
 
     def _arguments(self, fields: tuple[Field, ...]) -> dict[str, Any]:
         text = self.given.get("json", "").strip()
@@ -126,11 +144,17 @@ class Explain(ConsolePage):
         return sorted(names) if len(names) <= MOST_SUGGESTED else []
 
 
-def depends_on_arguments(found: Explanation) -> bool:
-    """Not a yes as long as a rule waits for arguments that nobody gave."""
-    rules = [rule for path in found.paths if path.effect == found.decision for rule in path.considered]
-    waits = any(rule.outcome == "needs_arguments" and rule.effect in ("ask", "deny") for rule in rules)
-    return waits and found.decision != "deny"
+def _shown(path: Path) -> dict[str, Any]:
+    """A path with its outcomes in words."""
+    return {
+        "path": path,
+        "tone": HEADLINES[path.effect][1],
+        "given_by": [
+            (given, [(scope, SCOPE_OUTCOMES[scope.outcome]) for scope in given.scopes]) for given in path.given_by
+        ],
+        "rules": [(rule, OUTCOMES[rule.outcome]) for rule in path.considered],
+        "unnamed": path.passed_over_count - len(path.passed_over),
+    }
 
 
 def tool_called(name: str, snapshot: Snapshot) -> Tool | None:
@@ -200,14 +224,3 @@ def parsed_json(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput('The arguments must be a JSON object, like {"id": 7}.')
     return value
-
-
-def moment(text: str, timezone: ZoneInfo) -> datetime:
-    """Empty is now; without an offset it is the organisation's time. Raises BadInput."""
-    if not text:
-        return datetime.now(UTC)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(f"'{text[:40]}' is no time; write it like 2026-03-01T09:30.") from None
-    return at if at.tzinfo else at.replace(tzinfo=timezone)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -14,15 +13,17 @@ from django.urls import reverse
 
 from gateway import actions
 from gateway.console.access.agent_pages import page_count, page_number
+from gateway.console.access.moments import Moment
 from gateway.console.acting import person_of
 from gateway.console.pages import ConsolePage
 from gateway.console.taken import TakenPage
 from gateway.hostile_text import visible
 from gateway.reach import matrix
 from gateway.reach.current import current_snapshot
+from gateway.reach.details import COLUMNS as DETAILS
+from gateway.reach.details import Detail, detail_of
 from gateway.reach.exports import export
 from gateway.reach.matrix import Cell, Choice, Row
-from gateway.reach.people_roles import roles_of_people
 from gateway.reach.verdicts import Verdict
 from gateway.streams import TYPES
 from governance.facts import Fact
@@ -48,8 +49,8 @@ class MatrixPage(ConsolePage, ABC):
         return current_snapshot()
 
     @cached_property
-    def now(self) -> datetime:
-        return datetime.now(UTC)
+    def moment(self) -> Moment:
+        return Moment.of(self.request, self.snapshot)
 
     @cached_property
     def choice(self) -> Choice:
@@ -97,6 +98,7 @@ class MatrixPage(ConsolePage, ABC):
         choice = self.choice
         fields = {"connector": choice.connector, "bundle": choice.bundle, "team": choice.team, "risk": choice.risk}
         fields |= {"writes": "1" if choice.only_writes else "", "q": choice.text}
+        fields["at"] = self.moment.text
         return {name: value for name, value in fields.items() if value}
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -110,6 +112,7 @@ class MatrixPage(ConsolePage, ABC):
             "what": self.what,
             "other": self.other,
             "choice": self.choice,
+            "moment": self.moment,
             "fields": self.query(),
             "query": urlencode(self.query()),
             "columns": [(tool, UUID(tool.id)) for tool in tools],
@@ -132,7 +135,8 @@ class MatrixPage(ConsolePage, ABC):
         """For each cell the query of its explanation; empty where no agent is concerned."""
         for tool, cell in zip(tools, row.cells, strict=True):
             agent = self.explained_agent(row, cell)
-            yield urlencode({"agent": agent, "tool": f"{tool.connector.name}/{tool.name}"}) if agent else ""
+            at = {"at": self.moment.text} if self.moment.text else {}
+            yield urlencode({"agent": agent, "tool": f"{tool.connector.name}/{tool.name}", **at}) if agent else ""
 
     @abstractmethod
     def explained_agent(self, row: Row, cell: Cell) -> str:
@@ -148,7 +152,7 @@ class Agents(MatrixPage):
         return matrix.agents_of(self.snapshot, self.choice)
 
     def rows(self, subjects: Any, tools: list[Tool]) -> Iterator[Row]:
-        return matrix.agent_rows(subjects, tools, self.snapshot, at=self.now)
+        return matrix.agent_rows(subjects, tools, self.moment.view)
 
     def explained_agent(self, row: Row, cell: Cell) -> str:
         return row.name
@@ -163,8 +167,7 @@ class People(MatrixPage):
         return matrix.people_of(self.snapshot, self.choice)
 
     def rows(self, subjects: Any, tools: list[Tool]) -> Iterator[Row]:
-        roles = roles_of_people(subjects)
-        return matrix.people_rows(subjects, tools, self.snapshot, roles=roles, at=self.now)
+        return matrix.people_rows(subjects, tools, self.moment.view)
 
     def explained_agent(self, row: Row, cell: Cell) -> str:
         return cell.through
@@ -176,7 +179,7 @@ class Callers(TakenPage):
     permission = "governance.explain_agent"
     template_name = "console/access/callers.html"
     taken_as = "callers"
-    columns = ("tool", "agent", "owner", "verdict")
+    columns = ("tool", "agent", "owner", "verdict", *DETAILS)
 
     @cached_property
     def row(self) -> ToolRow:
@@ -187,12 +190,21 @@ class Callers(TakenPage):
         return current_snapshot()
 
     @cached_property
+    def moment(self) -> Moment:
+        return Moment.of(self.request, self.snapshot)
+
+    @cached_property
     def found(self) -> list[tuple[Agent, Verdict]]:
         tool = self.snapshot.tools.get(self.row.pk.hex)
-        return matrix.callers_of(tool, self.snapshot, at=datetime.now(UTC)) if tool else []
+        return matrix.callers_of(tool, self.moment.view) if tool else []
+
+    def detail(self, agent: Agent, verdict: Verdict) -> Detail:
+        return detail_of(agent, self.snapshot.tools[self.row.pk.hex], verdict, self.moment.view)
 
     def lines(self) -> Iterator[tuple[str, ...]]:
-        return ((str(self.row), agent.name, agent.owner.email, verdict.words) for agent, verdict in self.found)
+        for agent, verdict in self.found:
+            detail = self.detail(agent, verdict)
+            yield str(self.row), agent.name, agent.owner.email, verdict.words, *detail.columns
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         row, snapshot, found = self.row, self.snapshot, self.found
@@ -203,9 +215,10 @@ class Callers(TakenPage):
             "tool": row,
             "tool_name": f"{row.connector.name}/{row.name}",
             "is_served": row.pk.hex in snapshot.tools,
+            "moment": self.moment,
             "bundles": sorted(b.name for b in snapshot.bundles.values() if row.pk.hex in b.tool_ids),
             "callers": [
-                (agent, UUID(agent.id), verdict)
+                (agent, UUID(agent.id), verdict, self.detail(agent, verdict))
                 for agent, verdict in found[(page - 1) * CALLERS_A_PAGE : page * CALLERS_A_PAGE]
             ],
             "total": len(found),

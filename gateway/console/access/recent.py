@@ -62,10 +62,10 @@ class Day:
 
 def lately(agent: str) -> Lately:
     rows = list(own_events(agent)[:LOOKED_AT])
-    return Lately(tuple(_calls(rows))[:CALLS_SHOWN], _key_uses(rows))
+    return Lately(tuple(calls_of(rows))[:CALLS_SHOWN], _key_uses(rows))
 
 
-def _calls(rows: Sequence[EventRow]) -> Iterator[RecentCall]:
+def calls_of(rows: Sequence[EventRow]) -> Iterator[RecentCall]:
     """Newest first. A call's outcome stands for it (ids of one millisecond are in no order); without one it is open."""
     outcomes = {row.call_id: row for row in rows if row.kind == "call.outcome"}
     seen: set[UUID | None] = set()

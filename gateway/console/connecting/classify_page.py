@@ -1,7 +1,7 @@
-"""The third step: how risky each tool is, and whether it only reads."""
+"""The third step: how risky each tool is, whether it only reads, and what else rules ask of it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
@@ -16,9 +16,21 @@ from governance.facts import Fact, Recorder
 from governance.models import Connector, Tool
 
 TOOLS_PER_PAGE = 100
+LONGEST_UNDO = 300
 
-Class = tuple[str, bool]
-"""Risk, and whether the tool only reads."""
+
+class Class(NamedTuple):
+    """What a person says of a tool."""
+
+    risk: str
+    is_read_only: bool
+    is_untrusted: bool
+    is_egress: bool
+    undo: str
+
+    @classmethod
+    def of(cls, tool: Tool) -> "Class":
+        return cls(*(getattr(tool, name) for name in cls._fields))
 
 
 class Classify(ConnectorPage):
@@ -63,7 +75,9 @@ def _page(request: HttpRequest) -> int:
 
 
 def _suggested(tool: Offered) -> Class:
-    return tool.suggestion.risk, tool.suggestion.is_read_only
+    """Nothing suggests what else it is: that stays as somebody said."""
+    suggestion = tool.suggestion
+    return Class.of(tool.row)._replace(risk=suggestion.risk, is_read_only=suggestion.is_read_only)
 
 
 def _chosen(request: HttpRequest, tool: Offered) -> Class | None:
@@ -71,21 +85,27 @@ def _chosen(request: HttpRequest, tool: Offered) -> Class | None:
     risk = request.POST.get(f"risk-{tool.row.pk}", "")
     if risk not in Tool.Risk.values:
         return None
-    return risk, request.POST.get(f"reads-{tool.row.pk}") == "on"
+    return Class(
+        risk=risk,
+        is_read_only=request.POST.get(f"reads-{tool.row.pk}") == "on",
+        is_untrusted=request.POST.get(f"untrusted-{tool.row.pk}") == "on",
+        is_egress=request.POST.get(f"egress-{tool.row.pk}") == "on",
+        undo=request.POST.get(f"undo-{tool.row.pk}", "").strip()[:LONGEST_UNDO],
+    )
 
 
 def classify(connector: Connector, wanted: dict[Tool, Class], *, by: str) -> tuple[int, int]:
-    """Sets risk and read-only where they differ or were never said: how many tools, and in force since which epoch."""
+    """Sets it where it differs or was never said: how many tools, and in force since which epoch."""
     changes: dict[Class, list[Tool]] = {}
     for tool, classed in wanted.items():
-        if not tool.is_classified or (tool.risk, tool.is_read_only) != classed:
+        if not tool.is_classified or Class.of(tool) != classed:
             changes.setdefault(classed, []).append(tool)
     changed = sum(map(len, changes.values()))
 
     def work(record: Recorder, now: datetime) -> None:
-        for (risk, is_read_only), tools in changes.items():
+        for classed, tools in changes.items():
             rows = Tool.objects.filter(pk__in=[tool.pk for tool in tools])
-            rows.update(risk=risk, is_read_only=is_read_only, classified_at=now)
+            rows.update(**classed._asdict(), classified_at=now)
         record(Fact("tools.classified", f"connector:{connector.name}", {"count": changed}))
 
     if not changed:

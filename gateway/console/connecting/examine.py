@@ -22,6 +22,7 @@ from connectors.kinds import KINDS
 from gateway.actions import act
 from gateway.asked import Asked, Overtaken, asked, only_one, still_asked
 from gateway.discovery import ask_all
+from gateway.drift import reacting
 from gateway.trial_checks import Check, failed, not_trusted, tools
 from governance.facts import Recorder
 from governance.models import Connector
@@ -185,7 +186,9 @@ def keep(wanted: Asked, found: Catalogue, *, by: str, person_id: Any) -> Registr
     """Takes in the answer, or notes the error, in one short transaction. Raises Overtaken."""
 
     def work(record: Recorder, now: datetime) -> Registration:
-        return register(still_asked(wanted, person_id=person_id), found, by=by, record=record, now=now)
+        connector = still_asked(wanted, person_id=person_id)
+        with reacting({connector.name: found}, record=record, now=now):
+            return register(connector, found, by=by, record=record, now=now)
 
     return act(work, by=by)
 

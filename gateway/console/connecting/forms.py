@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.views.decorators.debug import sensitive_variables
 
 from governance.destinations import SENT_ELSEWHERE, may_send
-from governance.manifest.schema import check_url
+from governance.manifest.common import check_url
 from governance.models import Agent, Bundle, Connector, Secret, User
 from governance.models.base import name_validator
 from governance.models.secrets import header_name_validator

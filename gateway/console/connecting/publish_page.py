@@ -127,8 +127,11 @@ class Publish(ConnectorPage):
         return self.render_to_response(self.get_context_data(form=form, bundle=bundle, **context), status=status)
 
     def _published(self, done: Published) -> HttpResponse:
-        text = f"Published {done.bundle.name} v{done.version}; it took effect in epoch {done.epoch}."
-        messages.success(self.request, text)
+        name = f"{done.bundle.name} v{done.version.number}"
+        if done.waits:
+            messages.success(self.request, f"{name} waits for somebody else to review it; nobody gets it before.")
+            return redirect("bundle_version_review", done.version.pk)
+        messages.success(self.request, f"Published {name}; it took effect in epoch {done.epoch}.")
         agent = f"&agent={done.agent.pk}" if done.agent else ""
         return redirect(f"{step_url('done', self.connector)}?bundle={done.bundle.pk}{agent}")
 

@@ -8,8 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.console.acting import act_in_epoch, person_named
-from governance.bundles import publish_bundle
+from gateway.reviewing import submit
+from governance.bundles import BundleContent
 from governance.facts import Fact, Recorder
+from governance.lifecycle import open_version, publish_at_once, review_is_required, save_draft
 from governance.models import Agent, Bundle, BundleSelection, BundleTool, BundleVersion, Connector, Role, User
 
 
@@ -50,8 +52,13 @@ class Effect:
 class Published:
     bundle: Bundle
     agent: Agent | None
-    version: int
+    version: BundleVersion
     epoch: int
+
+    @property
+    def waits(self) -> bool:
+        """For somebody else to review it."""
+        return self.version.state != BundleVersion.State.PUBLISHED
 
 
 def published_version(bundle: Bundle | None) -> BundleVersion | None:
@@ -112,12 +119,12 @@ def publish(connector: Connector, wish: Wish, *, person: User) -> Published:
     """One transaction: bundle, role and agent, or none of them. Raises Overtaken."""
     by = person_named(person)
 
-    def work(record: Recorder, now: datetime) -> tuple[Bundle, Agent | None, int]:
+    def work(record: Recorder, now: datetime) -> tuple[Bundle, Agent | None, BundleVersion]:
         bundle, version = _publish_bundle(connector, wish, by=by, record=record)
         agent = _agent(wish, person, record)
         if agent is not None:
             _give(bundle, agent, record)
-        return bundle, agent, version.number
+        return bundle, agent, version
 
     (bundle, agent, version), epoch = act_in_epoch(work, by=by)
     return Published(bundle, agent, version, epoch)
@@ -129,18 +136,31 @@ def _publish_bundle(connector: Connector, wish: Wish, *, by: str, record: Record
     before = published_version(bundle)
     if (before.number if before else 0) != wish.seen:
         raise Overtaken(f"Somebody else changed the bundle {bundle.name} meanwhile. Look at the effect again.")
-    version = publish_bundle(
-        bundle,
+    content = BundleContent(
         tools=[*_others(before, connector), _selection(connector, wish, before)],
         selections=_as_before(before),
-        parents=before.parents.all() if before else (),
-        policies=before.policies.all() if before else (),
+        parents=list(before.parents.all()) if before else [],
+        policies=list(before.policies.all()) if before else [],
         names=before.names if before else BundleVersion.Names.AUTO,
         recording=before.recording if before else BundleVersion.Recording.FULL,
-        by=by,
-        record=record,
     )
-    return bundle, version
+    return bundle, _put_forward(bundle, content, connector, by=by, record=record)
+
+
+def _put_forward(
+    bundle: Bundle, content: BundleContent, connector: Connector, *, by: str, record: Recorder
+) -> BundleVersion:
+    """Published, or sent to somebody else where changes are reviewed."""
+    version: BundleVersion
+    if not review_is_required():
+        version = publish_at_once(bundle, content, by=by, record=record)
+        return version
+    if (other := open_version(bundle)) is not None:
+        state = other.get_state_display().lower()
+        raise Overtaken(f"Version {other.number} of {bundle.name} is on its way ({state}). Go on with that one.")
+    version = save_draft(bundle, content, by=by, record=record)
+    submit(version, summary=f"Tools of {connector.name}.", seen=version.revision, by=by, record=record)
+    return version
 
 
 def _new_bundle(name: str) -> Bundle:

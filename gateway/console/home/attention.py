@@ -13,20 +13,30 @@ from django.urls import reverse
 
 from audit.event import first_id_at
 from audit.models import Checkpoint, EventRow, Pending
+from gateway.console.approvals.waiting import waiting_for
+from gateway.console.publishing.pages import version_url
+from gateway.console.wording import few
 from gateway.hostile_text import visible
 from gateway.models import GatewayProcess
+from gateway.reach.current import current_snapshot
 from gateway.recovery import DEAD_AFTER
 from governance.freezes import in_force
+from governance.grants import unreviewed
+from governance.lifecycle import is_author, review_is_required
 from governance.models import (
     Agent,
     AgentCredential,
+    BundleVersion,
     Connector,
     Freeze,
     Offboarding,
+    PolicyVersion,
     SecretVersion,
     ToolDefinition,
     User,
 )
+from governance.models.versions import State
+from governance.second_person import SWITCHED_OFF
 
 MOST_COUNTED = 99
 NAMES_SHOWN = 3
@@ -84,7 +94,8 @@ class Found:
 
 def needs_of(person: User, now: datetime) -> list[Need]:
     """What this person can do something about, the worst first."""
-    found = (watch.look(now) for watch in WATCHES if person.has_perm(watch.permission))
+    watched = (watch.look(now) for watch in WATCHES if person.has_perm(watch.permission))
+    found = (_approvals(person, now), _drafts(person), *watched)
     return sorted((need for need in found if need), key=lambda need: ("bad", "warn", "info").index(need.tone))
 
 
@@ -98,6 +109,54 @@ def _reviews(now: datetime) -> Need | None:
     drift = f" {changed.of('of them changes', 'of them change')} a tool that agents use now." if changed else ""
     sentence = f"{found.of('tool definition waits', 'tool definitions wait')} for a decision.{drift}"
     return Need("warn", "Tools to review", sentence, reverse("review_queue"), "Review")
+
+
+def _approvals(person: User, now: datetime) -> Need | None:
+    """Whether she may decide is for each rule to say, not for a duty."""
+    rows = waiting_for(person, current_snapshot(), now)
+    if not rows:
+        return None
+    askers = list(dict.fromkeys(visible(row.agent or row.person) for row in rows))
+    waiting = Found((), len(rows)).of("question waits", "questions wait")
+    sentence = f"{waiting} for your decision, asked by {few(askers)}."
+    return Need("warn", "Approvals", sentence, reverse("approvals"), "Open the inbox")
+
+
+def _drafts(person: User) -> Need | None:
+    """Not those that she wrote a part of: somebody else has to agree."""
+    models: dict[str, Any] = {"bundle": BundleVersion, "policy": PolicyVersion}
+    waiting = [
+        version
+        for noun, model in models.items()
+        if person.has_perm(f"governance.review_{noun}")
+        for version in model.objects.filter(state=State.REVIEW).select_related(noun).order_by("submitted_at")
+        if not is_author(version, person)
+    ]
+    if not waiting:
+        return None
+    found = Found(tuple(visible(str(version)) for version in waiting[:NAMES_SHOWN]), len(waiting))
+    sentence = f"{found.of('draft waits', 'drafts wait')} for somebody else to agree: {found.listed}."
+    return Need("warn", "Drafts to review", sentence, version_url(waiting[0]), "Review")
+
+
+def _review_switched_off(now: datetime) -> Need | None:
+    events = EventRow.objects.filter(kind=SWITCHED_OFF, call_id=None, id__gte=first_id_at(now - RECENT))
+    last = events.order_by("-id").first()
+    if last is None or review_is_required():
+        return None
+    who = visible(last.actor.removeprefix("person:"))
+    sentence = f"Since {last.at:%Y-%m-%d %H:%M} UTC changes of rules need no second person: switched off by {who}."
+    link = reverse("admin:governance_organization_changelist")
+    return Need("warn", "Review is switched off", sentence, link, "See the organization")
+
+
+def _unreviewed_glass(now: datetime) -> Need | None:
+    found = Found.among(unreviewed().order_by("created_at"), "created_by")
+    if not found:
+        return None
+    sentence = f"{found.of('break-glass', 'break-glasses')} without review, taken by {found.listed}."
+    link = f"{reverse('admin:governance_grant_changelist')}?state=unreviewed"
+    return Need("bad", "Break-glass to review", sentence, link, "Review")
 
 
 def _failing_connectors(now: datetime) -> Need | None:
@@ -208,6 +267,8 @@ WATCHES: tuple[Watch, ...] = (
     Watch("governance.offboard_user", _offboardings_soon),
     Watch("governance.discover_connector", _failing_connectors),
     Watch("governance.replace_secret", _missing_secrets),
+    Watch("governance.review_grant", _unreviewed_glass),
+    Watch("governance.view_organization", _review_switched_off),
     Watch("governance.decide_tooldefinition", _reviews),
     Watch("governance.issue_agentcredential", _expiring_keys),
     Watch("governance.transfer_agent", _unanswerable_agents),

@@ -23,6 +23,7 @@ class Command(BaseCommand):
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("agent", nargs="?", help="the agent's name")
         whose.add_argument("--person", metavar="EMAIL", help="make a personal token for her instead")
+        parser.add_argument("--on-behalf-of", metavar="EMAIL", help="of a key: what both she and the agent may")
         parser.add_argument(
             "--scope", nargs="+", action="extend", default=[], metavar="SCOPE", help=f"of a token: {', '.join(SCOPES)}"
         )
@@ -33,6 +34,8 @@ class Command(BaseCommand):
 
     def handle(self, *, agent: str | None, person: str | None, expires: str | None, **options: Any) -> None:
         lasting = duration(expires) if expires else None
+        if person and options["on_behalf_of"]:
+            raise CommandError("--on-behalf-of is of an agent's key; a token is its person's own.")
         try:
             shown = self._token(person, lasting, options) if person else self._key(agent or "", lasting, options)
         except (agent_keys.NotIssuable, personal_tokens.NotIssuable) as error:
@@ -46,10 +49,13 @@ class Command(BaseCommand):
 
     def _key(self, name: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
         by = actor_of(options["actor"], permission=PERMISSION)
-        issued = actions.issue_key(found(Agent, name=name), by=by, expires_in=lasting)
+        email = options["on_behalf_of"]
+        person = found(User, email__iexact=email) if email else None
+        issued = actions.issue_key(found(Agent, name=name), by=by, expires_in=lasting, on_behalf_of=person)
         row = issued.credential
         ends = row.expires_at.isoformat() if row.expires_at else None
-        return {"agent": name, "key": issued.key, "key_id": str(row.id), "expires_at": ends}
+        shown = {"agent": name, "key": issued.key, "key_id": str(row.id), "expires_at": ends}
+        return {**shown, **({"on_behalf_of": person.email} if person else {})}
 
     def _token(self, email: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
         person = found(User, email__iexact=email)

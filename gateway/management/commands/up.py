@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from gateway import actions
-from gateway.client_setup import clients, endpoint_of
+from gateway.client_setup import clients, curl_command, endpoint_of
 from gateway.demo.helpdesk import Helpdesk
-from gateway.demo.organization import AGENT, BY, PEOPLE, Demo
+from gateway.demo.organization import AGENT, APPROVER, BY, LARGE_REFUND, PEOPLE, Demo
 from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue_writer, parts_of
 from gateway.one_time_links import one_time_login_url
 from gateway.readiness import wait_for_pages, wait_until_ready
@@ -77,6 +77,9 @@ class Command(BaseCommand):
             f"  {told['claude-code'].steps[0].text}",
             "Any shell:",
             *(f"  {line}" for line in told["curl"].steps[0].text.splitlines()),
+            "",
+            f"A refund over 100 waits for {APPROVER}, who decides on {settings.PUBLIC_URL}/approvals/; to see it:",
+            *(f"  {line}" for line in curl_command(endpoint, key, LARGE_REFUND).splitlines()),
         ]
 
     def _announce(self, lines: list[str]) -> None:

@@ -1,0 +1,207 @@
+"""The stages of a request that only look: who asks, what for, and whether they may. Nothing is written."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from audit.event import uuid7
+from gateway import refusals
+from gateway.call import Call, Caller, Frame, Permitted, Screened
+from gateway.commit.entry import Run
+from gateway.ports import Ports
+from gateway.refusals import Refusal
+from gateway.targets import arguments_of, find_target, params_of
+from governance import canonical
+from governance.decision import AccessRequest, Decision, Effect, best, decide
+from governance.inspection.masking import VaultIndex
+from governance.snapshot import Agent, Bundle, Credential, Snapshot
+
+ARGUMENTS_LIMIT = 1024 * 1024
+RESUMED = ("inputResponses", "requestState")
+
+
+async def identify(frame: Frame, ports: Ports) -> Caller:
+    """Who is asking, before any work is done for them. Raises Refusal, EvidenceUnavailable."""
+    try:
+        return authenticate(frame, ports.snapshot(), ports)
+    except Refusal as refusal:
+        if refusal.is_final:
+            raise
+    return authenticate(frame, await ports.confirmed_snapshot(), ports)
+
+
+def authenticate(frame: Frame, snapshot: Snapshot, ports: Ports) -> Caller:
+    """Who: a live key of a live agent of a live owner. All failures look alike."""
+    if not frame.token:
+        raise Refusal(refusals.NO_TOKEN)
+    credential = snapshot.credentials.get(sha256(frame.token.encode()).digest())
+    if credential is None:
+        raise Refusal(refusals.BAD_TOKEN, is_final=False)
+    agent = snapshot.agents[credential.agent_id]
+    if not agent.is_live:
+        raise _bad_token(agent, credential, why="agent_not_live")
+    if not credential.is_in_time(ports.now()):
+        raise _bad_token(agent, credential, why="key_not_in_time")
+    caller = Caller(agent, credential, snapshot)
+    if not caller.person.is_active:
+        raise _bad_token(agent, credential, why="person_not_live")
+    return caller
+
+
+def _bad_token(agent: Agent, credential: Credential, *, why: str) -> Refusal:
+    facts = {"agent": agent.name, "person": agent.owner.email, "credential": credential.id, "why": why}
+    return Refusal(refusals.BAD_TOKEN, facts=facts, is_final=False)
+
+
+def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
+    """What: the exposed name's target, and the arguments in the one form that is decided on, recorded and sent."""
+    bundles = reachable_bundles(frame.bundle, caller, ports)
+    found = find_target(frame, bundles, caller.snapshot)
+    if found is None:
+        raise _unknown(frame, caller, {})
+    if not isinstance(frame.arguments, Mapping):
+        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
+    target, candidates = found
+    arguments = arguments_of(frame, target)
+    encoded = canonical.encode(arguments)
+    params = params_of(frame.method, target, arguments, encoded)
+    recorded, size = encoded, len(encoded)
+    if frame.resumed:
+        resumed = {name: canonical.encode(frame.resumed[name]) for name in RESUMED if name in frame.resumed}
+        params |= resumed
+        recorded = canonical.encode({"arguments": arguments, **frame.resumed})
+        size += sum(map(len, resumed.values()))
+    if size > ARGUMENTS_LIMIT:
+        text = f"'arguments' has {size} bytes; the limit is {ARGUMENTS_LIMIT}."
+        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
+    return Call(
+        id=frame.call_id or uuid7(),
+        frame=frame,
+        caller=caller,
+        tool=target,
+        candidates=candidates,
+        arguments=arguments,
+        params=params,
+        recorded_arguments=recorded,
+        arguments_digest=sha256(recorded).hexdigest(),
+    )
+
+
+def reachable_bundles(name: str | None, caller: Caller, ports: Ports) -> list[Bundle]:
+    """The named bundle if the agent, and the person it acts for, hold it now; at the union endpoint all they hold."""
+    snapshot, person_id = caller.snapshot, caller.credential.person_id
+    if name is None:
+        return snapshot.bundles_of(caller.agent, ports.now(), person_id=person_id)
+    bundle = snapshot.bundle_of(caller.agent, name, ports.now(), person_id=person_id)
+    return [bundle] if bundle is not None else []
+
+
+def authorize(
+    call: Call, ports: Ports, *, labels: frozenset[str] | None = None, consented: frozenset[str] = frozenset()
+) -> Permitted:
+    """May they, without asking anybody. Raises Refusal."""
+    return permitted(call, decided(call, ports, labels=labels, consented=consented))
+
+
+def decided(
+    call: Call, ports: Ports, *, labels: frozenset[str] | None = None, consented: frozenset[str] = frozenset()
+) -> Decision:
+    """The pure decision, through each bundle that gives the tool; the most permissive one counts."""
+    snapshot, now = call.caller.snapshot, ports.now()
+    spent = ports.held.spent | (_consents(snapshot) if call.frame.resumed else frozenset())
+    requests = (_access_request(call, bundle, labels, consented, spent) for bundle in call.candidates)
+    decision = best([decide(request, snapshot, now) for request in requests])
+    if decision is None or not decision.exists:
+        raise _unknown(call.frame, call.caller, decision_facts(call, decision))
+    return decision
+
+
+def _consents(snapshot: Snapshot) -> frozenset[str]:
+    """A pattern that humans agreed to is about arguments, and says nothing of what an upstream's question is answered:
+    a call that goes on with an answer is asked for."""
+    return frozenset(grant.id for grant in snapshot.grants.values() if grant.is_consent)
+
+
+def permitted(call: Call, decision: Decision, seen: Run | None = None) -> Permitted:
+    if decision.effect is not Effect.PERMIT:
+        raise denial(call, decision)
+    return Permitted(call, decision, seen)
+
+
+def screen_arguments(permitted: Permitted, vault: VaultIndex) -> Screened:
+    refuse_credentials(permitted.call, permitted.decision, vault)
+    return Screened(permitted)
+
+
+def refuse_credentials(call: Call, decision: Decision, vault: VaultIndex) -> None:
+    """What goes out or is shown to humans, trace context too: neither the agent's own key nor a value of the vault may
+    travel."""
+    outgoing = b",".join(call.params.values())
+    if call.frame.trace:
+        outgoing += canonical.encode(dict(call.frame.trace))
+    if call.frame.stated_reason:
+        outgoing += canonical.encode(call.frame.stated_reason)
+    if call.frame.token.encode() in outgoing or vault.find(outgoing):
+        raise refusal_of(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, decision_facts(call, decision))
+
+
+def _access_request(
+    call: Call, bundle: Bundle, labels: frozenset[str] | None, consented: frozenset[str], spent: frozenset[str]
+) -> AccessRequest:
+    return AccessRequest(
+        agent_id=call.caller.agent.id,
+        credential_id=call.caller.credential.id,
+        tool_id=call.tool.id,
+        bundle_id=bundle.id,
+        arguments=call.arguments,
+        session_id=call.frame.session_id,
+        source_ip=call.frame.source_ip,
+        target=call.tool if call.tool.kind != "tool" else None,
+        person_id=call.caller.credential.person_id,
+        labels=labels,
+        consented=consented,
+        spent=spent,
+    )
+
+
+def _unknown(frame: Frame, caller: Caller, facts: dict[str, Any]) -> Refusal:
+    """The same for what does not exist and what may not be seen."""
+    return refusal_of(caller, refusals.UNKNOWN_BY_METHOD[frame.method], facts, is_final=False)
+
+
+def denial(call: Call, decision: Decision) -> Refusal:
+    facts = decision_facts(call, decision)
+    strongest = next((rule for rule in decision.rules if rule.effect == decision.effect), None)
+    if strongest is not None:
+        facts["rule"] = f"{strongest.policy}#{strongest.position}"
+    reason = refusals.BY_DECISION_CODE[decision.code]
+    return refusal_of(call.caller, reason, facts, text=f"Denied: {decision.reason}", is_final=False)
+
+
+def refusal_of(
+    caller: Caller, reason: refusals.Reason, facts: dict[str, Any], *, text: str = "", is_final: bool = True
+) -> Refusal:
+    return Refusal(reason, text, caller_facts(caller) | facts, is_final)
+
+
+def caller_facts(caller: Caller) -> dict[str, Any]:
+    return {
+        "agent": caller.agent.name,
+        "person": caller.person.email,
+        "credential": caller.credential.id,
+        "epoch": caller.snapshot.epoch,
+    }
+
+
+def decision_facts(call: Call, decision: Decision | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "connector": call.tool.connector.name,
+        "tool": call.tool.name,
+        "arguments_digest": call.arguments_digest,
+    }
+    if decision is not None:
+        facts["decision"] = decision.effect.value
+        facts["code"] = decision.code
+        facts["bundle"] = f"{decision.bundle} v{decision.bundle_version}"
+        facts["rules"] = [rule.as_json() for rule in decision.rules]
+    return facts

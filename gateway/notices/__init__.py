@@ -1,0 +1,5 @@
+"""Telling people that something waits for them, or went on without them."""
+
+from gateway.notices.writing import INBOX, asked, break_glass, ended, escalated, frozen, reacted, review_wanted
+
+__all__ = ("INBOX", "asked", "break_glass", "ended", "escalated", "frozen", "reacted", "review_wanted")

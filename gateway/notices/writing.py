@@ -1,0 +1,129 @@
+"""What is to be told, written in the transaction of what it is about. Delivery reads it and sends it.
+
+Quiet on purpose: one mail to a person about a request, one message to a channel, which is rewritten when it is over.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from gateway.bus import post, topic_of
+from gateway.models import Notice
+from gateway.notices.audience import channels, channels_for, deciders, reviewers, with_duty
+from governance.lifecycle import noun_of
+from governance.models import ApprovalRequest, BundleVersion, Freeze, Grant, PolicyVersion, User
+from governance.snapshot import Snapshot
+
+INBOX: Final = topic_of("approvals")
+"""Letters to it name the request (its key, as text) that was asked, escalated or ended: for open pages."""
+
+Kind = Notice.Kind
+LONGEST_SUBJECT = 300
+
+
+def asked(request: ApprovalRequest, *, snapshot: Snapshot, now: datetime) -> None:
+    """To everybody who may decide, and to the channels of their teams."""
+    people = deciders(request, snapshot=snapshot, now=now)
+    subject = f"{request.name}: {request.agent or request.person} waits for you"
+    _write(Kind.ASKED, subject, people, channels_for(request, is_late=False), now=now, request=request)
+    _ring(request)
+
+
+def escalated(request: ApprovalRequest, *, snapshot: Snapshot, now: datetime) -> None:
+    """Nobody answered in time: to those who have not been told."""
+    told = Notice.objects.filter(request_number=request.number)
+    mailed, shown = _ids(told, "person_id"), _ids(told, "channel_id")
+    people = [each for each in deciders(request, snapshot=snapshot, now=now) if each not in mailed]
+    subject = f"{request.name}: nobody has answered yet"
+    _write(Kind.ESCALATED, subject, people, channels_for(request, is_late=True) - shown, now=now, request=request)
+    _ring(request)
+
+
+def ended(request: ApprovalRequest, *, now: datetime) -> None:
+    """Approved, denied, expired, withdrawn or void: what channels said of it is rewritten. People get no second mail,
+    unless it had to be escalated: then those who were mailed first hear that somebody took care of it."""
+    told = Notice.objects.filter(request_number=request.number, kind__in=(Kind.ASKED, Kind.ESCALATED))
+    people = _ids(told, "person_id") if request.escalated_at else set()
+    subject = f"{request.name}: {request.get_state_display().lower()}"
+    _write(Kind.ENDED, subject, people, _ids(told, "channel_id"), now=now, request=request)
+    _ring(request)
+
+
+def break_glass(grant: Grant, *, now: datetime) -> None:
+    """To all who watch over rights, at once."""
+    who = grant.agent.name if grant.agent else str(grant.person)
+    body = {
+        "lines": [
+            f"{grant.created_by} took access for {who} without approval, until {_moment(grant.ends_at)}.",
+            f"Bundle: {grant.bundle or '-'}. Tool: {grant.tool or 'all of it'}.",
+            f"Reason given: {grant.reason or 'none'}.",
+            "It is to be reviewed afterwards.",
+        ],
+        "path": f"/admin/governance/grant/{grant.pk}/change/",
+    }
+    _write(Kind.BREAK_GLASS, f"Break-glass: {who}", with_duty(User.Duty.SECURITY), channels(), now=now, body=body)
+
+
+def review_wanted(version: BundleVersion | PolicyVersion, *, now: datetime) -> None:
+    """To those who may agree to what somebody else drafted."""
+    noun, name = noun_of(version), f"{noun_of(version)} {version}"
+    body = {
+        "lines": [f"{version.submitted_by.removeprefix('person:')} asks for a review of {name}.", version.summary],
+        "path": f"/admin/versions/{noun}/{version.pk}/",
+    }
+    _write(Kind.REVIEW, f"Review wanted: {name}", reviewers(version), [], now=now, body=body)
+
+
+def frozen(freeze: Freeze, *, reaction: str, now: datetime) -> None:
+    """A reaction stopped something; nobody was asked."""
+    until = f"until {_moment(freeze.ends_at)}" if freeze.ends_at else "until somebody lifts it"
+    reacted(f"{freeze.target} is frozen", f"{until}. {freeze.reason}", reaction=reaction, now=now)
+
+
+def reacted(subject: str, text: str, *, reaction: str, now: datetime) -> None:
+    """What a reaction did, to those who look after security and agents."""
+    duties = (User.Duty.SECURITY, User.Duty.IT_ADMIN)
+    body = {"lines": [f"{subject}: {text}", f"Reaction: {reaction}."], "path": "/admin/governance/freeze/"}
+    _write(Kind.FROZEN, f"Gatehouse acted: {subject}", with_duty(*duties), channels(), now=now, body=body)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _ids(told: QuerySet[Notice], field: str) -> set[UUID]:
+    return {each for each in told.values_list(field, flat=True) if each is not None}
+
+
+def _ring(request: ApprovalRequest) -> None:
+    post(INBOX, str(request.key).encode())
+
+
+def _write(
+    kind: Notice.Kind,
+    subject: str,
+    people: Iterable[UUID],
+    where: Iterable[UUID],
+    *,
+    now: datetime,
+    request: ApprovalRequest | None = None,
+    body: Mapping[str, Any] | None = None,
+) -> None:
+    """Without a mail server there is no mail to people, only their page and the channels."""
+    receivers = [{"person_id": each} for each in people] if settings.EMAIL_HOST else []
+    Notice.objects.bulk_create(
+        Notice(
+            kind=kind,
+            request_number=request.number if request else None,
+            subject=subject[:LONGEST_SUBJECT],
+            body=body or {},
+            written_at=now,
+            next_try_at=now,
+            **receiver,
+        )
+        for receiver in [*receivers, *({"channel_id": each} for each in where)]
+    )

@@ -1,0 +1,125 @@
+"""Reactions in line: carried out before the answer that set them off leaves, so that the next call meets them.
+
+Without a reaction that could be set off this costs a look at an empty tuple. A reaction sets off no other.
+"""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import Final
+
+import orjson
+
+from audit.event import first_id_at
+from audit.models import EventRow
+from connectors.base import UpstreamFailure
+from gateway import notices, refusals
+from gateway.actions import act
+from gateway.call import Frame, Intent, SafeResult
+from gateway.database import DatabaseThread
+from gateway.models import RunLabel
+from gateway.refusals import Refusal
+from gateway.run_labels import HELD, add_labels, run_of
+from governance.facts import Recorder
+from governance.models import Agent
+from governance.models.reactions import Reaction as Row
+from governance.reactions import SECRET, by, counts_from, fired, freeze_agent, to_denials, to_finding
+from governance.snapshot import Snapshot
+from governance.snapshot_values import Reaction
+
+IN_ARGUMENTS: Final = "A key or secret was in what it sent."
+IN_RESULT: Final = "A value of the vault was in what a system answered."
+DENIALS: Final = frozenset(
+    reason.code
+    for reason in (
+        *refusals.UNKNOWN_BY_METHOD.values(),
+        refusals.DENIED,
+        refusals.APPROVAL_DENIED,
+        refusals.CREDENTIAL_IN_ARGUMENTS,
+    )
+)
+"""What an agent wanted and may not. Not what time mends: a limit, a freeze, a system that is switched off."""
+MOST_LOOKED_AT: Final = 5000
+
+
+class Reactions:
+    """All methods run on the event loop, and raise EvidenceUnavailable: then the answer may not leave either."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+
+    async def to_refusal(self, frame: Frame, refusal: Refusal, snapshot: Snapshot) -> None:
+        """After a "no" to somebody we know was recorded."""
+        if not snapshot.reactions or refusal.reason.code not in DENIALS:
+            return
+        agent = str(refusal.facts.get("agent", ""))
+        if refusal.reason is refusals.CREDENTIAL_IN_ARGUMENTS:
+            await self._to_secret(IN_ARGUMENTS, agent, frame.session_id, snapshot)
+        if reactions := to_denials(snapshot.reactions):
+            await self._thread.run(partial(_count_denials, agent, reactions))
+
+    async def to_outcome(self, intent: Intent, outcome: SafeResult | UpstreamFailure, snapshot: Snapshot) -> None:
+        """After it was recorded, before the agent sees it."""
+        if snapshot.reactions and isinstance(outcome, SafeResult) and outcome.masked:
+            call = intent.call
+            await self._to_secret(IN_RESULT, call.caller.agent.name, call.frame.session_id, snapshot)
+
+    async def _to_secret(self, why: str, agent: str, session: str, snapshot: Snapshot) -> None:
+        for reaction in to_finding(snapshot.reactions, SECRET):
+            do = _freeze if reaction.action == Row.Action.FREEZE_AGENT else partial(_hold, session=session)
+            await self._thread.run(partial(do, reaction, agent, why=why))
+
+
+def _count_denials(name: str, reactions: tuple[Reaction, ...]) -> None:
+    agent = Agent.objects.filter(name=name).first()
+    if agent is None:
+        return
+    for reaction in reactions:
+        since = counts_from(reaction, agent, now=datetime.now(UTC))
+        if since is not None and _denials(name, since, at_most=reaction.count) >= reaction.count:
+            _freeze(reaction, name, why=f"{reaction.count} denials within {reaction.minutes} minutes.")
+
+
+def _denials(agent: str, since: datetime, *, at_most: int) -> int:
+    """Read from the evidence of all processes, newest first; by index, and no more than matter."""
+    refused = EventRow.objects.filter(agent=agent, id__gte=first_id_at(since), kind="call.refused", decision="deny")
+    headers = refused.order_by("-id").values_list("header", flat=True)[:MOST_LOOKED_AT]
+    reasons = (orjson.loads(bytes(header))["details"]["reason"] for header in headers.iterator(chunk_size=at_most))
+    return len(list(islice((reason for reason in reasons if reason in DENIALS), at_most)))
+
+
+def _freeze(reaction: Reaction, name: str, *, why: str) -> None:
+    def work(record: Recorder, now: datetime) -> None:
+        agent = Agent.objects.filter(name=name).first()
+        row = freeze_agent(reaction, agent, reason=why, record=record, now=now) if agent else None
+        if row is not None:
+            notices.frozen(row, reaction=reaction.name, now=now)
+
+    act(work, by=by(reaction.name))
+
+
+def _hold(reaction: Reaction, name: str, *, session: str, why: str) -> None:
+    """Told once while the hold lasts; met anew, it lasts anew."""
+
+    def work(record: Recorder, now: datetime) -> None:
+        agent = Agent.objects.filter(name=name).first()
+        if agent is None:
+            return
+        run = run_of(session)
+        lasting = timedelta(minutes=reaction.lasting_minutes)
+        labels = RunLabel.objects.filter(agent_id=agent.pk, session=run, label=HELD)
+        is_held = labels.filter(at__gt=now - lasting).exists()
+        add_labels(agent.pk.hex, run, frozenset({HELD}), now)
+        if not is_held:
+            record(fired(reaction.name, f"agent:{name}", did="hold_run", why=why, ends_at=now + lasting))
+            subject = f"a run of agent {name} is held"
+            notices.reacted(subject, f"the rest of it needs a human. {why}", reaction=reaction.name, now=now)
+
+    act(work, by=by(reaction.name))
+
+
+def let_holds_end(now: datetime) -> int:
+    """Those older than the longest that any reaction asks for; returns how many."""
+    rows = Row.objects.filter(action=Row.Action.HOLD_RUN, is_enabled=True)
+    longest = max(rows.values_list("lasting_minutes", flat=True), default=0)
+    return RunLabel.objects.filter(label=HELD, at__lte=now - timedelta(minutes=longest)).delete()[0]

@@ -1,0 +1,73 @@
+"""What the runs of agents have met: data classes, untrusted content, or that a reaction holds the rest of the run.
+
+Written in the commit of an outcome, before the agent sees the result; an intent that was decided under labels compares
+them once more in its own commit.
+"""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from django.db.models import Q
+
+from gateway.call import Call
+from gateway.commit.entry import Run
+from gateway.database import DatabaseThread
+from gateway.models import RunLabel
+
+UNTRUSTED: Final = "untrusted"
+HELD: Final = "held"
+"""Of all the agent does until the hold ends: no new session gets out of it."""
+FLOOR: Final = timedelta(minutes=30)
+"""So long an agent keeps what it met, whatever run it says it is in."""
+REFRESHED_EVERY: Final = timedelta(minutes=1)
+"""A label that was met again is written again only then."""
+REACH: Final = FLOOR + REFRESHED_EVERY
+KEPT_FOR: Final = timedelta(days=2)
+
+
+class RunLabels:
+    """All methods run on the event loop."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+
+    async def of(self, agent_id: str, session: str) -> frozenset[str]:
+        """Of this run, and of all the agent did lately. Raises EvidenceUnavailable."""
+        return await self._thread.run(lambda: labels_of(agent_id, run_of(session), datetime.now(UTC)))
+
+    async def add(self, agent_id: str, session: str, labels: frozenset[str]) -> None:
+        """For what is no outcome, e.g. a reaction. Raises EvidenceUnavailable."""
+        await self._thread.run(lambda: add_labels(agent_id, run_of(session), labels, datetime.now(UTC)))
+
+
+def run_of(session: str) -> str:
+    """How rows name a run; agents choose what it is called."""
+    return sha256(session.encode()).hexdigest() if session else ""
+
+
+def met_by(call: Call) -> Run | None:
+    """What the run of this call has met once its result is seen."""
+    variables = call.tool.variables
+    labels = frozenset(map(str, variables.get("data_classes", ())))
+    if variables.get("untrusted"):
+        labels |= {UNTRUSTED}
+    return Run(call.caller.agent.id, run_of(call.frame.session_id), labels) if labels else None
+
+
+def labels_of(agent_id: str, run: str, now: datetime) -> frozenset[str]:
+    of_run = Q(session=run) if run else Q(pk__in=())
+    rows = RunLabel.objects.filter(of_run | Q(at__gt=now - REACH) | Q(label=HELD), agent_id=agent_id)
+    return frozenset(rows.values_list("label", flat=True))
+
+
+def add_labels(agent_id: str, run: str, labels: frozenset[str], now: datetime) -> None:
+    rows = [RunLabel(agent_id=agent_id, session=run, label=label, at=now) for label in sorted(labels)]
+    RunLabel.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["agent_id", "session", "label"], update_fields=["at"]
+    )
+
+
+def forget_labels(now: datetime) -> None:
+    """Holds end by what their reaction says."""
+    RunLabel.objects.filter(at__lt=now - KEPT_FOR).exclude(label=HELD).delete()

@@ -1,0 +1,72 @@
+"""The stage between an upstream's answer and its record: what may reach the agent, and in which form."""
+
+from typing import Any
+
+from connectors.base import RawResult, UpstreamFailure
+from gateway.call import Intent, SafeResult
+from gateway.relaying import result_problem
+from gateway.targets import expose_uris
+from governance import canonical
+from governance.inspection.field_masks import Place, mask_fields
+from governance.inspection.masking import VaultIndex
+
+WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
+WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
+WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
+FINISHED = ("ok", "tool_error")
+TOOL_CALL = "tools/call"
+APPROVAL_META = "com.gatehouse/approval"
+
+
+def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResult | UpstreamFailure:
+    """What comes back: values of our vault never reach an agent, whichever field they hide in. An upstream that asks
+    what it may not ask has failed."""
+    if problem := result_problem(raw, intent.call.frame.relay, intent.connector, vault):
+        return UpstreamFailure("bad_answer", f"It asked for something in vain. {problem}", reached=True)
+    original: Any = raw.result if raw.result is not None else raw.error
+    content, encoded = original, canonical.encode(original)
+    masked: tuple[str, ...] = ()
+    if vault.find(encoded):
+        content, hits = vault.mask(content)
+        masked = tuple(sorted({hit.secret for hit in hits}))
+    is_tool = intent.call.frame.method == TOOL_CALL
+    if not isinstance(content, dict):
+        content = WITHHELD_RESULT if raw.result is not None and is_tool else WITHHELD_ERROR
+    is_error = raw.result is None or content is WITHHELD_ERROR
+    content, places = _without_fields(intent, content)
+    outcome = "error" if is_error else _outcome_of(content, is_tool=is_tool)
+    if outcome in FINISHED:
+        content = _with_narrowing(intent, _exposed(intent, content))
+    if content is not original:
+        encoded = canonical.encode(content)
+    result, error = (None, content) if is_error else (content, None)
+    return SafeResult(outcome, result, error, masked, raw, encoded, places)
+
+
+def _without_fields(intent: Intent, content: dict[str, Any]) -> tuple[dict[str, Any], tuple[Place, ...]]:
+    """Without what rules mask by path."""
+    if not intent.decision.masks:
+        return content, ()
+    masked, places = mask_fields(content, intent.decision.masks)
+    return (masked if places else content), tuple(places)
+
+
+def _outcome_of(result: dict[str, Any], *, is_tool: bool) -> str:
+    if result.get("resultType") == "input_required":
+        return "input_required"
+    return "tool_error" if is_tool and result.get("isError") is True else "ok"
+
+
+def _with_narrowing(intent: Intent, result: dict[str, Any]) -> dict[str, Any]:
+    """Tells the agent which of its arguments were not what ran."""
+    approval = intent.screened.permitted.approval
+    if approval is None or not approval.narrowed:
+        return result
+    meta = result.get("_meta")
+    told = {"id": approval.name, "narrowed": list(approval.narrowed)}
+    return {**result, "_meta": {**(meta if isinstance(meta, dict) else {}), APPROVAL_META: told}}
+
+
+def _exposed(intent: Intent, result: dict[str, Any]) -> dict[str, Any]:
+    bundle, is_union = intent.call.candidates[0], intent.call.frame.bundle is None
+    return expose_uris(result, bundle, intent.connector, union=is_union)

@@ -1,0 +1,16 @@
+"""What is forgotten once nobody needs it."""
+
+from datetime import UTC, datetime
+
+from gateway.notices.delivery import forget_old
+from gateway.reactions import let_holds_end
+from governance.approval_endings import empty_old
+
+
+def forget_what_is_old() -> None:
+    """Arguments of requests that ended, holds of runs, notices. Safe to run anywhere, at any time."""
+    now = datetime.now(UTC)
+    while empty_old(now=now):
+        continue
+    let_holds_end(now)
+    forget_old(now)
