@@ -38,7 +38,7 @@ class TestRow(Row):
         help_text='As JSON, e.g. {"amount": 120}.',
         widget=MultiLineText(attrs={"rows": 2, "spellcheck": "false"}),
     )
-    expect = forms.ChoiceField(choices=EXPECTED, label="The rules say")
+    expect = forms.ChoiceField(choices=EXPECTED, initial="permit", label="The rules say")
     rule = forms.IntegerField(
         required=False, min_value=1, label="By rule number", help_text="Empty: whichever rule says it."
     )

@@ -22,7 +22,7 @@ from tests.governance.asking import FRESH, LEADS, Office
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-ARGUMENTS = {"amount": 150, "customer": "c-7"}
+ARGUMENTS = {"amount": 150, "customer": "nobody-else"}
 PATTERNS = replace(LEADS, longest_grant=3600)
 
 
@@ -70,7 +70,7 @@ def test_a_refused_decision_leaves_no_trace(office: Office) -> None:
 
 def test_narrowed_arguments_are_what_runs(office: Office) -> None:
     request = held(office)
-    narrower = canonical.parse(b'{"amount": 100, "customer": "c-7"}')
+    narrower = canonical.parse(b'{"amount": 100, "customer": "nobody-else"}')
     approving.narrow(request, office.ballot(request, office.lee), narrower)
 
     body = opened(request, bytes(request.arguments))
@@ -78,7 +78,7 @@ def test_narrowed_arguments_are_what_runs(office: Office) -> None:
     assert bytes(request.call_digest) == call_digest(request, body)
     assert (request.state, told(request)) == (State.APPROVED, True)
     event = EventRow.objects.get(kind="approval.narrowed")
-    assert b"c-7" not in bytes(event.header)
+    assert b"nobody-else" not in bytes(event.header)
 
 
 def test_a_pattern_fits_the_call_and_not_a_larger_one(office: Office) -> None:

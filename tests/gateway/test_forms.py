@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -66,16 +66,17 @@ class Desk:
         self.role.agents.set(self.agents)
 
     def publish(self, allow: list[str]) -> BundleVersion:
-        return publish_bundle(
-            self.bundle,
-            tools=[BundleTool(connector=self.connector, allow=allow, deny=[])],
-            parents=[],
-            policies=[self.policy],
-            names="",
-            recording="full",
-            by="test",
-            record=FACTS.append,
-        )
+        with transaction.atomic():
+            return publish_bundle(
+                self.bundle,
+                tools=[BundleTool(connector=self.connector, allow=allow, deny=[])],
+                parents=[],
+                policies=[self.policy],
+                names="",
+                recording="full",
+                by="test",
+                record=FACTS.append,
+            )
 
     def bundle_form(self, *tools: Tool, **fields: Any) -> dict[str, Any]:
         newest = self.bundle.versions.order_by("-number").first()

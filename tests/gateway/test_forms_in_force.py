@@ -1,6 +1,7 @@
 """A saved form says in which epoch it took effect; here commits are real."""
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from governance import shifts
@@ -49,7 +50,8 @@ def test_an_effect_that_is_too_much_to_list_is_not_called_none(
     desk = Desk()
     monkeypatch.setattr(shifts, "MOST_VERDICTS", 0)
     rule = Rule(effect="deny", condition="agent.name.contains(tool.name)")
-    publish_policy(policy := Policy.objects.create(name="never"), rules=[rule], by="t", record=list[Fact]().append)
+    with transaction.atomic():
+        publish_policy(policy := Policy.objects.create(name="never"), rules=[rule], by="t", record=list[Fact]().append)
     fields = {**desk.bundle_form(desk.read), "policies": [str(policy.pk)]}
     assert "cannot be listed now" in impact(security, "bundle", desk.bundle, **fields)
     post(security, "governance_bundle_change", desk.bundle.pk, **fields)
