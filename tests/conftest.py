@@ -18,6 +18,12 @@ def postgres_url() -> Iterator[str]:
     yield from _offer(services.postgres())
 
 
+@pytest.fixture
+def private_postgres_url() -> Iterator[str]:
+    """A server of the test's own."""
+    yield from _offer(services.private_postgres())
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     yield from _offer(services.redis())

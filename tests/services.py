@@ -45,6 +45,13 @@ def postgres() -> Iterator[str]:
     if named := os.environ.get("TEST_DATABASE_URL"):
         yield named
         return
+    with private_postgres() as url:
+        yield url
+
+
+@contextmanager
+def private_postgres() -> Iterator[str]:
+    """A server that nobody else uses, for what is counted for the whole of one."""
     binaries = postgres_binaries()
     with private_folder("gatehouse-postgres-") as folder:
         yield from _run_postgres(binaries, folder)
