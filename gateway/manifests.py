@@ -13,17 +13,10 @@ from gateway.drift import reacting
 from gateway.wiring import child_spec, upstream_auth
 from governance.facts import Fact, Recorder
 from governance.manifest.apply import Overtaken, carry_out, take_in
+from governance.manifest.entries import DEFAULT_TIMEOUT_SECONDS, STDIO, ConnectorEntry, SecretEntry
 from governance.manifest.plan import Plan
 from governance.manifest.prepare import Prepared, prepare, wanted_connectors, with_tools
-from governance.manifest.schema import (
-    DEFAULT_TIMEOUT_SECONDS,
-    STDIO,
-    ConnectorEntry,
-    Manifest,
-    SecretEntry,
-    Source,
-    parse,
-)
+from governance.manifest.schema import Manifest, Source, parse
 from governance.manifest.values import SecretValue, read_values
 from governance.models import SecretVersion
 from governance.registry import Catalogue

@@ -26,9 +26,9 @@ from gateway.api.fields import (
 )
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.manifest.common import check_url
+from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.manifest.fields import ListOf, Record
 from governance.manifest.rule_entries import ScopeEntry
-from governance.manifest.schema import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.models import (
     Agent,
     AgentCredential,

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from gateway.console.base import GovernedModelAdmin, display
 from governance.admin.fields import ClockTime, Lines, ListsByName, Ticks
 from governance.house_rules import RuleBroken
-from governance.manifest.schema import check_network
+from governance.manifest.entries import check_network
 from governance.models import Organization, User
 from governance.models.base import name_validator
 from governance.second_person import check_organization_policies, note_switch

@@ -24,7 +24,7 @@ from governance import freezes, registry
 from governance.admin.fields import Lines, Ticks, Variables, check_label, check_web_address
 from governance.bundles import given, holding
 from governance.destinations import SENT_ELSEWHERE, may_send
-from governance.manifest.schema import STDIO
+from governance.manifest.entries import STDIO
 from governance.models import BundleVersion, Connector, Freeze, Tool, ToolDefinition, User
 from governance.programs import as_address, program_faults, shown_command
 from governance.proposals import without_connector, without_tools

@@ -9,12 +9,8 @@ from governance import models
 from governance.agent_keys import retire_agent
 from governance.bundles import publish_bundle, withdraw_bundle
 from governance.facts import Fact, Recorder
-from governance.manifest.plan import ORDER, Step
-from governance.manifest.prepare import Prepared
-from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry, RuleEntry, Schedule, ScopeEntry
-from governance.manifest.schema import (
+from governance.manifest.entries import (
     ATTRIBUTES,
-    LABELS,
     SELECTABLE,
     AgentEntry,
     BundleEntry,
@@ -30,6 +26,10 @@ from governance.manifest.schema import (
     ToolsEntry,
     organization_columns,
 )
+from governance.manifest.plan import ORDER, Step
+from governance.manifest.prepare import Prepared
+from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry, RuleEntry, Schedule, ScopeEntry
+from governance.manifest.schema import LABELS
 from governance.manifest.values import SecretValue
 from governance.policies import publish_policy, withdraw_policy
 from governance.registry import Catalogue, register

@@ -6,23 +6,19 @@ from typing import Any
 
 from governance.bundles import cycle_in
 from governance.manifest.common import Entry
-from governance.manifest.fields import nearest
-from governance.manifest.reader import Fault
-from governance.manifest.rule_entries import FOUND, ReactionEntry
-from governance.manifest.schema import (
-    LABELS,
-    SECTIONS,
+from governance.manifest.entries import (
     SELECTABLE,
     STDIO,
     AgentEntry,
     BundleEntry,
     ConnectorEntry,
-    Manifest,
     NotificationEntry,
     PersonEntry,
-    dump_entry,
-    fault_at,
 )
+from governance.manifest.fields import nearest
+from governance.manifest.reader import Fault
+from governance.manifest.rule_entries import FOUND, ReactionEntry
+from governance.manifest.schema import LABELS, SECTIONS, Manifest, dump_entry, fault_at
 from governance.programs import program_faults
 from governance.registry import Registration
 from governance.rule_shadows import takes_in

@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
+from governance.manifest.entries import ConnectorEntry
 from governance.manifest.plan import Plan, Refused, plan
 from governance.manifest.rules import KnownTools, checked
-from governance.manifest.schema import ConnectorEntry, Manifest
+from governance.manifest.schema import Manifest
 from governance.manifest.state import stored_manifest
 from governance.manifest.values import SecretValue, misfits, new_values
 from governance.models import Connector, ToolDefinition

@@ -5,17 +5,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from governance.manifest.entries import BundleEntry, ConnectorEntry, OrganizationEntry, ToolEntry, organization_columns
 from governance.manifest.plan import Plan, Refused, Step
 from governance.manifest.reader import Fault
 from governance.manifest.rule_entries import PolicyEntry, RoleEntry, path_of
-from governance.manifest.schema import (
-    BundleEntry,
-    ConnectorEntry,
-    OrganizationEntry,
-    ToolEntry,
-    fault_at,
-    organization_columns,
-)
+from governance.manifest.schema import fault_at
 from governance.models import Organization
 from governance.rule_checks import RuleFault, Severity, check_policy, check_scopes
 from governance.rule_tests import TestCaseError, run_tests

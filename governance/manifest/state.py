@@ -8,6 +8,22 @@ from django.db.models import Prefetch
 
 from governance import models
 from governance.manifest.common import Entry
+from governance.manifest.entries import (
+    AgentEntry,
+    BundleEntry,
+    BusinessHours,
+    ConnectorEntry,
+    Holiday,
+    LimitEntry,
+    NotificationEntry,
+    OrganizationEntry,
+    PersonEntry,
+    SecretEntry,
+    ShiftEntry,
+    TeamEntry,
+    ToolEntry,
+    ToolsEntry,
+)
 from governance.manifest.rule_entries import (
     RISKS,
     PolicyEntry,
@@ -19,23 +35,7 @@ from governance.manifest.rule_entries import (
     read_case,
     stored_approvers,
 )
-from governance.manifest.schema import (
-    AgentEntry,
-    BundleEntry,
-    BusinessHours,
-    ConnectorEntry,
-    Holiday,
-    LimitEntry,
-    Manifest,
-    NotificationEntry,
-    OrganizationEntry,
-    PersonEntry,
-    SecretEntry,
-    ShiftEntry,
-    TeamEntry,
-    ToolEntry,
-    ToolsEntry,
-)
+from governance.manifest.schema import Manifest
 
 
 def stored_manifest() -> Manifest:

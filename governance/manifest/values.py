@@ -7,10 +7,11 @@ from pathlib import Path
 
 from django.views.decorators.debug import sensitive_variables
 
+from governance.manifest.entries import SecretEntry, ValueFrom
 from governance.manifest.fields import gather
 from governance.manifest.plan import Step
 from governance.manifest.reader import BadManifest, Fault
-from governance.manifest.schema import Manifest, SecretEntry, ValueFrom, fault_at
+from governance.manifest.schema import Manifest, fault_at
 from governance.models import SecretVersion
 from governance.vault import Keyring, UnusableSecret, check_presentable, open_secret_version
 

@@ -22,6 +22,7 @@ from gateway.mcp.http import Request
 from gateway.mcp.message import Message
 from gateway.mcp.revisions import MODERN
 from gateway.mcp.sessions import Session
+from gateway.mcp.task_methods import METHODS
 from gateway.models import GatewayProcess, Letter, McpSession, McpTask, StreamEvent
 from gateway.store import Store
 from governance.models import ApprovalRequest
@@ -237,3 +238,24 @@ def run_twice(use: Use) -> Any:
             return await use(*both)
 
     return asyncio.run(run())
+
+
+async def ask(ports: StoredPorts, method: str, *, is_modern: bool = True, session: Any = None, **params: Any) -> Any:
+    """The result of a tasks method, or its error."""
+    agent = params.pop("agent_id", AGENT)
+    bundle = params.pop("bundle", "support")
+    of = context(
+        Client(), Message(method, 9, params), is_modern=is_modern, session=session, agent_id=agent, bundle=bundle
+    )
+    found = await METHODS[method](of, ports)
+    assert found is not None
+    return found.result if found.error is None else found.error
+
+
+async def until(ports: StoredPorts, task_id: str, *statuses: str, is_modern: bool = True) -> Any:
+    with ports.tasks.bell(AGENT) as bell:
+        while True:
+            told = await ask(ports, "tasks/get", is_modern=is_modern, taskId=task_id)
+            if told["status"] in statuses:
+                return told
+            await bell()

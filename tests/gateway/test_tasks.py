@@ -33,6 +33,7 @@ from tests.gateway.storing import (
     Client,
     StoredPorts,
     a_session,
+    ask,
     call_message,
     context,
     empty_store,
@@ -40,6 +41,7 @@ from tests.gateway.storing import (
     module_database,
     run_twice,
     two_processes,
+    until,
     with_database,
 )
 
@@ -65,27 +67,6 @@ def start(ports: StoredPorts, *, is_modern: bool, session: Any = None, **fields:
     message = fields.pop("message", call_message(1) if is_modern else call_message(1, task={"ttl": 60_000}))
     of = context(client, message, is_modern=is_modern, session=session, **fields)
     return client, asyncio.create_task(calls.serve(of, frame(of), ports))
-
-
-async def ask(ports: StoredPorts, method: str, *, is_modern: bool = True, session: Any = None, **params: Any) -> Any:
-    """The result of a tasks method, or its error."""
-    agent = params.pop("agent_id", AGENT)
-    bundle = params.pop("bundle", "support")
-    of = context(
-        Client(), Message(method, 9, params), is_modern=is_modern, session=session, agent_id=agent, bundle=bundle
-    )
-    found = await METHODS[method](of, ports)
-    assert found is not None
-    return found.result if found.error is None else found.error
-
-
-async def until(ports: StoredPorts, task_id: str, *statuses: str, is_modern: bool = True) -> Any:
-    with ports.tasks.bell(AGENT) as bell:
-        while True:
-            told = await ask(ports, "tasks/get", is_modern=is_modern, taskId=task_id)
-            if told["status"] in statuses:
-                return told
-            await bell()
 
 
 async def forever(relay: Relay) -> None:

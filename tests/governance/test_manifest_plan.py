@@ -2,9 +2,10 @@
 
 import pytest
 
+from governance.manifest.entries import PersonEntry
 from governance.manifest.plan import Plan, Refused, plan
 from governance.manifest.rules import checked
-from governance.manifest.schema import Manifest, PersonEntry, dump_entry
+from governance.manifest.schema import Manifest, dump_entry
 from tests.governance.manifests import manifest, stored
 
 NOTHING = Manifest({})

@@ -15,6 +15,20 @@ from hypothesis import strategies as st
 
 from connectors.kinds import KINDS as CONNECTOR_KINDS
 from governance.manifest.common import Entry
+from governance.manifest.entries import (
+    BundleEntry,
+    BusinessHours,
+    ConnectorEntry,
+    Holiday,
+    LimitEntry,
+    NotificationEntry,
+    OrganizationEntry,
+    PersonEntry,
+    ShiftEntry,
+    TeamEntry,
+    ToolEntry,
+    ToolsEntry,
+)
 from governance.manifest.reader import BadManifest
 from governance.manifest.rule_entries import (
     CaseEntry,
@@ -25,26 +39,7 @@ from governance.manifest.rule_entries import (
     Schedule,
     ScopeEntry,
 )
-from governance.manifest.schema import (
-    SECTIONS,
-    BundleEntry,
-    BusinessHours,
-    ConnectorEntry,
-    Holiday,
-    LimitEntry,
-    Manifest,
-    NotificationEntry,
-    OrganizationEntry,
-    PersonEntry,
-    ShiftEntry,
-    Source,
-    TeamEntry,
-    ToolEntry,
-    ToolsEntry,
-    dump,
-    json_schema,
-    parse,
-)
+from governance.manifest.schema import SECTIONS, Manifest, Source, dump, json_schema, parse
 from governance.manifest.text import to_yaml
 from governance.time_of_day import WEEKDAYS
 from tests.governance.manifests import EXAMPLE, HEADER, KINDS, SINKS, manifest
