@@ -50,10 +50,12 @@ class Acting:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a pattern is chosen on a page: `kept` are the arguments that stay as they are, or at most that."""
+    """How a pattern is chosen on a page: `kept` are the arguments that stay as they are, `at_most` those that may be
+    less."""
 
     minutes: int
     kept: tuple[str, ...]
+    at_most: tuple[str, ...] = ()
     max_uses: int | None = None
     only_this_run: bool = False
 
@@ -105,7 +107,8 @@ def approved_by_pattern(request: ApprovalRequest, ballot: Ballot, wanted: Wanted
     if not request.asked_arguments:
         raise NoPattern("This bundle keeps no arguments, and a pattern would. Approve the call alone.")
     try:
-        condition = condition_of(arguments_of(request), wanted.kept, person=request.person or request.owner)
+        person = request.person or request.owner
+        condition = condition_of(arguments_of(request), wanted.kept, at_most=wanted.at_most, person=person)
     except NotKept as reason:
         raise NoPattern(str(reason)) from None
     pattern = Pattern(timedelta(minutes=wanted.minutes), condition, wanted.max_uses, wanted.only_this_run)

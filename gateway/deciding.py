@@ -43,7 +43,7 @@ def authenticate(frame: Frame, snapshot: Snapshot, ports: Ports) -> Caller:
     if not credential.is_in_time(ports.now()):
         raise _bad_token(agent, credential, why="key_not_in_time")
     caller = Caller(agent, credential, snapshot)
-    if not caller.person.is_active:
+    if credential.person_id and not caller.person.is_active:
         raise _bad_token(agent, credential, why="person_not_live")
     return caller
 
@@ -109,8 +109,9 @@ def decided(
     """The pure decision, through each bundle that gives the tool; the most permissive one counts."""
     snapshot, now = call.caller.snapshot, ports.now()
     spent = ports.held.spent | (_consents(snapshot) if call.frame.resumed else frozenset())
-    requests = (_access_request(call, bundle, labels, consented, spent) for bundle in call.candidates)
-    decision = best([decide(request, snapshot, now) for request in requests])
+    decision = best(
+        [decide(_access_request(call, bundle, labels, consented, spent), snapshot, now) for bundle in call.candidates]
+    )
     if decision is None or not decision.exists:
         raise _unknown(call.frame, call.caller, decision_facts(call, decision))
     return decision

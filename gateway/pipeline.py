@@ -185,9 +185,12 @@ async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowanc
 
 def _outdated(committed: Committed) -> Stale | Superseded | None:
     """Whether to decide again, and from what on."""
-    if committed.verdict is Verdict.STALE:
+    verdict = committed.verdict
+    if verdict is Verdict.COMMITTED:
+        return None
+    if verdict is Verdict.STALE:
         return Stale(committed.epoch)
-    return Superseded() if committed.verdict in (Verdict.GONE, Verdict.LABELLED) else None
+    return Superseded() if verdict in (Verdict.GONE, Verdict.LABELLED) else None
 
 
 def _repeated(permitted: Permitted) -> Refusal:

@@ -49,10 +49,11 @@ def run_of(session: str) -> str:
 def met_by(call: Call) -> Run | None:
     """What the run of this call has met once its result is seen."""
     variables = call.tool.variables
-    labels = frozenset(map(str, variables.get("data_classes", ())))
-    if variables.get("untrusted"):
-        labels |= {UNTRUSTED}
-    return Run(call.caller.agent.id, run_of(call.frame.session_id), labels) if labels else None
+    classes, is_untrusted = variables.get("data_classes"), variables.get("untrusted")
+    if not classes and not is_untrusted:
+        return None
+    labels = frozenset(map(str, classes or ())) | ({UNTRUSTED} if is_untrusted else set())
+    return Run(call.caller.agent.id, run_of(call.frame.session_id), labels)
 
 
 def labels_of(agent_id: str, run: str, now: datetime) -> frozenset[str]:

@@ -1,16 +1,37 @@
 """Whose yes counts: the one answer to who may decide a question, and to whether enough have. Pure over the snapshot.
 
-Asked when somebody decides, and again when the approved call runs: who lost her team, her duty or her account in
-between has not agreed. Nobody agrees to what she asked for, owns, or is acted for in, through none of her accounts.
+Asked when somebody decides, again when the approved call runs, and as long as her consent to a pattern lasts: who lost
+her team, her duty or her account in between has not agreed. Nobody agrees to what she asked for, owns, or is acted for
+in, through none of her accounts.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
+from governance.answers import Ask
 from governance.approval_terms import Terms
-from governance.decision import Ask
-from governance.snapshot import Person, Snapshot
+from governance.snapshot_values import Agent, Connector, Person, Shifts, Team
+
+
+class WhoIsWho(Protocol):
+    """What of a snapshot it takes: a snapshot itself asks whether those who agreed to a grant still may."""
+
+    @property
+    def people(self) -> Mapping[str, Person]: ...
+
+    @property
+    def teams(self) -> Mapping[str, Team]: ...
+
+    @property
+    def shifts(self) -> Mapping[str, Shifts]: ...
+
+    @property
+    def agents(self) -> Mapping[str, Agent]: ...
+
+    @property
+    def connectors(self) -> Mapping[str, Connector]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +93,7 @@ class Standing:
         return frozenset(person for each in self.agreements for person in each.approved_by)
 
 
-def eligible(terms: Terms, subject: Subject, person_id: str, snapshot: Snapshot, now: datetime) -> bool:
+def eligible(terms: Terms, subject: Subject, person_id: str, snapshot: WhoIsWho, now: datetime) -> bool:
     """Whether her decision at `now` counts for these terms."""
     person = snapshot.people.get(person_id)
     if person is None or not person.is_active or human_of(person_id, snapshot) in interested(subject, snapshot):
@@ -88,12 +109,12 @@ def eligible(terms: Terms, subject: Subject, person_id: str, snapshot: Snapshot,
     )
 
 
-def may_decide(asks: Iterable[Ask], subject: Subject, person_id: str, snapshot: Snapshot, now: datetime) -> bool:
+def may_decide(asks: Iterable[Ask], subject: Subject, person_id: str, snapshot: WhoIsWho, now: datetime) -> bool:
     """Whether her decision would count for any of them."""
     return any(eligible(ask.terms, subject, person_id, snapshot, now) for ask in asks)
 
 
-def approvers(asks: Sequence[Ask], subject: Subject, snapshot: Snapshot, now: datetime) -> Iterator[Person]:
+def approvers(asks: Sequence[Ask], subject: Subject, snapshot: WhoIsWho, now: datetime) -> Iterator[Person]:
     """Everybody whose decision would count now: whom to tell."""
     for person_id, person in snapshot.people.items():
         if may_decide(asks, subject, person_id, snapshot, now):
@@ -101,7 +122,7 @@ def approvers(asks: Sequence[Ask], subject: Subject, snapshot: Snapshot, now: da
 
 
 def standing(
-    asks: Iterable[Ask], votes: Sequence[Vote], subject: Subject, snapshot: Snapshot, digest: bytes
+    asks: Iterable[Ask], votes: Sequence[Vote], subject: Subject, snapshot: WhoIsWho, digest: bytes
 ) -> Standing:
     """How far a question is. Only votes on `digest`, the question as it stands now, count; and only of those who may
     decide as things are now, but for the hour: a shift that ended since then was hers when she decided."""
@@ -109,14 +130,14 @@ def standing(
     return Standing(tuple(_agreement(ask, current, subject, snapshot) for ask in asks))
 
 
-def interested(subject: Subject, snapshot: Snapshot) -> frozenset[str]:
+def interested(subject: Subject, snapshot: WhoIsWho) -> frozenset[str]:
     """The humans who want it, or answer for who wants it: none of them may decide, not even an owner of Gatehouse."""
     agent = snapshot.agents.get(subject.agent_id)
     people = {subject.owner_id, subject.person_id, subject.asked_by_id, agent.owner.id if agent else ""}
     return frozenset(human_of(person_id, snapshot) for person_id in people if person_id)
 
 
-def human_of(person_id: str, snapshot: Snapshot) -> str:
+def human_of(person_id: str, snapshot: WhoIsWho) -> str:
     """The same for all accounts of one human, however they are linked, in a circle too."""
     path: list[str] = []
     while person_id not in path:
@@ -128,7 +149,7 @@ def human_of(person_id: str, snapshot: Snapshot) -> str:
     return min(path[path.index(person_id) :])
 
 
-def _agreement(ask: Ask, votes: Iterable[Vote], subject: Subject, snapshot: Snapshot) -> Agreement:
+def _agreement(ask: Ask, votes: Iterable[Vote], subject: Subject, snapshot: WhoIsWho) -> Agreement:
     by_human: dict[str, Vote] = {}
     for vote in votes:
         if eligible(ask.terms, subject, vote.person_id, snapshot, vote.at):
@@ -146,11 +167,11 @@ def _has_duty(person: Person, duties: tuple[str, ...]) -> bool:
     return bool(duties) and person.is_staff and (person.is_owner or not set(duties).isdisjoint(person.duties))
 
 
-def _is_in(person: Person, teams: tuple[str, ...], snapshot: Snapshot) -> bool:
+def _is_in(person: Person, teams: tuple[str, ...], snapshot: WhoIsWho) -> bool:
     return bool(teams) and any(snapshot.teams[team].name in teams for team in person.team_ids if team in snapshot.teams)
 
 
-def _is_on_call(person: Person, teams: tuple[str, ...], snapshot: Snapshot, now: datetime) -> bool:
+def _is_on_call(person: Person, teams: tuple[str, ...], snapshot: WhoIsWho, now: datetime) -> bool:
     named = (team for team in snapshot.teams.values() if team.name in teams) if teams else ()
     return any(
         who == person.id and starts_at <= now < ends_at
@@ -159,14 +180,14 @@ def _is_on_call(person: Person, teams: tuple[str, ...], snapshot: Snapshot, now:
     )
 
 
-def _manager(subject: Subject, snapshot: Snapshot) -> str:
+def _manager(subject: Subject, snapshot: WhoIsWho) -> str:
     """Of the agent's owner; of the person who asks for herself."""
     agent = snapshot.agents.get(subject.agent_id)
     person = agent.owner if agent else snapshot.people.get(subject.person_id)
     return person.manager_id if person else ""
 
 
-def _resource_owner(subject: Subject, snapshot: Snapshot) -> str:
+def _resource_owner(subject: Subject, snapshot: WhoIsWho) -> str:
     connector = snapshot.connectors.get(subject.connector_id)
     return connector.owner_id if connector else ""
 

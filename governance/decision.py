@@ -243,8 +243,10 @@ class _Weighing:
         snapshot, holding, now = self._snapshot, self._holding, self._now
         limits = [snapshot.credential_ends.get(self._request.credential_id)]
         limits += [_last_end(roles, snapshot, now) for roles in fits]
-        limits += [snapshot.grants[grant].ends_at for grant in grants]
-        limits += [start for start in holding.starts if start > now]
+        if grants:
+            limits += [snapshot.grants[grant].ends_at for grant in grants]
+        if holding.starts:
+            limits += [start for start in holding.starts if start > now]
         if holding.reads_time:
             limits.append(now + timedelta(seconds=1))
         return min([limit for limit in limits if limit is not None], default=None)

@@ -63,6 +63,7 @@ def give_consent(
         tool_id=request.tool_id,
         condition=pattern.condition,
         rules=sorted(rules),
+        definition_digest=request.definition_digest,
         session=request.session if pattern.only_this_run else "",
         approvers=[by.pk.hex],
         reason=request.reason,

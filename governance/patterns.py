@@ -19,16 +19,17 @@ class NotKept(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One argument of the call that can be kept: as it is, or as the most of it. `condition` is CEL. Nothing that is at
-    most something may be negative: a refund of less than nothing is a charge."""
+    """One argument of the call that can be kept: as it is by `condition`, in CEL, or as the most of it by `most`, which
+    only numbers have. Whether a number is an amount knows who chooses: it may name an order. Nothing that is at most
+    something may be negative: a refund of less than nothing is a charge."""
 
     member: str
     value: Any
-    is_most: bool
     condition: str
+    most: str = ""
 
     def __str__(self) -> str:
-        return f"{self.member} from 0 to {self.value}" if self.is_most else f"{self.member} is {self.value}"
+        return f"{self.member} is {self.value}"
 
 
 def offers(arguments: Mapping[str, Any]) -> tuple[Constraint, ...]:
@@ -37,18 +38,27 @@ def offers(arguments: Mapping[str, Any]) -> tuple[Constraint, ...]:
     return () if holds_nul(arguments) else tuple(_offered(arguments))
 
 
-def condition_of(arguments: Mapping[str, Any], kept: Collection[str], *, person: str = "") -> str:
-    """True of this call, and of others only while each kept member is as here, or not more, and there is no member
-    that this call does not have. `person` is the e-mail address of her on whose behalf they are made, or else of the
-    agent's owner: nobody agrees for others beforehand, who may be she herself. Raises NotKept."""
+def condition_of(
+    arguments: Mapping[str, Any], kept: Collection[str], *, at_most: Collection[str] = (), person: str = ""
+) -> str:
+    """True of this call, and of others only while each kept member is as here, each of `at_most` not more (kept or
+    not), and there is no member that this call does not have.
+
+    `person` is the e-mail address of her on whose behalf they are made, or else of the agent's owner: nobody agrees for
+    others beforehand, who may be she herself. Raises NotKept."""
     if holds_nul(arguments):
         raise NotKept("No pattern can be made of these arguments. Approve the call alone.")
     offered = {constraint.member: constraint for constraint in offers(arguments)}
-    if missing := sorted(set(kept) - offered.keys()):
+    if missing := sorted({*kept, *at_most} - offered.keys()):
         raise NotKept(f"{missing[0]} cannot be kept. Choose among {', '.join(offered) or 'nothing'}.")
+    if endless := sorted(member for member in at_most if not offered[member].most):
+        raise NotKept(f"{endless[0]} is no number from 0 up. Keep it as it is.")
     known = f"args.all(member, member in {_literal(sorted(arguments))})"
     hers = [f"person.email == {_literal(person)}"] if person else []
-    source = " && ".join([*hers, known, *(offered[member].condition for member in sorted(kept))])
+    chosen = {member: offered[member].condition for member in kept} | {
+        member: offered[member].most for member in at_most
+    }
+    source = " && ".join([*hers, known, *(chosen[member] for member in sorted(chosen))])
     if len(source.encode()) > LONGEST_SOURCE:
         raise NotKept("These arguments are too many or too long for a pattern. Approve the call alone.")
     return source
@@ -58,11 +68,13 @@ def _offered(arguments: Mapping[str, Any]) -> Iterator[Constraint]:
     for member, value in arguments.items():
         literal = _literal(value)
         if literal is not None and len(literal) <= LONGEST_LITERAL:
-            is_most = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
             kept = f"args[{_literal(member)}]"
-            yield Constraint(
-                member, value, is_most, f"{kept} >= 0 && {kept} <= {literal}" if is_most else f"{kept} == {literal}"
-            )
+            most = f"{kept} >= 0 && {kept} <= {literal}" if _may_be_amount(value) else ""
+            yield Constraint(member, value, f"{kept} == {literal}", most)
+
+
+def _may_be_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _literal(value: Any) -> str | None:

@@ -6,11 +6,12 @@ Built by `snapshot_builder.py`; here are only its shapes and the questions it an
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
+from governance.approvers import Subject, eligible
 from governance.conditions import Condition
 from governance.holdings import Holding, conditions_of, questions, scopes_of
 from governance.networks import Networks
@@ -48,6 +49,8 @@ from governance.time_of_day import Calendar
 HOLDINGS_KEPT = 10_000
 """Of tools, and of resources and prompts, that a snapshot remembers: agents choose the names of the latter, and even of
 the former there are too many once each agent has called each tool it holds."""
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""What was asked then has escalated: of a consent only the call it came from knows when it was asked for."""
 TARGET_LIMIT = 2_000
 """Characters of a URI or a prompt's name."""
 ENCODED_UNRESERVED = re.compile(r"%(4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]|3[0-9]|2[DdEe])")
@@ -244,8 +247,8 @@ class Snapshot:
         own = [rule for rule in naming if rule.origin != "organization"]
         rules = (*organization, *(rule for rule in team_rules if rule.matches(tool)), *own)
         scopes = scopes_of((*roles, *person_roles), tool)
-        consents = self._consents(agent, person, tool)
         deciding = [rule for rule in rules if not rule.reads_content]
+        consents = self._consents(agent, person, tool, deciding)
         conditions = conditions_of(deciding, scopes, consents)
         known = {"agent": agent.variables, "person": (person or agent.owner).variables, "tool": tool.variables}
         return Holding(
@@ -277,10 +280,27 @@ class Snapshot:
     def _roles_giving(self, subject: Agent | Person, bundle: Bundle, tool: Tool) -> tuple[Role, ...]:
         return tuple(role for role in self.roles_of(subject) if role.gives(bundle.id, tool.id))
 
-    def _consents(self, agent: Agent, person: Person | None, tool: Tool) -> tuple[Grant, ...]:
-        subjects = (agent.id, person.id if person else "")
-        grants = (grant for subject in subjects for grant in self._grants_of.get(subject, ()))
-        return tuple(grant for grant in grants if grant.is_consent and grant.tool_id == tool.id)
+    def _consents(self, agent: Agent, person: Person | None, tool: Tool, rules: Iterable[Rule]) -> tuple[Grant, ...]:
+        """For the tool as it is defined now, of those only who may still decide about the rules they answered."""
+        subject = Subject(LONG_AGO, agent.id, person_id=person.id if person else "", connector_id=tool.connector.id)
+        grants = (grant for owner in (agent.id, subject.person_id) for grant in self._grants_of.get(owner, ()))
+        return tuple(
+            grant
+            for grant in grants
+            if grant.is_consent
+            and (grant.tool_id, grant.definition_digest) == (tool.id, tool.definition_digest)
+            and self._may_consent(grant, subject, rules)
+        )
+
+    def _may_consent(self, grant: Grant, subject: Subject, rules: Iterable[Rule]) -> bool:
+        """As things are now, but for the hour, which is that of the consent: see `approvers.standing`."""
+        asking = [rule.terms for rule in rules if rule.terms is not None and rule.key in grant.rules]
+        asking += [hold.terms for hold in self.holds if hold.key in grant.rules]
+        return all(
+            eligible(terms, subject, approver, self, grant.starts_at)
+            for terms in asking
+            for approver in grant.approvers
+        )
 
     # -- what decisions rest on
 
@@ -309,7 +329,7 @@ class Snapshot:
         if tool.kind != "tool" and key in self._target_reads:
             return self._target_reads[key]
         policies = [self.team_policies.get(team, frozenset()) for team in _teams(agent, person)]
-        approvers = {f"person:{approver}" for approver in self._approvers(agent, person)}
+        approvers = self._approvers(agent, person)
         reads = bundle.ancestry.union(_own_reads(agent, person, tool, roles, team_rules), approvers, *policies)
         if tool.kind != "tool":
             _make_room(self._target_reads)
@@ -317,10 +337,13 @@ class Snapshot:
         return reads
 
     def _approvers(self, agent: Agent, person: Person | None) -> Iterator[str]:
-        """Of all grants that may matter."""
+        """Of all grants that may matter: they, and what makes them those who may decide."""
         for subject in (agent.id, person.id if person else ""):
             for grant in self._grants_of.get(subject, ()):
-                yield from grant.approvers
+                for approver in grant.approvers:
+                    yield f"person:{approver}"
+                    yield from (f"team:{team}" for team in self.people[approver].team_ids)
+                    yield from (f"team:{team}" for team, on_call in self.shifts.items() if _is_among(approver, on_call))
 
     def freeze_of(self, agent: Agent, tool: Tool, now: datetime) -> Freeze | None:
         for agent_id in (agent.id, None):
@@ -336,6 +359,10 @@ class Snapshot:
             freeze.connector_id is None and freeze.tool_id is None and (freeze.ends_at is None or now < freeze.ends_at)
             for freeze in freezes
         )
+
+
+def _is_among(person_id: str, on_call: Shifts) -> bool:
+    return any(person_id == who for who, _, _ in on_call)
 
 
 def role_of(grant: Grant) -> Role:

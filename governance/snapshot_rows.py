@@ -483,6 +483,7 @@ def _grant(row: models.Grant) -> Grant | None:
         tool_id=key(row.tool_id),
         condition=_condition(row.condition, f"grant {row.pk}"),
         rules=rules,
+        definition_digest=row.definition_digest,
         session=row.session,
         approvers=approvers,
         starts_at=row.starts_at,

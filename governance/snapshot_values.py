@@ -425,6 +425,8 @@ class Grant:
     condition: Condition | Undecidable | None
     rules: frozenset[str]
     """Keys of the asking rules that a consent answers."""
+    definition_digest: str
+    """Of the tool that a consent was given for."""
     session: str
     approvers: tuple[str, ...]
     starts_at: datetime

@@ -47,6 +47,7 @@ def grant(kind: str = "consent", **fields: Any) -> Grant:
         "tool_id": "",
         "condition": None,
         "rules": frozenset(),
+        "definition_digest": "digest",
         "session": "",
         "approvers": (),
         "starts_at": datetime.min.replace(tzinfo=UTC),

@@ -143,6 +143,14 @@ class Migration(migrations.Migration):
                         blank=True, default=list, help_text="Of a consent: the asking rules that it answers."
                     ),
                 ),
+                (
+                    "definition_digest",
+                    models.CharField(
+                        blank=True,
+                        help_text="Of a consent: of the tool it was given for; it ends with it.",
+                        max_length=64,
+                    ),
+                ),
                 ("session", models.CharField(blank=True, help_text="Of a consent: only for this run.", max_length=200)),
                 (
                     "approvers",

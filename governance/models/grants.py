@@ -26,6 +26,11 @@ class Grant(Governed):
     tool = models.ForeignKey(Tool, null=True, blank=True, on_delete=models.CASCADE, related_name="grants")
     condition = models.TextField(blank=True, help_text="A CEL expression over the call; empty means always.")
     rules = models.JSONField(default=list, blank=True, help_text="Of a consent: the asking rules that it answers.")
+    definition_digest = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Of a consent: of the tool it was given for; it ends with it.",
+    )
     session = models.CharField(max_length=200, blank=True, help_text="Of a consent: only for this run.")
     approvers = models.JSONField(default=list, blank=True, help_text="Ids of those who agreed; it ends with them.")
     reason = models.CharField(max_length=500, blank=True)

@@ -1,5 +1,6 @@
 """Deciding on screen: who sees what, what a POST must carry, and what becomes of what was typed."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -180,12 +181,23 @@ def test_a_pattern_keeps_what_is_ticked(world: dict[str, Any]) -> None:
     terms = [{**LEADS, "approvers": {"team": "leads", "longest_grant": "1h"}}]
     client, row = browser(world["lee"]), a_question(world, terms=terms)
     page = client.get(address(row)).content.decode()
-    assert "amount is from 0 to 240.0" in page
+    assert "amount is 240.0" in page
+    assert "any number from 0 to 240.0" in page
+    assert not re.search(r'name="at_most"[^>]*checked', page), "wider than the call is nothing by itself"
     client.post(address(row), form(row, "grant", offer=["amount"], minutes=30, only_this_run="on"))
     grant = Grant.objects.get()
-    assert "<= 240.0" in grant.condition
+    assert "== 240.0" in grant.condition
     assert "order_id" not in grant.condition.replace('"order_id"', "", 1)
     assert grant.session == "run-1"
+
+
+def test_a_number_may_be_less_where_that_is_ticked_too(world: dict[str, Any]) -> None:
+    terms = [{**LEADS, "approvers": {"team": "leads", "longest_grant": "1h"}}]
+    client, row = browser(world["lee"]), a_question(world, terms=terms)
+    refused = client.post(address(row), form(row, "grant", offer=["amount"], at_most=["order_id"], minutes=30))
+    assert b"no number from 0 up" in refused.content
+    client.post(address(row), form(row, "grant", offer=["amount"], at_most=["amount"], minutes=30))
+    assert "<= 240.0" in Grant.objects.get().condition
 
 
 def test_a_pattern_is_not_offered_where_the_rule_wants_each_call_asked(world: dict[str, Any]) -> None:

@@ -83,9 +83,8 @@ def test_narrowed_arguments_are_what_runs(office: Office) -> None:
 
 def test_a_pattern_fits_the_call_and_not_a_larger_one(office: Office) -> None:
     request = held(office, session="run-1")
-    grant = approving.approve_pattern(
-        request, office.ballot(request, office.lee), Wanted(minutes=30, kept=("amount",), only_this_run=True)
-    )
+    wanted = Wanted(minutes=30, kept=("amount",), at_most=("amount",), only_this_run=True)
+    grant = approving.approve_pattern(request, office.ballot(request, office.lee), wanted)
 
     condition = compile_condition(grant.condition)
     for amount, verdict in ((150, Verdict.TRUE), (20, Verdict.TRUE), (151, Verdict.FALSE), (-1, Verdict.FALSE)):

@@ -264,7 +264,9 @@ def test_the_grants_it_rests_on(bot: Agent, desk: Role) -> None:
 def test_a_consent_that_answers_a_rule(bot: Agent, desk: Role) -> None:
     bind("leads", asking())
     tool = Tool.objects.get(name="billing_refund")
-    a_grant(bot, kind="consent", bundle=None, tool=tool, rules=["leads v1#1"], condition="args.amount < 50.0")
+    defined = tool.definitions.get(status="pinned").digest
+    about = {"bundle": None, "tool": tool, "rules": ["leads v1#1"], "definition_digest": defined}
+    a_grant(bot, kind="consent", condition="args.amount < 50.0", **about)
     assert explained(args={"amount": 60})["decision"] == "ask"
     found = explained(args={"amount": 20})
     assert (found["decision"], found["code"]) == ("permit", "approved")

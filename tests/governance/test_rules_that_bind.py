@@ -11,7 +11,7 @@ from governance.approval_terms import Terms
 from governance.conditions import compile_condition
 from governance.decision import AccessRequest, Decision, Effect, Mask, decide
 from governance.networks import Networks, parse_networks
-from governance.snapshot import NOBODY, Reaction, Rule, Snapshot, Undecidable
+from governance.snapshot import NOBODY, Person, Reaction, Rule, Snapshot, Team, Undecidable
 from governance.time_of_day import Calendar
 from tests import factories as make
 
@@ -155,6 +155,7 @@ def test_a_grant_answers_the_rules_it_names_while_it_lasts() -> None:
         {"agent_id": "agent-other"},
         {"tool_id": "tool-helpdesk-other"},
         {"rules": frozenset({"policy v2#1", "policy v2#2"})},
+        {"definition_digest": "another"},
         {"session": "another"},
         {"condition": Undecidable()},
         {"approvers": ("person-gone",)},
@@ -183,12 +184,45 @@ def test_counted_grants_are_used_last_and_not_when_spent_or_needless() -> None:
     assert asked(view(*ASKING, grants=counted | consent(id="free"))).grants == ("free",)
 
 
-def test_an_approver_of_a_grant_is_in_the_read_set() -> None:
-    lee = make.person("lee@example.com")
-    given = view(*ASKING, grants=consent(approvers=(lee.id,)), people=(lee,))
-    assert f"person:{lee.id}" in asked(given).read_set
-    assert asked(given).effect is Effect.PERMIT
-    assert asked(replace(given, people={lee.id: replace(lee, is_active=False)})).effect is Effect.ASK
+LEE = make.person("lee@example.com", teams=("leads",))
+LEADING = make.rule("ask", terms=Terms(teams=("support-leads",), on_call=("night",)))
+
+
+def agreed_by_lee(lee: Person = LEE, *, rule: Rule = LEADING, **fields: Any) -> Snapshot:
+    teams = {"leads": Team("leads", "support-leads", "", frozenset()), "n": Team("n", "night", "", frozenset())}
+    grants = consent(rules=frozenset({rule.key}), approvers=(lee.id,))
+    return view(rule, **({"people": (lee,), "teams": teams, "grants": grants} | fields))
+
+
+def test_an_approver_of_a_grant_and_what_makes_her_one_are_in_the_read_set() -> None:
+    decision = asked(agreed_by_lee(shifts={"n": ((LEE.id, NOON, NOON + HOUR),)}))
+    assert decision.effect is Effect.PERMIT
+    assert decision.read_set >= {f"person:{LEE.id}", "team:leads", "team:n"}
+
+
+def test_a_grant_ends_with_the_right_of_who_agreed_to_it() -> None:
+    assert asked(agreed_by_lee()).effect is Effect.PERMIT
+    assert asked(agreed_by_lee(replace(LEE, is_active=False))).effect is Effect.ASK
+    assert asked(agreed_by_lee(replace(LEE, team_ids=()))).effect is Effect.ASK, "she left the team"
+    other = replace(LEADING, terms=Terms(teams=("security",)))
+    assert asked(agreed_by_lee(rule=other)).effect is Effect.ASK, "the rule names others"
+    given = agreed_by_lee()
+    hers = {AGENT: replace(given.agents[AGENT], owner=LEE)}
+    assert asked(replace(given, agents=hers)).effect is Effect.ASK, "the agent is hers now"
+
+
+def test_a_grant_outlasts_the_shift_in_which_it_was_agreed_to() -> None:
+    on_call = replace(LEE, team_ids=())
+    given = agreed_by_lee(on_call, shifts={"n": ((LEE.id, NOON - HOUR, NOON + timedelta(minutes=1)),)})
+    assert asked(given, at=NOON + HOUR / 2).effect is Effect.PERMIT
+    assert asked(agreed_by_lee(on_call, shifts={"n": ((LEE.id, NOON + HOUR, NOON + 2 * HOUR),)})).effect is Effect.ASK
+
+
+def test_a_grant_that_answers_a_hold_ends_with_the_right_of_who_agreed_to_it() -> None:
+    grants = consent(rules=frozenset({HOLD.key}), approvers=(LEE.id,))
+    for lee, effect in ((LEE, Effect.PERMIT), (replace(LEE, team_ids=()), Effect.ASK)):
+        given = agreed_by_lee(lee, rule=make.rule("permit"), grants=grants, reactions=(HOLD,))
+        assert asked(given, labels=frozenset({"held"})).effect is effect
 
 
 # Labels of the run

@@ -65,9 +65,13 @@ MEANWHILE = "It changed meanwhile, and nothing was decided. You see it as it is 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
+    """`most` is said of what may be less, too; empty where it may not."""
+
     key: str
     label: str
     is_chosen: bool
+    most: str
+    is_most_chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Typed:
     minutes: int = 30
     chosen: frozenset[str] | None = None
     """None: nothing was chosen yet, so all is offered ticked."""
+    at_most: frozenset[str] = frozenset()
+    """What is ticked here is wider, so nothing is beforehand."""
     only_this_run: bool = True
 
     @classmethod
@@ -91,6 +97,7 @@ class Typed:
             ticket=form.get("ticket", "").strip()[:LONGEST_TICKET],
             minutes=int(minutes) if minutes.isascii() and minutes.isdigit() and len(minutes) < 6 else 30,
             chosen=frozenset(form.getlist("offer")),
+            at_most=frozenset(form.getlist("at_most")),
             only_this_run="only_this_run" in form,
         )
 
@@ -134,10 +141,7 @@ class RequestPage(ApprovalsPage):
 
     def _offers(self, arguments: dict[str, Any], typed: Typed) -> list[Offer]:
         mask = mask_for(arguments, self.snapshot)
-        return [
-            Offer(each.member, _in_words(each, mask), typed.chosen is None or each.member in typed.chosen)
-            for each in offers(arguments)
-        ]
+        return [_offer(each, typed, mask) for each in offers(arguments)]
 
     def _arguments(self) -> dict[str, Any]:
         """Those that can be changed or kept; none where the request can only be taken as it is."""
@@ -184,7 +188,8 @@ class RequestPage(ApprovalsPage):
 
     def _grant(self, typed: Typed) -> HttpResponse:
         kept = tuple(sorted(typed.chosen or ()))
-        wish = approving.Wanted(typed.minutes, kept, only_this_run=typed.only_this_run)
+        at_most = tuple(sorted(typed.at_most))
+        wish = approving.Wanted(typed.minutes, kept, at_most, only_this_run=typed.only_this_run)
         grant = approving.approve_pattern(self.row, self._ballot(typed), wish)
         messages.success(self.request, f"Approved, and calls like it until {grant.ends_at:%H:%M} UTC.")
         return self._back()
@@ -263,9 +268,15 @@ class RequestPage(ApprovalsPage):
         return self.render_to_response(known, status=status)
 
 
-def _in_words(constraint: Constraint, mask: Mask) -> str:
-    comparison = "is from 0 to" if constraint.is_most else "is"
-    return f"{words_of(constraint.member)} {comparison} {editable(constraint.value, mask)}"
+def _offer(constraint: Constraint, typed: Typed, mask: Mask) -> Offer:
+    name, value = words_of(constraint.member), editable(constraint.value, mask)
+    return Offer(
+        key=constraint.member,
+        label=f"{name} is {value}",
+        is_chosen=typed.chosen is None or constraint.member in typed.chosen,
+        most=f"or less: any number from 0 to {value}" if constraint.most else "",
+        is_most_chosen=constraint.member in typed.at_most,
+    )
 
 
 class RequestLive(ApprovalsPage):
