@@ -31,7 +31,7 @@ POSTGRES_SETTINGS = {
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
 }
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 UNPRIVILEGED = ("postgres", "nobody")
 
 

@@ -45,7 +45,7 @@ def test_messages_leave_in_order_once_and_for_good(tmp_path: Path):
                 queue.put({"id": number})
         with receiver.SimpleQueue("wake") as queue:
             assert queue.qsize() == 3
-            taken = [queue.get(timeout=5) for _ in range(3)]
+            taken = [queue.get(timeout=20) for _ in range(3)]
             assert [message.payload["id"] for message in taken] == [0, 1, 2]
             for message in taken:
                 message.ack()
@@ -61,7 +61,7 @@ def test_what_a_closing_taker_did_not_finish_goes_to_the_next(tmp_path: Path):
         queue.put({"id": 1})
     for _ in range(2):
         with connection(tmp_path) as receiver, receiver.SimpleQueue("wake") as queue:
-            assert queue.get(timeout=5).payload == {"id": 1}
+            assert queue.get(timeout=20).payload == {"id": 1}
 
 
 def test_many_takers_share_without_losing_or_doubling(tmp_path: Path):

@@ -27,7 +27,7 @@ from tests.end_to_end.installation import REPOSITORY
 
 OWNER = "owner@example.com"
 RELAYS = ["elicitation", "sampling", "roots"]
-APPEAR_SECONDS = 10.0
+APPEAR_SECONDS = 30.0
 CALL_SECONDS = 20.0
 PAUSE_SECONDS = 0.05
 NOT_YET = (401, 403, 404)

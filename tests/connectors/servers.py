@@ -220,7 +220,7 @@ async def listening(serve: Serve, *, tls: ssl.SSLContext | None = None) -> Async
         await asyncio.gather(*(writer.wait_closed() for writer in connections), return_exceptions=True)
 
 
-async def eventually(condition: Callable[[], bool], *, within_seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], *, within_seconds: float = 30.0) -> None:
     """Waits until the condition holds; fails the test when it never does."""
     async with asyncio.timeout(within_seconds):
         while not condition():  # noqa: ASYNC110  # conditions are of all kinds

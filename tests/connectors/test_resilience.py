@@ -340,6 +340,6 @@ async def test_the_check_of_an_upstream_that_was_forgotten_ends(world: World) ->
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  (other tasks of this loop make it true)
             await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import django
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 40.0
 
 
 def main(email: str) -> None:

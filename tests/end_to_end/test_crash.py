@@ -23,7 +23,7 @@ from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
 DEAD_SECONDS = 10
-RECOVERY_SECONDS = 20.0
+RECOVERY_SECONDS = 40.0
 DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
 
 MOMENTS = {
@@ -120,7 +120,7 @@ async def never(turn: Turn) -> None:
     await asyncio.sleep(3600)
 
 
-def eventually(condition: Callable[[], bool], *, within_seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], *, within_seconds: float = 30.0) -> None:
     deadline = time.monotonic() + within_seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -129,7 +129,7 @@ def eventually(condition: Callable[[], bool], *, within_seconds: float = 10.0) -
 
 def wait_for_death(house: Installation) -> None:
     for process in list(house.processes):
-        process.wait(20)
+        process.wait(40)
         house.processes.remove(process)
 
 
@@ -253,7 +253,7 @@ def test_without_the_database_nothing_is_sent(scene: Scene, away: Callable[[], C
     refused = scene.call()
     assert refused.status == 503
     assert refused.headers["retry-after"]
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
     assert scene.sent() == 1
     restore()
     eventually(lambda: scene.call().status == 200)

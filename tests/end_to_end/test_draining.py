@@ -23,7 +23,7 @@ from tests.end_to_end.wire import BOTH_KINDS, MODERN, Caller, modern_headers, mo
 
 DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
 CALLERS = 12
-LATEST_SECONDS = 20.0
+LATEST_SECONDS = 40.0
 
 
 NAPS = {"act": 0.0, "slow": 1.0, "never": 3600.0}

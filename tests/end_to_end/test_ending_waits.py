@@ -17,7 +17,7 @@ from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import META, Caller, Reply, modern_headers, modern_message
 
 DONE = {"content": [{"type": "text", "text": "done"}]}
-SOON_SECONDS = 8.0
+SOON_SECONDS = 20.0
 ELICITATION: dict[str, Any] = {"elicitation": {"form": {}}}
 QUESTION = {"method": "elicitation/create", "params": {"message": "Sure?", "requestedSchema": {"type": "object"}}}
 

@@ -40,7 +40,7 @@ OF_ONE_FLOODER = 15_000
 GROWN_MEGABYTES = 60
 SOAK_GROWN_MEGABYTES = 400
 """Ten thousand connections, as many as are kept by default, with what the system and the parser keep of each."""
-SERVED_SECONDS = 10.0
+SERVED_SECONDS = 20.0
 
 
 @dataclass
@@ -192,7 +192,7 @@ def flood(desk: Desk, count: int, *, most_megabytes: int) -> None:
         f" {seconds:.1f} s, {grown:+.1f} MB; {len(waits)} new agents were served in at most {max(waits):.2f} s"
     )
     assert dropped == count
-    assert seconds < HEAD_SECONDS + 15
+    assert seconds < HEAD_SECONDS + 30
     assert max(waits) < SERVED_SECONDS
     assert grown < most_megabytes
 
@@ -237,7 +237,7 @@ def test_half_bodies_of_one_agent_leave_room_for_others(desk: Desk) -> None:
     with connections(desk.house.url, 3 * MOST_RUNNING, half), closing(desk.agent(desk.other_key)) as other:
         began = time.monotonic()
         assert [is_served(search(other)) for _ in range(5)] == [True] * 5
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < SERVED_SECONDS
 
 
 @pytest.mark.parametrize(

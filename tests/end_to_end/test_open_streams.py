@@ -16,7 +16,7 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.wire import Caller, modern_headers, modern_message
 
 STREAM = {"Accept": "text/event-stream"}
-QUICKLY_SECONDS = 5.0
+QUICKLY_SECONDS = 15.0
 
 
 @dataclass

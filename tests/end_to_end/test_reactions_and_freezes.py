@@ -19,8 +19,8 @@ from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
 VALUE = "value-of-the-vault-0123456789"
-LATEST_SECONDS = 20.0
-AT_ONCE_SECONDS = 5.0
+LATEST_SECONDS = 40.0
+AT_ONCE_SECONDS = 20.0
 TOOLS = ("act", "leak", "hang", "forbidden")
 REACTIONS = [
     {"name": "many-denials", "trigger": "denials", "count": 3, "minutes": 10, "action": "freeze_agent"},

@@ -22,7 +22,7 @@ from tests.end_to_end.wire import Caller
 
 pytestmark = pytest.mark.npm
 
-START_SECONDS = 30
+START_SECONDS = 60
 MONGODB_READS = [
     "aggregate", "collection-indexes", "collection-schema", "count", "db-stats", "explain", "find",
     "list-collections", "list-databases",

@@ -31,7 +31,7 @@ from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller
 
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
-LATEST_SECONDS = 10.0
+LATEST_SECONDS = 30.0
 CALLERS = 3
 DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
 TOKEN = """

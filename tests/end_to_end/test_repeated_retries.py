@@ -24,7 +24,7 @@ DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
 ACCEPTED = {"action": "accept", "content": {}}
 QUESTION = {"method": "elicitation/create", "params": {"message": "Sure?", "requestedSchema": {"type": "object"}}}
 TOOL = {"name": "act", "inputSchema": {"type": "object"}}
-IN_TIME_SECONDS = 10.0
+IN_TIME_SECONDS = 30.0
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
 TIMEOUT_SECONDS = 1.0
-LATEST_SECONDS = TIMEOUT_SECONDS + 4
+LATEST_SECONDS = TIMEOUT_SECONDS + 15
 METADATA_SERVICE = "http://169.254.169.254/latest/meta-data/"
 HTML = b"<!doctype html><title>Welcome</title><h1>It works!</h1>"
 

@@ -21,7 +21,7 @@ MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 META = "io.modelcontextprotocol/"
 BOTH_KINDS = "application/json, text/event-stream"
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 20.0
 
 
 class FakeSessions:

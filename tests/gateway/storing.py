@@ -173,7 +173,7 @@ class Client:
         found: dict[str, Any] = self.message["result"]
         return found
 
-    async def until(self, is_so: Callable[["Client"], bool], *, seconds: float = 10) -> None:
+    async def until(self, is_so: Callable[["Client"], bool], *, seconds: float = 30) -> None:
         async with asyncio.timeout(seconds):
             while not is_so(self):
                 self._heard.clear()

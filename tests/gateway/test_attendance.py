@@ -40,7 +40,7 @@ async def test_who_was_quick_is_let_alone_whoever_else_stands_in_line() -> None:
             else:
                 slow.enter_context(request.attended)
         for request in requests[::3]:
-            await asyncio.wait_for(request.has_begun.wait(), 5)
+            await asyncio.wait_for(request.has_begun.wait(), 20)
     assert [request.has_begun.is_set() for request in requests] == [True, False, False] * 2
 
 
@@ -49,8 +49,8 @@ async def test_the_line_is_looked_at_again_after_it_was_empty() -> None:
     for _ in range(3):
         request = Watched(attendants)
         with request.attended:
-            await asyncio.wait_for(request.has_begun.wait(), 5)
-        await asyncio.wait_for(request.has_ended.wait(), 5)
+            await asyncio.wait_for(request.has_begun.wait(), 20)
+        await asyncio.wait_for(request.has_ended.wait(), 20)
 
 
 async def test_many_requests_have_one_timer() -> None:

@@ -35,13 +35,13 @@ class Socket(ApplicationCommunicator):
 
     async def open(self) -> bool:
         await self.send_input({"type": "websocket.connect"})
-        return (await self.receive_output(timeout=5))["type"] == "websocket.accept"
+        return (await self.receive_output(timeout=20))["type"] == "websocket.accept"
 
     async def heard(self) -> list[dict[str, Any]]:
         """Everything up to the end."""
         messages: list[dict[str, Any]] = []
         while not (messages and messages[-1].get("done")):
-            messages.append(orjson.loads((await self.receive_output(timeout=10))["text"]))
+            messages.append(orjson.loads((await self.receive_output(timeout=20))["text"]))
         return messages
 
     async def leave(self) -> None:
@@ -56,7 +56,7 @@ def test_the_checks_tick_in_live(owner: Client, upstream: ScriptedServer) -> Non
         communicator = Socket(connector, person)
         assert await communicator.open()
         messages = await communicator.heard()
-        assert (await communicator.receive_output(timeout=5))["code"] == 1000
+        assert (await communicator.receive_output(timeout=20))["code"] == 1000
         return messages
 
     *checks, end = async_to_sync(watch)()
@@ -185,6 +185,6 @@ def test_a_trial_that_breaks_off_hangs_up(
     async def watch() -> int:
         communicator = Socket(connector, person)
         await communicator.open()
-        return int((await communicator.receive_output(timeout=5))["code"])
+        return int((await communicator.receive_output(timeout=20))["code"])
 
     assert async_to_sync(watch)() == 1011

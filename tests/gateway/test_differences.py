@@ -66,7 +66,7 @@ def test_a_hostile_definition_is_cut_and_takes_no_time() -> None:
     after = {"description": "a\nb\n" * 20_000, "inputSchema": odd, "annotations": []}
     started = time.process_time()
     found = compare(before, after)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 6
     assert len(found.description) <= 2 * MAX_LINES + 1
     assert found.description[-1].after is not None
     assert found.description[-1].after.startswith("…")

@@ -133,7 +133,7 @@ class House:
             for part in parts:
                 writer.write(part)
                 await writer.drain()
-            return await asyncio.wait_for(reader.read(), 10)
+            return await asyncio.wait_for(reader.read(), 20)
         except ConnectionError:
             return b""
         finally:
@@ -269,9 +269,9 @@ async def test_an_answer_streams(house: House) -> None:
 async def test_a_client_that_leaves_takes_its_request_with_it(house: House) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(b"GET /endless HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    await asyncio.wait_for(house.pages.came.wait(), 10)
+    await asyncio.wait_for(house.pages.came.wait(), 20)
     writer.close()
-    await asyncio.wait_for(house.pages.left.wait(), 10)
+    await asyncio.wait_for(house.pages.left.wait(), 20)
 
 
 async def test_without_pages_there_is_a_plain_answer_and_with_them_it_works_again(
@@ -308,7 +308,7 @@ async def test_a_screen_talks_through_the_gateway(house: House) -> None:
         assert json.loads(await screen.recv()) == ["127.0.0.1", "ws", "/ws/live/", "of=1"]
         await screen.send("x" * 60_000)
         assert await screen.recv() == "x" * 60_000
-    await asyncio.wait_for(house.pages.left.wait(), 10)
+    await asyncio.wait_for(house.pages.left.wait(), 20)
 
 
 async def test_a_message_that_is_too_large_ends_the_screen(house: House) -> None:
@@ -385,7 +385,7 @@ async def test_screens_are_bounded_and_places_become_free(house: House, monkeypa
         with pytest.raises(InvalidStatus) as refused:
             await house.screen()
         assert refused.value.response.status_code == 503
-    await asyncio.wait_for(house.pages.left.wait(), 10)
+    await asyncio.wait_for(house.pages.left.wait(), 20)
     async with asyncio.timeout(10):
         while True:
             try:
@@ -399,7 +399,7 @@ async def test_a_screen_is_asked_again_who_it_is(house: House, monkeypatch: pyte
     monkeypatch.setattr(tunnels, "LIFE_SECONDS", 0.3)
     async with house.screen() as screen:
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(screen.recv(), 10)
+            await asyncio.wait_for(screen.recv(), 20)
 
 
 def handshake(path: str, extra: bytes = b"") -> bytes:

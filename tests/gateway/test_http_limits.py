@@ -52,7 +52,7 @@ async def said(port: int, *parts: bytes) -> bytes:
         for part in parts:
             writer.write(part)
             await writer.drain()
-        return await asyncio.wait_for(reader.read(4096), 5)
+        return await asyncio.wait_for(reader.read(4096), 20)
     except ConnectionError:
         return b""
     finally:
@@ -63,7 +63,7 @@ async def test_requests_of_ordinary_size_pass_also_on_a_kept_connection(port: in
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(3):
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         assert b" 200 " in head
         assert await reader.readexactly(2) == b"ok"
     writer.close()
@@ -119,7 +119,7 @@ async def test_silent_connections_keep_nobody_out(bounds: dict[str, int]) -> Non
     async with serving(hello, **bounds) as port:
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
         assert b" 200 " in await said(port, REQUEST)
-        assert await asyncio.wait_for(silent[0][0].read(), 5) == b""
+        assert await asyncio.wait_for(silent[0][0].read(), 20) == b""
         for _, writer in silent:
             writer.close()
 
@@ -185,9 +185,9 @@ async def test_a_body_that_drips_after_its_answer_holds_no_connection(monkeypatc
     async with serving(refuses) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n")
-        assert b" 401 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b" 401 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(drip(writer), 5)
+            await asyncio.wait_for(drip(writer), 20)
         writer.close()
 
 
@@ -204,7 +204,7 @@ async def test_a_body_that_comes_after_its_answer_keeps_the_connection(monkeypat
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n")
-            assert b" 401 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert b" 401 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
             writer.write(b"xxx")
             await asyncio.sleep(0.8)
         writer.close()

@@ -68,7 +68,7 @@ async def heard(port: int, said: bytes) -> bytes:
     """All that comes until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(said)
-    everything = await asyncio.wait_for(reader.read(), 5)
+    everything = await asyncio.wait_for(reader.read(), 20)
     writer.close()
     return re.sub(rb"date: [^\r]*", b"date: now", everything)
 
@@ -113,9 +113,9 @@ async def test_a_body_that_comes_later_is_received() -> None:
     async with serving(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(POST)
-        await asyncio.wait_for(app.has_looked.wait(), 5)
+        await asyncio.wait_for(app.has_looked.wait(), 20)
         writer.write(b"hello")
-        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         writer.close()
     assert app.told == [None, b"hello", "http.disconnect"]
 
@@ -135,9 +135,9 @@ async def test_who_was_not_told_to_go_on_gets_no_second_answer(path: bytes, is_k
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(asked)
         if is_kept:
-            assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20) == b"HTTP/1.1 100 Continue\r\n\r\n"
             writer.write(b"hello" + LAST)
-        assert (await asyncio.wait_for(reader.read(), 5)).count(b" 401 ") == (2 if is_kept else 1)
+        assert (await asyncio.wait_for(reader.read(), 20)).count(b" 401 ") == (2 if is_kept else 1)
         writer.close()
 
 
@@ -146,7 +146,7 @@ async def test_who_leaves_is_noticed_after_the_body_was_there_at_once() -> None:
     async with serving(app) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(POST.replace(b"/ ", b"/wait ") + b"hello")
-        await asyncio.wait_for(app.has_looked.wait(), 5)
+        await asyncio.wait_for(app.has_looked.wait(), 20)
         writer.close()
     assert app.told == [b"hello", "http.disconnect"]
 

@@ -371,7 +371,7 @@ def test_of_those_who_wait_only_the_last_to_leave_cancels() -> None:
             before = is_cancelled.is_set()
             await leave("b")
             await leave("c")
-            await asyncio.wait_for(is_cancelled.wait(), 5)
+            await asyncio.wait_for(is_cancelled.wait(), 20)
             hearing.cancel()
         return before
 

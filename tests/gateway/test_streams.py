@@ -147,7 +147,7 @@ def test_who_leaves_a_stream_that_is_read_again_takes_no_place_any_more() -> Non
         await other.until(lambda client: client.is_stream)
         assert there.waiting.answers.count == 1
         other.left.set()
-        await asyncio.wait_for(replaying, 5)
+        await asyncio.wait_for(replaying, 20)
         return there.waiting.answers.count
 
     assert run_twice(use) == 0

@@ -17,14 +17,14 @@ from pathlib import Path
 from gateway import supervisor
 
 supervisor.ORPHAN_GRACE_SECONDS = 1.0
-folder, names = Path(sys.argv[1]), sys.argv[2:]
+folder, names = Path(sys.argv[1]), sys.argv[3:]
 
 def overdue():
     file = folder / "overdue"
     return int(file.read_text()) if file.exists() else None
 
 parts = [supervisor.Part(name, (sys.executable, "-S", str(folder / "child.py"), name)) for name in names]
-sys.exit(supervisor.Supervisor(parts, drain_seconds=3.0, overdue=overdue).run())
+sys.exit(supervisor.Supervisor(parts, drain_seconds=float(sys.argv[2]), overdue=overdue).run())
 """
 CHILD = """
 import os, signal, subprocess, sys, time
@@ -45,11 +45,13 @@ time.sleep(300)
 
 
 class Run:
-    def __init__(self, folder: Path, *names: str) -> None:
+    def __init__(self, folder: Path, *names: str, drain_seconds: float) -> None:
         self.folder = folder
         (folder / "child.py").write_text(CHILD)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISOR, str(folder), *names], cwd=ROOT, stderr=subprocess.PIPE
+            [sys.executable, "-c", SUPERVISOR, str(folder), str(drain_seconds), *names],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
         )
 
     def pids(self, name: str) -> list[int]:
@@ -66,8 +68,8 @@ class Run:
 def supervise(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def start(*names: str) -> Run:
-        runs.append(Run(tmp_path, *names))
+    def start(*names: str, drain_seconds: float = 3.0) -> Run:
+        runs.append(Run(tmp_path, *names, drain_seconds=drain_seconds))
         return runs[-1]
 
     yield start
@@ -76,7 +78,7 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         run.process.communicate()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -98,7 +100,7 @@ def test_a_stop_signal_ends_children_and_grandchildren(supervise, number):
     run = supervise("plain", "parent")
     children = [run.started("plain"), run.started("parent")]
     run.process.send_signal(number)
-    assert run.process.wait(10) == 0
+    assert run.process.wait(30) == 0
     eventually(lambda: all(is_gone(pid) for pid in [*children, *run.pids("grandchild")]))
 
 
@@ -106,19 +108,21 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_drain(supervise):
     run = supervise("stubborn")
     pid = run.started("stubborn")
     run.process.terminate()
-    assert run.process.wait(10) == 1
+    assert run.process.wait(30) == 1
     assert is_gone(pid)
 
 
 def test_a_second_signal_cuts_the_drain_short(supervise):
-    run = supervise("stubborn")
+    run = supervise("stubborn", drain_seconds=300.0)
     run.started("stubborn")
-    began = time.monotonic()
-    run.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    run.process.send_signal(signal.SIGINT)
-    assert run.process.wait(10) == 1
-    assert time.monotonic() - began < 2.5
+
+    def ends_when_told_again() -> bool:
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGINT)
+        return run.process.poll() is not None
+
+    eventually(ends_when_told_again)
+    assert run.process.wait() == 1
 
 
 def test_children_end_when_the_supervisor_is_killed(supervise):
@@ -138,7 +142,7 @@ def test_a_child_that_keeps_crashing_is_started_ever_more_slowly(supervise):
     run = supervise("crashing")
     run.started("crashing", times=4)
     run.process.terminate()
-    _, errors = run.process.communicate(timeout=10)
+    _, errors = run.process.communicate(timeout=30)
     waits = [float(line.rsplit(b" ", 2)[1]) for line in errors.splitlines() if b"status 3" in line]
     assert waits == sorted(waits)
     assert waits[2] >= 4 * waits[0]

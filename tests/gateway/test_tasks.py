@@ -441,7 +441,7 @@ def test_who_leaves_without_the_result_takes_no_place_any_more() -> None:
         result = asyncio.create_task(METHODS["tasks/result"](of, there))  # type: ignore[arg-type,var-annotated]
         await eventually(lambda: there.waiting.answers.count == 1)
         waiting.left.set()
-        await asyncio.wait_for(result, 5)
+        await asyncio.wait_for(result, 20)
         serving.cancel()
         await asyncio.wait([serving])
         return there.waiting.answers.count

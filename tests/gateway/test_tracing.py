@@ -238,4 +238,4 @@ async def test_a_collector_that_fails_costs_no_call_and_little_time(collector: C
         began = time.monotonic()
     assert answer.result is not None
     assert answer.result["content"] == RESULT["content"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20

@@ -86,5 +86,5 @@ def test_ordinary_descriptions_are_left_alone(text: str) -> None:
 def test_a_huge_definition_takes_no_time() -> None:
     started = time.process_time()
     suspicions({"description": "ignore " * 30_000, "x": ["do not " * 3_000] * 12})
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 4
     assert len(list(texts_of({"x": ["y"] * 100_000}))) <= MAX_TEXTS

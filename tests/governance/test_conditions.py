@@ -255,7 +255,7 @@ def test_nested_loops_over_two_thousand_elements_stop_quickly(source: str) -> No
     condition = compile_condition(source)
     started = time.process_time()
     assert condition.evaluate(variables(l=list(range(2000)))) is Verdict.UNDECIDED
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_loop_over_long_strings_is_refused_before_it_starts(source: str) -> No
     assert (
         condition.evaluate(variables(l=list(range(2000)), l2=list(range(9000)), s="a" * 1_000_000)) is Verdict.UNDECIDED
     )
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_long_pattern_that_comes_with_the_call_is_refused_before_it_starts(sou
     condition = compile_condition(source)
     started = time.process_time()
     assert condition.evaluate(variables(s="a" * 500_000, pattern="a" * 500_000)) is Verdict.UNDECIDED
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 0.5
     assert condition.evaluate(variables(s="INC12", pattern="INC[0-9]+")) is Verdict.TRUE
     assert compile_condition("args.s.matches('b')").evaluate(variables(s="a" * 500_000)) is Verdict.FALSE
 
