@@ -34,3 +34,6 @@ CELERY_BROKER_TRANSPORT = "memory"
 CELERY_BROKER_TRANSPORT_OPTIONS = {}
 WHITENOISE_AUTOREFRESH = True
 DATABASES["default"]["TEST"] = {"NAME": None if DATABASE_URL else str(DATA_FOLDER / "test.sqlite3")}
+if DATABASE_URL:
+    # A test is one transaction, which is idle for as long as the test does something else.
+    DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=10min"

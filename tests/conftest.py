@@ -3,13 +3,19 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import services
 
 REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
 MISSING = "missing service: "
+
+# An example may meet a machine that stands still for seconds: that says nothing about the code.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +33,12 @@ def private_postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     yield from _offer(services.redis())
+
+
+@pytest.fixture
+def within_one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is counted per minute is counted in the same one, whenever the test begins and however slow it is."""
+    monkeypatch.setattr("gateway.api.throttling.time", SimpleNamespace(time=lambda: 30.0))
 
 
 def _offer(service: AbstractContextManager[str]) -> Iterator[str]:

@@ -16,7 +16,8 @@ from uuid import UUID
 from tests.end_to_end.installation import FOREIGN, REPOSITORY
 from tests.end_to_end.wire import Caller
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
+"""All migrations and the demo, beside other tests on a small machine."""
 LOGIN = re.compile(r"^  (owner|IT admin|approver|person) +(\S+@\S+)  (http\S+)$", re.MULTILINE)
 KEY = re.compile(r"^  (gate_ak_\w+)$", re.MULTILINE)
 
@@ -91,7 +92,7 @@ class House:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=90,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

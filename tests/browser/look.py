@@ -26,7 +26,7 @@ CHROMIUM_FLAGS = [
 HEIGHTS = {1440: 900, 390: 844}
 """Of the window, by its width: a desk and a phone."""
 TALLEST_PICTURE = 3000
-WAIT_MS = 20_000
+WAIT_MS = 45_000
 
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, Scheme] = ("light", "dark")

@@ -36,6 +36,7 @@ from config import keys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
+PAGES_SECONDS = 120.0
 STOP_SECONDS = 40.0
 COMMAND_SECONDS = 90.0
 MIGRATE_SECONDS = 240.0
@@ -135,6 +136,8 @@ class Installation:
             self.start_pages()
         self.processes += [self._start_process() for _ in range(processes)]
         self._await_ready()
+        if pages:
+            self._await_pages()
         return self.url
 
     def start_pages(self) -> None:
@@ -143,6 +146,14 @@ class Installation:
             self._socket_folder = tempfile.TemporaryDirectory(prefix="gatehouse-")
             self.configure(GATEHOUSE_PAGES_SOCKET=f"{self._socket_folder.name}/pages.sock")
         self.pages = self._start("gateway.pages_server", self._extra["GATEHOUSE_PAGES_SOCKET"])
+
+    def _await_pages(self) -> None:
+        """The gateway is ready long before they are."""
+        deadline = time.monotonic() + PAGES_SECONDS
+        while not is_ready(self.url, path="/account/login/"):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the pages did not start:\n{self.log()[-4000:]}")
+            time.sleep(0.1)
 
     def kill_pages(self) -> None:
         if self.pages is not None:
@@ -258,9 +269,9 @@ class Installation:
             drop_database(self._admin_url, self.database_url)
 
 
-def is_ready(origin: str) -> bool:
+def is_ready(origin: str, *, path: str = "/readyz") -> bool:
     try:
-        with urllib.request.urlopen(f"{origin}/readyz", timeout=5) as response:
+        with urllib.request.urlopen(f"{origin}{path}", timeout=5) as response:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False

@@ -75,6 +75,7 @@ def test_the_last_use_of_a_token_is_noted(owner: Api) -> None:
     assert owner.row.last_used_at is not None
 
 
+@pytest.mark.usefixtures("within_one_minute")
 def test_somebody_who_shows_wrong_tokens_is_slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttling, "FAILURES_PER_ADDRESS", 3)
     wrong = {"Authorization": "Bearer gate_pt_wrong"}
@@ -85,6 +86,7 @@ def test_somebody_who_shows_wrong_tokens_is_slowed_down(monkeypatch: pytest.Monk
     assert int(answers[-1]["Retry-After"]) > 0
 
 
+@pytest.mark.usefixtures("within_one_minute")
 def test_a_busy_token_is_slowed_down(owner: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttling, "REQUESTS_PER_TOKEN", 2)
 
