@@ -3,7 +3,13 @@
 import subprocess
 import sys
 
-LOCKS = {"requirements.txt": "requirements.lock", "requirements-dev.txt": "requirements-dev.lock"}
+LOCKS = {
+    "requirements.txt": "requirements.lock",
+    "requirements-dev.txt": "requirements-dev.lock",
+    "tests/canaille.txt": "tests/canaille.lock",
+}
+APART = {"requirements.txt", "tests/canaille.txt"}
+"""What depends on no other list: canaille has an environment of its own."""
 UV = [
     sys.executable,
     "-m",
@@ -27,7 +33,7 @@ QUIET = [
 
 def main() -> None:
     for source, lock in LOCKS.items():
-        together = [] if source == "requirements.txt" else ["--constraint", LOCKS["requirements.txt"]]
+        together = [] if source in APART else ["--constraint", LOCKS["requirements.txt"]]
         subprocess.run([*UV, *QUIET, *together, *sys.argv[1:], source, "--output-file", lock], check=True)
 
 

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import SimpleNamespace
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import services
+from tests import canaille, services
 
+Service = TypeVar("Service")
 REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
 MISSING = "missing service: "
 
@@ -35,21 +37,27 @@ def redis_url() -> Iterator[str]:
     yield from _offer(services.redis())
 
 
+@pytest.fixture(scope="module")
+def openid_provider() -> Iterator[canaille.Canaille]:
+    """A real one, on loopback; see tests/canaille.py."""
+    yield from _offer(canaille.running())
+
+
 @pytest.fixture
 def within_one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is counted per minute is counted in the same one, whenever the test begins and however slow it is."""
     monkeypatch.setattr("gateway.api.throttling.time", SimpleNamespace(time=lambda: 30.0))
 
 
-def _offer(service: AbstractContextManager[str]) -> Iterator[str]:
+def _offer(service: AbstractContextManager[Service]) -> Iterator[Service]:
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(service)
+            offered = stack.enter_context(service)
         except services.Unavailable as missing:
             if REQUIRED:
                 pytest.fail(f"{MISSING}{missing}")
             pytest.skip(f"{MISSING}{missing}")
-        yield url
+        yield offered
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
