@@ -1,6 +1,17 @@
 from governance.models.agents import Agent, AgentCredential
 from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
+from governance.models.directories import (
+    Directory,
+    DirectoryEmail,
+    DirectoryGroup,
+    DirectoryLoss,
+    DirectoryMember,
+    DirectoryMessage,
+    DirectoryToken,
+    DirectoryUser,
+    GroupMapping,
+)
 from governance.models.epoch import Advance, Change, Epoch
 from governance.models.freezes import Freeze
 from governance.models.grants import Grant, GrantUse
@@ -30,10 +41,19 @@ __all__ = (
     "Change",
     "ChatIdentity",
     "Connector",
+    "Directory",
+    "DirectoryEmail",
+    "DirectoryGroup",
+    "DirectoryLoss",
+    "DirectoryMember",
+    "DirectoryMessage",
+    "DirectoryToken",
+    "DirectoryUser",
     "Epoch",
     "Freeze",
     "Grant",
     "GrantUse",
+    "GroupMapping",
     "NotificationChannel",
     "Offboarding",
     "OnCallShift",

@@ -27,9 +27,12 @@ from governance.models import (
     Change,
     ChatIdentity,
     Connector,
+    Directory,
+    DirectoryToken,
     Epoch,
     Freeze,
     Grant,
+    GroupMapping,
     NotificationChannel,
     Offboarding,
     OnCallShift,
@@ -93,6 +96,18 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
     )
 
 
+def directory(team: Team) -> tuple[models.Model, ...]:
+    """Where people and groups come from."""
+    found = Directory.objects.create(name="directory")
+    mapping = GroupMapping.objects.create(directory=found, group_name="leads")
+    mapping.teams.add(team)
+    return (
+        found,
+        mapping,
+        DirectoryToken.objects.create(directory=found, digest=b"SEALED", hint="h", created_by="test"),
+    )
+
+
 @pytest.fixture
 def world() -> dict[type[models.Model], models.Model]:
     """One row of everything that is watched."""
@@ -132,7 +147,7 @@ def world() -> dict[type[models.Model], models.Model]:
     role.people.add(owner)
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
     rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
-    rows += humans(owner, team, agent, bundle)
+    rows += humans(owner, team, agent, bundle) + directory(team)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 
