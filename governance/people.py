@@ -6,7 +6,7 @@ from uuid import UUID
 from governance.house_rules import RuleBroken
 from governance.models import Team, User
 
-OWNERS_ONLY = ("is_staff", "is_superuser", "duties", "same_as")
+OWNERS_ONLY = ("is_staff", "is_superuser", "duties", "same_as", "break_glass")
 
 
 def fields_locked_for(acting: User, *, is_new: bool) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from governance.models.reactions import Reaction
 from governance.models.registry import Connector, Tool, ToolDefinition
 from governance.models.roles import Role
 from governance.models.secrets import Secret, SecretVersion
+from governance.models.staff_identities import StaffIdentity
 
 __all__ = (
     "Advance",
@@ -68,6 +69,7 @@ __all__ = (
     "Rule",
     "Secret",
     "SecretVersion",
+    "StaffIdentity",
     "Team",
     "Tool",
     "ToolDefinition",

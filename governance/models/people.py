@@ -86,6 +86,13 @@ class User(AbstractBaseUser, PermissionsMixin, Governed):
         verbose_name="same human as",
         help_text="The main account of the same human: two accounts of one human never approve as two.",
     )
+    break_glass = models.BooleanField(
+        "break-glass account",
+        default=False,
+        db_default=False,
+        help_text="The one local owner for when single sign-on is down: a second factor is required, no directory and "
+        "no single sign-on reaches it, and every sign-in is told to all owners and security.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = UserManager()
@@ -94,7 +101,15 @@ class User(AbstractBaseUser, PermissionsMixin, Governed):
         verbose_name = "person"
         verbose_name_plural = "people"
         ordering = ("email",)
-        constraints = (models.UniqueConstraint(Lower("email"), name="user_email_unique_ignoring_case"),)
+        constraints = (
+            models.UniqueConstraint(Lower("email"), name="user_email_unique_ignoring_case"),
+            models.UniqueConstraint(
+                fields=("break_glass",), condition=models.Q(break_glass=True), name="one_break_glass_account"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(break_glass=False) | models.Q(is_superuser=True), name="break_glass_is_an_owner"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.email

@@ -46,6 +46,7 @@ from governance.models import (
     Rule,
     Secret,
     SecretVersion,
+    StaffIdentity,
     Team,
     Tool,
     ToolDefinition,
@@ -93,6 +94,7 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
         OnCallShift.objects.create(team=team, person=person, **times),
         Grant.objects.create(kind="elevation", agent=agent, bundle=bundle, created_by="test", **times),
         Reaction.objects.create(name="reaction", trigger="drift", action="quarantine_tool"),
+        StaffIdentity.objects.create(person=person, issuer="https://id.example", subject="1", created_by="test"),
     )
 
 
