@@ -44,6 +44,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.chatidentity": MANAGE,
         "governance.grant": ("view", "revoke", "break_glass"),
         "governance.reaction": VIEW,
+        "governance.trustedissuer": VIEW,
         "audit.calltally": VIEW,
         "gateway.gatewayprocess": VIEW,
         "gateway.notice": VIEW,
@@ -52,6 +53,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.approvalrequest": VIEW,
         "governance.grant": ("view", "revoke", "review", "break_glass"),
         "governance.reaction": MANAGE,
+        "governance.trustedissuer": MANAGE,
         "governance.oncallshift": MANAGE,
         "governance.notificationchannel": MANAGE,
         "governance.chatidentity": MANAGE,
@@ -83,6 +85,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.approvalrequest": VIEW,
         "governance.grant": VIEW,
         "governance.reaction": VIEW,
+        "governance.trustedissuer": VIEW,
         "governance.oncallshift": VIEW,
         "governance.notificationchannel": VIEW,
         "governance.chatidentity": VIEW,
@@ -133,6 +136,8 @@ FRESH_LOGIN = frozenset(
         "governance.publish_policy",
         "governance.replace_secret",
         "governance.retire_agent",
+        "governance.add_trustedissuer",
+        "governance.change_trustedissuer",
     }
 )
 """The dangerous acts: who found an unlocked screen, or took over a session, must not get away with them."""

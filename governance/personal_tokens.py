@@ -68,6 +68,10 @@ SCOPES = {
     "limits:write": _scope(
         "Add, change and remove rate limits", "add_ratelimit", "change_ratelimit", "delete_ratelimit"
     ),
+    "issuers:write": _scope(
+        "Add, change and remove trusted issuers",
+        "add_trustedissuer", "change_trustedissuer", "delete_trustedissuer",
+    ),
     "approvals:decide": _scope("Approve and deny what you may decide", "decide_approvalrequest"),
     "access:ask": _scope("Ask for access, withdraw and renew", "ask_approvalrequest"),
     "grants:revoke": _scope("Revoke grants", "revoke_grant"),

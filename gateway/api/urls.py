@@ -12,6 +12,7 @@ from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
 from gateway.api.explaining import ExplainView
 from gateway.api.grants import Grants
 from gateway.api.index import Index, Nowhere
+from gateway.api.issuers import Issuers
 from gateway.api.leaving import Offboardings, Receipt
 from gateway.api.people import People, Teams, Tokens
 from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
@@ -42,6 +43,7 @@ RESOURCES = {
     "secrets": Secrets,
     "secrets/<uuid:secret_id>/versions": SecretVersions,
     "approvals": Approvals,
+    "issuers": Issuers,
     "grants": Grants,
     "freezes": Freezes,
     "offboardings": Offboardings,

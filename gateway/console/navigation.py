@@ -129,6 +129,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),
     ),
     "Operations": (
+        _list("Trusted issuers", "governance.trustedissuer", "verified_user", "Whose signed word counts here."),
         _list("Freezes", "governance.freeze", "ac_unit", "The emergency switch.", "freezes"),
         _list("Notification channels", "governance.notificationchannel", "campaign", "Who is told beside e-mail."),
         _list("Chat identities", "governance.chatidentity", "alternate_email", "Which person a chat account is."),

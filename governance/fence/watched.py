@@ -35,6 +35,7 @@ from governance.models import (
     Team,
     Tool,
     ToolDefinition,
+    TrustedIssuer,
     User,
 )
 from governance.models.base import Governed
@@ -111,6 +112,7 @@ WATCHED = (
     Watched(NotificationChannel, "notification_channel"),
     Watched(NotificationChannel.teams.through, "notification_channel", "notificationchannel_id"),
     Watched(ChatIdentity, "notification_channel", "channel_id"),
+    Watched(TrustedIssuer, "issuer"),
 )
 """Rows that only appear in a decision through their container are logged under it: a new role membership of an
 agent touches the agent, a new rule touches its policy version."""

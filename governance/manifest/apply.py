@@ -26,6 +26,7 @@ from governance.manifest.entries import (
     ToolsEntry,
     organization_columns,
 )
+from governance.manifest.issuer_entries import IssuerEntry, issuer_columns
 from governance.manifest.plan import ORDER, Step
 from governance.manifest.prepare import Prepared
 from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry, RuleEntry, Schedule, ScopeEntry
@@ -431,6 +432,15 @@ def _write_notifications(steps: list[Step], work: Work) -> None:
         row.teams.set(_rows(models.Team, entry.teams).values())
 
 
+def _write_issuers(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, IssuerEntry)
+        fields = issuer_columns(entry)
+        row, _ = models.TrustedIssuer.objects.get_or_create(name=entry.name, defaults=fields)
+        _update(row, **fields)
+
+
 def _secret_called(name: str) -> models.Secret | None:
     return models.Secret.objects.get(name=name) if name else None
 
@@ -469,4 +479,5 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "limits": _write_limits,
     "reactions": _write_reactions,
     "notifications": _write_notifications,
+    "issuers": _write_issuers,
 }

@@ -16,6 +16,7 @@ from governance.manifest.entries import (
     PersonEntry,
 )
 from governance.manifest.fields import nearest
+from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.reader import Fault
 from governance.manifest.rule_entries import FOUND, ReactionEntry
 from governance.manifest.schema import LABELS, SECTIONS, Manifest, dump_entry, fault_at
@@ -36,6 +37,7 @@ PRUNED_BY = {
     "people": "deactivate",
     "agents": "retire",
     "connectors": "disable",
+    "issuers": "disable",
     "bundles": "withdraw",
     "policies": "withdraw",
 }
@@ -119,6 +121,7 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
         *_misplaced(steps, after),
         *_forbidden_programs(steps),
         *_shared_secrets(steps, after),
+        *_same_issuers(steps, after),
     ]
     if faults:
         raise Refused(*faults)
@@ -152,7 +155,7 @@ def _removal(kind: str, before: Entry) -> Step | None:
         after = before if before.is_owner else replace(before, active=False, teams=(), duties=(), staff=False)
     elif isinstance(before, AgentEntry):
         after = replace(before, status="retired", roles=())
-    elif isinstance(before, ConnectorEntry):
+    elif isinstance(before, ConnectorEntry | IssuerEntry):
         after = replace(before, enabled=False)
     return Step(kind, PRUNED_BY[kind], before, before, after) if after != before else None
 
@@ -230,6 +233,16 @@ def _shared_secrets(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
                 yield fault_at(step.entry, key, f"a connector shows {secret.name} to its system; make another one")
             elif secret is not None and secret.kind != "bearer":
                 yield fault_at(step.entry, key, f"{secret.name} is of kind {secret.kind}; here it has to be bearer")
+
+
+def _same_issuers(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
+    """Whose word a token is must be one answer."""
+    for step in steps:
+        entry = step.after
+        if isinstance(entry, IssuerEntry):
+            others = [each.name for each in after["issuers"].values() if each.issuer == entry.issuer]
+            if twin := next((name for name in others if name != entry.name), ""):
+                yield fault_at(step.entry, "issuer", f"{twin} is this issuer already")
 
 
 def _misplaced_agent(step: Step, before: AgentEntry | None, entry: AgentEntry, after: Keyed) -> Iterator[Fault]:

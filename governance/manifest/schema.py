@@ -25,6 +25,7 @@ from governance.manifest.entries import (
     TeamEntry,
 )
 from governance.manifest.fields import ListOf, Record, Schema, gather, nearest, of
+from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.reader import BadManifest, Fault, Node, Place, read
 from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry
 
@@ -44,6 +45,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "limits": LimitEntry,
     "reactions": ReactionEntry,
     "notifications": NotificationEntry,
+    "issuers": IssuerEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
@@ -58,6 +60,7 @@ LABELS: Mapping[str, str] = {
     "limits": "limit",
     "reactions": "reaction",
     "notifications": "notification channel",
+    "issuers": "trusted issuer",
 }
 
 
@@ -119,6 +122,7 @@ class _File:
     limits: tuple[LimitEntry, ...] | None = of(ListOf(Record(LimitEntry)), None)
     reactions: tuple[ReactionEntry, ...] | None = of(ListOf(Record(ReactionEntry)), None)
     notifications: tuple[NotificationEntry, ...] | None = of(ListOf(Record(NotificationEntry)), None)
+    issuers: tuple[IssuerEntry, ...] | None = of(ListOf(Record(IssuerEntry)), None)
 
 
 def _repeated(found: Mapping[str, list[Entry]]) -> Iterator[Fault]:

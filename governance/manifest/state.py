@@ -24,6 +24,7 @@ from governance.manifest.entries import (
     ToolEntry,
     ToolsEntry,
 )
+from governance.manifest.issuer_entries import stored_issuer
 from governance.manifest.rule_entries import (
     RISKS,
     PolicyEntry,
@@ -301,6 +302,10 @@ def _notifications() -> Iterator[Entry]:
         )
 
 
+def _issuers() -> Iterator[Entry]:
+    yield from (stored_issuer(row) for row in models.TrustedIssuer.objects.order_by("name"))
+
+
 def _names(rows: Iterable[Any]) -> tuple[str, ...]:
     return tuple(sorted(row.name for row in rows))
 
@@ -318,4 +323,5 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "limits": _limits,
     "reactions": _reactions,
     "notifications": _notifications,
+    "issuers": _issuers,
 }

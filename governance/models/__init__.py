@@ -15,6 +15,7 @@ from governance.models.directories import (
 from governance.models.epoch import Advance, Change, Epoch
 from governance.models.freezes import Freeze
 from governance.models.grants import Grant, GrantUse
+from governance.models.issuers import TrustedIssuer
 from governance.models.limits import RateLimit
 from governance.models.notices import ChatIdentity, NotificationChannel
 from governance.models.offboardings import Offboarding
@@ -73,5 +74,6 @@ __all__ = (
     "Team",
     "Tool",
     "ToolDefinition",
+    "TrustedIssuer",
     "User",
 )

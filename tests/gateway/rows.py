@@ -35,6 +35,7 @@ from governance.models import (
     Team,
     Tool,
     ToolDefinition,
+    TrustedIssuer,
     User,
 )
 from governance.policies import publish_policy
@@ -114,6 +115,7 @@ def one_of_each() -> list[Any]:
             kind="elevation", agent=agent, bundle=bundle, starts_at=now, ends_at=now + timedelta(hours=1)
         ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
+        TrustedIssuer.objects.create(name="okta", kind="directory", issuer="https://idp.example.com"),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
         OnCallShift.objects.create(
             team=Team.objects.create(name="on-call"),

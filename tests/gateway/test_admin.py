@@ -46,21 +46,21 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest}
             "it-admin",
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
-            " notificationchannel chatidentity notice",
+            " notificationchannel chatidentity notice trustedissuer",
             "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity",
         ),
         (
             "security",
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
-            " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice",
-            "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity",
+            " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer",
+            "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer",
         ),
         ("approver", "agent", ""),
         (
             "auditor",
             "user team agent agentcredential connector tool tooldefinition bundle bundleversion policy policyversion"
             " role freeze organization change eventrow leaf checkpoint gatewayprocess personaltoken ratelimit grant"
-            " reaction oncallshift notificationchannel chatidentity notice",
+            " reaction oncallshift notificationchannel chatidentity notice trustedissuer",
             "",
         ),
     ],

@@ -118,6 +118,10 @@ governance.change_tool                          x         x         .         .
 governance.view_tooldefinition                  x         x         .         x
 governance.change_tooldefinition                .         x         .         .
 governance.decide_tooldefinition                .         x         .         .
+governance.view_trustedissuer                   x         x         .         x
+governance.add_trustedissuer                    .         x         .         .
+governance.change_trustedissuer                 .         x         .         .
+governance.delete_trustedissuer                 .         x         .         .
 governance.view_user                            x         x         .         x
 governance.add_user                             x         .         .         .
 governance.change_user                          x         .         .         .
@@ -132,7 +136,9 @@ governance.make_owner                           .         .         .         .
 ASKS_AGAIN = {
     "audit.view_payload",
     "governance.break_glass_grant",
+    "governance.add_trustedissuer",
     "governance.apply_manifest",
+    "governance.change_trustedissuer",
     "governance.invite_user",
     "governance.issue_agentcredential",
     "governance.make_owner",

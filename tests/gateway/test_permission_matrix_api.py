@@ -109,6 +109,11 @@ POST   limits                                   governance.add_ratelimit
 GET    limits/{ratelimit}                       governance.view_ratelimit
 PATCH  limits/{ratelimit}                       governance.change_ratelimit
 DELETE limits/{ratelimit}                       governance.delete_ratelimit
+GET    issuers                                  governance.view_trustedissuer
+POST   issuers                                  governance.add_trustedissuer
+GET    issuers/{trustedissuer}                  governance.view_trustedissuer
+PATCH  issuers/{trustedissuer}                  governance.change_trustedissuer
+DELETE issuers/{trustedissuer}                  governance.delete_trustedissuer
 GET    connectors                               governance.view_connector
 POST   connectors                               governance.add_connector
 GET    connectors/{connector}                   governance.view_connector
@@ -181,6 +186,7 @@ COLLECTIONS = {
     "credentials": "agentcredential",
     "policies": "policy",
     "limits": "ratelimit",
+    "issuers": "trustedissuer",
     "definitions": "tooldefinition",
     "events": "eventrow",
     "calls": "eventrow",

@@ -59,6 +59,8 @@ limits:
   - {name: not-too-many, per: agent, tools: ["*"], window_seconds: 60, requests: 600, running: 20}
 reactions:
   - {name: many-denials, trigger: denials, count: 20, minutes: 5, action: freeze_agent, lasting_minutes: 30}
+issuers:
+  - {name: github, kind: workload, issuer: https://token.actions.githubusercontent.com}
 notifications:
   - {name: on-call, kind: slack, target: C0123456789, secret: slack-token, teams: [support-leads]}
 """  # noqa: E501

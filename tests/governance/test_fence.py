@@ -50,6 +50,7 @@ from governance.models import (
     Team,
     Tool,
     ToolDefinition,
+    TrustedIssuer,
     User,
 )
 from tests.fresh_database import fresh_database
@@ -130,6 +131,7 @@ def world() -> dict[type[models.Model], models.Model]:
     bundle_tool = BundleTool.objects.create(version=bundle_version, connector=connector)
     selection = BundleSelection.objects.create(version=bundle_version, connector=connector, kind="prompt")
     limit = RateLimit.objects.create(name="limit", max_requests=1)
+    issuer = TrustedIssuer.objects.create(name="idp", kind="directory", issuer="https://idp.example.com")
     role = Role.objects.create(name="role")
     team = Team.objects.create(name="team")
     organization = Organization.objects.create()
@@ -149,7 +151,7 @@ def world() -> dict[type[models.Model], models.Model]:
     role.people.add(owner)
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
     rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
-    rows += humans(owner, team, agent, bundle) + directory(team)
+    rows += humans(owner, team, agent, bundle) + directory(team) + (issuer,)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 

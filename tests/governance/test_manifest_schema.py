@@ -29,6 +29,7 @@ from governance.manifest.entries import (
     ToolEntry,
     ToolsEntry,
 )
+from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.reader import BadManifest
 from governance.manifest.rule_entries import (
     CaseEntry,
@@ -373,6 +374,22 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         bytes=st.none() | st.integers(1, 2**53),
         running=st.none() | st.integers(1, 100),
         enabled=st.booleans(),
+        node=st.none(),
+    ),
+    "issuers": st.builds(
+        IssuerEntry,
+        name=NAMES,
+        title=LINES,
+        kind=st.just("directory"),
+        issuer=NAMES.map(lambda name: f"https://{name}.example.com"),
+        jwks_url=st.just(""),
+        jwks=st.none(),
+        algorithms=st.sampled_from((("ES256",), ("EdDSA", "RS256"))),
+        audiences=st.sets(NAMES, max_size=2).map(lambda found: tuple(sorted(found))),
+        longest_seconds=st.integers(60, 86_400),
+        grants_access=st.booleans(),
+        ends_access=st.booleans(),
+        enabled=st.sampled_from((None, False)),
         node=st.none(),
     ),
     "teams": st.builds(
