@@ -11,7 +11,7 @@ import governance.models.issuers
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0008_directories"),
+        ("governance", "0009_staff_identities"),
     ]
 
     operations = [
