@@ -9,6 +9,7 @@ from django.db.utils import OperationalError
 from gateway.recorder import recorder
 from gateway.second_factors import rewrap_second_factors
 from governance import agent_keys, agents, freezes, personal_tokens
+from governance.account_tokens import rewrap_accounts
 from governance.agent_keys import IssuedKey
 from governance.facts import Fact, Recorder
 from governance.fence.actor import governed_change
@@ -128,6 +129,7 @@ def rewrap_vault(*, by: str) -> int:
     now = datetime.now(UTC)
     record, keys = recorder(by=by, now=now), keyring()
     rewrapped = rewrap_all(keyring=keys, record=record) + rewrap_payload_keys(keyring=keys, record=record)
+    rewrapped += rewrap_accounts(keyring=keys, record=record)
     return rewrapped + rewrap_second_factors(keyring=keys, record=record)
 
 

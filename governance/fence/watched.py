@@ -36,6 +36,9 @@ from governance.models import (
     Tool,
     ToolDefinition,
     TrustedIssuer,
+    UpstreamAuthServer,
+    UpstreamClient,
+    UpstreamGrant,
     User,
 )
 from governance.models.base import Governed
@@ -113,6 +116,9 @@ WATCHED = (
     Watched(NotificationChannel.teams.through, "notification_channel", "notificationchannel_id"),
     Watched(ChatIdentity, "notification_channel", "channel_id"),
     Watched(TrustedIssuer, "issuer"),
+    Watched(UpstreamAuthServer, "upstream_server"),
+    Watched(UpstreamClient, "upstream_client"),
+    Watched(UpstreamGrant, "upstream_grant"),
 )
 """Rows that only appear in a decision through their container are logged under it: a new role membership of an
 agent touches the agent, a new rule touches its policy version."""

@@ -1,3 +1,4 @@
+from governance.models.accounts import UpstreamAuthServer, UpstreamClient, UpstreamGrant
 from governance.models.agents import Agent, AgentCredential
 from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
@@ -75,5 +76,8 @@ __all__ = (
     "Tool",
     "ToolDefinition",
     "TrustedIssuer",
+    "UpstreamAuthServer",
+    "UpstreamClient",
+    "UpstreamGrant",
     "User",
 )

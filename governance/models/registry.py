@@ -12,6 +12,11 @@ from governance.models.secrets import Secret
 class Connector(Governed):
     """One upstream and how to reach it."""
 
+    class Account(models.TextChoices):
+        NONE = "", "The secret below, or none"
+        PERSON = "person", "Each person's own account (OAuth)"
+        SHARED = "shared", "The gateway's own account (OAuth client credentials)"
+
     class NewTools(models.TextChoices):
         REVIEW = "review", "Wait for review"
         ALLOW = "allow", "Pin at once"
@@ -23,6 +28,22 @@ class Connector(Governed):
     kind = models.CharField(max_length=16, default="mcp")
     urls = models.JSONField(default=list, help_text="One address, or several replicas of the same upstream.")
     secret = models.ForeignKey(Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="connectors")
+    account = models.CharField(
+        "account",
+        max_length=8,
+        choices=Account,
+        blank=True,
+        default=Account.NONE,
+        db_default="",
+        help_text="Whose account calls use. With OAuth, a secret of kind OAuth client says as which client.",
+    )
+    oauth_scopes = models.JSONField(
+        "OAuth scopes",
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="To ask its authorization server for; empty asks for those the upstream names.",
+    )
     new_tools = models.CharField(max_length=8, choices=NewTools, default=NewTools.REVIEW)
     relays = models.JSONField(
         default=list,
@@ -76,6 +97,9 @@ class Connector(Governed):
             models.CheckConstraint(
                 condition=models.Q(timeout_seconds__gt=0, timeout_seconds__lte=600),
                 name="connector_timeout_bounded",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(account__in=("", "person", "shared")), name="connector_account_known"
             ),
         )
 

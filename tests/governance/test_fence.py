@@ -51,6 +51,9 @@ from governance.models import (
     Tool,
     ToolDefinition,
     TrustedIssuer,
+    UpstreamAuthServer,
+    UpstreamClient,
+    UpstreamGrant,
     User,
 )
 from tests.fresh_database import fresh_database
@@ -151,9 +154,22 @@ def world() -> dict[type[models.Model], models.Model]:
     role.people.add(owner)
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
     rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
-    rows += humans(owner, team, agent, bundle) + directory(team) + (issuer,)
+    rows += humans(owner, team, agent, bundle) + directory(team) + (issuer,) + accounts(owner, connector)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
+
+
+def accounts(owner: User, connector: Connector) -> tuple[models.Model, ...]:
+    """What connects a person to an upstream."""
+    now, sealed = timezone.now(), {"key_id": "k", "wrapped_key": b"SEALED", "ciphertext": b"SEALED"}
+    server = UpstreamAuthServer.objects.create(issuer="https://as.example", fetched_at=now)
+    client = UpstreamClient.objects.create(
+        connector=connector, server=server, source="document", client_id="c", resource="r", created_at=now, **sealed
+    )
+    grant = UpstreamGrant.objects.create(
+        connector=connector, client=client, person=owner, resource="r", created_at=now, **sealed
+    )
+    return server, client, grant
 
 
 @pytest.fixture
