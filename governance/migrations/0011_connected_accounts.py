@@ -9,8 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0009_staff_identities"),
-        ("governance", "0009_trusted_issuers"),
+        ("governance", "0010_trusted_issuers"),
     ]
 
     operations = [
