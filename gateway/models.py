@@ -39,6 +39,37 @@ class GatewayProcess(models.Model):
         return f"{self.host}:{self.pid}"
 
 
+class Probe(models.Model):
+    """A question to all gateway processes: does any of these credentials still open anything? It names rows, never
+    what is kept of a credential; each process looks that up itself and tries it as it tries a caller's."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    asked_at = models.DateTimeField(db_index=True)
+    asked_by = models.CharField(max_length=300)
+    credentials = models.JSONField(default=list)
+    """Hexadecimal ids."""
+
+    def __str__(self) -> str:
+        return f"probe of {len(self.credentials)} credentials"
+
+
+class ProbeAnswer(models.Model):
+    """What one process found: how many it tried, at which epoch, and which of them it would have let in."""
+
+    probe = models.ForeignKey(Probe, on_delete=models.CASCADE, related_name="answers")
+    process_id = models.UUIDField()
+    epoch = models.BigIntegerField()
+    tried = models.PositiveIntegerField()
+    live = models.JSONField(default=list)
+    answered_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("probe", "process_id"), name="probe_answered_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.tried} tried, {len(self.live)} live"
+
+
 class IdempotentAnswer(models.Model):
     """What a write of the REST API answered, kept so that repeating its Idempotency-Key repeats the answer.
 

@@ -4,42 +4,41 @@ All by sets: a person with hundreds of agents and thousands of keys costs as man
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Q, QuerySet
 
 from governance import grants
-from governance.approval_endings import live_of_person, void_of_person
+from governance.approval_endings import void_of_person
 from governance.facts import Fact, Recorder
-from governance.models import (
-    Agent,
-    AgentCredential,
-    Freeze,
-    Offboarding,
-    OnCallShift,
-    PersonalToken,
-    Rule,
-    Team,
-    User,
+from governance.models import Agent, AgentCredential, Offboarding, OffboardingStep, PersonalToken, User
+from governance.offboarding_findings import (
+    KEY,
+    TOKEN,
+    Ender,
+    Item,
+    Plan,
+    agents_of,
+    counts,
+    findings,
+    findings_digest,
+    keys_of,
+    shifts_of,
 )
 from governance.people import may_change_person
 from governance.personal_tokens import revoke_all_tokens
+
+__all__ = ("KEY", "TOKEN", "Ender", "Item", "Plan", "counts", "findings", "findings_digest")
 
 PERMISSION = "governance.offboard_user"
 FIRST_ITEMS = 20
 """How many items evidence tells in full; the digest binds the rest."""
 FIRST_AGENTS = 200
-KEY = "agent key"
-TOKEN = "personal token"  # noqa: S105 - what it is called
 
 
 class CannotOffboard(Exception):
@@ -52,61 +51,6 @@ class FindingsChanged(CannotOffboard):
 
 class UnderWay(CannotOffboard):
     """Somebody else began or planned it already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing that hangs on the person and what becomes of it. `todo` is what a human must still do."""
-
-    kind: str
-    name: str
-    action: str
-    todo: str = ""
-    id: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        return {"kind": self.kind, "name": self.name, "action": self.action, "todo": self.todo, "id": self.id}
-
-    @property
-    def mark(self) -> str:
-        """Tells this finding from others, whatever is planned for it."""
-        return hashlib.sha256(orjson.dumps([self.kind, self.id or self.name])).hexdigest()[:10]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Who gets which agent: name -> e-mail, "" suspends it. `otherwise` is for all that are not named."""
-
-    otherwise: str = ""
-    agents: Mapping[str, str] = field(default_factory=dict)
-
-    def successor_of(self, agent: str) -> str:
-        return self.agents.get(agent, self.otherwise)
-
-    @property
-    def successors(self) -> set[str]:
-        return {email for email in (self.otherwise, *self.agents.values()) if email}
-
-    def without(self, emails: Iterable[str]) -> "Plan":
-        """The same, but suspending what these people would have got."""
-        gone = set(emails)
-        kept = {agent: "" if email in gone else email for agent, email in self.agents.items()}
-        return Plan("" if self.otherwise in gone else self.otherwise, kept)
-
-    def as_json(self) -> dict[str, Any]:
-        return {"otherwise": self.otherwise, "agents": dict(self.agents)}
-
-    @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> "Plan":
-        return cls(str(kept.get("otherwise", "")), dict(kept.get("agents", {})))
-
-
-class Ender(Protocol):
-    """Finds and ends what hangs on a person outside this room; `end` runs in the offboarding's transaction."""
-
-    def find(self, person: User) -> Iterable[Item]: ...
-
-    def end(self, person: User) -> None: ...
 
 
 def may_offboard(acting: User, person: User) -> bool:
@@ -128,22 +72,6 @@ def check(person: User, plan: Plan) -> None:
         raise CannotOffboard(f"{person.email} is the last owner; make another one first (create_owner).")
 
 
-def findings(person: User, *, plan: Plan, enders: Sequence[Ender] = ()) -> list[Item]:
-    """As preview, also for somebody who cannot be offboarded as things are."""
-    elsewhere = chain.from_iterable(ender.find(person) for ender in enders)
-    hers = (*_agents_and_keys(person, plan), *_belongings(person), *_word_of_hers(person))
-    return [*_sign_in(person), *elsewhere, *hers, *_left_to_do(person)]
-
-
-def findings_digest(items: Iterable[Item]) -> str:
-    """Binds a click to what was seen; the plan may still change."""
-    return hashlib.sha256("".join(sorted(item.mark for item in items)).encode()).hexdigest()
-
-
-def counts(items: Iterable[Item]) -> dict[str, int]:
-    return dict(Counter(item.kind for item in items))
-
-
 def begin(
     person: User,
     *,
@@ -153,6 +81,8 @@ def begin(
     now: datetime,
     enders: Sequence[Ender] = (),
     expected: str = "",
+    reason: str = "",
+    undo_until: datetime | None = None,
 ) -> Offboarding:
     """Ends her, inside the caller's one transaction: when that commits, nothing of hers can start a call.
 
@@ -164,13 +94,55 @@ def begin(
     items = preview(person, plan=plan, enders=enders)
     if expected and findings_digest(items) != expected:
         raise FindingsChanged("Something changed since you looked. Nothing was done yet.")
-    offboarding = _opened(person, plan, by=by, now=now)
+    offboarding = _opened(person, plan, by=by, reason=reason, now=now)
+    former = _former(person, plan)
     _withdraw(person, plan, by=by, record=record, now=now)
     for ender in enders:
         ender.end(person)
-    _enforcing(offboarding, items, now=now)
+    _enforcing(offboarding, items, former=former, undo_until=undo_until, now=now)
+    _leave_steps(offboarding, items, now=now)
     record(Fact("person.offboarded", f"person:{person.email}", _told(offboarding, plan, items)))
     return offboarding
+
+
+def begin_unless_done(
+    person: User,
+    *,
+    by: str,
+    reason: str,
+    record: Recorder,
+    now: datetime,
+    enders: Sequence[Ender] = (),
+    plan: Plan | None = None,
+    undo_until: datetime | None = None,
+) -> tuple[Offboarding, bool]:
+    """As begin, for whoever may say the same thing twice: a directory, an issuer, a sweep. False if it was done before.
+
+    Raises CannotOffboard, of the last owner for instance.
+    """
+    chosen = usual_plan(person) if plan is None else plan
+    person = _locked(person, chosen)
+    if (standing := standing_of(person)) is not None:
+        return standing, False
+    begun = begin(
+        person, plan=chosen, by=by, record=record, now=now, enders=enders, reason=reason, undo_until=undo_until
+    )
+    return begun, True
+
+
+def standing_of(person: User) -> Offboarding | None:
+    """The one that is under way, or that ended her and still holds: to ask for another would change nothing."""
+    under_way = Offboarding.objects.filter(person=person, state=Offboarding.State.ENFORCING).first()
+    if under_way is not None or person.is_active:
+        return under_way
+    ended = (Offboarding.State.ENFORCED, Offboarding.State.INCOMPLETE)
+    return Offboarding.objects.filter(person=person, state__in=ended).order_by("-created_at").first()
+
+
+def usual_plan(person: User) -> Plan:
+    """For whoever chooses nothing: her manager gets her agents; without one they are suspended."""
+    heir = User.objects.filter(reports=person, is_active=True).exclude(id=person.id).first()
+    return Plan(heir.email if heir else "")
 
 
 def schedule(person: User, *, plan: Plan, due_at: datetime, by: str, record: Recorder, now: datetime) -> Offboarding:
@@ -249,111 +221,19 @@ def _locked(person: User, plan: Plan) -> User:
     if person.is_superuser:
         involved |= Q(is_superuser=True)
     people = {row.id: row for row in User.objects.select_for_update().filter(involved).order_by("id")}
-    list(_agents(person).select_for_update().order_by("id").values_list("id", flat=True))
+    list(agents_of(person).select_for_update().order_by("id").values_list("id", flat=True))
     return people[person.id]
-
-
-# -- what hangs on her
-
-
-def _sign_in(person: User) -> Iterator[Item]:
-    yield Item("person", person.email, "deactivated; all sign-ins and sessions end", id=person.id.hex)
-    live = PersonalToken.objects.filter(person=person, revoked_at=None).order_by("name")
-    for token_id, name, hint in live.values_list("id", "name", "hint"):
-        yield Item(TOKEN, f"{name} ({hint}…)", "revoked", id=token_id.hex)
-
-
-def _agents_and_keys(person: User, plan: Plan) -> Iterator[Item]:
-    keys = _keys(person).order_by("agent__name", "created_at")
-    held: dict[str, list[Item]] = {}
-    for key_id, hint, agent in keys.values_list("id", "hint", "agent__name"):
-        held.setdefault(agent, []).append(Item(KEY, f"{hint}… of {agent}", "revoked", id=key_id.hex))
-    for agent_id, name, status in _agents(person).values_list("id", "name", "status"):
-        yield Item("agent", name, *_fate(status, plan.successor_of(name)), id=agent_id.hex)
-        yield from held.pop(name, ())
-    yield from chain.from_iterable(held.values())
-
-
-def _fate(status: str, successor: str) -> tuple[str, str]:
-    """What happens to an agent, and what is left to do."""
-    if status == Agent.Status.RETIRED:
-        return "was retired before", ""
-    if not successor:
-        return "suspended", "choose an owner and issue a new key, or retire it"
-    return f"passed to {successor}", "issue a new key: the old ones ended"
-
-
-def _belongings(person: User) -> Iterator[Item]:
-    orphaned = _teams_left_without_approver(person)
-    for team_id, name in person.teams.order_by("name").values_list("id", "name"):
-        todo = "rules ask this team, and nobody is left in it: add somebody" if name in orphaned else ""
-        yield Item("team membership", name, "removed", todo, id=team_id.hex)
-    for role_id, name in person.roles.order_by("name").values_list("id", "name"):
-        yield Item("role", name, "removed", id=role_id.hex)
-    if person.is_superuser or person.is_staff or person.duties:
-        duties = [*(["owner"] if person.is_superuser else []), *person.duties]
-        yield Item("admin rights", ", ".join(duties) or "admin access", "removed")
-
-
-def _word_of_hers(person: User) -> Iterator[Item]:
-    """What she asked for, what rests on her agreement, and the times at which she would be asked."""
-    for request in live_of_person(person):
-        about = f"{request.name} of {request.agent or request.person}"
-        yield Item("approval request", about, "ended; the call may be asked for again", id=request.key.hex)
-    for grant in grants.live_of_person(person):
-        yield Item("grant", f"{grant} for {grant.agent or grant.person}", "revoked", id=grant.pk.hex)
-    for shift in _shifts(person):
-        name = f"{shift.team.name} from {shift.starts_at:%Y-%m-%d %H:%M} UTC"
-        yield Item("on-call shift", name, "removed", "put somebody else on call", id=shift.pk.hex)
-
-
-def _left_to_do(person: User) -> Iterator[Item]:
-    for report_id, email in person.reports.filter(is_active=True).order_by("email").values_list("id", "email"):
-        yield Item("report", email, "keeps this manager in name only", "choose another manager", id=report_id.hex)
-    waiting = Offboarding.objects.filter(state=Offboarding.State.SCHEDULED).exclude(person=person)
-    for offboarding in waiting.select_related("person").defer("items", "receipt"):
-        if person.email in Plan.from_json(offboarding.plan).successors:
-            todo = "choose another successor, or those agents will be suspended"
-            name = f"of {offboarding.person.email}"
-            yield Item("successor in an offboarding", name, "falls away", todo, id=offboarding.id.hex)
-    hers = Freeze.objects.filter(created_by=f"person:{person.email}", lifted_at=None)
-    for freeze in hers.select_related("agent", "connector", "tool__connector"):
-        yield Item("freeze", freeze.target, "stays in force", "lift it when it is no longer needed", id=freeze.id.hex)
-
-
-def _teams_left_without_approver(person: User) -> set[str]:
-    alone = person.teams.annotate(active=Count("members", filter=Q(members__is_active=True))).filter(active__lte=1)
-    names = set(Team.objects.filter(id__in=alone.values("id")).values_list("name", flat=True))
-    if not names:
-        return set()
-    asking = Rule.objects.filter(effect=Rule.Effect.ASK, version__state="published")
-    return names & {approvers.get("team") for approvers in asking.values_list("approvers", flat=True)}
-
-
-def _agents(person: User) -> QuerySet[Agent]:
-    return Agent.objects.filter(owner=person).order_by("name")
-
-
-def _keys(person: User) -> QuerySet[AgentCredential]:
-    """Of her agents, and those with which others' agents act for her."""
-    return AgentCredential.objects.filter(Q(agent__owner=person) | Q(person=person), revoked_at=None)
-
-
-def _shifts(person: User) -> QuerySet[OnCallShift]:
-    """Those that are not over."""
-    still = OnCallShift.objects.filter(person=person, ends_at__gt=Now())
-    return still.select_related("team").order_by("starts_at")
 
 
 # -- doing it
 
 
 def _withdraw(person: User, plan: Plan, *, by: str, record: Recorder, now: datetime) -> None:
-    _keys(person).update(revoked_at=now, revoked_by=by)
+    keys_of(person).update(revoked_at=now, revoked_by=by)
     revoke_all_tokens(person, by=by, record=record, now=now)
     void_of_person(person, f"{person.email} was offboarded", record=record, now=now)
     grants.revoke_of_person(person, by=by, record=record, now=now)
-    _shifts(person).delete()
+    shifts_of(person).delete()
     _hand_over(person, plan)
     person.teams.clear()
     person.roles.clear()
@@ -366,20 +246,22 @@ def _hand_over(person: User, plan: Plan) -> None:
     """One statement for each successor, and one for those that nobody gets."""
     heirs = dict(User.objects.filter(email__in=plan.successors).values_list("email", "id"))
     given: dict[str, list[Any]] = {}
-    for agent_id, name in _agents(person).exclude(status=Agent.Status.RETIRED).values_list("id", "name"):
+    for agent_id, name in agents_of(person).exclude(status=Agent.Status.RETIRED).values_list("id", "name"):
         given.setdefault(plan.successor_of(name), []).append(agent_id)
     Agent.objects.filter(id__in=given.pop("", ()), status=Agent.Status.LIVE).update(status=Agent.Status.SUSPENDED)
     for email, agent_ids in given.items():
         Agent.objects.filter(id__in=agent_ids).update(owner=heirs[email])
 
 
-def _opened(person: User, plan: Plan, *, by: str, now: datetime) -> Offboarding:
+def _opened(person: User, plan: Plan, *, by: str, reason: str, now: datetime) -> Offboarding:
     """The scheduled one, or a new one; a constraint lets a person have one at a time. Still to be moved on."""
     waiting = Offboarding.objects.filter(person=person, state=Offboarding.State.SCHEDULED).first()
     if waiting is not None:
-        Offboarding.objects.filter(id=waiting.id).update(plan=plan.as_json(), created_by=by)
+        Offboarding.objects.filter(id=waiting.id).update(plan=plan.as_json(), created_by=by, reason=reason[:300])
         return waiting
-    return _created(Offboarding(person=person, plan=plan.as_json(), due_at=now, created_by=by))
+    return _created(
+        Offboarding(person=person, plan=plan.as_json(), due_at=now, created_by=by, reason=reason[:300]),
+    )
 
 
 def _created(offboarding: Offboarding) -> Offboarding:
@@ -391,9 +273,35 @@ def _created(offboarding: Offboarding) -> Offboarding:
     return offboarding
 
 
-def _enforcing(offboarding: Offboarding, items: list[Item], *, now: datetime) -> None:
-    kept = [item.as_json() for item in items]
-    if not _move(offboarding, Offboarding.State.SCHEDULED, Offboarding.State.ENFORCING, items=kept, withdrawn_at=now):
+def _former(person: User, plan: Plan) -> dict[str, Any]:
+    """What undoing gives back; no credential is among it."""
+    agents = agents_of(person).exclude(status=Agent.Status.RETIRED).values_list("id", "name", "status")
+    return {
+        "teams": [team.hex for team in person.teams.values_list("id", flat=True)],
+        "roles": [role.hex for role in person.roles.values_list("id", flat=True)],
+        "manager": person.manager_id.hex if person.manager_id else "",
+        "is_staff": person.is_staff,
+        "is_owner": person.is_superuser,
+        "duties": person.duties,
+        "agents": [[agent_id.hex, status, plan.successor_of(name)] for agent_id, name, status in agents],
+    }
+
+
+def _leave_steps(offboarding: Offboarding, items: list[Item], *, now: datetime) -> None:
+    left = {(item.step, item.id or item.mark): item for item in items if item.step}
+    rows = [
+        OffboardingStep(offboarding=offboarding, kind=kind, name=item.name[:300], subject_id=subject, next_try_at=now)
+        for (kind, subject), item in left.items()
+    ]
+    OffboardingStep.objects.bulk_create(rows, batch_size=500)
+
+
+def _enforcing(
+    offboarding: Offboarding, items: list[Item], *, former: dict[str, Any], undo_until: datetime | None, now: datetime
+) -> None:
+    changes = {"items": [item.as_json() for item in items], "withdrawn_at": now}
+    changes |= {"former": former, "undo_until": undo_until}
+    if not _move(offboarding, Offboarding.State.SCHEDULED, Offboarding.State.ENFORCING, **changes):
         raise UnderWay("This offboarding was cancelled or begun by somebody else.")
     offboarding.refresh_from_db()
 
@@ -406,6 +314,7 @@ def _told(offboarding: Offboarding, plan: Plan, items: list[Item]) -> dict[str, 
     """Bounded, whatever she owned: every row's own change is evidence beside it."""
     return {
         "offboarding": str(offboarding.id),
+        "reason": offboarding.reason,
         "plan": _first_agents(plan),
         "counts": counts(items),
         "items": [item.as_json() for item in items[:FIRST_ITEMS]],

@@ -14,14 +14,13 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway import offboardings
+from gateway import offboarding_proof, offboardings
 from gateway.api.bodies import JsonRenderer, PdfAccepted
 from gateway.api.etags import etag_of, etag_of_bytes, is_known
 from gateway.api.fields import Choice, Flag, Moment, Parameters, Reference, Row, Strict, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Endpoint, Listed, Retrieved, Work, act
 from gateway.api.serializers import Email
-from gateway.held_sign_ins import ENDERS
 from gateway.receipts.pdf import receipt_as_pdf
 from governance import offboarding as verbs
 from governance.models import Offboarding, User
@@ -38,8 +37,8 @@ class OffboardingShown(Row):
     class Meta:
         model: type[Model] = Offboarding
         fields: tuple[str, ...] = (
-            "id", "person", "state", "plan", "due_at", "created_at", "created_by", "withdrawn_at", "finished_at",
-            "problem", "digest",
+            "id", "person", "state", "plan", "reason", "due_at", "created_at", "created_by", "withdrawn_at",
+            "finished_at", "problem", "digest", "edition", "issued_at", "undo_until", "undone_at", "undone_by",
         )  # fmt: skip
         read_only_fields: tuple[str, ...] = fields
 
@@ -73,6 +72,7 @@ class OffboardingWish(Strict):
         required=False, default="", allow_blank=True, max_length=64,
         help_text="`digest` of the preview you saw: if what hangs on her has changed since, nothing is done.",
     )  # fmt: skip
+    reason = Text(required=False, default="", allow_blank=True, max_length=300, help_text="For the receipt.")
     dry_run = Flag(required=False, default=False, help_text="Only tell what would happen; changes nothing.")
 
 
@@ -162,10 +162,10 @@ class Offboardings(Listed, Retrieved):
             row = self.get_object()
             if not row.receipt:
                 raise Problem("conflict", f"There is no receipt yet ({row.state}).")
-            check = offboardings.probe(row, by=f"person:{request.user.email}")
+            check = offboarding_proof.probe(row, by=f"person:{request.user.email}")
 
             def work(act: Act) -> Response:
-                offboardings.keep_check(row, check, record=act.record)
+                offboarding_proof.keep_check(row, check, record=act.record)
                 return Response(check.as_json())
 
             return work
@@ -190,7 +190,7 @@ class Receipt(Endpoint):
         """What was found, ended and proven; as JSON or PDF."""
         found = get_object_or_404(self.queryset.all(), pk=offboarding_id)
         is_paper = request.accepted_renderer.format == "pdf"
-        body = receipt_as_pdf(found, offboardings.place_in_log(found)) if is_paper else found.receipt.encode()
+        body = receipt_as_pdf(found, offboarding_proof.place_in_log(found)) if is_paper else found.receipt.encode()
         etag = etag_of_bytes(body)
         if is_known(request, etag):
             return HttpResponse(status=304, headers={"ETag": etag})
@@ -203,7 +203,7 @@ def _plan(wish: Mapping[str, Any]) -> Plan:
 
 
 def _preview(wish: Mapping[str, Any]) -> Response:
-    items = verbs.preview(wish["person"], plan=_plan(wish), enders=ENDERS)
+    items = offboardings.preview(wish["person"], plan=_plan(wish))
     shown = {
         "person": wish["person"].email,
         "counts": verbs.counts(items),
@@ -217,14 +217,8 @@ def _begin(wish: Mapping[str, Any], act: Act) -> Offboarding:
     person, plan = wish["person"], _plan(wish)
     if wish["at"]:
         return verbs.schedule(person, plan=plan, due_at=wish["at"], by=act.by, record=act.record, now=act.now)
-    return verbs.begin(
-        person,
-        plan=plan,
-        by=act.by,
-        record=act.record,
-        now=act.now,
-        enders=ENDERS,
-        expected=wish["expected"],
+    return offboardings.begin_within(
+        person, plan=plan, by=act.by, record=act.record, now=act.now, expected=wish["expected"], reason=wish["reason"]
     )
 
 

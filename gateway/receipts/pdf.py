@@ -21,8 +21,9 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
+from gateway.enforcement import Enforcement
 from gateway.hostile_text import visible
-from gateway.offboardings import Enforcement, Place
+from gateway.offboarding_proof import Place
 from gateway.receipts.words import agent_lines, counted, fates, grouped, headline, items_of
 from governance.models import Offboarding
 from governance.offboarding import Item

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.offboardings import OPEN, Enforcement
+from gateway.enforcement import OPEN, Enforcement
 from governance.models import Offboarding
 from governance.offboarding import KEY, Item
 
@@ -16,6 +16,7 @@ TONES = {
     "incomplete": "warn",
     "failed": "bad",
     "cancelled": "",
+    "undone": "info",
 }
 FATES = {
     OPEN: "still running",

@@ -19,7 +19,7 @@ from governance.models.grants import Grant, GrantUse
 from governance.models.issuers import TrustedIssuer
 from governance.models.limits import RateLimit
 from governance.models.notices import ChatIdentity, NotificationChannel
-from governance.models.offboardings import Offboarding
+from governance.models.offboardings import Offboarding, OffboardingStep
 from governance.models.organization import Organization
 from governance.models.payload_keys import PayloadKey
 from governance.models.people import OnCallShift, Team, User
@@ -59,6 +59,7 @@ __all__ = (
     "GroupMapping",
     "NotificationChannel",
     "Offboarding",
+    "OffboardingStep",
     "OnCallShift",
     "Organization",
     "PayloadKey",

@@ -18,8 +18,8 @@ from django.urls import reverse
 
 from gateway import actions, offboardings
 from gateway.console.sockets import websocket_urlpatterns
+from gateway.enforcement import CutCall, Enforcement, Gateway
 from gateway.models import GatewayProcess
-from gateway.offboardings import CutCall, Enforcement, Gateway
 from gateway.receipts.pdf import printable
 from gateway.receipts.words import consequence, cut_count, fates, headline
 from governance.models import Agent, Offboarding, Organization, User

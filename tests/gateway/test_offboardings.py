@@ -13,7 +13,8 @@ from django.db import connection
 from audit.event import AuditEvent
 from audit.models import EventRow
 from audit.record import record
-from gateway import actions, offboardings
+from gateway import actions, offboarding_proof, offboardings
+from gateway.enforcement import Enforcement
 from gateway.models import GatewayProcess
 from gateway.tasks import offboard_people
 from governance.models import Agent, AgentCredential, Epoch, Offboarding, User
@@ -94,7 +95,7 @@ def test_the_receipt_is_bound_by_evidence(ana: User) -> None:
     assert receipt["check"] | {"at": ""} == {
         "at": "", "by": "system:offboarding", "tried": 1, "live": [], "active": False, "clean": True,
     }  # fmt: skip
-    place = offboardings.place_in_log(done)
+    place = offboarding_proof.place_in_log(done)
     assert place is not None
     assert (place.event_id, place.leaf) == (done.receipt_event, None)
 
@@ -151,7 +152,7 @@ def test_only_one_of_all_who_follow_writes_the_receipt(ana: User) -> None:
     begun = begin(ana)
     stale = Offboarding.objects.select_related("person").get(id=begun.id)
     offboardings.follow(begun.id)
-    offboardings._finish(stale, offboardings.Enforcement.from_json(Offboarding.objects.get().enforcement))
+    offboardings._finish(stale, Enforcement.from_json(Offboarding.objects.get().enforcement))
     assert len(told("offboarding.completed")) == 1
 
 
@@ -198,10 +199,10 @@ def test_the_last_owner_is_not_ended_by_a_date(ana: User) -> None:
 @real
 def test_a_key_that_lives_again_is_found(ana: User) -> None:
     done = offboardings.offboard(ana, plan=Plan(), by=BY)
-    assert offboardings.check_again(done, by=BY).is_clean
+    assert offboarding_proof.check_again(done, by=BY).is_clean
     AgentCredential.objects.update(revoked_at=None, revoked_by="")
     User.objects.filter(id=ana.id).update(is_active=True)
-    check = offboardings.check_again(done, by=BY)
+    check = offboarding_proof.check_again(done, by=BY)
     assert (check.is_clean, check.tried, len(check.live), check.is_active) == (False, 1, 1, True)
     assert [event["details"]["clean"] for event in told("offboarding.checked")] == [True, False]  # type: ignore[index]
     done.refresh_from_db()

@@ -14,12 +14,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from gateway import offboardings
+from gateway import offboarding_proof, offboardings
 from gateway.console.offboarding.plan_form import PlanForm, likely_successors, organization_zone
 from gateway.console.pages import GovernedPage
 from gateway.console.taken import TakenPage
+from gateway.enforcement import Enforcement
 from gateway.hostile_text import visible
-from gateway.offboardings import Enforcement
 from gateway.receipts.pdf import receipt_as_pdf
 from gateway.receipts.words import (
     TONES,
@@ -214,7 +214,7 @@ class OffboardingPage(GovernedPage):
             "agents": agent_lines(items),
             "key_count": sum(len(line.keys) for line in agent_lines(items)),
             "todo": [item for item in items if item.todo],
-            "place": offboardings.place_in_log(row),
+            "place": offboarding_proof.place_in_log(row),
             "may_offboard": self.may(PERMISSION),
             "may_read_evidence": self.may("audit.view_eventrow"),
             "zone": organization_zone(),
@@ -232,7 +232,7 @@ class CheckAgain(GovernedPage):
     def post(self, request: HttpRequest, offboarding_id: Any) -> HttpResponse:
         offboarding = get_object_or_404(Offboarding.objects.select_related("person"), pk=offboarding_id)
         if offboarding.receipt:
-            offboardings.check_again(offboarding, by=self.by)
+            offboarding_proof.check_again(offboarding, by=self.by)
         return HttpResponseRedirect(f"{reverse('offboarding', args=[offboarding_id])}#check")
 
 
@@ -270,7 +270,7 @@ class JsonReceipt(Receipt):
 
 class PdfReceipt(Receipt):
     def file_of(self, offboarding: Offboarding) -> tuple[bytes, str]:
-        return receipt_as_pdf(offboarding, offboardings.place_in_log(offboarding)), "pdf"
+        return receipt_as_pdf(offboarding, offboarding_proof.place_in_log(offboarding)), "pdf"
 
 
 cancel = Cancel.as_view()

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import offboardings
+from gateway.enforcement import Enforcement
 from gateway.management.options import CHECKS, actor_of, add_actor, found
-from gateway.offboardings import Enforcement
 from governance.models import Agent, Offboarding, Organization, User
 from governance.offboarding import PERMISSION, CannotOffboard, Item, Plan, may_offboard
 

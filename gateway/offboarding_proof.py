@@ -1,0 +1,81 @@
+"""That nothing of hers works any more: every ended key and token is tried, and the result is evidence."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from audit.models import Checkpoint, Leaf
+from gateway.actions import act
+from governance import offboarding as verbs
+from governance.facts import Fact, Recorder
+from governance.models import Offboarding, User
+from governance.snapshot_builder import build_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A try of every dead credential; `live` must be empty. `tried` counts keys and tokens."""
+
+    at: datetime
+    by: str
+    tried: int
+    live: tuple[str, ...] = field(default=())
+    is_active: bool = False
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.live and not self.is_active
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(),
+            "by": self.by,
+            "tried": self.tried,
+            "live": list(self.live),
+            "active": self.is_active,
+            "clean": self.is_clean,
+        }
+
+
+def probe(offboarding: Offboarding, *, by: str) -> Check:
+    """Looks up every key and token that was ended, in the snapshot that gateways compile and in the tables."""
+    snapshot = build_snapshot()
+    person = snapshot.people.get(offboarding.person_id.hex)
+    is_active = person.is_active if person else User.objects.get(id=offboarding.person_id).is_active
+    live = verbs.still_live(offboarding.items, live_key_ids=[c.id for c in snapshot.credentials.values()])
+    tried = sum(item["kind"] in (verbs.KEY, verbs.TOKEN) for item in offboarding.items)
+    return Check(datetime.now(UTC), by, tried, tuple(live), is_active)
+
+
+def check_again(offboarding: Offboarding, *, by: str) -> Check:
+    """Probes once more, and keeps the result as evidence beside the receipt, which stays as it was."""
+    check = probe(offboarding, by=by)
+
+    act(lambda tell, _: keep_check(offboarding, check, record=tell), by=by)
+    return check
+
+
+def keep_check(offboarding: Offboarding, check: Check, *, record: Recorder) -> None:
+    Offboarding.objects.filter(id=offboarding.id).update(checked=check.as_json())
+    details = {"offboarding": str(offboarding.id), **check.as_json()}
+    record(Fact("offboarding.checked", f"person:{offboarding.person.email}", details))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the receipt's evidence stands in the signed log; None where the log has not got to it yet."""
+
+    event_id: UUID
+    leaf: int | None
+    checkpoint: int | None
+
+
+def place_in_log(offboarding: Offboarding) -> Place | None:
+    if offboarding.receipt_event is None:
+        return None
+    leaf = Leaf.objects.filter(event_id=offboarding.receipt_event).values_list("index", flat=True).first()
+    signed = None
+    if leaf is not None:
+        signed = Checkpoint.objects.filter(size__gt=leaf).order_by("size").values_list("size", flat=True).first()
+    return Place(offboarding.receipt_event, leaf, signed)
