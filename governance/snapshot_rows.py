@@ -449,8 +449,9 @@ def _agent(row: tuple[Any, ...], owner: Person, roles: tuple[Role, ...], staged:
 
 
 def credentials(only: Ids) -> dict[bytes, Credential]:
-    """By digest."""
-    rows = _among(models.AgentCredential.objects.filter(revoked_at=None).order_by(), "id", only)
+    """Agent keys, by digest. Other kinds are never shown to the data path: they buy a token that is."""
+    keys = models.AgentCredential.objects.filter(kind=models.AgentCredential.Kind.KEY, revoked_at=None)
+    rows = _among(keys.order_by(), "id", only)
     fields = rows.values_list("digest", "id", "agent_id", "not_before", "expires_at", "person_id")
     return {
         bytes(digest): Credential(key(i), key(agent), bytes(digest), start, end, key(person))

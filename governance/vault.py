@@ -23,7 +23,9 @@ from django.db import transaction
 from django.db.models import Max
 from django.views.decorators.debug import sensitive_variables
 
+from governance import rotation
 from governance.facts import Fact, Recorder
+from governance.models import RotationTask
 from governance.models.secrets import HEADER_NAME_PATTERN, Secret, SecretVersion
 
 FORMAT = b"\x01"
@@ -170,6 +172,8 @@ def put_secret_value(secret: Secret, *, value: str, by: str, record: Recorder, n
     _store(version, seal(value.encode(), context=context_of(version), keyring=keyring()))
     version.save(force_insert=True)
     record(Fact("secret.value_set", f"secret:{secret.name}", {"version": version.number, "by": by}))
+    evidence = {"version": version.number}
+    rotation.done_for(RotationTask.Subject.SECRET, secret.pk, by=by, record=record, now=now, evidence=evidence)
     return version
 
 

@@ -1,5 +1,5 @@
 from governance.models.accounts import UpstreamAuthServer, UpstreamClient, UpstreamGrant
-from governance.models.agents import Agent, AgentCredential
+from governance.models.agents import Agent, AgentCredential, CredentialUse
 from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.directories import (
@@ -28,6 +28,7 @@ from governance.models.policies import Policy, PolicyVersion, Rule
 from governance.models.reactions import Reaction
 from governance.models.registry import Connector, Tool, ToolDefinition
 from governance.models.roles import Role
+from governance.models.rotation import RotationTask
 from governance.models.secrets import Secret, SecretVersion
 from governance.models.staff_identities import StaffIdentity
 
@@ -44,6 +45,7 @@ __all__ = (
     "Change",
     "ChatIdentity",
     "Connector",
+    "CredentialUse",
     "Directory",
     "DirectoryEmail",
     "DirectoryGroup",
@@ -69,6 +71,7 @@ __all__ = (
     "RateLimit",
     "Reaction",
     "Role",
+    "RotationTask",
     "Rule",
     "Secret",
     "SecretVersion",

@@ -52,7 +52,7 @@ def test_revoking_keys_asks_first_and_says_how_many() -> None:
     client, agent = sign_in("it-admin"), an_agent()
     keys = [a_key(agent, "gate_ak_a"), a_key(agent, "gate_ak_b")]
     question = act(client, "governance_agentcredential", "revoke", *keys, confirmed=False)
-    assert b"Revoke 2 agent keys?" in question.content
+    assert b"Revoke 2 agent credentials?" in question.content
     assert AgentCredential.objects.filter(revoked_at=None).count() == 2
     act(client, "governance_agentcredential", "revoke", *keys)
     assert set(AgentCredential.objects.values_list("revoked_by", flat=True)) == {"person:noor@example.com"}

@@ -43,6 +43,7 @@ from governance.models import (
     RateLimit,
     Reaction,
     Role,
+    RotationTask,
     Rule,
     Secret,
     SecretVersion,
@@ -98,6 +99,9 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
         OnCallShift.objects.create(team=team, person=person, **times),
         Grant.objects.create(kind="elevation", agent=agent, bundle=bundle, created_by="test", **times),
         Reaction.objects.create(name="reaction", trigger="drift", action="quarantine_tool"),
+        RotationTask.objects.create(
+            subject_kind="secret", subject_id=agent.pk, reason="asked", created_at=timezone.now(), due_at=timezone.now()
+        ),
         StaffIdentity.objects.create(person=person, issuer="https://id.example", subject="1", created_by="test"),
     )
 
