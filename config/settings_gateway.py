@@ -1,6 +1,6 @@
 """What a gateway process needs of the settings: the rooms, their database, nothing that makes pages.
 
-The pages process and all commands run with config.settings.
+So do the commands that manage.py calls quick. The pages process and all other commands run with config.settings.
 """
 
 from config.settings import *  # noqa: F403
