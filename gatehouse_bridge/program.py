@@ -1,0 +1,62 @@
+"""What is started: reads its settings, then carries lines until there are no more."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from gatehouse_bridge import VERSION
+from gatehouse_bridge.address import BadSetting, address_of
+from gatehouse_bridge.bridge import Bridge
+from gatehouse_bridge.gateway import Gateway
+from gatehouse_bridge.keys import FILE_VARIABLE, VARIABLE, key_of
+from gatehouse_bridge.lines import Output, read_lines
+from gatehouse_bridge.saying import say
+
+EPILOG = f"""The key is read from the file that --key-file or {FILE_VARIABLE} names, or from {VARIABLE}; never from the
+command line, where every program on this machine could see it."""
+
+
+class Stopped(Exception):
+    """Somebody told the program to end."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when the client has gone, 2 for settings that cannot be."""
+    told = _parser().parse_args(arguments)
+    try:
+        address = address_of(told.url)
+        key = key_of(os.environ, told.key_file)
+        if key is None:
+            raise BadSetting(f"There is no key: set {VARIABLE}, or name a file by --key-file.")
+    except BadSetting as reason:
+        say(str(reason))
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    bridge = Bridge(Gateway(address, key), Output(sys.stdout.fileno()))
+    try:
+        for line in read_lines(sys.stdin.buffer):
+            bridge.take(line)
+    except Stopped:
+        pass
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    bridge.finish()
+    return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gatehouse-bridge", description=__doc__, epilog=EPILOG)
+    parser.add_argument("url", help="the endpoint, as in https://gatehouse.example.com/mcp/support")
+    parser.add_argument("--key-file", default="", metavar="PATH", help="a file that holds the key and nothing else")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    return parser
