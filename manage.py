@@ -12,7 +12,18 @@ from django.core.management import execute_from_command_line
 from config.keys import data_dir, ensure_keys
 
 QUICK = frozenset(
-    {"apply", "explain", "export", "freeze", "issue_key", "retire_agent", "revoke_key", "unfreeze", "verify_audit"}
+    {
+        "apply",
+        "bridge",
+        "explain",
+        "export",
+        "freeze",
+        "issue_key",
+        "retire_agent",
+        "revoke_key",
+        "unfreeze",
+        "verify_audit",
+    }
 )
 """Need the rooms and nothing that makes pages, as a gateway process does: they start in half the time."""
 

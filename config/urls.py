@@ -4,6 +4,7 @@ from django.views.generic import RedirectView
 
 from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
 from gateway.console.me_access import EndMyGrant, MyAccess, RenewMyGrant, WithdrawMyRequest
+from gateway.console.me_bridge import Bridge
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
@@ -20,6 +21,7 @@ urlpatterns = [
     path("slack/interactions/<slug:name>", interactions, name="slack_interactions"),
     path("login/<str:token>", one_time_login, name="one_time_login"),
     path("me/", Me.as_view(), name="me"),
+    path("me/gatehouse-bridge.pyz", Bridge.as_view(), name="bridge"),
     path("me/tokens/", MyTokens.as_view(), name="personal_tokens"),
     path("me/tokens/<uuid:token_id>/revoke/", RevokeMyToken.as_view(), name="revoke_personal_token"),
     path("me/access/", MyAccess.as_view(), name="my_access"),

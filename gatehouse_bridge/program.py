@@ -1,4 +1,4 @@
-"""What is started: reads its settings, then carries lines until there are no more."""
+"""Connects a client that speaks only stdio with a Gatehouse endpoint."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ class Stopped(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when the client has gone, 2 for settings that cannot be."""
     told = _parser().parse_args(arguments)
+    return run(told.url, key_file=told.key_file)
+
+
+def run(url: str, *, key_file: str) -> int:
+    """Between stdin and stdout: 0 when the client has gone, 2 for settings that cannot be."""
     try:
-        address = address_of(told.url)
-        key = key_of(os.environ, told.key_file)
+        address = address_of(url)
+        key = key_of(os.environ, key_file)
         if key is None:
             raise BadSetting(f"There is no key: set {VARIABLE}, or name a file by --key-file.")
     except BadSetting as reason:

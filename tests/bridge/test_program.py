@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from gatehouse_bridge.address import BadSetting, address_of
 from gatehouse_bridge.keys import Key, KeyFile, key_of
@@ -88,6 +89,16 @@ def test_the_file_is_the_same_each_time_and_can_be_read() -> None:
         assert archive.testzip() is None
         assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
         assert "gatehouse_bridge/program.py" in archive.namelist()
+
+
+def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bridge.pyz"
+    call_command("bridge", write=path)
+    assert path.read_bytes() == bridge_file()
+    assert os.access(path, os.X_OK)
+    assert bridge_digest() in capsys.readouterr().out
+    with pytest.raises(CommandError):
+        call_command("bridge")
 
 
 def test_without_a_key_it_says_where_one_belongs(program: Path) -> None:

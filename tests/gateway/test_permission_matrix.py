@@ -204,6 +204,7 @@ SCREENS = {
     "usersessions_list": "signed in",
     "end_session": "signed in",
     "me": "signed in",
+    "bridge": "signed in",
     "my_agent": "signed in",
     "suspend_my_agent": "signed in",
     "revoke_my_keys": "signed in",
