@@ -19,6 +19,15 @@ from governance.models.grants import Grant, GrantUse
 from governance.models.issuers import TrustedIssuer
 from governance.models.limits import RateLimit
 from governance.models.notices import ChatIdentity, NotificationChannel
+from governance.models.oauth import (
+    AccessToken,
+    Authorization,
+    AuthorizationCode,
+    DeviceCode,
+    OAuthClient,
+    RefreshToken,
+    TokenRevocation,
+)
 from governance.models.offboardings import Offboarding, OffboardingStep
 from governance.models.organization import Organization
 from governance.models.payload_keys import PayloadKey
@@ -33,11 +42,14 @@ from governance.models.secrets import Secret, SecretVersion
 from governance.models.staff_identities import StaffIdentity
 
 __all__ = (
+    "AccessToken",
     "Advance",
     "Agent",
     "AgentCredential",
     "ApprovalDecision",
     "ApprovalRequest",
+    "Authorization",
+    "AuthorizationCode",
     "Bundle",
     "BundleSelection",
     "BundleTool",
@@ -46,6 +58,7 @@ __all__ = (
     "ChatIdentity",
     "Connector",
     "CredentialUse",
+    "DeviceCode",
     "Directory",
     "DirectoryEmail",
     "DirectoryGroup",
@@ -60,6 +73,7 @@ __all__ = (
     "GrantUse",
     "GroupMapping",
     "NotificationChannel",
+    "OAuthClient",
     "Offboarding",
     "OffboardingStep",
     "OnCallShift",
@@ -70,6 +84,7 @@ __all__ = (
     "PolicyVersion",
     "RateLimit",
     "Reaction",
+    "RefreshToken",
     "Role",
     "RotationTask",
     "Rule",
@@ -77,6 +92,7 @@ __all__ = (
     "SecretVersion",
     "StaffIdentity",
     "Team",
+    "TokenRevocation",
     "Tool",
     "ToolDefinition",
     "TrustedIssuer",

@@ -21,6 +21,11 @@ class Agent(Governed):
     purpose = models.TextField(blank=True)
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="agents")
     status = models.CharField(max_length=16, choices=Status, default=Status.LIVE)
+    takes_owner_roles = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Of a person's own client: what she holds, it may use on her behalf.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

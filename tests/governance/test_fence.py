@@ -20,6 +20,7 @@ from governance.models import (
     Advance,
     Agent,
     AgentCredential,
+    Authorization,
     Bundle,
     BundleSelection,
     BundleTool,
@@ -34,6 +35,7 @@ from governance.models import (
     Grant,
     GroupMapping,
     NotificationChannel,
+    OAuthClient,
     Offboarding,
     OnCallShift,
     Organization,
@@ -49,6 +51,7 @@ from governance.models import (
     SecretVersion,
     StaffIdentity,
     Team,
+    TokenRevocation,
     Tool,
     ToolDefinition,
     TrustedIssuer,
@@ -118,6 +121,20 @@ def directory(team: Team) -> tuple[models.Model, ...]:
     )
 
 
+def let_in(person: User, agent: Agent) -> tuple[models.Model, ...]:
+    """A client, what it was let in for, and a token that was ended before its time."""
+    client = OAuthClient.objects.create(client_id="client", name="Editor", secret_digest=b"SEALED", created_by="test")
+    hour = timezone.now() + timedelta(hours=1)
+    revoked = {"revoked_at": timezone.now(), "revoked_by": "test"}
+    return (
+        client,
+        Authorization.objects.create(
+            client=client, agent=agent, person=person, resource="r", created_by="test", expires_at=hour
+        ),
+        TokenRevocation.objects.create(token_id=uuid4(), digest=b"SEALED", token_expires_at=hour, **revoked),
+    )
+
+
 @pytest.fixture
 def world() -> dict[type[models.Model], models.Model]:
     """One row of everything that is watched."""
@@ -159,6 +176,7 @@ def world() -> dict[type[models.Model], models.Model]:
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
     rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
     rows += humans(owner, team, agent, bundle) + directory(team) + (issuer,) + accounts(owner, connector)
+    rows += let_in(owner, agent)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 
