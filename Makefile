@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 PYTHON = .venv/bin/python
-PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Deferred: only the recipe that makes the virtual environment looks for an interpreter.
 SYSTEM_PYTHON = $$(for python in python3.13 python3.12 python3.11 python3; do \

@@ -49,6 +49,12 @@ def within_one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.api.throttling.time", SimpleNamespace(time=lambda: 30.0))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: none of them keeps one worker busy when the other has done everything."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 def _offer(service: AbstractContextManager[Service]) -> Iterator[Service]:
     with ExitStack() as stack:
         try:
