@@ -258,6 +258,31 @@ class LimitPlaces(models.Model):
         return f"{self.limit_id} {self.subject}: {self.places}"
 
 
+class KeySetCopy(models.Model):
+    """An issuer's published keys as they were last fetched, for all processes, and when somebody last tried. It allows
+    nobody anything: which issuers count is governed."""
+
+    source = models.BinaryField(primary_key=True, max_length=32, help_text="Digest of the issuer and its address.")
+    issuer = models.CharField(max_length=500)
+    keys = models.JSONField(default=dict)
+    fetched_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(db_index=True)
+    problem = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return f"keys of {self.issuer}"
+
+
+class SpentAssertion(models.Model):
+    """A signed statement that was taken, so that nobody takes it again while it holds."""
+
+    digest = models.BinaryField(primary_key=True, max_length=32, help_text="Of its issuer and its id.")
+    keep_until = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"spent, kept until {self.keep_until}"
+
+
 @receiver(post_migrate)
 def install_triggers(app_config: AppConfig, using: str, **_: object) -> None:
     """After our own migrations, which come last: the tables and functions the triggers need are there then."""

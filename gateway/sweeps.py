@@ -2,15 +2,20 @@
 
 from datetime import UTC, datetime
 
+from gateway import jwks
 from gateway.notices.delivery import forget_old
+from gateway.oauth.spent import forget_spent
 from gateway.reactions import let_holds_end
 from governance.approval_endings import empty_old
 
 
 def forget_what_is_old() -> None:
-    """Arguments of requests that ended, holds of runs, notices. Safe to run anywhere, at any time."""
+    """Arguments of requests that ended, holds of runs, notices, what was kept of others' statements and keys.
+    Safe to run anywhere, at any time."""
     now = datetime.now(UTC)
     while empty_old(now=now):
         continue
     let_holds_end(now)
     forget_old(now)
+    forget_spent(now)
+    jwks.forget_unused(now)

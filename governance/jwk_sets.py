@@ -18,6 +18,8 @@ _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 _KINDS: Final[dict[tuple[str, str], tuple[str, type[Any]]]] = {
     ("RSA", ""): ("RS256", RSAKey),
     ("EC", "P-256"): ("ES256", ECKey),
+    ("EC", "P-384"): ("ES384", ECKey),
+    ("EC", "P-521"): ("ES512", ECKey),
     ("OKP", "Ed25519"): ("EdDSA", OKPKey),
 }
 
@@ -52,7 +54,7 @@ def public_key(jwk: Any) -> PublicKey:
         raise UnusableKeys("it holds a private or a shared key; only public keys belong here")
     _, kind = _KINDS.get(_kind_of(jwk), ("", None))
     if kind is None:
-        raise UnusableKeys("use RSA, EC P-256 or Ed25519 keys")
+        raise UnusableKeys("use RSA, EC P-256, P-384, P-521 or Ed25519 keys")
     if jwk.get("use", "sig") != "sig":
         raise UnusableKeys("it holds a key that is not for signatures")
     key_id = jwk.get("kid", "")
