@@ -8,6 +8,7 @@ from gateway.console.me_bridge import Bridge
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
+from gateway.scim.door import scim
 
 handler429 = "gateway.console.accounts.views.too_many_requests"
 urlpatterns = [
@@ -18,6 +19,9 @@ urlpatterns = [
     path("approvals/", include("gateway.console.approvals.urls")),
     path("account/", include("gateway.console.accounts.urls")),
     path("api/v1/", include("gateway.api.urls")),
+    path("scim/v2", scim, name="scim_root"),
+    path("scim/v2/", scim, name="scim_base"),
+    path("scim/v2/<path:path>", scim, name="scim"),
     path("slack/interactions/<slug:name>", interactions, name="slack_interactions"),
     path("login/<str:token>", one_time_login, name="one_time_login"),
     path("me/", Me.as_view(), name="me"),

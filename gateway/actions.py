@@ -35,12 +35,12 @@ def act(work: Callable[[Recorder, datetime], Result], *, by: str) -> Result:
             with governed_change(by=by):
                 return work(recorder(by=by, now=now), now)
         except OperationalError as error:
-            if attempt == ATTEMPTS - 1 or not _was_rolled_back(error):
+            if attempt == ATTEMPTS - 1 or not was_rolled_back(error):
                 raise
     raise AssertionError("unreachable")
 
 
-def _was_rolled_back(error: OperationalError) -> bool:
+def was_rolled_back(error: OperationalError) -> bool:
     """Only what surely did not commit may be done again: a connection lost at COMMIT may have issued a key."""
     cause = error.__cause__
     return isinstance(cause, WriteLockTimeout) or getattr(cause, "sqlstate", None) in NOT_COMMITTED

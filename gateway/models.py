@@ -173,6 +173,7 @@ class Notice(models.Model):
         BREAK_GLASS = "break_glass", "Break-glass"
         REVIEW = "review", "A draft waits for review"
         FROZEN = "frozen", "A reaction froze something"
+        DIRECTORY = "directory", "A directory takes away from many"
 
     kind = models.CharField(max_length=11, choices=Kind)
     channel_id = models.UUIDField(null=True)

@@ -1,5 +1,15 @@
 """Telling people that something waits for them, or went on without them."""
 
-from gateway.notices.writing import INBOX, asked, break_glass, ended, escalated, frozen, reacted, review_wanted
+from gateway.notices.writing import (
+    INBOX,
+    asked,
+    break_glass,
+    ended,
+    escalated,
+    frozen,
+    losses_held,
+    reacted,
+    review_wanted,
+)
 
-__all__ = ("INBOX", "asked", "break_glass", "ended", "escalated", "frozen", "reacted", "review_wanted")
+__all__ = ("INBOX", "asked", "break_glass", "ended", "escalated", "frozen", "losses_held", "reacted", "review_wanted")

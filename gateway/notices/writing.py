@@ -4,7 +4,7 @@ Quiet on purpose: one mail to a person about a request, one message to a channel
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from gateway.bus import post, topic_of
 from gateway.models import Notice
 from gateway.notices.audience import channels, channels_for, deciders, reviewers, with_duty
 from governance.lifecycle import noun_of
-from governance.models import ApprovalRequest, BundleVersion, Freeze, Grant, PolicyVersion, User
+from governance.models import ApprovalRequest, BundleVersion, Directory, Freeze, Grant, PolicyVersion, User
 from governance.snapshot import Snapshot
 
 INBOX: Final = topic_of("approvals")
@@ -89,6 +89,23 @@ def reacted(subject: str, text: str, *, reaction: str, now: datetime) -> None:
     duties = (User.Duty.SECURITY, User.Duty.IT_ADMIN)
     body = {"lines": [f"{subject}: {text}", f"Reaction: {reaction}."], "path": "/admin/governance/freeze/"}
     _write(Kind.FROZEN, f"Gatehouse acted: {subject}", with_duty(*duties), channels(), now=now, body=body)
+
+
+def losses_held(directory: Directory, people: int, *, now: datetime) -> None:
+    """To those who look after people, once for each burst: a message of a thousand memberships is no thousand mails."""
+    path = f"/admin/directories/{directory.pk}/losses/"
+    recent = Notice.objects.filter(kind=Kind.DIRECTORY, body__path=path, written_at__gt=now - timedelta(minutes=10))
+    if recent.exists():
+        return
+    body = {
+        "lines": [
+            f"{directory} takes something away from more people than may lose something at once.",
+            f"It waits until somebody agrees, for {people} people so far.",
+        ],
+        "path": path,
+    }
+    subject = f"{directory} takes away from many: it waits for you"
+    _write(Kind.DIRECTORY, subject, with_duty(User.Duty.IT_ADMIN), channels(), now=now, body=body)
 
 
 def _moment(at: datetime) -> str:
