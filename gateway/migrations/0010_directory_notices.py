@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("gateway", "0008_probes"),
+        ("gateway", "0009_signed_statements"),
     ]
 
     operations = [
