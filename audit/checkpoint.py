@@ -74,7 +74,25 @@ class Verifier:
         return f"{self.name}+{self.key_id.hex()}+{b64encode(ED25519 + self.public).decode()}"
 
     def open(self, note: str) -> TreeHead:
-        """What the note states, if this key signed it. Signatures of other keys do not count.
+        """What the checkpoint states, if this key signed it. Raises BadNote."""
+        return TreeHead.parse(self.open_statement(note))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From the form of `str()`. Raises BadKey."""
+        name, _, rest = text.strip().partition("+")
+        key_id, _, encoded = rest.partition("+")
+        try:
+            raw = b64decode(encoded, validate=True)
+        except Base64Error:
+            raise BadKey("not a verifier key") from None
+        verifier = cls(name, raw[1:])
+        if not KEY_NAME.fullmatch(name) or raw[:1] != ED25519 or verifier.key_id.hex() != key_id:
+            raise BadKey("not a verifier key")
+        return verifier
+
+    def open_statement(self, note: str) -> str:
+        """The text of the note, if this key signed it. Signatures of other keys do not count.
 
         BadNote if the form is wrong, our signature is missing, or it fails.
         """
@@ -90,7 +108,7 @@ class Verifier:
             raise BadNote(f"not signed by {self.name}")
         for signature in ours:
             self._check(text, signature)
-        return TreeHead.parse(text)
+        return text
 
     def _check(self, text: str, signature: bytes) -> None:
         try:
@@ -116,7 +134,15 @@ class Signer:
 
     def sign(self, *, size: int, root: bytes) -> str:
         """The signed note for a tree of this log."""
-        text = TreeHead(self.name, size, root).text()
+        return self._note(TreeHead(self.name, size, root).text())
+
+    def sign_statement(self, text: str) -> str:
+        """Of something else in the log's name; never what could be taken for a checkpoint. Raises BadNote."""
+        if CHECKPOINT.fullmatch(text) or not text.endswith("\n") or "\n\n" in text:
+            raise BadNote("not a statement")
+        return self._note(text)
+
+    def _note(self, text: str) -> str:
         signature = b64encode(self.verifier.key_id + self.key.sign(text.encode())).decode()
         return f"{text}\n— {self.name} {signature}\n"
 

@@ -234,6 +234,11 @@ CELERY_BEAT_SCHEDULE = {
     "discover tools": {"task": "gateway.tasks.discover_tools", "schedule": 15 * 60, "options": {"expires": 15 * 60}},
     "recover calls": {"task": "gateway.tasks.recover_calls", "schedule": 30, "options": {"expires": 30}},
     "offboard people": {"task": "gateway.tasks.offboard_people", "schedule": 10, "options": {"expires": 10}},
+    "finish offboardings": {
+        "task": "gateway.tasks.finish_offboardings",
+        "schedule": 15,
+        "options": {"expires": 15},
+    },
     "count calls": {"task": "gateway.tasks.count_calls", "schedule": 10, "options": {"expires": 10}},
     "forget answers": {"task": "gateway.tasks.forget_answers", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
     "forget exchanges": {"task": "gateway.tasks.forget_exchanges", "schedule": 60, "options": {"expires": 60}},

@@ -5,11 +5,13 @@ library is asked by name, because gateway processes do without it.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.apps import apps
 
 from gateway.sessions import end_all_sessions
+from governance.facts import Recorder
 from governance.models import User
 from governance.offboarding import Item
 
@@ -22,7 +24,7 @@ class Sessions:
             name = f"since {row.created_at:%Y-%m-%d %H:%M} UTC from {row.ip}"
             yield Item("web session", name, "ended", id=str(row.pk))
 
-    def end(self, person: User) -> None:
+    def end(self, person: User, *, by: str, record: Recorder, now: datetime) -> None:
         end_all_sessions(person)
 
 
@@ -31,7 +33,7 @@ class SecondFactors:
         for row in _held("mfa.Authenticator", person):
             yield Item("second factor", FACTORS.get(row.type, row.type), "removed", id=str(row.pk))
 
-    def end(self, person: User) -> None:
+    def end(self, person: User, *, by: str, record: Recorder, now: datetime) -> None:
         _held("mfa.Authenticator", person).delete()
 
 

@@ -6,37 +6,34 @@ calls it again: the command, a screen, or the worker, which also goes on where o
 the receipt and its evidence; only one of all who follow gets to do it.
 """
 
-import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from audit.event import AuditEvent
-from audit.record import record
 from gateway.actions import act
 from gateway.approving import tell_all
 from gateway.enforcement import Enforcement, looked, waited_seconds
 from gateway.offboarding_enders import ENDERS
-from gateway.offboarding_proof import Check, probe
+from gateway.offboarding_proof import probe
+from gateway.offboarding_receipts import issue, sign_unsigned, with_news
+from gateway.offboarding_steps import take_up_steps
 from governance import offboarding as verbs
 from governance.facts import Recorder
 from governance.models import ApprovalRequest, Offboarding, User
 from governance.offboarding import CannotOffboard, Item, Plan
+from governance.offboarding_undo import Return, undo
 
 ENFORCE_SECONDS = 15.0
 CALLS_SECONDS = 10.0
 RETRY_FOR = timedelta(days=7)
 """How long an unconfirmed offboarding is looked at again."""
 POLL_SECONDS = 0.02
-FIRST_CALLS = 50
+BY = "system:offboarding"
 UNDO_FOR = timedelta(days=settings.OFFBOARDING_UNDO_DAYS)
 
 State = Offboarding.State
@@ -115,6 +112,11 @@ def schedule_offboarding(person: User, *, plan: Plan, due_at: datetime, by: str)
 def cancel_offboarding(offboarding: Offboarding, *, by: str) -> bool:
     """False if it was not waiting any more."""
     return act(lambda tell, now: verbs.cancel(offboarding, record=tell, now=now), by=by)
+
+
+def undo_offboarding(offboarding: Offboarding, *, acting: User | None, by: str) -> Return:
+    """She works here again, without any credential; see offboarding_undo. Raises CannotUndo."""
+    return act(lambda tell, now: undo(offboarding, acting=acting, by=by, record=tell, now=now), by=by)
 
 
 def begin_due() -> int:
@@ -199,56 +201,21 @@ def _is_over(seen: Enforcement, offboarding: Offboarding) -> bool:
 def _finish(offboarding: Offboarding, seen: Enforcement) -> None:
     """The receipt and its evidence, once for each verdict: an incomplete one may become complete later."""
     verdict = State.ENFORCED if seen.is_complete else State.INCOMPLETE
-    check = probe(offboarding, by="system:offboarding")
-    receipt = receipt_of(offboarding, seen, check)
-    text = orjson.dumps(receipt, option=orjson.OPT_SORT_KEYS).decode()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-
-    def settle(_: Any, now: datetime) -> None:
-        event = _completed(offboarding, receipt, digest, now=now)
-        moved = Offboarding.objects.filter(id=offboarding.id, state=offboarding.state).update(
-            state=verdict,
-            enforcement=seen.as_json(),
-            finished_at=now,
-            checked=check.as_json(),
-            receipt=text,
-            receipt_digest=digest,
-            receipt_event=event.id,
-        )
-        if moved:
-            record(event)
-
-    act(settle, by=offboarding.created_by)
+    check = probe(offboarding, by=BY)
+    issue(offboarding, seen, check, verdict=verdict, by=offboarding.created_by)
 
 
-def receipt_of(offboarding: Offboarding, seen: Enforcement, check: Check) -> dict[str, Any]:
-    assert offboarding.withdrawn_at is not None
-    plan = Plan.from_json(offboarding.plan)
-    return {
-        "offboarding": str(offboarding.id),
-        "person": offboarding.person.email,
-        "name": offboarding.person.name,
-        "by": offboarding.created_by,
-        "at": offboarding.withdrawn_at.isoformat(),
-        "successor": plan.otherwise or None,
-        "plan": offboarding.plan,
-        "counts": dict(Counter(item["kind"] for item in offboarding.items)),
-        "items": offboarding.items,
-        "enforcement": seen.as_json(),
-        "check": check.as_json(),
-    }
+def take_up_what_is_left() -> int:
+    """For the worker: steps that are due, then the next edition of each receipt they changed, then signatures that were
+    not to be had. Returns how many steps' offboardings moved on."""
+    moved = take_up_steps()
+    for row in with_news():
+        _reissue(row)
+    sign_unsigned()
+    return len(moved)
 
 
-def _completed(offboarding: Offboarding, receipt: dict[str, Any], digest: str, *, now: datetime) -> AuditEvent:
-    """Bounded, whatever she owned: the digest binds the whole receipt, which the offboarding's row keeps."""
-    enforcement = receipt["enforcement"]
-    calls = enforcement["calls"]
-    details = {
-        "subject": f"person:{receipt['person']}",
-        "receipt_sha256": digest,
-        **{key: receipt[key] for key in ("offboarding", "at", "successor", "counts", "check")},
-        "items": receipt["items"][: verbs.FIRST_ITEMS],
-        "enforcement": {**enforcement, "calls": calls[:FIRST_CALLS], "calls_in_all": len(calls)},
-    }
-    kind = "offboarding.completed" if enforcement["complete"] else "offboarding.incomplete"
-    return AuditEvent(kind=kind, at=now, actor=offboarding.created_by, person=receipt["person"], details=details)
+def _reissue(offboarding: Offboarding) -> None:
+    check = probe(offboarding, by=BY)
+    seen = Enforcement.from_json(offboarding.enforcement)
+    issue(offboarding, seen, check, verdict=offboarding.state, by=BY)

@@ -13,7 +13,7 @@ from gateway.drift import rediscover
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
 from gateway.notices import slack_answers
 from gateway.notices.delivery import deliver_due
-from gateway.offboardings import begin_due, follow_unfinished
+from gateway.offboardings import begin_due, follow_unfinished, take_up_what_is_left
 from gateway.recovery import recover
 from gateway.store import forget_what_is_over
 from gateway.sweeps import forget_what_is_old
@@ -58,6 +58,12 @@ def offboard_people() -> None:
     if begun := begin_due():
         logger.info("began %d planned offboardings", begun)
     follow_unfinished()
+
+
+@shared_task(ignore_result=True)
+def finish_offboardings() -> None:
+    """What the withdrawal left for later, a step at a time."""
+    take_up_what_is_left()
 
 
 @shared_task(ignore_result=True)

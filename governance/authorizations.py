@@ -104,20 +104,21 @@ def revoke(row: Authorization, *, by: str, record: Recorder, now: datetime, beca
 
 
 def end_of_person(person: User, *, by: str, record: Recorder, now: datetime) -> int:
-    return _end(Authorization.objects.filter(person=person), f"person:{person.email}", by=by, record=record, now=now)
+    return end_all(Authorization.objects.filter(person=person), f"person:{person.email}", by=by, record=record, now=now)
 
 
 def end_of_client(client: OAuthClient, *, by: str, record: Recorder, now: datetime) -> int:
-    return _end(
+    return end_all(
         Authorization.objects.filter(client=client), f"oauth_client:{client.client_id}", by=by, record=record, now=now
     )
 
 
 def end_of_agent(agent: Agent, *, by: str, record: Recorder, now: datetime) -> int:
-    return _end(Authorization.objects.filter(agent=agent), f"agent:{agent.name}", by=by, record=record, now=now)
+    return end_all(Authorization.objects.filter(agent=agent), f"agent:{agent.name}", by=by, record=record, now=now)
 
 
-def _end(rows: QuerySet[Authorization], subject: str, *, by: str, record: Recorder, now: datetime) -> int:
+def end_all(rows: QuerySet[Authorization], subject: str, *, by: str, record: Recorder, now: datetime) -> int:
+    """Returns how many were live until now."""
     unrevoked = rows.filter(revoked_at=None)
     ids = [str(i) for i in unrevoked.values_list("id", flat=True)]
     if ids:

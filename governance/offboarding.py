@@ -96,9 +96,9 @@ def begin(
         raise FindingsChanged("Something changed since you looked. Nothing was done yet.")
     offboarding = _opened(person, plan, by=by, reason=reason, now=now)
     former = _former(person, plan)
-    _withdraw(person, plan, by=by, record=record, now=now)
     for ender in enders:
-        ender.end(person)
+        ender.end(person, by=by, record=record, now=now)
+    _withdraw(person, plan, by=by, record=record, now=now)
     _enforcing(offboarding, items, former=former, undo_until=undo_until, now=now)
     _leave_steps(offboarding, items, now=now)
     record(Fact("person.offboarded", f"person:{person.email}", _told(offboarding, plan, items)))
@@ -243,9 +243,12 @@ def _withdraw(person: User, plan: Plan, *, by: str, record: Recorder, now: datet
 
 
 def _hand_over(person: User, plan: Plan) -> None:
-    """One statement for each successor, and one for those that nobody gets."""
+    """One statement for each successor, and one for those that nobody gets. A client of her own is passed to nobody:
+    it would take that person's roles."""
     heirs = dict(User.objects.filter(email__in=plan.successors).values_list("email", "id"))
     given: dict[str, list[Any]] = {}
+    own_clients = agents_of(person).filter(takes_owner_roles=True)
+    own_clients.exclude(status=Agent.Status.RETIRED).update(status=Agent.Status.RETIRED)
     for agent_id, name in agents_of(person).exclude(status=Agent.Status.RETIRED).values_list("id", "name"):
         given.setdefault(plan.successor_of(name), []).append(agent_id)
     Agent.objects.filter(id__in=given.pop("", ()), status=Agent.Status.LIVE).update(status=Agent.Status.SUSPENDED)
@@ -275,7 +278,8 @@ def _created(offboarding: Offboarding) -> Offboarding:
 
 def _former(person: User, plan: Plan) -> dict[str, Any]:
     """What undoing gives back; no credential is among it."""
-    agents = agents_of(person).exclude(status=Agent.Status.RETIRED).values_list("id", "name", "status")
+    lasting = agents_of(person).filter(takes_owner_roles=False).exclude(status=Agent.Status.RETIRED)
+    agents = lasting.values_list("id", "name", "status")
     return {
         "teams": [team.hex for team in person.teams.values_list("id", flat=True)],
         "roles": [role.hex for role in person.roles.values_list("id", flat=True)],

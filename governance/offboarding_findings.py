@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from django.db.models.functions import Now
 
 from governance import grants
 from governance.approval_endings import live_of_person
+from governance.facts import Recorder
 from governance.models import Agent, AgentCredential, Freeze, Offboarding, OnCallShift, PersonalToken, Rule, Team, User
 
 KEY = "agent key"
@@ -20,6 +22,11 @@ TOKEN = "personal token"  # noqa: S105 - what it is called
 SEEN_KEY = "key she issued"
 RETIRE = "retire_agent"
 ROTATE_KEY = "rotate_key"
+ROTATE_SECRET = "rotate_secret"  # noqa: S105 - what is to be done with one
+ROTATE_SCIM_TOKEN = "rotate_scim_token"  # noqa: S105 - what is to be done with one
+END_ACCOUNT = "end_account"
+LEFT_KINDS = ("report", "freeze", "successor in an offboarding", "export", "rotation")
+"""What is only told: an offboarding does not end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class Ender(Protocol):
 
     def find(self, person: User) -> Iterable[Item]: ...
 
-    def end(self, person: User) -> None: ...
+    def end(self, person: User, *, by: str, record: Recorder, now: datetime) -> None: ...
 
 
 def findings(person: User, *, plan: Plan, enders: Sequence[Ender] = ()) -> list[Item]:
@@ -116,17 +123,21 @@ def _agents_and_keys(person: User, plan: Plan) -> Iterator[Item]:
     held: dict[str, list[Item]] = {}
     for key_id, hint, agent in keys.values_list("id", "hint", "agent__name"):
         held.setdefault(agent, []).append(Item(KEY, f"{hint}… of {agent}", "revoked", id=key_id.hex))
-    for agent_id, name, status in agents_of(person).values_list("id", "name", "status"):
-        step = RETIRE if status != Agent.Status.RETIRED and not plan.successor_of(name) else ""
-        yield Item("agent", name, *_fate(status, plan.successor_of(name)), id=agent_id.hex, step=step)
+    rows = agents_of(person).values_list("id", "name", "status", "takes_owner_roles")
+    for agent_id, name, status, is_own_client in rows:
+        fate = _fate(status, plan.successor_of(name), is_own_client=is_own_client)
+        step = RETIRE if fate[0].startswith("suspended") else ""
+        yield Item("agent", name, *fate, id=agent_id.hex, step=step)
         yield from held.pop(name, ())
     yield from chain.from_iterable(held.values())
 
 
-def _fate(status: str, successor: str) -> tuple[str, str]:
+def _fate(status: str, successor: str, *, is_own_client: bool) -> tuple[str, str]:
     """What happens to an agent, and what is left to do."""
     if status == Agent.Status.RETIRED:
         return "was retired before", ""
+    if is_own_client:
+        return "retired: it was her own client, with her own rights", ""
     if not successor:
         return "suspended, to be retired", "choose an owner and issue a new key, or it is retired"
     return f"passed to {successor}", "issue a new key: the old ones ended"
