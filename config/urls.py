@@ -4,7 +4,10 @@ from django.views.generic import RedirectView
 
 from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
 from gateway.console.me_access import EndMyGrant, MyAccess, RenewMyGrant, WithdrawMyRequest
+from gateway.console.me_apps import EndMyApp, MyApps
 from gateway.console.me_bridge import Bridge
+from gateway.console.me_connect import ConnectClient
+from gateway.console.me_keys import EndMyKey, ReplaceMyKey
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
@@ -26,6 +29,9 @@ urlpatterns = [
     path("login/<str:token>", one_time_login, name="one_time_login"),
     path("me/", Me.as_view(), name="me"),
     path("me/gatehouse-bridge.pyz", Bridge.as_view(), name="bridge"),
+    path("me/connect/", ConnectClient.as_view(), name="connect_client"),
+    path("me/apps/", MyApps.as_view(), name="my_apps"),
+    path("me/apps/<uuid:authorization_id>/end/", EndMyApp.as_view(), name="end_my_app"),
     path("me/tokens/", MyTokens.as_view(), name="personal_tokens"),
     path("me/tokens/<uuid:token_id>/revoke/", RevokeMyToken.as_view(), name="revoke_personal_token"),
     path("me/access/", MyAccess.as_view(), name="my_access"),
@@ -35,4 +41,6 @@ urlpatterns = [
     path("me/agents/<uuid:agent_id>/", MyAgent.as_view(), name="my_agent"),
     path("me/agents/<uuid:agent_id>/suspend/", SuspendMyAgent.as_view(), name="suspend_my_agent"),
     path("me/agents/<uuid:agent_id>/end-keys/", RevokeMyKeys.as_view(), name="revoke_my_keys"),
+    path("me/agents/<uuid:agent_id>/keys/<uuid:key_id>/end/", EndMyKey.as_view(), name="end_my_key"),
+    path("me/agents/<uuid:agent_id>/keys/<uuid:key_id>/replace/", ReplaceMyKey.as_view(), name="replace_my_key"),
 ]

@@ -6,7 +6,8 @@ itself or read it from the environment, its link says so.
 Formats as documented by their makers in November 2026: code.claude.com/docs/en/mcp, cursor.com/docs/mcp and
 cursor.com/docs/mcp/install-links, code.visualstudio.com/docs/copilot/guides/mcp-developer-guide (URL handler),
 developers.openai.com/codex/mcp, geminicli.com/docs/tools/mcp-server, and github.com/geelen/mcp-remote for
-Claude Desktop, which starts local programs only.
+Claude Desktop, which starts local programs only. How the same clients sign a person in, without a key:
+`client_sign_in`.
 """
 
 import json
@@ -20,6 +21,8 @@ from urllib.parse import quote, urlencode
 KEY_VARIABLE = "GATEHOUSE_KEY"
 KEY_PLACEHOLDER = "YOUR_AGENT_KEY"
 INPUT = "gatehouse-key"
+BRIDGE_PATH = "/path/to/gatehouse-bridge.pyz"
+MCP_REMOTE_HINT = "Or with Node.js instead of Python, by a program of somebody else's:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`link` opens the client and is free of secrets; empty where the client knows no such link."""
+    """`link` opens the client and is free of secrets; empty where the client knows no such link. `needs_bridge`: it
+    speaks only stdio."""
 
     id: str
     title: str
     steps: tuple[Step, ...]
     link: str = ""
     link_hint: str = ""
+    needs_bridge: bool = False
 
 
 def endpoint_of(public_url: str, bundle: str = "") -> Endpoint:
@@ -67,6 +72,7 @@ def clients(endpoint: Endpoint, *, key: str = "") -> tuple[Client, ...]:
         codex(endpoint, shown),
         gemini_cli(endpoint, shown),
         claude_desktop(endpoint, shown),
+        stdio_client(endpoint, shown),
         curl(endpoint, shown),
     )
 
@@ -131,8 +137,8 @@ def vs_code(endpoint: Endpoint) -> Client:
 def codex(endpoint: Endpoint, key: str) -> Client:
     """Refuses a token in its file; it names a variable instead."""
     words = ["codex", "mcp", "add", endpoint.name, "--url", endpoint.url, "--bearer-token-env-var", KEY_VARIABLE]
-    table = f"[mcp_servers.{_toml(endpoint.name)}]"
-    values = f"url = {_toml(endpoint.url)}\nbearer_token_env_var = {_toml(KEY_VARIABLE)}"
+    table = f"[mcp_servers.{toml_text(endpoint.name)}]"
+    values = f"url = {toml_text(endpoint.url)}\nbearer_token_env_var = {toml_text(KEY_VARIABLE)}"
     return Client(
         "codex",
         "Codex",
@@ -159,6 +165,24 @@ def gemini_cli(endpoint: Endpoint, key: str) -> Client:
 
 
 def claude_desktop(endpoint: Endpoint, key: str) -> Client:
+    """Starts local programs only. It takes no program from us by a link, so the path is the person's to fill in."""
+    bridge = {"command": "python3", "args": [BRIDGE_PATH, endpoint.url], "env": {KEY_VARIABLE: key}}
+    return Client(
+        "claude-desktop",
+        "Claude Desktop",
+        (
+            Step(
+                _json(mcpServers={endpoint.name: bridge}),
+                where="claude_desktop_config.json",
+                hint="Settings, Developer, Edit Config. Write where you keep the bridge. Then restart Claude Desktop.",
+            ),
+            Step(_mcp_remote(endpoint, key), where="claude_desktop_config.json", hint=MCP_REMOTE_HINT),
+        ),
+        needs_bridge=True,
+    )
+
+
+def _mcp_remote(endpoint: Endpoint, key: str) -> str:
     """No space after the colon of the header: Claude Desktop on Windows cuts arguments at spaces."""
     plain = ["--allow-http"] if endpoint.url.startswith("http://") else []
     server = {
@@ -166,16 +190,23 @@ def claude_desktop(endpoint: Endpoint, key: str) -> Client:
         "args": ["-y", "mcp-remote", endpoint.url, *plain, "--header", "Authorization:${GATEHOUSE_AUTHORIZATION}"],
         "env": {"GATEHOUSE_AUTHORIZATION": f"Bearer {key}"},
     }
+    return _json(mcpServers={endpoint.name: server})
+
+
+def stdio_client(endpoint: Endpoint, key: str) -> Client:
+    """Whatever can start a program and speak with it."""
+    command = shell(["python3", BRIDGE_PATH, endpoint.url])
     return Client(
-        "claude-desktop",
-        "Claude Desktop",
+        "stdio",
+        "Any client that starts a local program",
         (
             Step(
-                _json(mcpServers={endpoint.name: server}),
-                where="claude_desktop_config.json",
-                hint="Settings, Developer, Edit Config. Needs Node.js. Restart Claude Desktop afterwards.",
+                exported(key),
+                hint="The key is read from the environment, or from a file by --key-file, never from the command:",
             ),
+            Step(command, hint="What the client shall start:"),
         ),
+        needs_bridge=True,
     )
 
 
@@ -213,6 +244,6 @@ def _json(**content: Any) -> str:
     return json.dumps(content, indent=2)
 
 
-def _toml(text: str) -> str:
+def toml_text(text: str) -> str:
     """A basic string; JSON's escapes are TOML's too, but for the letters beyond U+FFFF that JSON writes as pairs."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,6 +1,7 @@
 """A person's own page: what she answers for, and her own ways in. Needs no duty, and shows nobody else's.
 
-She may stop her agents at once, which is the safe direction; new keys and resuming are IT's.
+She may stop her agents at once, which is the safe direction, and replace a key by one that gives no more (`me_keys`);
+first keys and resuming are IT's.
 """
 
 from abc import ABC, abstractmethod
@@ -9,11 +10,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db import OperationalError
-from django.db.models import Count, Exists, F, OuterRef, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.decorators import method_decorator
@@ -23,14 +25,21 @@ from django.views.generic import TemplateView
 from gateway import actions
 from gateway.client_setup import Endpoint, clients, endpoint_of
 from gateway.console.acting import person_of
+from gateway.console.signing_in import people_can_sign_in
+from gateway.mcp.sessions import IDLE_FOR
+from gateway.models import McpSession
 from gateway.reach.current import current_snapshot
 from gateway.reach.effective import bundles_of
 from governance.agent_keys import live
+from governance.authorizations import live_of_person
 from governance.freezes import in_force
-from governance.models import Agent, AgentCredential, Freeze, User
+from governance.grants import in_force as in_time
+from governance.models import Agent, AgentCredential, Freeze, Grant, User
+from governance.personal_tokens import live_tokens
 
 AGENTS_SHOWN = 200
 KEYS_SHOWN = 50
+SESSIONS_SHOWN = 20
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -54,7 +63,8 @@ class Me(OwnPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         agents = self.person.agents.exclude(status=Agent.Status.RETIRED).annotate(
-            key_total=Count("credentials", filter=live(self.now, through="credentials__")),
+            key_total=Count("credentials", filter=live(self.now, through="credentials__"), distinct=True),
+            last_used_at=Max("credentials__use__last_used_at"),
             is_frozen=Exists(self.freezes().filter(agent=OuterRef("pk"))),
         )
         return {
@@ -62,6 +72,18 @@ class Me(OwnPage):
             "agents": agents.order_by("name")[:AGENTS_SHOWN],
             "agent_total": agents.count(),
             "shown_at_most": AGENTS_SHOWN,
+            "can_sign_in": people_can_sign_in(),
+            **self._counts(),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        """How many stand behind each link, so that nobody has to look in vain."""
+        hers = Grant.objects.filter(Q(person=self.person) | Q(agent__owner=self.person))
+        return {
+            "apps": live_of_person(self.person, now=self.now).count(),
+            "tokens": live_tokens(self.now).filter(person=self.person).count(),
+            "places": UserSession.objects.filter(user=self.person).count(),
+            "accesses": hers.filter(in_time(self.now)).count(),
         }
 
 
@@ -92,7 +114,9 @@ class MyAgent(MyAgentPage):
         return {
             **super().get_context_data(**kwargs),
             "freeze": self.freezes().filter(agent=self.agent).first(),
-            "keys": self.live_keys().order_by(F("created_at").desc())[:KEYS_SHOWN],
+            "keys": self.live_keys().select_related("use").order_by(F("created_at").desc())[:KEYS_SHOWN],
+            "sessions": open_sessions(self.agent, self.now)[:SESSIONS_SHOWN],
+            "bundles": bundles,
             "tools": sum(len(bundle.tools) for bundle in bundles),
             "endpoints": endpoints,
             "endpoint": endpoint,
@@ -101,6 +125,11 @@ class MyAgent(MyAgentPage):
 
     def _endpoints(self, bundles: list[str]) -> list[Endpoint]:
         return [endpoint_of(settings.PUBLIC_URL, name) for name in (*bundles, "")]
+
+
+def open_sessions(agent: Agent, now: datetime) -> QuerySet[McpSession]:
+    """Runs of clients that keep one; those of 2026-07-28 on keep none."""
+    return McpSession.objects.filter(agent_id=agent.pk, ended_at=None, seen_at__gt=now - IDLE_FOR).order_by("-seen_at")
 
 
 class MyAgentAct(MyAgentPage, ABC):

@@ -1,7 +1,7 @@
 """Somebody of every role, a row of every table, and every address that the resolver knows."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from governance.fence.actor import governed_change
-from governance.models import Bundle, Offboarding, Policy, User
+from governance.models import Agent, Authorization, Bundle, OAuthClient, Offboarding, Policy, User
 from tests.gateway.rows import one_of_each
 from tests.gateway.signing_in import PASSWORD
 
@@ -34,9 +34,18 @@ def rows() -> dict[str, Any]:
             Policy.objects.create(name="unused"),
             Bundle.objects.create(name="unused"),
             Offboarding.objects.create(person=found["user"], due_at=datetime.now(UTC), created_by="test"),
+            _let_in(found["agent"], found["user"]),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )
         return found | {row._meta.model_name: row for row in more}
+
+
+def _let_in(agent: Agent, person: User) -> Authorization:
+    client = OAuthClient.objects.create(client_id="editor", name="Editor", status="approved", created_by="test")
+    until = datetime.now(UTC) + timedelta(days=1)
+    return Authorization.objects.create(
+        client=client, agent=agent, person=person, resource="http://testserver/mcp", expires_at=until, created_by="test"
+    )
 
 
 @pytest.fixture

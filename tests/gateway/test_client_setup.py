@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.client_setup import Client, Endpoint, clients, endpoint_of
+from gateway.client_sign_in import clients_that_sign_in
 from tests.factories import KEY
 
 ENDPOINT = endpoint_of("https://gate.example.com", "support")
@@ -57,10 +58,34 @@ def test_files_parse_and_name_endpoint_and_key() -> None:
     assert gemini == {"httpUrl": ENDPOINT.url, "headers": {"Authorization": BEARER}}
     codex = file_of(found["codex"])["mcp_servers"]["gatehouse-support"]
     assert codex == {"url": ENDPOINT.url, "bearer_token_env_var": "GATEHOUSE_KEY"}
-    desktop = file_of(found["claude-desktop"])["mcpServers"]["gatehouse-support"]
+    bridge = file_of(found["claude-desktop"])["mcpServers"]["gatehouse-support"]
+    assert (bridge["args"][-1], bridge["env"]) == (ENDPOINT.url, {"GATEHOUSE_KEY": KEY})
+    desktop = json.loads(found["claude-desktop"].steps[1].text)["mcpServers"]["gatehouse-support"]
     assert desktop["args"][:3] == ["-y", "mcp-remote", ENDPOINT.url]
     assert desktop["env"] == {"GATEHOUSE_AUTHORIZATION": BEARER}
     assert "--allow-http" not in desktop["args"]
+
+
+def test_what_is_started_locally_is_not_told_its_key_by_the_command() -> None:
+    export, command = by_id()["stdio"].steps
+    assert KEY in export.text
+    assert shlex.split(command.text)[-1] == ENDPOINT.url
+    assert KEY not in command.text
+
+
+def test_a_client_that_signs_in_is_told_the_address_and_nothing_else() -> None:
+    found = {client.id: client for client in clients_that_sign_in(ENDPOINT)}
+    told = {name: file_of(client) for name, client in found.items()}
+    assert told["claude-code"]["mcpServers"] == {"gatehouse-support": {"type": "http", "url": ENDPOINT.url}}
+    assert told["cursor"]["mcpServers"] == {"gatehouse-support": {"url": ENDPOINT.url}}
+    assert told["vs-code"]["servers"] == {"gatehouse-support": {"type": "http", "url": ENDPOINT.url}}
+    assert told["codex"]["mcp_servers"] == {"gatehouse-support": {"url": ENDPOINT.url}}
+    assert told["gemini-cli"]["mcpServers"] == {"gatehouse-support": {"httpUrl": ENDPOINT.url}}
+    query = parse_qs(urlsplit(found["cursor"].link).query)
+    assert json.loads(b64decode(query["config"][0])) == {"url": ENDPOINT.url}
+    server = json.loads(unquote(found["vs-code"].link.partition("?")[2]))
+    assert server == {"name": "gatehouse-support", "type": "http", "url": ENDPOINT.url}
+    assert "KEY" not in repr([step.text for client in found.values() for step in client.steps])
 
 
 def test_links_open_the_client_and_hold_no_key() -> None:

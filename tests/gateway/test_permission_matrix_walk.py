@@ -70,6 +70,8 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "offboarding_id": "offboarding",
         "token_id": "personaltoken",
         "grant_id": "grant",
+        "key_id": "agentcredential",
+        "authorization_id": "authorization",
     }
     if name in OF_A_REQUEST:
         return rows["approvalrequest"].key
