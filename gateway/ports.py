@@ -8,7 +8,6 @@ from uuid import UUID
 
 from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, RawResult, Relay, Stands
-from gateway.accounts.renewing import Accounts
 from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
@@ -35,7 +34,6 @@ class Ports(Protocol):
     requests: AgentRequests
     run_labels: RunLabels
     reactions: Reactions
-    accounts: Accounts
 
     def now(self) -> datetime: ...
 

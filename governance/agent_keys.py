@@ -12,6 +12,7 @@ from governance import key_text, rotation
 from governance.facts import Fact, Recorder
 from governance.models import Agent, AgentCredential, RotationTask, User
 from governance.public_keys import PublicKey
+from governance.workloads import claim_faults
 
 PREFIX = "gate_ak_"
 CLIENT_SECRET_PREFIX = "gate_cs_"  # noqa: S105  (a prefix for all of them to see)
@@ -122,9 +123,12 @@ def register_workload(
     expires_at: datetime | None,
     label: str = "",
 ) -> AgentCredential:
-    """The agent has no secret: `issuer` vouches for it, whenever it says all of `claims`. Raises NotIssuable."""
+    """The agent has no secret: `issuer`, once it is trusted, vouches for it whenever it says all of `claims`. Raises
+    NotIssuable, also for a rule that lets in more than workloads of one place."""
     if not claims:
         raise NotIssuable("Without a claim that must match, any workload of the issuer would be this agent.")
+    if fault := next(claim_faults(issuer, claims), ""):
+        raise NotIssuable(f"{fault[:1].upper()}{fault[1:]}.")
     row = AgentCredential(
         kind=AgentCredential.Kind.WORKLOAD,
         issuer=issuer,

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from governance.jwk_sets import UnusableKeys, check_key_set
-from governance.models.issuers import ALGORITHMS, TrustedIssuer
+from governance.models import DirectoryUser, Secret, StaffIdentity, TrustedIssuer, User
+from governance.models.issuers import ALGORITHMS
 
 Kind = TrustedIssuer.Kind
 MOST_AUDIENCES = 20
@@ -25,6 +26,9 @@ class Wanted:
     audiences: Sequence[Any]
     grants_access: bool
     ends_access: bool
+    directory: Any = None
+    poll_url: str = ""
+    poll_secret: Any = None
 
 
 def issuer_faults(wanted: Wanted) -> Iterator[tuple[str, str]]:
@@ -38,9 +42,22 @@ def issuer_faults(wanted: Wanted) -> Iterator[tuple[str, str]]:
         yield "algorithms", f"choose of {', '.join(ALGORITHMS)}"
     if len(wanted.audiences) > MOST_AUDIENCES or not all(_is_audience(each) for each in wanted.audiences):
         yield "audiences", f"write at most {MOST_AUDIENCES}, each of 1 to {LONGEST_AUDIENCE} characters"
-    for field in ("grants_access", "ends_access"):
+    for field in ("grants_access", "ends_access", "directory", "poll_url"):
         if wanted.kind != Kind.DIRECTORY and getattr(wanted, field):
             yield field, "only an identity provider speaks for people"
+    yield from _event_faults(wanted)
+
+
+def _event_faults(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """The token goes where the address leads: it is nobody else's, and the address is no place of another's choice."""
+    if wanted.poll_url and not _is_address(wanted.poll_url):
+        yield "poll_url", "write an https address without user and fragment"
+    if bool(wanted.poll_url) != bool(wanted.poll_secret):
+        yield "poll_secret", "write the address of its events together with the token for it"
+    if wanted.poll_secret is not None and wanted.poll_secret.kind != Secret.Kind.BEARER:
+        yield "poll_secret", "choose a secret of the kind bearer token"
+    if wanted.poll_secret is not None and wanted.poll_secret.connectors.exists():
+        yield "poll_secret", "a connector shows this secret to its system; make one of its own for this"
 
 
 def _key_faults(wanted: Wanted) -> Iterator[tuple[str, str]]:
@@ -70,3 +87,16 @@ def _is_address(text: str) -> bool:
 
 def _is_audience(text: Any) -> bool:
     return isinstance(text, str) and 0 < len(text) <= LONGEST_AUDIENCE and text.isprintable()
+
+
+def person_of(issuer: TrustedIssuer, subject: str) -> User | None:
+    """Whom the issuer means: who signed in by it under this subject, or whom the directory that goes with it knows by
+    it. Never by e-mail address, which changes hands. None for somebody unknown or not active, and for two at once."""
+    staff = StaffIdentity.objects.filter(issuer=issuer.issuer, subject=subject, ended_at=None)
+    listed = DirectoryUser.objects.filter(
+        directory=issuer.directory_id, external_id=subject, deleted_at=None, directory__is_enabled=True
+    )
+    found = {*staff.values_list("person_id", flat=True)}
+    if issuer.directory_id is not None:
+        found |= {*listed.exclude(person=None).values_list("person_id", flat=True)[:2]}
+    return User.objects.filter(id=found.pop(), is_active=True).first() if len(found) == 1 else None

@@ -18,11 +18,9 @@ from django.db.models.functions import Now
 from governance import models
 from governance.approval_terms import Terms, TermsError, parse_terms
 from governance.conditions import Condition, ConditionError, compile_condition
-from governance.connected_accounts import covers
 from governance.networks import Networks, parse_networks
 from governance.snapshot import (
     NOBODY,
-    Account,
     Agent,
     Connector,
     Credential,
@@ -129,7 +127,7 @@ def secrets(only: Ids) -> dict[str, SealedSecret]:
 
 
 def connectors(only: Ids, *, secrets: Mapping[str, SealedSecret]) -> dict[str, Connector]:
-    rows = _among(models.Connector.objects.select_related("upstream_client"), "id", only)
+    rows = _among(models.Connector.objects.all(), "id", only)
     return {key(row.id): _connector(row, secrets.get(key(row.secret_id))) for row in rows}
 
 
@@ -150,18 +148,7 @@ def _connector(row: models.Connector, secret: SealedSecret | None) -> Connector:
         program=program_of(row),
         owner_id=key(row.owner_id),
         stage=row.stage,
-        account=row.account,
-        upstream_client=_upstream_client(row, secret),
     )
-
-
-def _upstream_client(row: models.Connector, secret: SealedSecret | None) -> str:
-    """Empty where it does not fit any more what the connector has become: tokens go only where they were meant for."""
-    client = getattr(row, "upstream_client", None)
-    if not row.account or client is None or not covers(client.resource, row.urls):
-        return ""
-    fits = key(client.secret_id) == key(row.secret_id) and (secret is None or secret.kind == "oauth_client")
-    return key(client.pk) if fits else ""
 
 
 def _revision(row: models.Connector) -> str:
@@ -469,15 +456,6 @@ def credentials(only: Ids) -> dict[bytes, Credential]:
     return {
         bytes(digest): Credential(key(i), key(agent), bytes(digest), start, end, key(person))
         for digest, i, agent, start, end, person in fields
-    }
-
-
-def accounts(only: Ids) -> dict[str, Account]:
-    rows = models.UpstreamGrant.objects.exclude(status="ended").exclude(connector=None).order_by()
-    found = _among(rows, "id", only).values_list("id", "connector_id", "person_id", "client_id", "status")
-    return {
-        key(i): Account(key(i), key(connector), key(person), key(client), status)
-        for i, connector, person, client, status in found
     }
 
 

@@ -14,7 +14,10 @@ from governance.jwk_sets import UnusableKeys, read_key_set
 from governance.models import TrustedIssuer
 from governance.models.issuers import ALGORITHMS
 
-SAID = ("kind", "issuer", "jwks_url", "jwks", "algorithms", "audiences", "grants_access", "ends_access")
+SAID = (
+    *("kind", "issuer", "jwks_url", "jwks", "algorithms", "audiences", "grants_access", "ends_access"),
+    *("directory", "poll_url", "poll_secret"),
+)
 
 
 class KeySet(forms.CharField):
@@ -52,8 +55,8 @@ class IssuerForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = TrustedIssuer
-        fields = ("name", "title", *SAID, "longest_seconds", "is_enabled")
-        widgets = {"is_enabled": Switch, "grants_access": Switch, "ends_access": Switch}
+        fields = (*("name", "title", *SAID, "longest_seconds", "is_single_use", "is_enabled"),)
+        widgets = dict.fromkeys(("is_enabled", "is_single_use", "grants_access", "ends_access"), Switch)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -85,8 +88,9 @@ class TrustedIssuerAdmin(GovernedModelAdmin):
                 "description": "Leave both empty to take its keys from where its own metadata says.",
             },
         ),
-        ("What its word is good for", {"fields": ("grants_access", "ends_access")}),
-        ("Bounds", {"fields": ("audiences", "longest_seconds")}),
+        ("What its word is good for", {"fields": ("grants_access", "ends_access", "directory")}),
+        ("Its security events", {"fields": ("poll_url", "poll_secret")}),
+        ("Bounds", {"fields": ("audiences", "longest_seconds", "is_single_use")}),
     )
 
     @display(description="Keys from")

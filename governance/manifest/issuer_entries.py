@@ -24,6 +24,7 @@ class IssuerEntry(Entry):
     algorithms: tuple[str, ...] = of(ListOf(Choice(ALGORITHMS), is_set=True, at_least=1), ALGORITHMS)
     audiences: tuple[str, ...] = of(ListOf(Text(LONGEST_AUDIENCE), is_set=True), ())
     longest_seconds: int = of(Number(60, 86_400, is_whole=True), 3600)
+    single_use: bool = of(Flag(), True)
     grants_access: bool = of(Flag(), False)
     ends_access: bool = of(Flag(), False)
     enabled: bool | None = of(Flag(), None)
@@ -63,6 +64,7 @@ def issuer_columns(entry: IssuerEntry) -> dict[str, Any]:
         "algorithms": list(entry.algorithms),
         "audiences": list(entry.audiences),
         "longest_seconds": entry.longest_seconds,
+        "is_single_use": entry.single_use,
         "grants_access": entry.grants_access,
         "ends_access": entry.ends_access,
         "is_enabled": entry.enabled is not False,
@@ -80,6 +82,7 @@ def stored_issuer(row: TrustedIssuer) -> IssuerEntry:
         algorithms=tuple(sorted(row.algorithms)),
         audiences=tuple(sorted(row.audiences)),
         longest_seconds=row.longest_seconds,
+        single_use=row.is_single_use,
         grants_access=row.grants_access,
         ends_access=row.ends_access,
         enabled=None if row.is_enabled else False,

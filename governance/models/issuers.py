@@ -4,6 +4,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from governance.models.base import Governed, NameField
+from governance.models.directories import Directory
+from governance.models.secrets import Secret
 
 ALGORITHMS = ("ES256", "EdDSA", "RS256")
 """How others may sign what we believe; nothing with a shared secret, and never \"none\"."""
@@ -56,6 +58,33 @@ class TrustedIssuer(Governed):
         "ends access",
         default=False,
         help_text="Its logout and security events end sessions, and start offboardings.",
+    )
+    is_single_use = models.BooleanField(
+        "each token counts once",
+        default=True,
+        help_text="Off for Kubernetes, whose pods show the same token until it is renewed.",
+    )
+    directory = models.ForeignKey(
+        Directory,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="issuers",
+        help_text="Whose external ids are the subjects (sub) it speaks of; besides those who signed in by it.",
+    )
+    poll_url = models.CharField(
+        "address of its events",
+        max_length=500,
+        blank=True,
+        help_text="Where its security events are fetched (RFC 8936), if it does not send them.",
+    )
+    poll_secret = models.ForeignKey(
+        Secret,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="event_issuers",
+        verbose_name="token for that",
     )
     is_enabled = models.BooleanField("enabled", default=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -30,6 +30,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "algorithms": ["RS256"],
         "longest_seconds": "600",
         "is_enabled": "on",
+        "is_single_use": "on",
         **changes,
     }
 

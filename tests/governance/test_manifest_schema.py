@@ -387,6 +387,7 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         algorithms=st.sampled_from((("ES256",), ("EdDSA", "RS256"))),
         audiences=st.sets(NAMES, max_size=2).map(lambda found: tuple(sorted(found))),
         longest_seconds=st.integers(60, 86_400),
+        single_use=st.booleans(),
         grants_access=st.booleans(),
         ends_access=st.booleans(),
         enabled=st.sampled_from((None, False)),
