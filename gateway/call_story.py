@@ -65,6 +65,7 @@ WHY_REFUSED = {
     "rate_limited": "A limit on calls was reached.",
     "over_share": "The agent had its share of the requests at work already.",
     "bad_token": "The key or its agent is not valid now.",
+    "insufficient_scope": "The access token does not cover the tool; a larger one would.",
     "malformed_request": "The message could not be read.",
     "bad_arguments": "The arguments could not be accepted.",
 }

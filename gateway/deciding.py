@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from django.conf import settings
+
 from audit.event import uuid7
 from gateway import refusals
 from gateway.call import Call, Caller, Frame, Permitted, Screened
@@ -14,6 +16,7 @@ from gateway.targets import arguments_of, find_target, params_of
 from governance import canonical
 from governance.decision import AccessRequest, Decision, Effect, best, decide
 from governance.inspection.masking import VaultIndex
+from governance.oauth_resources import resource_of, scope_of
 from governance.snapshot import Agent, Bundle, Credential, Snapshot
 
 ARGUMENTS_LIMIT = 1024 * 1024
@@ -27,14 +30,21 @@ async def identify(frame: Frame, ports: Ports) -> Caller:
     except Refusal as refusal:
         if refusal.is_final:
             raise
+    await ports.access_tokens.learn(frame.token)
+    try:
+        return authenticate(frame, ports.snapshot(), ports)
+    except Refusal as refusal:
+        if refusal.is_final:
+            raise
     return authenticate(frame, await ports.confirmed_snapshot(), ports)
 
 
 def authenticate(frame: Frame, snapshot: Snapshot, ports: Ports) -> Caller:
-    """Who: a live key of a live agent of a live owner. All failures look alike."""
+    """Who: a live key, or a live token for this endpoint, of a live agent of a live owner. All failures look alike."""
     if not frame.token:
         raise Refusal(refusals.NO_TOKEN)
-    credential = snapshot.credentials.get(sha256(frame.token.encode()).digest())
+    digest = sha256(frame.token.encode()).digest()
+    credential = snapshot.credentials.get(digest) or _token(digest, frame, snapshot, ports)
     if credential is None:
         raise Refusal(refusals.BAD_TOKEN, is_final=False)
     agent = snapshot.agents[credential.agent_id]
@@ -48,6 +58,15 @@ def authenticate(frame: Frame, snapshot: Snapshot, ports: Ports) -> Caller:
     return caller
 
 
+def _token(digest: bytes, frame: Frame, snapshot: Snapshot, ports: Ports) -> Credential | None:
+    """An access token that this process has read, if it was issued for this very endpoint (RFC 8707) and what it rests
+    on stands. A token for the union endpoint is none for a bundle's: whoever asked for it was told so."""
+    known = ports.access_tokens.known(digest)
+    if known is None or known.resource != resource_of(frame.bundle, origin=settings.PUBLIC_URL):
+        return None
+    return snapshot.standing(known)
+
+
 def _bad_token(agent: Agent, credential: Credential, *, why: str) -> Refusal:
     facts = {"agent": agent.name, "person": agent.owner.email, "credential": credential.id, "why": why}
     return Refusal(refusals.BAD_TOKEN, facts=facts, is_final=False)
@@ -56,7 +75,9 @@ def _bad_token(agent: Agent, credential: Credential, *, why: str) -> Refusal:
 def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     """What: the exposed name's target, and the arguments in the one form that is decided on, recorded and sent."""
     bundles = reachable_bundles(frame.bundle, caller, ports)
-    found = find_target(frame, bundles, caller.snapshot)
+    found, is_beyond = find_target(frame, bundles, caller.snapshot), False
+    if found is None and caller.credential.bundles is not None:
+        found, is_beyond = find_target(frame, held_bundles(frame.bundle, caller, ports), caller.snapshot), True
     if found is None:
         raise _unknown(frame, caller, {})
     if not isinstance(frame.arguments, Mapping):
@@ -74,7 +95,7 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     if size > ARGUMENTS_LIMIT:
         text = f"'arguments' has {size} bytes; the limit is {ARGUMENTS_LIMIT}."
         raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
-    return Call(
+    call = Call(
         id=frame.call_id or uuid7(),
         frame=frame,
         caller=caller,
@@ -85,10 +106,32 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
         recorded_arguments=recorded,
         arguments_digest=sha256(recorded).hexdigest(),
     )
+    if is_beyond:
+        raise _beyond_token(call, ports)
+    return call
+
+
+def _beyond_token(call: Call, ports: Ports) -> Refusal:
+    """A larger token would do: then that is said (403 insufficient_scope), with all that it has to cover. To whom the
+    target would stay out of reach it does not exist."""
+    decision = decided(call, ports)
+    if decision.effect is Effect.DENY:
+        return _unknown(call.frame, call.caller, decision_facts(call, decision))
+    wanted = {*(call.caller.credential.bundles or ()), call.candidates[0].name}
+    scopes = " ".join(scope_of(bundle) for bundle in sorted(wanted))
+    facts = decision_facts(call, decision) | {"oauth_scopes": scopes}
+    return refusal_of(call.caller, refusals.INSUFFICIENT_SCOPE, facts, is_final=False)
 
 
 def reachable_bundles(name: str | None, caller: Caller, ports: Ports) -> list[Bundle]:
-    """The named bundle if the agent, and the person it acts for, hold it now; at the union endpoint all they hold."""
+    """The named bundle if the agent, and the person it acts for, hold it now; at the union endpoint all they hold. Of
+    these what the token covers."""
+    covered = caller.credential.bundles
+    held = held_bundles(name, caller, ports)
+    return held if covered is None else [bundle for bundle in held if bundle.name in covered]
+
+
+def held_bundles(name: str | None, caller: Caller, ports: Ports) -> list[Bundle]:
     snapshot, person_id = caller.snapshot, caller.credential.person_id
     if name is None:
         return snapshot.bundles_of(caller.agent, ports.now(), person_id=person_id)
@@ -162,6 +205,8 @@ def _access_request(
         labels=labels,
         consented=consented,
         spent=spent,
+        rests_on=call.caller.credential.reads,
+        ends_at=call.caller.credential.expires_at,
     )
 
 

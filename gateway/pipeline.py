@@ -158,6 +158,7 @@ async def admit(
         except Refusal as refusal:
             if refusal.is_final or is_confirmed:
                 raise
+            await ports.access_tokens.learn(frame.token)
             snapshot, is_confirmed = await ports.confirmed_snapshot(), True
             continue
         committed = await commit(screened, ports)
@@ -287,9 +288,8 @@ async def commit_refusal(frame: Frame, refusal: Refusal, ports: Ports) -> Answer
 def refused_answer(refusal: Refusal, method: str = TOOL_CALL) -> Answer:
     reason = refusal.reason
     match reason.shape:
-        case refusals.Shape.UNAUTHENTICATED:
-            error = "" if reason is refusals.NO_TOKEN else ' error="invalid_token"'
-            return Answer(error=_rpc_error(-32001, refusal.text), status=401, challenge=error)
+        case refusals.Shape.UNAUTHENTICATED | refusals.Shape.FORBIDDEN:
+            return _at_the_door(refusal)
         case refusals.Shape.UNAVAILABLE:
             text = f"{refusal.text} {reason.remedy}".strip()
             return Answer(error=_rpc_error(-32603, text), status=503, retry_after_seconds=1)
@@ -301,6 +301,16 @@ def refused_answer(refusal: Refusal, method: str = TOOL_CALL) -> Answer:
             return Answer(error=_rpc_error(RESOURCE_NOT_FOUND, refusal.text))
         case refusals.Shape.RESULT:
             return _denied(refusal, method)
+
+
+def _at_the_door(refusal: Refusal) -> Answer:
+    """What WWW-Authenticate has to say (RFC 6750 section 3)."""
+    if refusal.reason.shape is refusals.Shape.FORBIDDEN:
+        scopes = refusal.facts.get("oauth_scopes", "")
+        told = f' error="insufficient_scope", scope="{scopes}"'
+        return Answer(error=_rpc_error(-32001, f"{refusal.text} {refusal.reason.remedy}"), status=403, challenge=told)
+    error = "" if refusal.reason is refusals.NO_TOKEN else ' error="invalid_token"'
+    return Answer(error=_rpc_error(-32001, refusal.text), status=401, challenge=error)
 
 
 def outcome_unknown(intent: Intent) -> Answer:

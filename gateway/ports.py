@@ -8,6 +8,7 @@ from uuid import UUID
 
 from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, RawResult, Relay, Stands
+from gateway.access_tokens import AccessTokens
 from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
@@ -34,6 +35,7 @@ class Ports(Protocol):
     requests: AgentRequests
     run_labels: RunLabels
     reactions: Reactions
+    access_tokens: AccessTokens
 
     def now(self) -> datetime: ...
 

@@ -11,6 +11,7 @@ class Shape(Enum):
     """How a refusal reaches the agent."""
 
     UNAUTHENTICATED = "401 with WWW-Authenticate"
+    FORBIDDEN = "403 with WWW-Authenticate that says which OAuth scopes would do"
     UNKNOWN_TOOL = "JSON-RPC error, the same for what does not exist and what may not be seen"
     UNKNOWN_RESOURCE = "the same, with the code that a revision has for resources"
     BAD_REQUEST = "JSON-RPC invalid params"
@@ -29,6 +30,12 @@ class Reason:
 
 NO_TOKEN = Reason("no_token", Shape.UNAUTHENTICATED, "Send your agent key as 'Authorization: Bearer <key>'.")
 BAD_TOKEN = Reason("bad_token", Shape.UNAUTHENTICATED, "This key is unknown, expired or revoked.")
+INSUFFICIENT_SCOPE = Reason(
+    "insufficient_scope",
+    Shape.FORBIDDEN,
+    "This access token does not cover the tool.",
+    "Ask for a token with the scopes that WWW-Authenticate names.",
+)
 UNKNOWN_TOOL = Reason("unknown_tool", Shape.UNKNOWN_TOOL, "Unknown tool")
 UNKNOWN_PROMPT = Reason("unknown_prompt", Shape.UNKNOWN_TOOL, "Unknown prompt")
 UNKNOWN_RESOURCE = Reason("unknown_resource", Shape.UNKNOWN_RESOURCE, "Resource not found")

@@ -4,6 +4,7 @@ process serves any request, and nothing is lost with one."""
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from gateway.access_tokens import AccessTokens
 from gateway.bus import Bus
 from gateway.database import DatabaseThread
 from gateway.held import HeldCalls
@@ -31,6 +32,7 @@ class Store:
         self.run_labels = RunLabels(self._thread)
         self.reactions = Reactions(self._thread)
         self.requests = AgentRequests(self._thread)
+        self.access_tokens = AccessTokens(self._thread)
         self.tasks = Tasks(self._thread, self.bus, process_id, self.waiting.calls)
 
     async def start(self) -> None:

@@ -41,7 +41,7 @@ from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
 from governance.payload_keys import PayloadSealer
-from governance.snapshot import Connector, Freeze, Program, SealedSecret, Snapshot, Tool
+from governance.snapshot import Connector, Credential, Freeze, Program, SealedSecret, Snapshot, Tool
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ FINE = ("ok", "input_required")
 class InFlight:
     agent_id: str
     tool: Tool
-    credential_digest: bytes = field(repr=False)
+    credential: Credential = field(repr=False)
     task: asyncio.Task[object] | None
     cut: str = ""
     """Why it was cut off: `withdrawn`, `frozen`, `cancelled` or `ending`."""
@@ -63,7 +63,7 @@ class InFlight:
     def why_to_cut(self, snapshot: Snapshot, now: datetime) -> str:
         """Empty while it may go on."""
         agent = snapshot.agents.get(self.agent_id)
-        if agent is None or not agent.is_live or self.credential_digest not in snapshot.credentials:
+        if agent is None or not agent.is_live or snapshot.standing(self.credential) is None:
             return "withdrawn"
         return "frozen" if snapshot.freeze_of(agent, self.tool, now) is not None else ""
 
@@ -86,6 +86,7 @@ class GatewayPorts:
         self.waiting, self.requests = self.store.waiting, self.store.requests
         self.held, self.run_labels = self.store.held, self.store.run_labels
         self.reactions = self.store.reactions
+        self.access_tokens = self.store.access_tokens
         self._swap_listeners: list[Callable[[Snapshot], None]] = []
         self.in_flight: dict[UUID, InFlight] = {}
         self.open_intents: dict[UUID, UUID] = {}
@@ -262,7 +263,7 @@ class GatewayPorts:
 
     def _take_off(self, intent: Intent) -> InFlight:
         caller = intent.call.caller
-        flight = InFlight(caller.agent.id, intent.call.tool, caller.credential.digest, asyncio.current_task())
+        flight = InFlight(caller.agent.id, intent.call.tool, caller.credential, asyncio.current_task())
         self.in_flight[intent.call.id] = flight
         return flight
 

@@ -32,6 +32,7 @@ class AccessRequest(NamedTuple):
     `person_id` is the human on whose behalf the agent acts: what she may not, it may not either. `labels` are those of
     the run, None while nobody has looked (then rules that read them are undecided). `consented` are the asking rules,
     by key, to which humans have agreed for exactly this call; `spent` the ids of grants whose uses are all counted.
+    `rests_on` and `ends_at` are those of an access token.
     """
 
     agent_id: str
@@ -46,6 +47,8 @@ class AccessRequest(NamedTuple):
     labels: frozenset[str] | None = None
     consented: frozenset[str] = frozenset()
     spent: frozenset[str] = frozenset()
+    rests_on: frozenset[str] = frozenset()
+    ends_at: datetime | None = None
 
 
 class Decision(NamedTuple):
@@ -170,7 +173,7 @@ class _Weighing:
             records_payload=bundle.records_payload,
             rules=answers.rules,
             valid_until=self._valid_until(fits, grants),
-            read_set=snapshot.read_set(holding, self._request.credential_id),
+            read_set=snapshot.read_set(holding, self._request.credential_id, self._request.rests_on),
             asks=asks or (),
             grants=grants,
             counted_grants=tuple([grant for grant in grants if snapshot.grants[grant].is_counted]) if grants else (),
@@ -241,7 +244,7 @@ class _Weighing:
         """When the clock alone could make this decision wrong: the key, a grant or the last role that fits ends, a
         role or grant begins, a condition reads the time."""
         snapshot, holding, now = self._snapshot, self._holding, self._now
-        limits = [snapshot.credential_ends.get(self._request.credential_id)]
+        limits = [self._request.ends_at or snapshot.credential_ends.get(self._request.credential_id)]
         limits += [_last_end(roles, snapshot, now) for roles in fits]
         if grants:
             limits += [snapshot.grants[grant].ends_at for grant in grants]

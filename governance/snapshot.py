@@ -76,6 +76,7 @@ class Snapshot:
     calendar: Calendar
     organization: str
     credentials: Mapping[bytes, Credential] = field(repr=False)
+    """Agent keys, by digest."""
     credential_ends: Mapping[str, datetime]
     agents: Mapping[str, Agent]
     people: Mapping[str, Person]
@@ -109,6 +110,12 @@ class Snapshot:
     staged_editions: Mapping[str, Edition] = field(default_factory=dict, repr=False)
     staged: Mapping[str, Bundle] = field(default_factory=dict, repr=False)
     """Bundle id -> its staged version: only for agents that name it, see `bundle_for`."""
+    authorizations: frozenset[str] = frozenset()
+    """Ids of those that have not ended: access tokens rest on them."""
+    proofs: frozenset[str] = frozenset()
+    """Ids of the agent credentials that are no keys and not revoked: the other access tokens rest on these."""
+    ended_tokens: frozenset[str] = frozenset()
+    """Ids of access tokens that were ended before their time."""
     holds: tuple[Reaction, ...] = field(default=(), init=False, repr=False)
     """Those of the reactions by which a run that is held asks."""
     _holdings: dict[HoldingKey, Holding | None] = field(default_factory=dict, init=False, repr=False)
@@ -145,11 +152,26 @@ class Snapshot:
             return None
         return _rowless(connector, kind, name)
 
+    # -- who is asking
+
+    def standing(self, credential: Credential) -> Credential | None:
+        """It as it is now; None once it, or what it rests on, was withdrawn. Says nothing of the time."""
+        if not credential.rests_on:
+            return self.credentials.get(credential.digest)
+        kind, _, ground = credential.rests_on.partition(":")
+        grounds = self.authorizations if kind == "authorization" else self.proofs
+        return credential if ground in grounds and credential.id not in self.ended_tokens else None
+
     # -- who holds what
 
     def roles_of(self, subject: Agent | Person) -> tuple[Role, ...]:
         """With those that grants stand for, whether in their time or not. A person's: directly or by a team."""
-        lasting = subject.roles if isinstance(subject, Agent) else self._lasting_roles(subject)
+        if isinstance(subject, Agent):
+            lasting = subject.roles
+            if subject.takes_owner_roles:
+                lasting = (*lasting, *self.roles_of(self.people.get(subject.owner.id, subject.owner)))
+        else:
+            lasting = self._lasting_roles(subject)
         granted = [role_of(grant) for grant in self._grants_of.get(subject.id, ()) if not grant.is_consent]
         return (*lasting, *granted) if granted else lasting
 
@@ -304,14 +326,15 @@ class Snapshot:
 
     # -- what decisions rest on
 
-    def read_set(self, holding: Holding, credential_id: str) -> frozenset[str]:
-        """All that a decision about a holding rests on, asked for with this key. One set for all that rest on it."""
+    def read_set(self, holding: Holding, credential_id: str, rests_on: frozenset[str] = frozenset()) -> frozenset[str]:
+        """All that a decision about a holding rests on, asked for with this key, or with a token that itself rests on
+        something. One set for all that rest on it."""
         key = (holding.read_set, credential_id)
         try:
             return self._read_sets[key]
         except KeyError:
             _make_room(self._read_sets)
-            self._read_sets[key] = found = holding.read_set | {f"credential:{credential_id}"}
+            self._read_sets[key] = found = holding.read_set | {f"credential:{credential_id}"} | rests_on
             return found
 
     def _reads(

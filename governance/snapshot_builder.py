@@ -164,6 +164,9 @@ class _Builder:
         self._read_people()
         self.agents = _renewed(self.base.agents, self._ids("agent"), self._agents)
         self.credentials = self._credentials()
+        self.proofs = _renewed_ids(self.base.proofs, self._ids("credential"), rows.proofs)
+        self.authorizations = _renewed_ids(self.base.authorizations, self._ids("authorization"), rows.authorizations)
+        self.ended_tokens = _renewed_ids(self.base.ended_tokens, self._ids("token"), rows.ended_tokens)
         self.freezes = rows.freezes() if self._is_touched("freeze") else self.base.freezes
         self.limits = rows.limits() if self._is_touched("rate_limit") else self.base.limits
         self.grants = rows.grants() if self._is_touched("grant") else self.base.grants
@@ -178,6 +181,9 @@ class _Builder:
             advanced_at=self.advanced_at,
             credentials=self.credentials,
             credential_ends=self._ends_of(self.credentials),
+            proofs=self.proofs,
+            authorizations=self.authorizations,
+            ended_tokens=self.ended_tokens,
             freezes=self.freezes,
             limits=self.limits,
             grants=self.grants,
@@ -427,6 +433,13 @@ def _renewed(base: Mapping[str, Value], ids: Ids, read: Callable[[Ids], Mapping[
     fresh = read(ids)
     changed = {i: value for i, value in fresh.items() if base.get(i) != value}
     return _patched(base, ids - fresh.keys(), changed)
+
+
+def _renewed_ids(base: frozenset[str], ids: Ids, read: Callable[[Ids], frozenset[str]]) -> frozenset[str]:
+    """The same of ids of which nothing else is known."""
+    if ids is None:
+        return read(None)
+    return (base - ids) | read(ids) if ids else base
 
 
 def _patched(base: Mapping[Id, Value], gone: Iterable[Id], fresh: Mapping[Id, Value]) -> Mapping[Id, Value]:

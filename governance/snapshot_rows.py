@@ -424,7 +424,7 @@ def agents(only: Ids, *, people: Mapping[str, Person], roles: Mapping[str, Role]
         held[key(agent)].append(roles[key(role)])
     staged = _staged_versions(only)
     rows = _among(models.Agent.objects.order_by(), "id", only)
-    fields = rows.values_list("id", "name", "status", "owner_id", "title", "purpose")
+    fields = rows.values_list("id", "name", "status", "owner_id", "title", "purpose", "takes_owner_roles")
     return {
         i: _agent(row, people[key(row[3])], tuple(held.get(i, ())), frozenset(staged.get(i, ())))
         for row in fields
@@ -443,9 +443,9 @@ def _staged_versions(only: Ids) -> dict[str, set[str]]:
 
 
 def _agent(row: tuple[Any, ...], owner: Person, roles: tuple[Role, ...], staged: frozenset[str]) -> Agent:
-    agent_id, name, status, _, title, purpose = row
+    agent_id, name, status, _, title, purpose, takes_owner_roles = row
     variables = {"name": name, "title": title, "purpose": purpose, "owner": owner.email}
-    return Agent(key(agent_id), name, status, owner, roles, variables, staged)
+    return Agent(key(agent_id), name, status, owner, roles, variables, staged, takes_owner_roles)
 
 
 def credentials(only: Ids) -> dict[bytes, Credential]:
@@ -457,6 +457,22 @@ def credentials(only: Ids) -> dict[bytes, Credential]:
         bytes(digest): Credential(key(i), key(agent), bytes(digest), start, end, key(person))
         for digest, i, agent, start, end, person in fields
     }
+
+
+def proofs(only: Ids) -> frozenset[str]:
+    """Ids of the live credentials that are no keys."""
+    others = models.AgentCredential.objects.filter(revoked_at=None).exclude(kind=models.AgentCredential.Kind.KEY)
+    return frozenset(map(key, _among(others.order_by(), "id", only).values_list("id", flat=True)))
+
+
+def authorizations(only: Ids) -> frozenset[str]:
+    rows = _among(models.Authorization.objects.filter(revoked_at=None).order_by(), "id", only)
+    return frozenset(map(key, rows.values_list("id", flat=True)))
+
+
+def ended_tokens(only: Ids) -> frozenset[str]:
+    rows = _among(models.TokenRevocation.objects.all(), "token_id", only)
+    return frozenset(map(key, rows.values_list("token_id", flat=True)))
 
 
 # -- access and consent for a time, and what happens by itself

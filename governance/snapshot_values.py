@@ -106,6 +106,8 @@ class Agent:
     variables: Mapping[str, Any] = field(repr=False)
     staged: frozenset[str] = frozenset()
     """Ids of bundle versions that take the place of the published ones for it, once they are staged."""
+    takes_owner_roles: bool = False
+    """Of a person\'s own client: what its owner holds, it holds."""
 
     @property
     def is_live(self) -> bool:
@@ -121,6 +123,18 @@ class Credential:
     expires_at: datetime | None
     person_id: str = ""
     """On whose behalf whoever shows it acts."""
+    rests_on: str = ""
+    """Of an access token: the entry of a read set that names its authorization, or the credential it was bought with.
+    Empty for a key."""
+    resource: str = ""
+    """Of an access token: the only endpoint it is good for."""
+    bundles: frozenset[str] | None = None
+    """Of an access token: names of the only bundles it is good for."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What a decision about its holder rests on beside `credential:`, which every decision has."""
+        return frozenset((f"token:{self.id}", self.rests_on)) if self.rests_on else frozenset()
 
     def is_in_time(self, now: datetime) -> bool:
         return (self.not_before is None or now >= self.not_before) and (

@@ -35,6 +35,7 @@ class FakePorts:
         self.waiting, self.requests = self.store.waiting, self.store.requests
         self.held, self.run_labels = self.store.held, self.store.run_labels
         self.reactions = self.store.reactions
+        self.access_tokens = self.store.access_tokens
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]
         self.log: list[str] = []

@@ -198,7 +198,7 @@ def may_hear(context: Context, ports: Ports) -> bool:
     """Whether the caller's key, agent, person and endpoint are still good for anything: nothing is told beyond them."""
     snapshot, before = ports.snapshot(), context.caller
     agent = snapshot.agents.get(before.agent.id)
-    credential = snapshot.credentials.get(before.credential.digest)
+    credential = snapshot.standing(before.credential)
     if agent is None or not agent.is_live or credential is None or not credential.is_in_time(ports.now()):
         return False
     caller = Caller(agent, credential, snapshot)

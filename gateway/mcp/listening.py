@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -39,7 +38,7 @@ from gateway.pipeline import commit_refusal, watch
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import PROMPT, RESOURCE, TOOL, selections
-from governance.snapshot import Bundle, Connector, Snapshot
+from governance.snapshot import Bundle, Connector, Credential, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Listener:
 
     stream: Stream
     frame: Frame = field(repr=False)
-    digest: bytes = field(repr=False)
+    credential: Credential = field(repr=False)
     agent_id: str
     wants: frozenset[str]
     uris: dict[tuple[str, str], str]
@@ -121,7 +120,7 @@ class Listening:
         self._ports = ports
         self._catalogs = catalogs
         self._newsroom = Newsroom(ports.listen, self._note)
-        self._views: dict[tuple[str, str | None, str], View] = {}
+        self._views: dict[tuple[str, str | None, str, frozenset[str] | None], View] = {}
         self._by_uri: dict[tuple[str, str], set[Listener]] = {}
         self._by_session: dict[str, Listener] = {}
         self._per_agent: Counter[str] = Counter()
@@ -245,8 +244,7 @@ class Listening:
         self, context: Context, stream: Stream, wants: frozenset[str], uris: dict[tuple[str, str], str]
     ) -> Listener:
         frame = bare_frame(context)
-        digest = sha256(context.token.encode()).digest()
-        return Listener(stream, frame, digest, context.caller.agent.id, wants, uris)
+        return Listener(stream, frame, context.caller.credential, context.caller.agent.id, wants, uris)
 
     async def _hold(self, listener: Listener, caller: Caller, first: bytes) -> Answer | None:
         """Asks for the key once more: from here on it is each new snapshot that tells of a revocation."""
@@ -371,7 +369,7 @@ class Listening:
         now = self._ports.now()
         for listener in self._all():
             agent = snapshot.agents.get(listener.agent_id)
-            is_known = agent is not None and agent.is_live and listener.digest in snapshot.credentials
+            is_known = agent is not None and agent.is_live and snapshot.standing(listener.credential) is not None
             if not is_known or snapshot.is_stopped(listener.agent_id, now):
                 listener.stream.end_now(listener.last_word())
         self._has_swapped = True
@@ -610,8 +608,8 @@ def _state(connector: Connector) -> tuple[str, str, bool, bool]:
     return connector.id, connector.revision, connector.is_enabled, connector.secret_missing
 
 
-def _view_key(listener: Listener) -> tuple[str, str | None, str]:
-    return listener.agent_id, listener.frame.bundle, listener.frame.source_ip
+def _view_key(listener: Listener) -> tuple[str, str | None, str, frozenset[str] | None]:
+    return listener.agent_id, listener.frame.bundle, listener.frame.source_ip, listener.credential.bundles
 
 
 def _now() -> float:

@@ -161,6 +161,8 @@ def may_see(frame: Frame, caller: Caller, bundle: Bundle, tool: Tool, ports: Por
         source_ip=frame.source_ip,
         target=tool if tool.kind != TOOL else None,
         person_id=caller.credential.person_id,
+        rests_on=caller.credential.reads,
+        ends_at=caller.credential.expires_at,
     )
     return decide(request, caller.snapshot, ports.now()).effect is not Effect.DENY
 
@@ -260,8 +262,8 @@ def _entry(frame: Frame, visible: Visible, shown: Iterable[str], ports: Ports) -
 
 def _read_set(visible: Visible, targets: Iterable[Tool]) -> frozenset[str]:
     caller, agent = visible.caller, visible.caller.agent
-    reads = {f"agent:{agent.id}", f"credential:{caller.credential.id}"}
-    reads.update(f"role:{role.id}" for role in agent.roles)
+    reads = {f"agent:{agent.id}", f"credential:{caller.credential.id}", *caller.credential.reads}
+    reads.update(f"role:{role.id}" for role in caller.snapshot.roles_of(agent))
     for person in {agent.owner.id: agent.owner, caller.person.id: caller.person}.values():
         reads.add(f"person:{person.id}")
         reads.update(f"team:{team}" for team in person.team_ids)

@@ -174,6 +174,7 @@ def _disclosed(context: Context, count: int, ports: Ports) -> Entry:
         details={"endpoint": context.bundle or "*", "requests": count, "source_ip": context.request.source_ip},
     )
     reads = {f"agent:{caller.agent.id}", f"person:{caller.agent.owner.id}", f"credential:{caller.credential.id}"}
+    reads |= caller.credential.reads
     return Entry(event, read_set=frozenset(reads))
 
 

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
 from django.db import models, transaction
@@ -15,6 +16,7 @@ from governance.models import (
     Advance,
     Agent,
     AgentCredential,
+    Authorization,
     Bundle,
     BundleSelection,
     BundleTool,
@@ -34,6 +36,7 @@ from governance.models import (
     Secret,
     SecretVersion,
     Team,
+    TokenRevocation,
     Tool,
     ToolDefinition,
     User,
@@ -185,6 +188,33 @@ class World:
     def add_key(self) -> None:
         AgentCredential.objects.create(
             agent=self._any(Agent), digest=self._chance.randbytes(32), hint="h", created_by="test"
+        )
+
+    def add_authorization(self) -> None:
+        agent, owner = self._any(Agent), self._any(User)
+        ends = timezone.now() + timedelta(days=1)
+        Authorization.objects.create(agent=agent, person=owner, resource="r", created_by="test", expires_at=ends)
+
+    def end_authorization(self) -> None:
+        self.add_authorization()
+        self._update(Authorization, revoked_at=timezone.now(), revoked_by="test")
+
+    def end_token(self) -> None:
+        TokenRevocation.objects.create(
+            token_id=uuid4(),
+            digest=b"",
+            token_expires_at=timezone.now(),
+            revoked_at=timezone.now(),
+            revoked_by="test",
+        )
+
+    def add_proof(self) -> None:
+        AgentCredential.objects.create(
+            agent=self._any(Agent),
+            kind="client_secret",
+            digest=self._chance.randbytes(32),
+            hint="h",
+            created_by="test",
         )
 
     def change_key(self) -> None:
