@@ -88,6 +88,8 @@ KINDS = {
     "key.revoked": "Key: revoked",
     "keys.revoked": "Keys: all of an agent revoked",
     "key.rotated": "Key: replaced by another, ends after the overlap",
+    "key.end_fixed": "Key: overdue, its end is fixed",
+    "rotation.emergency": "Emergency rotation",
     "rotation.asked": "Rotation: asked for",
     "rotation.done": "Rotation: done",
     "rotation.dropped": "Rotation: dropped",

@@ -243,6 +243,11 @@ CELERY_BEAT_SCHEDULE = {
     "forget answers": {"task": "gateway.tasks.forget_answers", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
     "forget exchanges": {"task": "gateway.tasks.forget_exchanges", "schedule": 60, "options": {"expires": 60}},
     "send notices": {"task": "gateway.tasks.send_notices", "schedule": 2, "options": {"expires": 2}},
+    "watch credentials": {
+        "task": "gateway.tasks.watch_credentials",
+        "schedule": 15 * 60,
+        "options": {"expires": 15 * 60},
+    },
     "watch approvals": {"task": "gateway.tasks.watch_approvals", "schedule": 10, "options": {"expires": 10}},
     "forget old": {"task": "gateway.tasks.forget_old", "schedule": 5 * 60, "options": {"expires": 5 * 60}},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},

@@ -174,6 +174,7 @@ class Notice(models.Model):
         REVIEW = "review", "A draft waits for review"
         FROZEN = "frozen", "A reaction froze something"
         DIRECTORY = "directory", "A directory takes away from many"
+        ROTATION = "rotation", "Something is to be replaced"
 
     kind = models.CharField(max_length=11, choices=Kind)
     channel_id = models.UUIDField(null=True)

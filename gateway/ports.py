@@ -12,6 +12,7 @@ from gateway.access_tokens import AccessTokens
 from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
+from gateway.credential_uses import CredentialUses
 from gateway.held import HeldCalls
 from gateway.limits import Allowance
 from gateway.mcp.sessions import Sessions
@@ -36,6 +37,7 @@ class Ports(Protocol):
     run_labels: RunLabels
     reactions: Reactions
     access_tokens: AccessTokens
+    uses: CredentialUses
 
     def now(self) -> datetime: ...
 

@@ -24,6 +24,7 @@ from audit.event import AuditEvent, uuid7
 from connectors.egress import Egress
 from connectors.kinds import KINDS
 from connectors.resilience import Guarded
+from gateway import credential_uses
 from gateway.commit.entry import Backend, Entry, EvidenceUnavailable, RecordRefused
 from gateway.commit.group import GroupCommitter
 from gateway.commit.postgresql import PostgresqlBackend
@@ -105,6 +106,7 @@ class GatewayRuntime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._tell_sums()
+        await self._write_uses()
         await self.ports.limits.stop()
         await self.ports.limits_thread.close()
         await self.ports.store.stop()
@@ -149,12 +151,19 @@ class GatewayRuntime:
             self.ports.forget_outdated(self.ports.snapshot())
         if self._beats % SUMS_EVERY_BEATS == 0:
             await self._tell_sums()
+            await self._write_uses()
 
     async def _tell_sums(self) -> None:
         again = self.ports.refused.take(now=self.ports.now(), process_id=self.process_id)
         for entry in filter(None, (self.ports.take_strangers(), again)):
             with suppress(EvidenceUnavailable, RecordRefused):
                 await self.committer.commit(entry)
+
+    async def _write_uses(self) -> None:
+        """Nobody is allowed anything by them: what cannot be written is lost."""
+        uses = self.ports.uses.take()
+        with suppress(DatabaseError):
+            await self._in_thread(lambda: credential_uses.write(uses))
 
     def _pulse(self) -> Pulse:
         """The bound is taken before the epoch is read: it may be too old, never too young."""

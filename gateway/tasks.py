@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 
 from audit.tally import count_new_calls
-from gateway import approving, password_resets
+from gateway import approving, password_resets, rotations
 from gateway.drift import rediscover
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
 from gateway.notices import slack_answers
@@ -93,6 +93,13 @@ def send_notices() -> None:
 def whisper(**about: str) -> None:
     """To whoever pressed a button in a chat, why it did not do what she wanted. A courtesy: it is tried once."""
     slack_answers.whisper(**about)
+
+
+@shared_task(ignore_result=True)
+def watch_credentials() -> None:
+    """Which keys and secrets are too old or unused: asked for, told, ended as the organization's terms say."""
+    if changed := rotations.watch():
+        logger.info("rotation: %d rows changed", changed)
 
 
 @shared_task(ignore_result=True)

@@ -29,6 +29,7 @@ from connectors.resilience import Guarded, UpstreamState
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import GroupCommitter
+from gateway.credential_uses import CredentialUses
 from gateway.database import DatabaseThread
 from gateway.evidence import not_recorded
 from gateway.limit_table import LimitTable
@@ -95,6 +96,7 @@ class GatewayPorts:
         self.limits_thread = DatabaseThread("limits")
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()
+        self.uses = CredentialUses()
         self.sealer: PayloadSealer | None = None
         self._committer = committer
         self._kinds = kinds

@@ -1,6 +1,6 @@
 """What is due to be replaced: the organization's terms, and the tasks that stay open until it was."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -110,10 +110,18 @@ def ask_for(
 
 
 def done_for(
-    kind: str, subject_id: UUID, *, by: str, record: Recorder, now: datetime, evidence: Mapping[str, Any]
+    kind: str,
+    subject_id: UUID,
+    *,
+    by: str,
+    record: Recorder,
+    now: datetime,
+    evidence: Mapping[str, Any],
+    only: str | None = None,
 ) -> int:
-    """Closes what was open for a subject that has a new value or has ended; returns how much that was."""
-    open_ones = RotationTask.objects.filter(subject_kind=kind, subject_id=subject_id, state=RotationTask.State.OPEN)
+    """Closes what was open for a subject that has a new value or has ended, or `only` that of one reason; returns how
+    much that was."""
+    open_ones = open_tasks().filter(subject_kind=kind, subject_id=subject_id, **({"reason": only} if only else {}))
     found = list(open_ones.values_list("pk", "subject_name", "reason"))
     if not found:
         return 0
@@ -151,6 +159,10 @@ def open_tasks() -> QuerySet[RotationTask]:
     return RotationTask.objects.filter(state=RotationTask.State.OPEN)
 
 
+def overdue_tasks(now: datetime) -> QuerySet[RotationTask]:
+    return open_tasks().filter(due_at__lte=now)
+
+
 def live_of_person(person: User) -> QuerySet[RotationTask]:
     """What she was to see to and has not."""
     return open_tasks().filter(owner=person)
@@ -163,14 +175,6 @@ def end_of_person(person: User, *, by: str, record: Recorder, now: datetime) -> 
         live_of_person(person).update(owner=None, told_at=None)
         record(Fact("rotation.unassigned", f"person:{person.email}", {"tasks": len(names), "subjects": names[:50]}))
     return len(names)
-
-
-def is_blocked(secret_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of the secrets whose value was taken away until there is a new one."""
-    waiting = open_tasks().filter(
-        subject_kind=RotationTask.Subject.SECRET, reason=RotationTask.Reason.EMERGENCY, subject_id__in=list(secret_ids)
-    )
-    return set(waiting.values_list("subject_id", flat=True))
 
 
 def _days(count: int | None) -> timedelta | None:

@@ -13,6 +13,7 @@ from connectors.base import Catalog, Heard, Interest, Question, RawResult, Relay
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Verdict
 from gateway.commit.group import BOOT_CLOCK
+from gateway.credential_uses import CredentialUses
 from gateway.limit_table import SHARES, Subject
 from gateway.limits import Allowance, Limits
 from gateway.refusal_sums import RefusalSums
@@ -44,6 +45,7 @@ class FakePorts:
         self.strangers: list[str] = []
         self.full: set[str] = set()
         self.refused = RefusalSums()
+        self.uses = CredentialUses()
         self.limits = Limits(MemoryTable(), at_once, clock=lambda: self.now().timestamp())
         self.verdicts: list[Verdict] = []
         self.broken_commits: set[str] = set()

@@ -666,12 +666,15 @@ class OrganizationRow(Row):
     networks = Written(NETWORKS, required=False, help_text="Name -> CIDRs; rules read the names.")
     requires_review = Flag(read_only=True, help_text="Set on the organization's page or by a manifest.")
     agents_may_ask = Flag(required=False)
+    ends_overdue = Flag(required=False, help_text="A key that nobody replaced ends when it is due.")
+    ends_unused = Flag(required=False, help_text="A flagged key ends when it stays unused for the days of warning.")
 
     class Meta:
         model = Organization
         fields = (
             "name", "timezone", "business_hours", "holidays", "networks", "requires_review", "agents_may_ask",
-            "policies",
+            "rotate_after_days", "rotation_overlap_hours", "rotation_warn_days", "ends_overdue", "unused_after_days",
+            "ends_unused", "policies",
         )  # fmt: skip
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from governance.freezes import in_force
 from governance.grants import unreviewed
 from governance.models import BundleVersion, Connector, Epoch, Freeze, Offboarding, PolicyVersion, ToolDefinition
 from governance.models.versions import State
+from governance.rotation import overdue_tasks
 
 BADGE_SECONDS = 5
 
@@ -73,6 +74,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "Agents and roles": (
         _list("Agents", "governance.agent", "smart_toy", "Software that calls tools, each with an owner."),
         _list("Agent keys", "governance.agentcredential", "key", "What agents prove themselves with."),
+        _list("To be replaced", "governance.rotationtask", "autorenew", "Keys and secrets that are due.", "rotation"),
         _list("Roles", "governance.role", "badge", "Who gets which bundles, and when."),
     ),
     "Access for a time": (
@@ -180,6 +182,7 @@ def _count_waiting() -> dict[str, int]:
         "review": ToolDefinition.objects.filter(status=ToolDefinition.Status.WAITING),
         "failing": Connector.objects.filter(is_enabled=True).exclude(last_error=""),
         "offboardings": Offboarding.objects.filter(state__in=unfinished),
+        "rotation": overdue_tasks(timezone.now()),
         "freezes": Freeze.objects.filter(in_force(timezone.now())),
         "unreviewed": unreviewed(),
         "bundles": BundleVersion.objects.filter(state=State.REVIEW),

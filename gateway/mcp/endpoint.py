@@ -120,11 +120,17 @@ class McpEndpoint:
             caller = await identify(frame, self._ports)
             if place is not None and not place.belongs_to(caller.agent.id):
                 raise refusal_of(caller, refusals.OVER_SHARE, {"retry_after": 1})
+            self._note_use(caller.credential.id, request)
             return caller
         except Refusal as refusal:
             return await commit_refusal(frame, refusal, self._ports)
         except EvidenceUnavailable:
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
+
+    def _note_use(self, credential_id: str, request: Request) -> None:
+        at, uses = self._ports.now(), self._ports.uses
+        if uses.is_due(credential_id, at):
+            uses.note(credential_id, at=at, address=request.source_ip, client=request.text(b"user-agent"))
 
     async def _post(self, visit: Visit, body: bytes | None) -> None:
         """`body` is None when some of it is still to come. Meanwhile the key may have been revoked: it is asked for

@@ -10,6 +10,18 @@ from gateway.notices.writing import (
     losses_held,
     reacted,
     review_wanted,
+    to_replace,
 )
 
-__all__ = ("INBOX", "asked", "break_glass", "ended", "escalated", "frozen", "losses_held", "reacted", "review_wanted")
+__all__ = (
+    "INBOX",
+    "asked",
+    "break_glass",
+    "ended",
+    "escalated",
+    "frozen",
+    "losses_held",
+    "reacted",
+    "review_wanted",
+    "to_replace",
+)

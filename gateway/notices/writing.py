@@ -3,7 +3,7 @@
 Quiet on purpose: one mail to a person about a request, one message to a channel, which is rewritten when it is over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +15,16 @@ from gateway.bus import post, topic_of
 from gateway.models import Notice
 from gateway.notices.audience import channels, channels_for, deciders, reviewers, with_duty
 from governance.lifecycle import noun_of
-from governance.models import ApprovalRequest, BundleVersion, Directory, Freeze, Grant, PolicyVersion, User
+from governance.models import (
+    ApprovalRequest,
+    BundleVersion,
+    Directory,
+    Freeze,
+    Grant,
+    PolicyVersion,
+    RotationTask,
+    User,
+)
 from governance.snapshot import Snapshot
 
 INBOX: Final = topic_of("approvals")
@@ -23,6 +32,7 @@ INBOX: Final = topic_of("approvals")
 
 Kind = Notice.Kind
 LONGEST_SUBJECT = 300
+MOST_LINES: Final = 20
 
 
 def asked(request: ApprovalRequest, *, snapshot: Snapshot, now: datetime) -> None:
@@ -106,6 +116,16 @@ def losses_held(directory: Directory, people: int, *, now: datetime) -> None:
     }
     subject = f"{directory} takes away from many: it waits for you"
     _write(Kind.DIRECTORY, subject, with_duty(User.Duty.IT_ADMIN), channels(), now=now, body=body)
+
+
+def to_replace(tasks: Sequence[RotationTask], *, owner: User | None, now: datetime) -> None:
+    """To who sees to them, in one message; what is nobody's goes to those who look after agents and to channels."""
+    shown = [f"{task}, due {_moment(task.due_at)}." for task in tasks[:MOST_LINES]]
+    rest = [f"And {len(tasks) - MOST_LINES} more."] if len(tasks) > MOST_LINES else []
+    body = {"lines": [*shown, *rest], "path": "/me/" if owner else "/admin/governance/rotationtask/?state__exact=open"}
+    subject = f"{len(tasks)} to be replaced" if len(tasks) > 1 else f"To be replaced: {tasks[0].subject_name}"
+    people = [owner.pk] if owner else with_duty(User.Duty.IT_ADMIN)
+    _write(Kind.ROTATION, subject, people, [] if owner else channels(), now=now, body=body)
 
 
 def _moment(at: datetime) -> str:

@@ -15,6 +15,7 @@ from governance.admin import (
     reactions,
     registry,
     roles,
+    rotation,
     secrets,
 )
 
@@ -33,5 +34,6 @@ __all__ = (
     "reactions",
     "registry",
     "roles",
+    "rotation",
     "secrets",
 )

@@ -22,6 +22,14 @@ from governance.snapshot_builder import Draft, revised_snapshot
 from governance.time_of_day import WEEKDAYS
 
 USUAL_HOURS = "Monday to Friday, 09:00 to 17:00"
+AGE_OF_CREDENTIALS = (
+    "rotate_after_days",
+    "rotation_overlap_hours",
+    "rotation_warn_days",
+    "ends_overdue",
+    "unused_after_days",
+    "ends_unused",
+)
 
 
 class Holidays(Lines):
@@ -134,11 +142,19 @@ class OrganizationAdmin(GovernedModelAdmin):
         ),
         ("Networks", {"fields": ("networks",)}),
         ("Care", {"fields": ("requires_review", "agents_may_ask")}),
+        (
+            "Age of credentials",
+            {
+                "fields": AGE_OF_CREDENTIALS,
+                "description": "Of keys, client secrets and public keys of agents, and of the secrets of connectors.",
+            },
+        ),
         ("Rules", {"fields": ("policies",), "description": "Bind every call of every agent."}),
     )
     fieldsets_to_look_at = (
         (None, {"fields": ("name", "timezone", "hours", "holiday_names", "network_names")}),
         ("Care", {"fields": ("requires_review", "agents_may_ask")}),
+        ("Age of credentials", {"fields": AGE_OF_CREDENTIALS}),
         ("Rules", {"fields": ("policies",)}),
     )
 

@@ -30,6 +30,7 @@ from governance.manifest.common import (
 )
 from governance.manifest.fields import Choice, Flag, ListByName, ListOf, Moment, Number, Record, Text, TextByName, of
 from governance.manifest.rule_entries import DATA_CLASSES, RISKS
+from governance.models import Organization
 from governance.notification_channels import is_slack
 from governance.time_of_day import WEEKDAYS
 
@@ -78,8 +79,20 @@ ATTRIBUTES = ListByName(VARIABLE, ListOf(Text(200), is_set=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """How old credentials may become. Without `after_days` none is due, without `unused_after_days` none unused."""
+
+    after_days: int | None = of(Number(30, 90, is_whole=True), None)
+    overlap_hours: int = of(Number(0, 720, is_whole=True), 168)
+    warn_days: int = of(Number(1, 29, is_whole=True), 14)
+    overdue: str = of(Choice(("kept", "ended")), "kept")
+    unused_after_days: int | None = of(Number(7, 365, is_whole=True), None)
+    unused: str = of(Choice(("kept", "ended")), "kept")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationEntry(Entry):
-    """Without `business_hours` they are 09:00 to 17:00, Monday to Friday."""
+    """Without `business_hours` they are 09:00 to 17:00, Monday to Friday. Without `rotation` its terms stay."""
 
     name: str = of(TITLE)
     timezone: str = of(Text(64, check=check_timezone), "UTC")
@@ -88,11 +101,15 @@ class OrganizationEntry(Entry):
     networks: tuple[tuple[str, tuple[str, ...]], ...] = of(NETWORKS, ())
     review: str = of(Choice(("required", "optional")), "optional")
     agents_may_ask: bool = of(Flag(), False)
+    rotation: Rotation | None = of(Record(Rotation), None)
     policies: tuple[str, ...] = of(NAMES, ())
 
     @property
     def key(self) -> str:
         return "organization"
+
+    def over(self, before: Self | None) -> Self:
+        return replace(self, rotation=before.rotation) if before and self.rotation is None else self
 
     def references(self) -> Iterator[Reference]:
         yield from (Reference("policies", "policies", name) for name in self.policies)
@@ -109,7 +126,30 @@ def organization_columns(entry: OrganizationEntry) -> dict[str, Any]:
         "networks": NETWORKS.dump(entry.networks),
         "requires_review": entry.review == "required",
         "agents_may_ask": entry.agents_may_ask,
+        **(_rotation_columns(entry.rotation) if entry.rotation else {}),
     }
+
+
+def _rotation_columns(terms: Rotation) -> dict[str, Any]:
+    return {
+        "rotate_after_days": terms.after_days,
+        "rotation_overlap_hours": terms.overlap_hours,
+        "rotation_warn_days": terms.warn_days,
+        "ends_overdue": terms.overdue == "ended",
+        "unused_after_days": terms.unused_after_days,
+        "ends_unused": terms.unused == "ended",
+    }
+
+
+def rotation_of(row: Organization) -> Rotation:
+    return Rotation(
+        after_days=row.rotate_after_days,
+        overlap_hours=row.rotation_overlap_hours,
+        warn_days=row.rotation_warn_days,
+        overdue="ended" if row.ends_overdue else "kept",
+        unused_after_days=row.unused_after_days,
+        unused="ended" if row.ends_unused else "kept",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -23,6 +23,7 @@ from governance.manifest.entries import (
     TeamEntry,
     ToolEntry,
     ToolsEntry,
+    rotation_of,
 )
 from governance.manifest.issuer_entries import stored_issuer
 from governance.manifest.rule_entries import (
@@ -54,6 +55,7 @@ def _organization() -> Iterator[Entry]:
             networks=_lists(row.networks),
             review="required" if row.requires_review else "optional",
             agents_may_ask=row.agents_may_ask,
+            rotation=rotation_of(row),
             policies=_names(row.policies.all()),
         )
 

@@ -2,6 +2,8 @@
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Now
+from django.utils.timezone import now
 
 from governance.models.base import Governed
 from governance.models.policies import Policy
@@ -75,6 +77,12 @@ class Organization(Governed):
         default=False,
         db_default=False,
         help_text="A flagged key ends when it stays unused for the days of warning.",
+    )
+    uses_kept_since = models.DateTimeField(
+        default=now,
+        db_default=Now(),
+        editable=False,
+        help_text="What was used before is not known, so nothing counts as unused for longer.",
     )
     policies = models.ManyToManyField(Policy, blank=True, related_name="organizations")
 

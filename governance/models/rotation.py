@@ -16,6 +16,7 @@ class RotationTask(Governed):
     """
 
     class Subject(models.TextChoices):
+        AGENT = "agent", "Agent without a credential"
         CREDENTIAL = "credential", "Agent credential"
         SECRET = "secret", "Secret of a connector"
         SCIM_TOKEN = "scim_token", "SCIM token"

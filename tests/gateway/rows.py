@@ -30,6 +30,7 @@ from governance.models import (
     RateLimit,
     Reaction,
     Role,
+    RotationTask,
     Rule,
     Secret,
     Team,
@@ -117,6 +118,9 @@ def one_of_each() -> list[Any]:
         RateLimit.objects.create(name="not-too-many", max_requests=600),
         TrustedIssuer.objects.create(name="okta", kind="directory", issuer="https://idp.example.com"),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
+        RotationTask.objects.create(
+            subject_kind="secret", subject_id=secret.pk, subject_name=HOSTILE, reason="age", created_at=now, due_at=now
+        ),
         OnCallShift.objects.create(
             team=Team.objects.create(name="on-call"),
             person=agent.owner,

@@ -102,6 +102,9 @@ governance.add_role                             x         x         .         .
 governance.change_role                          x         x         .         .
 governance.delete_role                          x         x         .         .
 governance.view_rule                            .         x         .         x
+governance.view_rotationtask                    x         x         .         x
+governance.change_rotationtask                  x         x         .         .
+governance.cut_rotationtask                     x         x         .         .
 governance.view_secret                          x         .         .         .
 governance.add_secret                           x         .         .         .
 governance.change_secret                        x         .         .         .
@@ -149,6 +152,7 @@ ASKS_AGAIN = {
     "governance.review_policy",
     "governance.replace_secret",
     "governance.retire_agent",
+    "governance.cut_rotationtask",
 }
 """Rights that take a sign-in of the last quarter of an hour."""
 
@@ -348,6 +352,7 @@ NOT_BY_FORM = {
     "governance_organization": "add delete",
     "governance_personaltoken": "add change delete",
     "governance_policyversion": "add change delete",
+    "governance_rotationtask": "add change delete",
     "governance_secretversion": "add change delete",
     "governance_tool": "add delete",
     "governance_tooldefinition": "add change delete",
@@ -381,6 +386,8 @@ ACTIONS = {
     "governance_freeze.lift": "governance.change_freeze",
     "governance_grant.revoke": "governance.revoke_grant",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
+    "governance_rotationtask.mark_done": "governance.change_rotationtask",
+    "governance_rotationtask.drop": "governance.change_rotationtask",
     "governance_tool.quarantine": "governance.change_tool",
     "governance_tool.release": "governance.change_tool",
     "governance_tooldefinition.pin": "governance.decide_tooldefinition",

@@ -75,6 +75,7 @@ organization:
   networks: {office: [192.0.2.0/24, "2001:db8::/32"]}
   review: required
   agents_may_ask: true
+  rotation: {after_days: 45, overlap_hours: 24, overdue: ended, unused_after_days: 30, unused: ended}
   policies: [careful]
 teams:
   - name: support

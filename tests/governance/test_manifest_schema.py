@@ -24,6 +24,7 @@ from governance.manifest.entries import (
     NotificationEntry,
     OrganizationEntry,
     PersonEntry,
+    Rotation,
     ShiftEntry,
     TeamEntry,
     ToolEntry,
@@ -463,6 +464,7 @@ ORGANIZATIONS = st.builds(
     networks=st.sampled_from(((), (("office", ("192.0.2.0/24", "2001:db8::/32")),))),
     review=st.sampled_from(("required", "optional")),
     agents_may_ask=st.booleans(),
+    rotation=st.sampled_from((None, Rotation(), Rotation(after_days=30, overdue="ended", unused_after_days=365))),
     policies=st.just(()),
     node=st.none(),
 )
