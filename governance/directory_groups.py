@@ -1,6 +1,7 @@
 """Groups of a directory: their names, and who is in them. A membership is a row; whole lists are never rewritten."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -51,24 +52,24 @@ def group_is_deleted(group: DirectoryGroup, sync: Sync) -> None:
 
 
 def replace_members(
-    group: DirectoryGroup, wanted: Collection[str], *, sync: Sync, nested: Collection[str] = ()
+    group: DirectoryGroup, wanted: Mapping[str, str], *, sync: Sync, nested: Collection[str] = ()
 ) -> bool:
     """The whole list, as a PUT says it; what is unchanged is left alone. Raises UnknownMember."""
     before = set(group.members.values_list("value", flat=True))
-    after = set(wanted)
-    return change_members(group, add=after - before, remove=before - after, sync=sync, nested=nested)
+    add = {value: display for value, display in wanted.items() if value not in before}
+    return change_members(group, add=add, remove=before - wanted.keys(), sync=sync, nested=nested)
 
 
 def change_members(
     group: DirectoryGroup,
     *,
     sync: Sync,
-    add: Collection[str] = (),
+    add: Mapping[str, str] = MappingProxyType({}),
     remove: Collection[str] = (),
     nested: Collection[str] = (),
 ) -> bool:
-    """Who is in already, or is not, changes nothing. `nested` are groups, kept and not resolved. Raises UnknownMember.
-    Returns whether anything changed."""
+    """Who is in already, or is not, changes nothing. `add` has what each is called there; `nested` are groups, kept and
+    not resolved. Raises UnknownMember. Returns whether anything changed."""
     arriving = _known(add, sync) if add else {}
     if unknown := [value for value in add if value not in arriving and value not in nested]:
         raise UnknownMember(unknown[0])
@@ -80,7 +81,7 @@ def change_members(
     affected = {arriving[value] for value in new if value in arriving} | {user for user in leaving.values() if user}
     before = gifts_of(affected) if gives else {}
     mapped_before = in_mapped_groups(affected) if gives else set()
-    _write_members(group, new, arriving, leaving, sync)
+    _write_members(group, {value: add[value] for value in new}, arriving, leaving, sync)
     if gives:
         losers = {user for user in leaving.values() if user}
         _settle(group, before, mapped_before, losers, sync)
@@ -90,7 +91,7 @@ def change_members(
 
 def _write_members(
     group: DirectoryGroup,
-    new: Collection[str],
+    new: Mapping[str, str],
     users: dict[str, UUID],
     leaving: dict[str, UUID | None],
     sync: Sync,
@@ -99,7 +100,8 @@ def _write_members(
         DirectoryMember.objects.filter(group=group, value__in=part).delete()
     for part in in_parts(new):
         DirectoryMember.objects.bulk_create(
-            DirectoryMember(group=group, value=value, user_id=users.get(value)) for value in part
+            DirectoryMember(group=group, value=value, user_id=users.get(value), display=new[value][:300])
+            for value in part
         )
     back = [users[value] for value in new if value in users]
     for some in in_parts(back):

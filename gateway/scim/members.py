@@ -20,22 +20,22 @@ NAMES = {"displayname": "displayName", "externalid": "externalId"}
 class Plan:
     """In the order of the operations: what was said last about somebody counts. `replaces` first empties the group."""
 
-    add: set[str] = field(default_factory=set)
+    add: dict[str, str] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
     nested: set[str] = field(default_factory=set)
     replaces: bool = False
     names: dict[str, str] = field(default_factory=dict)
 
     def adds(self, entries: Iterable[Any]) -> None:
-        for value, is_group in map(_entry, entries):
-            self.add.add(value)
+        for value, display, is_group in map(_entry, entries):
+            self.add[value] = display
             self.remove.discard(value)
             if is_group:
                 self.nested.add(value)
 
     def removes(self, values: Iterable[str]) -> None:
         for value in values:
-            self.add.discard(value)
+            self.add.pop(value, None)
             self.remove.add(value)
 
     def sets(self, entries: Iterable[Any]) -> None:
@@ -85,7 +85,7 @@ def _at(plan: Plan, kind: str, name: str, value: Any) -> bool:
         case "remove", None:
             plan.sets(())
         case "remove", _:
-            plan.removes(entry for entry, _ in map(_entry, _listed(value)))
+            plan.removes(found for found, *_ in map(_entry, _listed(value)))
         case "replace", _:
             plan.sets(_listed(value))
     return True
@@ -108,13 +108,13 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _entry(entry: Any) -> tuple[str, bool]:
-    """The member's id, and whether it is said to be a group."""
+def _entry(entry: Any) -> tuple[str, str, bool]:
+    """The member's id, what it is called, and whether it is said to be a group."""
     if isinstance(entry, str) and entry:
-        return entry, False
+        return entry, "", False
     if isinstance(entry, dict):
         said = {key.lower(): value for key, value in entry.items()}
         value = said.get("value")
         if isinstance(value, str) and value and len(value) <= 100:
-            return value, str(said.get("type") or "").lower() == "group"
+            return value, str(said.get("display") or ""), str(said.get("type") or "").lower() == "group"
     raise InvalidValueException(detail="A member is named by its value, the id of a user.")

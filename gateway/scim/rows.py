@@ -79,7 +79,7 @@ def members_of(groups: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
     """In the order they came, with one query for all."""
     found: dict[UUID, list[dict[str, Any]]] = {group: [] for group in groups}
     chosen = DirectoryMember.objects.filter(group_id__in=groups).order_by("id")
-    rows: Any = chosen.values_list("group_id", "value", "user_id", "user__display_name")
+    rows: Any = chosen.values_list("group_id", "value", "user_id", "display")
     for group, value, user, name in rows:
         kind = "Group" if user is None else "User"
         shown = {"value": value, "type": kind, "$ref": f"{kind}s/{value}"}
@@ -97,9 +97,9 @@ def groups_of(users: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
     return found
 
 
-def member_values(resource: Any) -> tuple[list[str], list[str]]:
-    """Of users and groups, and those of groups only."""
+def member_values(resource: Any) -> tuple[dict[str, str], list[str]]:
+    """Of users and groups, each with what it is called there; and those of groups only."""
     members = [member for member in resource.members or () if member.value]
-    values = list(dict.fromkeys(str(member.value) for member in members))
+    values = {str(member.value): str(member.display or "") for member in members}
     nested = [str(member.value) for member in members if str(member.type or "").lower() == "group"]
     return values, nested

@@ -102,7 +102,5 @@ class DirectoryHandler(ScimHandler):
             if plan.replaces:
                 directory_groups.replace_members(row, plan.add, nested=plan.nested, sync=sync)
             else:
-                directory_groups.change_members(
-                    row, add=sorted(plan.add), remove=plan.remove, nested=plan.nested, sync=sync
-                )
+                directory_groups.change_members(row, add=plan.add, remove=plan.remove, nested=plan.nested, sync=sync)
         return self.storage.without_members(resource_type, row)

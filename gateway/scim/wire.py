@@ -15,6 +15,9 @@ KNOWN_SCHEMAS = frozenset({CORE_USER, CORE_GROUP, CORE_AGENT, ENTERPRISE})
 PASSWORD = "password"  # noqa: S105 - what the attribute is called
 MANAGER = f"{ENTERPRISE}:manager"
 
+NOTHING_TO_DO = {"op": "remove", "path": PASSWORD}
+"""Instead of a message that was only about a password: it is answered as done."""
+
 Body = dict[str, Any]
 
 
@@ -79,7 +82,8 @@ def _bulk_step(step: Body) -> Body:
 def _patched(operations: Any) -> Any:
     if not isinstance(operations, list):
         return operations
-    return [step for operation in operations for step in _operations(operation)]
+    kept = [step for operation in operations for step in _operations(operation)]
+    return kept or ([NOTHING_TO_DO] if operations else kept)
 
 
 def _operations(operation: Any) -> Iterable[Any]:

@@ -202,6 +202,7 @@ class DirectoryMember(models.Model):
     group = models.ForeignKey(DirectoryGroup, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(DirectoryUser, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships")
     value = models.CharField(max_length=100)
+    display = models.CharField(max_length=300, blank=True, db_default="")
 
     class Meta:
         ordering = ("id",)
