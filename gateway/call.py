@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from connectors.base import SILENCE, RawResult, Relay
+from gateway.accounts.presented import Presented
 from gateway.commit.entry import Run
 from gateway.values import per_call
 from governance.decision import Decision
@@ -74,6 +75,15 @@ class Call:
     recorded_arguments: bytes = field(repr=False)
     arguments_digest: str
 
+    @property
+    def presents(self) -> str:
+        """Which account or which version of the secret its system would see; empty for none."""
+        account = self.caller.snapshot.account_for(self.tool.connector, self.caller.person)
+        if account is not None:
+            return f"account:{account.id}"
+        secret = self.tool.connector.secret
+        return secret.version_id if secret is not None else ""
+
 
 @per_call
 class Asked:
@@ -114,7 +124,10 @@ class Permitted:
 
 @per_call
 class Screened:
+    """`account` is what is presented to an upstream that wants a connected account; None for the connector's secret."""
+
     permitted: Permitted
+    account: Presented | None = None
 
 
 @per_call
@@ -136,6 +149,10 @@ class Intent:
     @property
     def connector(self) -> Connector:
         return self.call.tool.connector
+
+    @property
+    def account(self) -> Presented | None:
+        return self.screened.account
 
 
 @per_call
@@ -212,3 +229,5 @@ class Answer:
     challenge: str = ""
     retry_after_seconds: int | None = None
     held: Held | None = None
+    page: str = ""
+    """Where a human can open the way: clients that can send their user there are told so in their own words."""

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from audit.event import uuid7
 from gateway import refusals
+from gateway.accounts.presented import Presented, guarding
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
 from gateway.ports import Ports
@@ -17,7 +18,7 @@ from governance import canonical
 from governance.decision import AccessRequest, Decision, Effect, best, decide
 from governance.inspection.masking import VaultIndex
 from governance.oauth_resources import resource_of, scope_of
-from governance.snapshot import Agent, Bundle, Credential, Snapshot
+from governance.snapshot import Account, Agent, Bundle, Credential, Snapshot
 
 ARGUMENTS_LIMIT = 1024 * 1024
 RESUMED = ("inputResponses", "requestState")
@@ -157,7 +158,31 @@ def decided(
     )
     if decision is None or not decision.exists:
         raise _unknown(call.frame, call.caller, decision_facts(call, decision))
+    if decision.effect is not Effect.DENY:
+        account_of(call, decision)
     return decision
+
+
+def account_of(call: Call, decision: Decision) -> Account | None:
+    """The connected account that the call would use, None if its system wants none. Raises Refusal before humans are
+    bothered with a call that could not be made."""
+    connector = call.tool.connector
+    if not connector.account:
+        return None
+    account = call.caller.snapshot.account_for(connector, call.caller.person)
+    if account is not None and account.is_live:
+        return account
+    if not connector.upstream_client or connector.account != "person":
+        raise refusal_of(call.caller, refusals.ACCOUNT_NOT_SET_UP, decision_facts(call, decision), is_final=False)
+    reason = refusals.ACCOUNT_NEEDED if account is None else refusals.ACCOUNT_RECONNECT
+    raise connecting(call, reason, decision_facts(call, decision))
+
+
+def connecting(call: Call, reason: refusals.Reason, facts: dict[str, Any]) -> Refusal:
+    """Says where the human opens the way. Nothing in the address is a right: she signs in there, as herself."""
+    refusal = refusal_of(call.caller, reason, facts, is_final=False)
+    refusal.page = f"{settings.PUBLIC_URL}/me/accounts/{call.tool.connector.name}/"
+    return refusal
 
 
 def _consents(snapshot: Snapshot) -> frozenset[str]:
@@ -172,9 +197,9 @@ def permitted(call: Call, decision: Decision, seen: Run | None = None) -> Permit
     return Permitted(call, decision, seen)
 
 
-def screen_arguments(permitted: Permitted, vault: VaultIndex) -> Screened:
-    refuse_credentials(permitted.call, permitted.decision, vault)
-    return Screened(permitted)
+def screen_arguments(permitted: Permitted, vault: VaultIndex, account: Presented | None = None) -> Screened:
+    refuse_credentials(permitted.call, permitted.decision, guarding(vault, account))
+    return Screened(permitted, account)
 
 
 def refuse_credentials(call: Call, decision: Decision, vault: VaultIndex) -> None:

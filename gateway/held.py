@@ -201,7 +201,7 @@ def _give_back(number: int, call_id: UUID) -> None:
 
 def draft_of(asked: Asked) -> ApprovalRequest:
     call, decision, caller = asked.call, asked.decision, asked.call.caller
-    connector, frame, secret = call.tool.connector, call.frame, call.tool.connector.secret
+    connector, frame = call.tool.connector, call.frame
     row = ApprovalRequest(
         agent_id=UUID(caller.agent.id),
         agent=caller.agent.name,
@@ -216,7 +216,7 @@ def draft_of(asked: Asked) -> ApprovalRequest:
         tool=call.tool.name,
         method=frame.method,
         definition_digest=call.tool.definition_digest,
-        secret_version=secret.version_id if secret is not None else "",
+        secret_version=call.presents,
         bundle_id=UUID(asked.bundle_id),
         bundle=decision.bundle,
         bundle_version=decision.bundle_version,

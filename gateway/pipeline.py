@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from connectors.base import SILENCE, RawResult, Relay, UpstreamFailure
 from connectors.egress import NOT_SENT_IN_TIME
 from gateway import refusals
+from gateway.accounts.presented import Presented, guarding
+from gateway.accounts.renewing import AccountEnded, AccountUnavailable
 from gateway.call import (
     Answer,
     Call,
@@ -34,9 +36,11 @@ from gateway.call import (
 from gateway.commit.entry import Committed, EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import BOOT_CLOCK
 from gateway.deciding import (
+    account_of,
     authenticate,
     authorize,
     caller_facts,
+    connecting,
     decision_facts,
     refusal_of,
     resolve,
@@ -128,7 +132,7 @@ async def watch(frame: Frame, ports: Ports) -> Call | Answer:
 async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: Ports) -> Answer:
     """From here on the effect may have happened: whatever goes wrong, the agent must not be invited to repeat it."""
     try:
-        vault = ports.vault_index(ports.snapshot())
+        vault = guarding(ports.vault_index(ports.snapshot()), intent.account)
         safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
@@ -153,7 +157,8 @@ async def admit(
             passed(AUTHENTICATE)
             permitted = await permit(resolve(frame, caller, ports), ports, is_confirmed=is_confirmed)
             passed(DECIDE)
-            screened = screen_arguments(permitted, ports.vault_index(snapshot))
+            account = await present_account(permitted, ports) if permitted.call.tool.connector.account else None
+            screened = screen_arguments(permitted, ports.vault_index(snapshot), account)
             passed(SCREEN)
         except Refusal as refusal:
             if refusal.is_final or is_confirmed:
@@ -168,6 +173,24 @@ async def admit(
         elif not isinstance(committed, Superseded):
             return committed
     raise Refusal(refusals.BUSY)
+
+
+async def present_account(permitted: Permitted, ports: Ports) -> Presented | None:
+    """The token of the account that the call uses, renewed if need be. All talk with its provider is here, before the
+    intent: nothing is open in the database meanwhile, and nothing is late afterwards. Raises Refusal."""
+    call, facts = permitted.call, decision_facts(permitted.call, permitted.decision)
+    account = account_of(call, permitted.decision)
+    if account is None:
+        return None
+    try:
+        return await ports.accounts.presented(account)
+    except AccountEnded:
+        if call.tool.connector.account == "person":
+            raise connecting(call, refusals.ACCOUNT_RECONNECT, facts) from None
+        raise refusal_of(call.caller, refusals.ACCOUNT_NOT_SET_UP, facts, is_final=False) from None
+    except AccountUnavailable as failure:
+        facts["why"] = failure.code
+        raise refusal_of(call.caller, refusals.ACCOUNT_UNAVAILABLE, facts) from None
 
 
 async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowance) -> Intent | Stale | Superseded:
@@ -328,12 +351,14 @@ def _too_many(refusal: Refusal) -> Answer:
 
 def _denied(refusal: Refusal, method: str) -> Answer:
     decision = {"code": refusal.reason.code}
+    if refusal.page:
+        decision["url"] = refusal.page
     if rule := refusal.facts.get("rule"):
         decision["rule"] = rule
-    text = f"{refusal.text} {refusal.reason.remedy}".strip()
+    text = f"{refusal.text} {refusal.reason.remedy} {refusal.page}".strip()
     meta: dict[str, Any] = {"com.gatehouse/decision": decision}
     if refusal.held is None:
-        return _bad_news(text, meta, method, code=DENIED_CODE)
+        return replace(_bad_news(text, meta, method, code=DENIED_CODE), page=refusal.page)
     told = _bad_news(text, meta | {APPROVAL_META: _approval_meta(refusal.held)}, method, code=DENIED_CODE)
     return replace(told, held=refusal.held)
 

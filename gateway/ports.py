@@ -9,6 +9,7 @@ from uuid import UUID
 from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, RawResult, Relay, Stands
 from gateway.access_tokens import AccessTokens
+from gateway.accounts.renewing import Accounts
 from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
@@ -38,6 +39,7 @@ class Ports(Protocol):
     reactions: Reactions
     access_tokens: AccessTokens
     uses: CredentialUses
+    accounts: Accounts
 
     def now(self) -> datetime: ...
 

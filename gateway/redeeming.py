@@ -13,7 +13,15 @@ from django.conf import settings
 from gateway import refusals
 from gateway.call import Approval, Asked, Call, Held, Permitted
 from gateway.commit.entry import Run
-from gateway.deciding import decided, decision_facts, denial, permitted, refusal_of, refuse_credentials, resolve
+from gateway.deciding import (
+    decided,
+    decision_facts,
+    denial,
+    permitted,
+    refusal_of,
+    refuse_credentials,
+    resolve,
+)
 from gateway.evidence import approval_recorder
 from gateway.held import DENIAL_STANDS, TooManyQuestions
 from gateway.held_rows import HeldCall, changed_members
@@ -136,10 +144,9 @@ def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:
 
 def _outdated(asked: Asked, held: HeldCall, call: Call) -> str:
     """Why what humans agreed to is not what would run now; empty if it is."""
-    secret = call.tool.connector.secret
     if held.definition_digest != call.tool.definition_digest:
         return DEFINITION
-    if held.secret_version != (secret.version_id if secret is not None else ""):
+    if held.secret_version != call.presents:
         return SECRET
     if (held.bundle_id, held.bundle_version) != (asked.bundle_id, asked.decision.bundle_version):
         return BUNDLE

@@ -106,6 +106,30 @@ CONNECTOR_DISABLED = Reason("connector_disabled", Shape.RESULT, "Denied", "Ask a
 SECRET_MISSING = Reason(
     "secret_missing", Shape.RESULT, "Denied", "Ask an administrator to store the secret in the vault."
 )
+ACCOUNT_NEEDED = Reason(
+    "account_needed",
+    Shape.RESULT,
+    "This system works only with the account of the person you work for, which is not connected.",
+    "Ask her to connect it, then make the same call again:",
+)
+ACCOUNT_RECONNECT = Reason(
+    "account_reconnect",
+    Shape.RESULT,
+    "The account of the person you work for has to be connected again.",
+    "Ask her to do it, then make the same call again:",
+)
+ACCOUNT_NOT_SET_UP = Reason(
+    "account_not_set_up",
+    Shape.RESULT,
+    "Accounts at this system are not set up here, or not any more.",
+    "Ask an administrator to set up the connector's authorization server.",
+)
+ACCOUNT_UNAVAILABLE = Reason(
+    "account_unavailable",
+    Shape.RESULT,
+    "The provider of the account does not renew it now; the call was not made.",
+    "Retry in a minute; tell an administrator if it lasts.",
+)
 EVIDENCE_UNAVAILABLE = Reason(
     "evidence_unavailable",
     Shape.UNAVAILABLE,
@@ -138,7 +162,7 @@ class Refusal(Exception):
     """We said no before anything was sent. `reason_text` replaces the reason's own text, e.g. with a rule's.
 
     `is_final` is False for what a change of a moment ago could make right: the snapshot is confirmed first. `held` says
-    what humans have to do with it.
+    what humans have to do with it, `page` where one of them can open the way.
     """
 
     reason: Reason
@@ -146,6 +170,7 @@ class Refusal(Exception):
     facts: dict[str, Any] = field(default_factory=dict)
     is_final: bool = True
     held: Held | None = None
+    page: str = ""
 
     def __str__(self) -> str:
         return self.reason.code

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from connectors.base import NotAnswered, RawResult, Relay
+from gateway.accounts.presented import guarding
 from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.evidence import asked_entry, told_entry
@@ -143,7 +144,7 @@ class ScreenedRelay:
         return True
 
     def _vault(self) -> VaultIndex:
-        return self._ports.vault_index(self._ports.snapshot())
+        return guarding(self._ports.vault_index(self._ports.snapshot()), self._intent.account)
 
 
 def powers_of(relay: Relay, connector: Connector) -> Mapping[str, Any]:

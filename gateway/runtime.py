@@ -109,6 +109,7 @@ class GatewayRuntime:
         await self._write_uses()
         await self.ports.limits.stop()
         await self.ports.limits_thread.close()
+        await self.ports.accounts.stop()
         await self.ports.store.stop()
         for kind in self._kinds.values():
             await kind.close()

@@ -26,6 +26,7 @@ from connectors.base import (
     UpstreamSpec,
 )
 from connectors.resilience import Guarded, UpstreamState
+from gateway.accounts.renewing import AccountEnded, Accounts, AccountUnavailable
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import GroupCommitter
@@ -42,7 +43,7 @@ from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
 from governance.payload_keys import PayloadSealer
-from governance.snapshot import Connector, Credential, Freeze, Program, SealedSecret, Snapshot, Tool
+from governance.snapshot import Account, Connector, Credential, Freeze, Program, SealedSecret, Snapshot, Tool
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class GatewayPorts:
         self.open_intents: dict[UUID, UUID] = {}
         self._lost_outcomes: list[AuditEvent] = []
         self.strangers: Counter[tuple[str, str]] = Counter()
+        self.accounts = Accounts(process_id)
         self.limits_thread = DatabaseThread("limits")
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()
@@ -185,7 +187,8 @@ class GatewayPorts:
 
     async def call_upstream(self, intent: Intent, relay: Relay) -> RawResult:
         connector = intent.connector
-        kind, auth = self._kind(connector), self._auth(connector)
+        kind = self._kind(connector)
+        auth = intent.account.auth if intent.account is not None else self._auth(connector)
         flight = self._take_off(intent)
         try:
             span = upstream_span(intent)
@@ -193,15 +196,34 @@ class GatewayPorts:
                 return await kind.request(self._spec(connector), auth, question_of(intent), relay)
             with span as trace:
                 return await kind.request(self._spec(connector), auth, question_of(intent, trace), relay)
+        except UpstreamFailure as failure:
+            if failure.code == "upstream_auth" and intent.account is not None:
+                self.accounts.distrust(intent.account)
+            raise
         finally:
             if not flight.cut:
                 del self.in_flight[intent.call.id]
 
     async def catalog(self, connector: Connector, method: str) -> Catalog:
-        return await self._kind(connector).catalog(self._spec(connector), self._auth(connector), method)
+        auth = await self._own_auth(connector)
+        return await self._kind(connector).catalog(self._spec(connector), auth, method)
 
     async def listen(self, connector: Connector, interest: Interest, heard: Heard, stands: Stands) -> None:
-        await self._kind(connector).listen(self._spec(connector), self._auth(connector), interest, heard, stands)
+        auth = await self._own_auth(connector)
+        await self._kind(connector).listen(self._spec(connector), auth, interest, heard, stands)
+
+    async def _own_auth(self, connector: Connector) -> UpstreamAuth:
+        """For what is asked for all at once, on behalf of nobody. What a person's account shows is hers alone: nothing
+        of it may be kept for others. Raises UpstreamFailure."""
+        if not connector.account:
+            return self._auth(connector)
+        shared = next((each for each in self.snapshot().accounts.values() if _is_shared_by(each, connector)), None)
+        if shared is None:
+            raise UpstreamFailure("account_needed", "This system answers only people's own accounts.", reached=False)
+        try:
+            return (await self.accounts.presented(shared)).auth
+        except (AccountEnded, AccountUnavailable, EvidenceUnavailable):
+            raise UpstreamFailure("account_needed", "The account has no token now.", reached=False) from None
 
     def _kind(self, connector: Connector) -> Guarded:
         kind = self._kinds.get(connector.kind)
@@ -283,6 +305,7 @@ class GatewayPorts:
             self._freezes = snapshot.freezes
             self.held.look_again()
         self._auths.clear()
+        self.accounts.keep_only(snapshot.accounts.__contains__)
         self.forget_outdated(snapshot)
         for heard in self._swap_listeners:
             heard(snapshot)
@@ -309,6 +332,8 @@ class GatewayPorts:
     def _auth(self, connector: Connector) -> UpstreamAuth:
         """Opened once a snapshot: for each call it would be a tenth of its cost. It is in memory only, beside the forms
         of the same value that are masked in results, and goes with the snapshot."""
+        if connector.account:
+            raise UpstreamFailure("account_needed", "This system wants a connected account.", reached=False)
         kept = self._auths.get(connector.id)
         if kept is not None and kept[0] is connector:
             return kept[1]
@@ -328,6 +353,11 @@ class GatewayPorts:
         except VaultError as error:
             logger.error("secret %s cannot be opened: %s", secret.name, error)
             return ()
+
+
+def _is_shared_by(account: Account, connector: Connector) -> bool:
+    whose = account.connector_id, account.upstream_client, account.person_id
+    return account.is_live and whose == (connector.id, connector.upstream_client, "")
 
 
 def _footing(connector: Connector | None) -> tuple[str, ...]:

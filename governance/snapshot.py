@@ -18,6 +18,7 @@ from governance.networks import Networks
 from governance.snapshot_values import (
     NOBODY,
     WILD,
+    Account,
     Agent,
     Bundle,
     Connector,
@@ -105,6 +106,8 @@ class Snapshot:
     shifts: Mapping[str, Shifts] = field(default_factory=dict, repr=False)
     """Team id -> who is on call for it, by start; what is long over is left out."""
     networks: Networks = field(default_factory=Networks)
+    accounts: Mapping[str, Account] = field(default_factory=dict, repr=False)
+    """Connected accounts, by id."""
     agents_may_ask: bool = False
     """Whether agents find tools of ours by which they ask for access, and for how that stands."""
     staged_editions: Mapping[str, Edition] = field(default_factory=dict, repr=False)
@@ -126,8 +129,12 @@ class Snapshot:
     _grants_of: dict[str, list[Grant]] = field(default_factory=dict, init=False, repr=False)
     """By the id of the agent or person."""
     _person_roles: dict[str, tuple[Role, ...]] = field(default_factory=dict, init=False, repr=False)
+    _accounts_of: dict[tuple[str, str, str], Account] = field(default_factory=dict, init=False, repr=False)
+    """By the ids of connector, client and person."""
 
     def __post_init__(self) -> None:
+        for account in self.accounts.values():
+            self._accounts_of[account.connector_id, account.upstream_client, account.person_id] = account
         holds = tuple(reaction for reaction in self.reactions if reaction.action == "hold_run")
         object.__setattr__(self, "holds", holds)
         for freeze in self.freezes:
@@ -324,6 +331,11 @@ class Snapshot:
             for approver in grant.approvers
         )
 
+    def account_for(self, connector: Connector, person: Person) -> Account | None:
+        """With which calls for this person reach the connector, if it wants one and she has connected it."""
+        whose = person.id if connector.account == "person" else ""
+        return self._accounts_of.get((connector.id, connector.upstream_client, whose)) if connector.account else None
+
     # -- what decisions rest on
 
     def read_set(self, holding: Holding, credential_id: str, rests_on: frozenset[str] = frozenset()) -> frozenset[str]:
@@ -353,11 +365,19 @@ class Snapshot:
             return self._target_reads[key]
         policies = [self.team_policies.get(team, frozenset()) for team in _teams(agent, person)]
         approvers = self._approvers(agent, person)
-        reads = bundle.ancestry.union(_own_reads(agent, person, tool, roles, team_rules), approvers, *policies)
+        account = self._account_reads(person or agent.owner, tool.connector)
+        reads = bundle.ancestry.union(_own_reads(agent, person, tool, roles, team_rules), approvers, account, *policies)
         if tool.kind != "tool":
             _make_room(self._target_reads)
             self._target_reads[key] = reads
         return reads
+
+    def _account_reads(self, person: Person, connector: Connector) -> Iterator[str]:
+        """So that the end of the account that a call would use stops the call."""
+        if connector.account:
+            yield f"upstream_client:{connector.upstream_client}"
+        if (account := self.account_for(connector, person)) is not None:
+            yield f"upstream_grant:{account.id}"
 
     def _approvers(self, agent: Agent, person: Person | None) -> Iterator[str]:
         """Of all grants that may matter: they, and what makes them those who may decide."""
@@ -487,6 +507,7 @@ def is_plainly_spelled(uri: str) -> bool:
 __all__ = (
     "NOBODY",
     "WILD",
+    "Account",
     "Agent",
     "Bundle",
     "Connector",

@@ -170,6 +170,7 @@ class _Builder:
         self.freezes = rows.freezes() if self._is_touched("freeze") else self.base.freezes
         self.limits = rows.limits() if self._is_touched("rate_limit") else self.base.limits
         self.grants = rows.grants() if self._is_touched("grant") else self.base.grants
+        self.accounts = _renewed(self.base.accounts, self._ids("upstream_grant"), rows.accounts)
         self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
 
     def build(self) -> Snapshot:
@@ -188,6 +189,7 @@ class _Builder:
             limits=self.limits,
             grants=self.grants,
             reactions=self.reactions,
+            accounts=self.accounts,
             shifts=self.shifts,
         )
 
@@ -205,10 +207,14 @@ class _Builder:
         return ids | rows.containers_of(model, f"{kind}_id", versions) if ids is not None and versions else ids
 
     def _connector_ids(self, secret_ids: frozenset[str]) -> Ids:
-        """Also of those that present one of these secrets, or may find now the one they lacked."""
+        """Also of those that present one of these secrets, or may find now the one they lacked; and of those whose way
+        to accounts changed."""
         ids = self._ids("connector")
-        if ids is None or not secret_ids:
+        clients = self._ids("upstream_client")
+        if ids is None or clients is None or not (secret_ids or clients):
             return ids
+        ids |= rows.containers_of(models.UpstreamClient, "connector_id", clients) - {""}
+        ids = ids.union(each.id for each in self.base.connectors.values() if each.upstream_client in clients)
         connectors = self.base.connectors.values()
         presenting = (each.id for each in connectors if each.secret is not None and each.secret.id in secret_ids)
         return ids.union(presenting, (each.id for each in connectors if each.secret_missing))

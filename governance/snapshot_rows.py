@@ -18,9 +18,11 @@ from django.db.models.functions import Now
 from governance import models
 from governance.approval_terms import Terms, TermsError, parse_terms
 from governance.conditions import Condition, ConditionError, compile_condition
+from governance.connected_accounts import covers
 from governance.networks import Networks, parse_networks
 from governance.snapshot import (
     NOBODY,
+    Account,
     Agent,
     Connector,
     Credential,
@@ -127,7 +129,7 @@ def secrets(only: Ids) -> dict[str, SealedSecret]:
 
 
 def connectors(only: Ids, *, secrets: Mapping[str, SealedSecret]) -> dict[str, Connector]:
-    rows = _among(models.Connector.objects.all(), "id", only)
+    rows = _among(models.Connector.objects.select_related("upstream_client"), "id", only)
     return {key(row.id): _connector(row, secrets.get(key(row.secret_id))) for row in rows}
 
 
@@ -148,7 +150,18 @@ def _connector(row: models.Connector, secret: SealedSecret | None) -> Connector:
         program=program_of(row),
         owner_id=key(row.owner_id),
         stage=row.stage,
+        account=row.account,
+        upstream_client=_upstream_client(row, secret),
     )
+
+
+def _upstream_client(row: models.Connector, secret: SealedSecret | None) -> str:
+    """Empty where it does not fit any more what the connector has become: tokens go only where they were meant for."""
+    client = getattr(row, "upstream_client", None)
+    if not row.account or client is None or not covers(client.resource, row.urls):
+        return ""
+    fits = key(client.secret_id) == key(row.secret_id) and (secret is None or secret.kind == "oauth_client")
+    return key(client.pk) if fits else ""
 
 
 def _revision(row: models.Connector) -> str:
@@ -473,6 +486,15 @@ def authorizations(only: Ids) -> frozenset[str]:
 def ended_tokens(only: Ids) -> frozenset[str]:
     rows = _among(models.TokenRevocation.objects.all(), "token_id", only)
     return frozenset(map(key, rows.values_list("token_id", flat=True)))
+
+
+def accounts(only: Ids) -> dict[str, Account]:
+    rows = models.UpstreamGrant.objects.exclude(status="ended").exclude(connector=None).order_by()
+    found = _among(rows, "id", only).values_list("id", "connector_id", "person_id", "client_id", "status")
+    return {
+        key(i): Account(key(i), key(connector), key(person), key(client), status)
+        for i, connector, person, client, status in found
+    }
 
 
 # -- access and consent for a time, and what happens by itself

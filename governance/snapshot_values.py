@@ -189,11 +189,32 @@ class Connector:
     """The human who answers for the system."""
     stage: str = ""
     """Rules read it as tool.environment."""
+    account: str = ""
+    """Whose account calls use: `person`, `shared`, or empty for the secret's."""
+    upstream_client: str = ""
+    """Id of the row that says as whom accounts are connected; empty while that is not set up, or does not fit any
+    more."""
 
     @property
     def footing(self) -> tuple[str, str]:
         """What is kept of the upstream rests on this: how it is talked to, and with which secret."""
         return self.revision, self.secret.version_id if self.secret is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A connected account that has not ended; its tokens are not here."""
+
+    id: str
+    connector_id: str
+    person_id: str
+    """Empty for the one that all share."""
+    upstream_client: str
+    status: str
+
+    @property
+    def is_live(self) -> bool:
+        return self.status == "live"
 
 
 @dataclass(frozen=True, slots=True)

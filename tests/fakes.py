@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, Question, RawResult, Relay, Stands
+from gateway.accounts.presented import Presented
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Verdict
 from gateway.commit.group import BOOT_CLOCK
@@ -21,9 +22,22 @@ from gateway.refusals import Refusal
 from gateway.store import Store
 from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
-from governance.snapshot import Connector, Snapshot
+from governance.snapshot import Account, Connector, Snapshot
 
 OK = {"content": [{"type": "text", "text": "done"}]}
+
+
+class FakeAccounts:
+    """Tokens of connected accounts: account id -> what `presented` does."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, Presented | Exception] = {}
+
+    async def presented(self, account: Account) -> Presented:
+        found = self.tokens.get(account.id) or Presented(account.id, 1, f"token-of-{account.id}", None)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 class FakePorts:
@@ -37,6 +51,7 @@ class FakePorts:
         self.held, self.run_labels = self.store.held, self.store.run_labels
         self.reactions = self.store.reactions
         self.access_tokens = self.store.access_tokens
+        self.accounts: Any = FakeAccounts()
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]
         self.log: list[str] = []

@@ -60,7 +60,7 @@ class State:
     """What a retry brings back. `parked` names the waiting call, if one waits, in the process `process_id`; `turn` is
     which of its questions was asked. Where none waits, `call_id` is the one call that a tool may be called with it.
     `held` is the request for approval that the call waits for; then `turn` says how often the client was asked to come
-    again."""
+    again, as it does where we only sent its human to a `page`."""
 
     target: str
     expires_at: int
@@ -70,6 +70,7 @@ class State:
     turn: int = 0
     call_id: str = ""
     held: str = ""
+    page: bool = False
 
 
 def take_up(context: Context, frame: Frame) -> tuple[State | None, dict[str, Any]]:
@@ -87,7 +88,7 @@ def take_up(context: Context, frame: Frame) -> tuple[State | None, dict[str, Any
 
 def resumed(state: State | None, answers: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the upstream gets of a retry: nothing of what only we had asked."""
-    if state is not None and state.held:
+    if state is not None and (state.held or state.page):
         return {}
     members: dict[str, Any] = {"inputResponses": answers} if answers else {}
     if state is not None and state.upstream is not None:

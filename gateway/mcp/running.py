@@ -24,6 +24,7 @@ from gateway.mcp.errors import INTERNAL_ERROR
 from gateway.mcp.exchange import Exchange
 from gateway.mcp.holding import Vigil, awaited_by, pending
 from gateway.mcp.inputs import ASKABLE, ParkedCall, State, hand_back, is_question, parked_topic, resumed
+from gateway.mcp.pages import to_page
 from gateway.mcp.revisions import LOG_LEVELS
 from gateway.mcp.task_table import Task
 from gateway.mcp.tasks import TaskAudience, bears_task, created, make_task, wants_task
@@ -191,7 +192,7 @@ class RunningCall:
         while self._task is not None and is_question(answer) and answer.result is not None:
             frame = changed(frame, resumed=await self._answers_for(self._task, answer.result), call_id=None)
             answer = await run(frame, self._ports)
-        return hand_back(self._context, frame, answer)
+        return to_page(self._context, frame, hand_back(self._context, frame, answer), self._retry[0])
 
     async def _await_humans(self, frame: Frame, answer: Answer, held: Held) -> Answer:
         """A task waits without us. Any other client is told, asked, or kept waiting."""
