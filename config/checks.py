@@ -44,6 +44,17 @@ def addresses_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
 
 
 @register(Tags.security)
+def sign_on_is_whole(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    if settings.OIDC_ISSUER and not (settings.OIDC_CLIENT_ID and settings.OIDC_CLIENT_SECRET):
+        hint = "Set OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE) as the provider gave them."
+        return [Error("OIDC_ISSUER names a provider, but not who we are to it.", hint=hint, id="gatehouse.E004")]
+    if settings.LOCAL_SIGN_IN == "break-glass" and not settings.OIDC_ISSUER:
+        hint = "Set OIDC_ISSUER, or leave LOCAL_SIGN_IN at everybody."
+        return [Error("LOCAL_SIGN_IN lets nobody in without single sign-on.", hint=hint, id="gatehouse.E005")]
+    return []
+
+
+@register(Tags.security)
 def old_kek_is_old(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     if settings.KEK in settings.KEK_PREVIOUS:
         return [

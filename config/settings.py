@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "gateway.console.single_sign_on.recheck.AskAgain",
     "gateway.console.accounts.sessions.RememberLastSeen",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -177,6 +178,18 @@ MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_ISSUER = "Gatehouse"
 MFA_TOTP_TOLERANCE = 1
 USERSESSIONS_ADAPTER = "gateway.console.accounts.sessions.SessionsAdapter"
+
+# Single sign-on; the provider describes the rest of itself
+OIDC_ISSUER = env.url("OIDC_ISSUER", schemes=("https", "http"))
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.secret("OIDC_CLIENT_SECRET")
+OIDC_NAME = env.text("OIDC_NAME", default="single sign-on")
+OIDC_SCOPES = env.text("OIDC_SCOPES", default="openid email profile")
+OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", default="groups")
+OIDC_TRUST_EMAIL = env.flag("OIDC_TRUST_EMAIL", default=False)
+OIDC_RECHECK_SECONDS = env.number("OIDC_RECHECK_SECONDS", default=600, low=60, high=900)
+OIDC_MAX_STATES = 5
+LOCAL_SIGN_IN = env.text("LOCAL_SIGN_IN", default="everybody", choices=("everybody", "break-glass"))
 
 # Mail; without a server people ask IT for a one-time link
 EMAIL_HOST = env.text("EMAIL_HOST")

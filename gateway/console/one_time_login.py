@@ -39,7 +39,7 @@ def one_time_login(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "console/one_time_login.html", {"person": None}, status=410)
     if request.method == "GET":
         return render(request, "console/one_time_login.html", {"person": user})
-    request.by_one_time_link = True  # type: ignore[attr-defined]
+    request.came_by = "one-time link"  # type: ignore[attr-defined]
     _log_in(request, user)
     return redirect(_first_page(user))
 

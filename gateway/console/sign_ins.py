@@ -67,7 +67,7 @@ def signed_in(sender: Any, request: HttpRequest, user: User, **_: Any) -> None:
     _tell("person.signed_in", request, user, how=_how(request, user))
     if request.META.get("REMOTE_ADDR"):
         UserSession.objects.create_from_request(request)
-    if user.is_staff and user.has_usable_password() and not is_mfa_enabled(user):
+    if user.is_staff and user.has_usable_password() and not (is_mfa_enabled(user) or _came_by(request)):
         _suggest_second_factor(request)
 
 
@@ -105,15 +105,25 @@ def locked_out(request: HttpRequest, email: str) -> None:
     _tell_of_failures("person.sign_in_locked", request, email, how="password")
 
 
+def single_sign_on_failed(request: HttpRequest, *, code: str) -> None:
+    """The provider let her go, and here she was stopped. Whose account it claims to be is not proven, so not told."""
+    _tell_of_failures("person.sign_in_failed", request, "", how=f"single sign-on: {code}")
+
+
 def session_ended(request: HttpRequest, user: User, *, address: str) -> None:
     _tell("person.session_ended", request, user, ended_address=address)
 
 
 def _how(request: HttpRequest, user: User) -> str:
-    if getattr(request, "by_one_time_link", False):
-        return "one-time link"
+    if came_by := _came_by(request):
+        return came_by
     steps = get_authentication_records(request, user)
     return ", ".join(WAYS.get(step.get("type"), step["method"]) for step in steps) or "password"
+
+
+def _came_by(request: HttpRequest) -> str:
+    """What is none of the sign-in library's ways: a one-time link, single sign-on."""
+    return str(getattr(request, "came_by", ""))
 
 
 def _teller_of_password(kind: str) -> Any:

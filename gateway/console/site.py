@@ -1,10 +1,10 @@
 """Our admin site: only governed screens, and the ways in and out are those of /account/."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.contrib.auth.views import LogoutView, redirect_to_login
+from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
@@ -14,6 +14,7 @@ from unfold.sites import UnfoldAdminSite
 from gateway.console import sign_ins
 from gateway.console.base import GovernedModelAdmin
 from gateway.console.deleting import delete_chosen
+from gateway.console.single_sign_on.views import SignOut
 
 sign_ins.listen()
 
@@ -40,7 +41,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return redirect_to_login(request.GET.get(REDIRECT_FIELD_NAME) or reverse("admin:index"))
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
-        return LogoutView.as_view(next_page=reverse("account_login"))(request)
+        return cast(HttpResponseBase, SignOut.as_view()(request))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         return redirect("account_change_password")

@@ -372,6 +372,13 @@ ELSEWHERE = {
     "admin:autocomplete": "answers by the right to view the table that is searched: test_admin.py",
     "mfa_authenticate": "only between password and second factor: test_accounts.py",
     "mfa_login_webauthn": "a way in: test_passkeys.py",
+    "single_sign_on_start": "a way in, once a provider is configured: test_single_sign_on.py",
+    "single_sign_on_recheck": "leads to the provider: test_single_sign_on.py",
+    "single_sign_on_again": "leads to the provider: test_single_sign_on.py",
+    "single_sign_on_callback": "nothing without the state of one's own journey: test_single_sign_on.py",
+    "single_sign_on": "one's own accounts, once a provider is configured: test_single_sign_on.py",
+    "single_sign_on_connect": "one's own account, once a provider is configured: test_single_sign_on.py",
+    "single_sign_on_connect_go": "only from the page before: test_single_sign_on.py",
 }
 
 ACTIONS = {

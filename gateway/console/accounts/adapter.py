@@ -5,6 +5,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.core.internal.ratelimit import RateLimitUsage, consume
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -12,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from gateway import tasks
 from gateway.console import sign_ins
 from gateway.console.acting import person_named
+from gateway.console.single_sign_on.arriving import SESSION_KEY
 from gateway.console.step_up import is_fresh
 from governance.fence.actor import governed_change
 from governance.models import User
@@ -69,6 +71,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def reauthenticate(self, user: User, password: str) -> bool:
         found = self.authenticate(context.request, email=user.email, password=password)
         return found is not None and found.pk == user.pk
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
+        """Who came by single sign-on proves it there again."""
+        if SESSION_KEY in context.request.session:
+            return [{"id": "single_sign_on", "description": settings.OIDC_NAME, "url": reverse("single_sign_on_again")}]
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        return methods
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         return not is_fresh(context.request)

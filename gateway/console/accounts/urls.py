@@ -10,16 +10,33 @@ from django.urls import path
 from gateway.console.accounts.second_factor import passkeys_work
 from gateway.console.accounts.sessions import SessionList, end_session
 from gateway.console.accounts.views import first_password, forgot_password, link_too_old
+from gateway.console.single_sign_on import provider
+from gateway.console.single_sign_on.views import (
+    AGAIN,
+    CONNECT,
+    RECHECK,
+    Callback,
+    SignOut,
+    Start,
+    begin_connecting,
+    my_accounts,
+)
 
 PASSKEYS = {"passkeys_work": passkeys_work}
+WAYS_IN = PASSKEYS | {
+    "single_sign_on": provider.is_configured,
+    "name": provider.name,
+    "only_single_sign_on": provider.only_way,
+}
 
 urlpatterns = [
-    path("login/", account.LoginView.as_view(extra_context=PASSKEYS), name="account_login"),
-    path("logout/", account.logout, name="account_logout"),
+    path("login/", account.LoginView.as_view(extra_context=WAYS_IN), name="account_login"),
+    path("logout/", SignOut.as_view(), name="account_logout"),
     path("inactive/", account.account_inactive, name="account_inactive"),
     path("again/", account.reauthenticate, name="account_reauthenticate"),
     path("again/by-code/", second_factor.reauthenticate, name="mfa_reauthenticate"),
     path("again/by-passkey/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("again/by-single-sign-on/", Start.as_view(purpose=AGAIN), name="single_sign_on_again"),
     path("again/link-too-old/", link_too_old, name="account_link_too_old"),
     path("password/", account.password_change, name="account_change_password"),
     path("password/first/", first_password, name="account_set_password"),
@@ -46,6 +63,12 @@ urlpatterns = [
     path("second-factor/passkeys/<int:pk>/rename/", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
     path("second-factor/passkeys/<int:pk>/remove/", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
     path("passkey/", passkeys.login_webauthn, name="mfa_login_webauthn"),
+    path("single-sign-on/", my_accounts, name="single_sign_on"),
+    path("single-sign-on/start/", Start.as_view(), name="single_sign_on_start"),
+    path("single-sign-on/recheck/", Start.as_view(purpose=RECHECK), name="single_sign_on_recheck"),
+    path("single-sign-on/connect/", begin_connecting, name="single_sign_on_connect"),
+    path("single-sign-on/connect/go/", Start.as_view(purpose=CONNECT), name="single_sign_on_connect_go"),
+    path("single-sign-on/callback/", Callback.as_view(), name="single_sign_on_callback"),
     path("sessions/", SessionList.as_view(), name="usersessions_list"),
     path("sessions/<int:session_id>/end/", end_session, name="end_session"),
 ]

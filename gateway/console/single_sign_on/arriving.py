@@ -1,0 +1,82 @@
+"""From a proven account to a person who is signed in: whom it is bound to, what its groups give, her session.
+
+The same for every protocol. What the provider proved is settled before, without a transaction; here is one short one.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.contrib.auth import login
+from django.http import HttpRequest
+
+from gateway.actions import act
+from gateway.console.acting import person_named
+from gateway.console.step_up import STAMP
+from gateway.sessions import end_all_sessions
+from governance.facts import Recorder
+from governance.models import StaffIdentity, User
+from governance.staff_identities import (
+    SINGLE_SIGN_ON,
+    Account,
+    bind_by_confirmation,
+    bind_by_email,
+    person_of,
+    settle_groups,
+)
+
+BACKEND: Final = "governance.duties.DutyBackend"
+"""Sessions belong to it, so that whoever is switched off is out with her next request, however she came in."""
+
+SESSION_KEY: Final = "single_sign_on"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    person: User
+    identity: str
+    has_lost_rights: bool
+
+
+def arrive(account: Account) -> Arrival:
+    """Raises NotBound. Who lost rights since the last time loses her sessions, too."""
+
+    def work(record: Recorder, now: datetime) -> Arrival:
+        person = person_of(account) or bind_by_email(account, record=record)
+        return _follow(person, account, record=record, now=now)
+
+    return act(work, by=SINGLE_SIGN_ON)
+
+
+def connect(person: User, account: Account) -> Arrival:
+    """By her own word, from a session of hers. Raises NotBound."""
+
+    def work(record: Recorder, now: datetime) -> Arrival:
+        bind_by_confirmation(person, account, by=person_named(person), record=record)
+        return _follow(person, account, record=record, now=now)
+
+    return act(work, by=person_named(person))
+
+
+def _follow(person: User, account: Account, *, record: Recorder, now: datetime) -> Arrival:
+    row = StaffIdentity.objects.get(issuer=account.issuer, subject=account.subject)
+    settled = settle_groups(row, groups=account.groups, record=record)
+    StaffIdentity.objects.filter(pk=row.pk).update(last_used_at=now)
+    if settled.has_lost_rights:
+        end_all_sessions(person)
+    return Arrival(User.objects.get(pk=person.pk), str(row.pk), settled.has_lost_rights)
+
+
+def sign_in(request: HttpRequest, arrival: Arrival, *, proven_at: float, hint: str = "") -> None:
+    """`proven_at`: when she last proved to the provider who she is; 0 if it does not say. A session of the provider's
+    that is hours old makes no fresh sign-in here."""
+    request.came_by = "single sign-on"  # type: ignore[attr-defined]
+    login(request, arrival.person, backend=BACKEND)
+    request.session[STAMP] = min(proven_at, time.time())
+    mark(request, arrival, hint=hint)
+
+
+def mark(request: HttpRequest, arrival: Arrival, *, hint: str) -> None:
+    """The provider has just said that she is who she is."""
+    request.session[SESSION_KEY] = {"identity": arrival.identity, "checked_at": time.time(), "hint": hint}

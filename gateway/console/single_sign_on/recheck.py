@@ -1,0 +1,60 @@
+"""Asks the provider every few minutes whether she is still who she was, without a word to her.
+
+In the place of the library's SessionRefresh, which knows of GET requests only: what it lets pass goes on for ever.
+"""
+
+import time
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.deprecation import MiddlewareMixin
+from django.utils.http import urlencode
+
+from gateway.console.single_sign_on import provider
+from gateway.console.single_sign_on.arriving import SESSION_KEY
+
+GRACE_SECONDS: Final = 300
+"""What is no page of its own is let through for so long after the next question was due."""
+
+EXEMPT: Final = (
+    *("/account/single-sign-on/", "/account/again/by-single-sign-on/"),
+    *("/account/logout/", "/account/login/", "/static/", "/api/"),
+)
+
+
+class AskAgain(MiddlewareMixin):
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        came = request.session.get(SESSION_KEY)
+        if not came or not request.user.is_authenticated or request.path.startswith(EXEMPT):
+            return None
+        if not provider.is_configured():
+            logout(request)
+            return None
+        overdue = time.time() - _checked_at(came) - settings.OIDC_RECHECK_SECONDS
+        if overdue < 0:
+            return None
+        way = f"{reverse('single_sign_on_recheck')}?{urlencode({'next': _back(request)})}"
+        if _is_page(request):
+            return redirect(way)
+        if overdue < GRACE_SECONDS:
+            return None
+        return render(request, "account/single_sign_on_recheck.html", {"way": way}, status=403)
+
+
+def _checked_at(came: dict[str, Any]) -> float:
+    checked_at = came.get("checked_at", 0)
+    return checked_at if checked_at <= time.time() else 0
+
+
+def _is_page(request: HttpRequest) -> bool:
+    """What a browser opens in a tab, so that it may go to another site and come back."""
+    destination = request.headers.get("Sec-Fetch-Dest", "document")
+    return request.method == "GET" and destination == "document" and "X-Requested-With" not in request.headers
+
+
+def _back(request: HttpRequest) -> str:
+    return request.get_full_path() if request.method == "GET" else reverse("me")
