@@ -67,6 +67,7 @@ KINDS = {
     "offboarding.step_left": "Offboarding: a step left to a human",
     "offboarding.receipt": "Offboarding: next edition of the receipt",
     "offboarding.undone": "Offboarding: undone",
+    "zombies.ended": "What should have ended: ended",
     "zombies.found": "Weekly sweep: what should have ended",
     "owner.created": "Owner: made",
     "agent.created": "Agent: made",

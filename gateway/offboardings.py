@@ -184,9 +184,9 @@ def follow_unfinished() -> int:
     return len(ids)
 
 
-def offboard(person: User, *, plan: Plan, by: str) -> Offboarding:
+def offboard(person: User, *, plan: Plan, by: str, reason: str = "") -> Offboarding:
     """Ends a person and waits until every live gateway has confirmed it. Raises CannotOffboard."""
-    begun = begin_offboarding(person, plan=plan, by=by)
+    begun = begin_offboarding(person, plan=plan, by=by, reason=reason)
     return follow_for(begun.id, ENFORCE_SECONDS + CALLS_SECONDS)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 
 from audit.tally import count_new_calls
-from gateway import approving, password_resets, rotations
+from gateway import approving, password_resets, rotations, zombies
 from gateway.drift import rediscover
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
 from gateway.notices import slack_answers
@@ -64,6 +64,12 @@ def offboard_people() -> None:
 def finish_offboardings() -> None:
     """What the withdrawal left for later, a step at a time."""
     take_up_what_is_left()
+
+
+@shared_task(ignore_result=True)
+def sweep_zombies() -> None:
+    """Looks for what should have ended. It ends nothing: a human does, who sees it on the home page."""
+    zombies.sweep()
 
 
 @shared_task(ignore_result=True)

@@ -1,5 +1,6 @@
 """Offboardings: what would happen, doing it now or later, and the receipt."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -23,8 +24,9 @@ from gateway.api.resource import Act, Endpoint, Listed, Retrieved, Work, act
 from gateway.api.serializers import Email
 from gateway.receipts.pdf import receipt_as_pdf
 from governance import offboarding as verbs
-from governance.models import Offboarding, User
+from governance.models import Offboarding, OffboardingStep, User
 from governance.offboarding import CannotOffboard, Plan
+from governance.offboarding_undo import CannotUndo, undo
 
 VIEW = "governance.view_offboarding"
 
@@ -43,13 +45,26 @@ class OffboardingShown(Row):
         read_only_fields: tuple[str, ...] = fields
 
 
+class OffboardingStepShown(Row):
+    owner = Reference(User, by="email", read_only=True, allow_null=True)
+
+    class Meta:
+        model: type[Model] = OffboardingStep
+        fields: tuple[str, ...] = (
+            "id", "kind", "name", "subject_id", "state", "result", "todo", "owner", "due_at", "next_try_at", "tries",
+            "error", "done_at", "done_by",
+        )  # fmt: skip
+        read_only_fields: tuple[str, ...] = fields
+
+
 class OffboardingDetail(OffboardingShown):
     items = serializers.ListField(child=serializers.DictField(), read_only=True, help_text="What was found and done.")
     enforcement = serializers.DictField(read_only=True, help_text="Which gateways confirmed it, and the calls it cut.")
     receipt = serializers.SerializerMethodField(help_text="As it was proven; null until then.")
+    steps = OffboardingStepShown(many=True, read_only=True, help_text="What was left for later, and how far it is.")
 
     class Meta(OffboardingShown.Meta):
-        fields = (*OffboardingShown.Meta.fields, "items", "enforcement", "receipt")
+        fields = (*OffboardingShown.Meta.fields, "items", "enforcement", "steps", "receipt", "signature")
         read_only_fields = fields
 
     @extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
@@ -90,6 +105,15 @@ class CheckShown(Strict):
     live = serializers.ListField(child=serializers.CharField(), help_text="Those that still work; it must be empty.")
     active = serializers.BooleanField(help_text="The account works again.")
     clean = serializers.BooleanField()
+
+
+class UndoShown(Strict):
+    agents = serializers.ListField(child=serializers.CharField())
+    teams = serializers.ListField(child=serializers.CharField())
+    roles = serializers.ListField(child=serializers.CharField())
+    duties = serializers.ListField(child=serializers.CharField())
+    manager = serializers.CharField(allow_blank=True)
+    stays = serializers.ListField(child=serializers.CharField(), help_text="What does not come back, and why.")
 
 
 class OffboardingParameters(Parameters):
@@ -153,6 +177,20 @@ class Offboardings(Listed, Retrieved):
                 raise Problem("conflict", f"It does not wait any more ({row.state}).")
 
         return self.on_row(work)
+
+    @act(verbs.PERMISSION, gives=UndoShown)
+    def undo(self, request: Request, pk: Any) -> Response:
+        """She works here again, within the days of `undo_until`. What was revoked stays revoked."""
+        row = self.get_object()
+
+        def work(act: Act) -> Response:
+            try:
+                found = undo(row, acting=act.person, by=act.by, record=act.record, now=act.now)
+            except CannotUndo as reason:
+                raise Problem("conflict", str(reason)) from None
+            return Response(dataclasses.asdict(found))
+
+        return self.governed(work)
 
     @act(VIEW, gives=CheckShown)
     def check(self, request: Request, pk: Any) -> Response:

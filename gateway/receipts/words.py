@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.enforcement import OPEN, Enforcement
-from governance.models import Offboarding
+from governance.models import Offboarding, OffboardingStep
 from governance.offboarding import KEY, Item
+from governance.offboarding_findings import END_ACCOUNT, RETIRE, ROTATE_KEY, ROTATE_SCIM_TOKEN, ROTATE_SECRET
 
 TONES = {
     "scheduled": "info",
@@ -44,6 +45,18 @@ PLURALS = {
     "freeze": "freezes",
     "successor in an offboarding": "other offboardings",
     "person": "accounts",
+    "authorization": "authorizations",
+    "OAuth client": "OAuth clients",
+    "connected account": "connected accounts",
+    "single sign-on": "single sign-ons",
+    "approval request": "approval requests",
+    "grant": "grants",
+    "on-call shift": "on-call shifts",
+    "shared secret": "shared secrets",
+    "key she issued": "keys she issued",
+    "SCIM token she made": "SCIM tokens she made",
+    "export": "exports",
+    "rotation": "rotations",
 }
 
 
@@ -73,8 +86,13 @@ GROUPS = (
     ("Signing in", "Ends at once. Nothing of it works again.",
      ("person", "web session", "second factor", "personal token")),
     ("Teams, roles and rights", "She is taken out of all of them.", ("team membership", "role", "admin rights")),
+    ("Clients and accounts", "What acted for her elsewhere, and what she let in here.",
+     ("single sign-on", "authorization", "OAuth client", "connected account")),
+    ("What she asked for and agreed to", "It ends with her word.", ("approval request", "grant", "on-call shift")),
+    ("What she knows", "Nobody can make her forget it: it is replaced.",
+     ("shared secret", "key she issued", "SCIM token she made", "export")),
     ("Left for somebody to do", "This is not ended for her. Somebody has to decide.",
-     ("report", "successor in an offboarding", "freeze")),
+     ("report", "successor in an offboarding", "freeze", "rotation")),
 )  # fmt: skip
 
 
@@ -159,6 +177,35 @@ def live_message(offboarding: Offboarding) -> dict[str, Any]:
         "calls": fates(seen) or ["None was running."],
         "done": offboarding.state != Offboarding.State.ENFORCING,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """What is left for later, and how far it is."""
+
+    step: OffboardingStep
+    label: str
+    tone: str
+    is_open: bool
+
+
+STEPS = {
+    RETIRE: "Agent without an owner",
+    ROTATE_KEY: "Key she issued",
+    ROTATE_SECRET: "Shared secret she set",
+    ROTATE_SCIM_TOKEN: "SCIM token she made",
+    END_ACCOUNT: "Connected account",
+}
+
+
+def steps_in_words(offboarding: Offboarding) -> list[StepLine]:
+    """Open ones first."""
+    lines = []
+    for step in offboarding.steps.select_related("owner"):
+        is_open = step.state in (OffboardingStep.State.WAITING, OffboardingStep.State.MANUAL)
+        tone = {"done": "good", "void": "", "manual": "bad"}.get(step.state, "warn" if step.todo else "info")
+        lines.append(StepLine(step, STEPS.get(step.kind, step.kind), tone, is_open))
+    return sorted(lines, key=lambda line: not line.is_open)
 
 
 def items_of(receipt: Mapping[str, Any]) -> list[Item]:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from governance.fence.actor import governed_change
-from governance.models import Agent, Authorization, Bundle, OAuthClient, Offboarding, Policy, User
+from governance.models import Agent, Authorization, Bundle, OAuthClient, Offboarding, OffboardingStep, Policy, User
 from tests.gateway.rows import one_of_each
 from tests.gateway.signing_in import PASSWORD
 
@@ -37,7 +37,9 @@ def rows() -> dict[str, Any]:
             _let_in(found["agent"], found["user"]),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )
-        return found | {row._meta.model_name: row for row in more}
+        left = OffboardingStep(offboarding=more[2], kind="retire_agent", name="gone-bot", next_try_at=datetime.now(UTC))
+        left.save()
+        return found | {row._meta.model_name: row for row in (*more, left)}
 
 
 def _let_in(agent: Agent, person: User) -> Authorization:

@@ -282,6 +282,11 @@ SCREENS = {
     "cancel_offboarding": "governance.offboard_user",
     "offboarding_json": "governance.view_offboarding",
     "offboarding_pdf": "governance.view_offboarding",
+    "offboarding_signature": "governance.view_offboarding",
+    "undo_offboarding": "governance.offboard_user",
+    "settle_step": "governance.offboard_user",
+    "zombies": "governance.view_offboarding",
+    "end_zombies": "governance.offboard_user",
 }
 
 BUTTONS = {
@@ -302,6 +307,8 @@ ASKED_BY_POST = (
     "open_payloads",
     "check_offboarding",
     "cancel_offboarding",
+    "settle_step",
+    "end_zombies",
     "connector_try",
     "connector_offers",
     "end_break_glass",

@@ -164,6 +164,7 @@ POST   offboardings                             governance.offboard_user
 GET    offboardings/{offboarding}               governance.view_offboarding
 POST   offboardings/{offboarding}/cancel        governance.offboard_user
 POST   offboardings/{offboarding}/check         governance.view_offboarding
+POST   offboardings/{offboarding}/undo          governance.offboard_user
 GET    offboardings/{offboarding}/receipt       governance.view_offboarding
 GET    events                                   audit.view_eventrow
 GET    events/{eventrow}                        audit.view_eventrow

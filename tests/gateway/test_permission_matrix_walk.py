@@ -68,6 +68,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "policy_id": "policy",
         "call_id": "eventrow",
         "offboarding_id": "offboarding",
+        "step_id": "offboardingstep",
         "token_id": "personaltoken",
         "grant_id": "grant",
         "key_id": "agentcredential",
@@ -79,7 +80,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         return rows["bundleversion" if name.startswith("bundle_") else "policyversion"].pk
     if parameter in known:
         return rows[known[parameter]].pk
-    made_up = {"pk": 1, "session_id": 1, "uidb36": "abc", "key": "abc-def", "kind": "prompt"}
+    made_up = {"pk": 1, "session_id": 1, "uidb36": "abc", "key": "abc-def", "kind": "prompt", "sort": "tokens"}
     if parameter not in made_up:
         pytest.fail(f"The address of {name} has a part <{parameter}>: say in the matrix which row it stands for.")
     return made_up[parameter]

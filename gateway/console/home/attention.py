@@ -20,6 +20,7 @@ from gateway.hostile_text import visible
 from gateway.models import GatewayProcess
 from gateway.reach.current import current_snapshot
 from gateway.recovery import DEAD_AFTER
+from gateway.zombies import last_sweep
 from governance.freezes import in_force
 from governance.grants import unreviewed
 from governance.lifecycle import is_author, review_is_required
@@ -220,6 +221,15 @@ def _unfinished_offboardings(now: datetime) -> Need | None:
     return Need("bad", "Offboardings not finished", sentence, reverse("offboardings"), "See what is open")
 
 
+def _zombies(now: datetime) -> Need | None:
+    """What the last weekly sweep found, and what is there still: counting all of it takes too long for a home page."""
+    last = last_sweep()
+    if last is None or not last.total:
+        return None
+    sentence = f"The sweep of {last.at:%Y-%m-%d} found {last.total} rights that nobody living stands behind."
+    return Need("info", "What should have ended", sentence, reverse("zombies"), "Look, and end them")
+
+
 def _offboardings_soon(now: datetime) -> Need | None:
     rows = Offboarding.objects.filter(state="scheduled", due_at__gte=now - ENFORCED_WITHIN, due_at__lt=now + DUE_SOON)
     found = Found.among(rows.order_by("due_at"), "person__email")
@@ -265,6 +275,7 @@ WATCHES: tuple[Watch, ...] = (
     Watch("gateway.view_gatewayprocess", _lost_gateways),
     Watch("governance.offboard_user", _unfinished_offboardings),
     Watch("governance.offboard_user", _offboardings_soon),
+    Watch("governance.offboard_user", _zombies),
     Watch("governance.discover_connector", _failing_connectors),
     Watch("governance.replace_secret", _missing_secrets),
     Watch("governance.review_grant", _unreviewed_glass),

@@ -29,6 +29,7 @@ from gateway.receipts.words import (
     grouped,
     headline,
     items_of,
+    steps_in_words,
 )
 from gateway.streams import CHUNK
 from governance.models import Offboarding, User
@@ -213,7 +214,9 @@ class OffboardingPage(GovernedPage):
             "groups": [group for group in grouped(items) if not all(item.todo for item in group.items)],
             "agents": agent_lines(items),
             "key_count": sum(len(line.keys) for line in agent_lines(items)),
-            "todo": [item for item in items if item.todo],
+            "todo": [item for item in items if item.todo and not item.step],
+            "steps": steps_in_words(row),
+            "may_be_undone": self._may_be_undone(),
             "place": offboarding_proof.place_in_log(row),
             "may_offboard": self.may(PERMISSION),
             "may_read_evidence": self.may("audit.view_eventrow"),
@@ -221,6 +224,11 @@ class OffboardingPage(GovernedPage):
             **super().get_context_data(**kwargs),
             "title": f"Offboarding of {visible(row.person.name or row.person.email)}",
         }
+
+    def _may_be_undone(self) -> bool:
+        row = self.offboarding
+        ended = row.state in (Offboarding.State.ENFORCED, Offboarding.State.INCOMPLETE)
+        return ended and row.undo_until is not None and row.undo_until > datetime.now(UTC)
 
 
 class CheckAgain(GovernedPage):

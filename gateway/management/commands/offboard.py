@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from gateway.enforcement import Enforcement
 from gateway.management.options import CHECKS, actor_of, add_actor, found
 from governance.models import Agent, Offboarding, Organization, User
 from governance.offboarding import PERMISSION, CannotOffboard, Item, Plan, may_offboard
+from governance.offboarding_undo import CannotUndo
 
 
 class Command(BaseCommand):
@@ -29,6 +31,8 @@ class Command(BaseCommand):
             help="who gets this one agent; an empty EMAIL suspends it (may be repeated)",
         )
         parser.add_argument("--at", metavar="TIME", help="do it then, e.g. 2031-01-31T18:00 in the organization's time")
+        parser.add_argument("--reason", default="", help="why; it is in the receipt")
+        parser.add_argument("--undo", action="store_true", help="bring her back, apart from what was revoked")
         parser.add_argument("--json", action="store_true", dest="as_json")
         add_actor(parser)
 
@@ -36,6 +40,9 @@ class Command(BaseCommand):
         by = actor_of(options["actor"], permission=PERMISSION)
         person = found(User, email__iexact=email)
         _check_actor(by, person)
+        if options["undo"]:
+            self._undo(person, by, as_json)
+            return
         plan = _plan(options["successor"], options["agent_successor"], person)
         try:
             if options["dry_run"]:
@@ -45,9 +52,26 @@ class Command(BaseCommand):
                 planned = offboardings.schedule_offboarding(person, plan=plan, due_at=due_at, by=by)
                 self._show_planned(planned, as_json)
             else:
-                self._show_done(offboardings.offboard(person, plan=plan, by=by), as_json)
+                self._show_done(offboardings.offboard(person, plan=plan, by=by, reason=options["reason"]), as_json)
         except CannotOffboard as error:
             raise CommandError(str(error)) from error
+
+    def _undo(self, person: User, by: str, as_json: bool) -> None:
+        ended = Offboarding.objects.filter(person=person).exclude(withdrawn_at=None).order_by("-created_at").first()
+        if ended is None:
+            raise CommandError(f"{person.email} was never offboarded.")
+        kind, _, email = by.partition(":")
+        acting = found(User, email=email) if kind == "person" else None
+        try:
+            back = offboardings.undo_offboarding(ended, acting=acting, by=by)
+        except CannotUndo as error:
+            raise CommandError(str(error)) from error
+        if as_json:
+            self.stdout.write(json.dumps({"person": person.email, "offboarding": str(ended.id), **asdict(back)}))
+            return
+        self.stdout.write(f"{person.email} works here again, with {len(back.agents)} agents and without credentials")
+        for words in back.stays:
+            self.stdout.write(f"  stays: {words}")
 
     def _show_preview(self, person: User, items: list[Item], as_json: bool) -> None:
         if as_json:

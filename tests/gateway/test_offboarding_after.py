@@ -1,0 +1,155 @@
+"""After an offboarding, as people see it: what is left, undoing, the signature, and what should have ended."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+
+from audit.models import EventRow
+from gateway import actions, offboardings, zombies
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Authorization,
+    OAuthClient,
+    Offboarding,
+    OffboardingStep,
+    PersonalToken,
+    Role,
+    User,
+)
+from governance.offboarding import Plan
+from tests.gateway.signing_in import browser_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+BY = "person:owner@example.com"
+
+
+@pytest.fixture
+def owner() -> User:
+    return User.objects.create_superuser("owner@example.com")
+
+
+@pytest.fixture
+def ana(owner: User) -> User:
+    ana = User.objects.create_user("ana@example.com", name="Ana Lima")
+    actions.issue_key(Agent.objects.create(name="triage-bot", owner=ana), by=BY, expires_in=None)
+    return ana
+
+
+@pytest.fixture
+def browser(owner: User) -> Client:
+    return browser_of(owner)
+
+
+def off(person: User) -> Offboarding:
+    return offboardings.offboard(person, plan=Plan(), by=BY, reason="Moved on")
+
+
+def test_the_page_tells_what_is_left_and_takes_word_of_it(ana: User, browser: Client) -> None:
+    done = off(ana)
+    offboardings.take_up_what_is_left()
+    page = browser.get(reverse("offboarding", args=[done.pk])).content.decode()
+    assert "Agent without an owner" in page
+    assert "Moved on" in page
+    step = OffboardingStep.objects.get()
+    browser.post(reverse("settle_step", args=[done.pk, step.pk]), {"words": "given to the night shift"})
+    step.refresh_from_db()
+    assert (step.state, step.result, step.done_by) == ("done", "given to the night shift", BY)
+    offboardings.take_up_what_is_left()
+    done.refresh_from_db()
+    assert (done.edition, "given to the night shift" in done.receipt) == (2, True)
+
+
+def test_a_step_of_another_offboarding_is_not_there(ana: User, browser: Client) -> None:
+    done = off(ana)
+    other = off(User.objects.create_user("bo@example.com"))
+    step = OffboardingStep.objects.get(offboarding=done)
+    assert browser.post(reverse("settle_step", args=[other.pk, step.pk])).status_code == 404
+
+
+def test_the_signature_is_handed_out(ana: User, browser: Client) -> None:
+    done = off(ana)
+    answer = browser.get(reverse("offboarding_signature", args=[done.pk]))
+    assert answer.content.decode() == done.signature
+    assert answer["Content-Disposition"].endswith('.json.sig"')
+
+
+def test_undoing_shows_what_comes_back_first(ana: User, browser: Client) -> None:
+    done = off(ana)
+    address = reverse("undo_offboarding", args=[done.pk])
+    page = browser.get(address).content.decode()
+    assert "triage-bot" in page
+    ana.refresh_from_db()
+    assert not ana.is_active, "looking changes nothing"
+    assert browser.post(address).status_code == 302
+    ana.refresh_from_db()
+    assert ana.is_active
+    again = browser.post(address)
+    assert (again.status_code, b"It cannot be undone" in again.content) == (409, True)
+    assert "works here again" in browser.get(reverse("offboarding", args=[done.pk])).content.decode()
+
+
+def test_by_command(ana: User, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("offboard", ana.email, "--reason", "Contract ended")
+    capsys.readouterr()
+    call_command("offboard", ana.email, "--undo", "--json")
+    assert json.loads(capsys.readouterr().out)["agents"] == ["triage-bot"]
+    assert Offboarding.objects.get().reason == "Contract ended"
+
+
+# -- what should have ended
+
+
+@pytest.fixture
+def dead(ana: User) -> dict[str, object]:
+    """Somebody switched her off by hand, not by an offboarding."""
+    actions.issue_token(ana, name="cron", scopes=["read"], by=BY, lifetime=timedelta(days=9))
+    client = OAuthClient.objects.create(client_id="c1", name="Claude", status="disabled", created_by=BY)
+    bo = User.objects.create_user("bo@example.com")
+    Authorization.objects.create(
+        client=client, agent=Agent.objects.create(name="bo-claude", owner=bo), person=bo, resource="https://x/mcp",
+        created_by=BY, expires_at=datetime.now(UTC) + timedelta(days=1),
+    )  # fmt: skip
+    Role.objects.create(name="nobody-holds")
+    held = Role.objects.create(name="bo-holds")
+    bo.roles.add(held)
+    User.objects.filter(id=ana.id).update(is_active=False)
+    return {"tokens": 1, "keys": 1, "authorizations": 1, "accounts": 0, "agents": 1, "waiting-agents": 0, "roles": 1}
+
+
+def test_a_sweep_finds_them_and_keeps_that(dead: dict[str, object]) -> None:
+    assert zombies.sweep() == dead
+    last = zombies.last_sweep()
+    assert last is not None
+    assert (last.counts, last.total) == (dead, 5)
+
+
+@pytest.mark.usefixtures("dead")
+def test_they_are_ended_a_sort_at_a_time(browser: Client) -> None:
+    page = browser.get(reverse("zombies")).content.decode()
+    assert "nobody-holds" in page
+    assert "bo-holds" not in page
+    for sort in ("tokens", "keys", "authorizations", "agents", "roles"):
+        assert browser.post(reverse("end_zombies", args=[sort])).status_code == 302
+    assert not PersonalToken.objects.filter(revoked_at=None).exists()
+    assert not AgentCredential.objects.filter(revoked_at=None).exists()
+    assert not Authorization.objects.filter(revoked_at=None).exists()
+    assert Agent.objects.get(name="triage-bot").status == "suspended"
+    assert Role.objects.filter(name="nobody-holds").exists(), "of roles a human decides"
+    assert EventRow.objects.filter(kind="zombies.ended", actor=BY).count() == 4
+    left = zombies.last_sweep()
+    assert left is not None
+    assert {name for name, count in left.counts.items() if count} == {"waiting-agents", "roles"}
+
+
+def test_what_lives_is_left_alone(ana: User, browser: Client) -> None:
+    browser.post(reverse("end_zombies", args=["keys"]))
+    browser.post(reverse("end_zombies", args=["agents"]))
+    assert AgentCredential.objects.filter(revoked_at=None).count() == 1
+    assert Agent.objects.get().status == "live"
+    assert browser.post(reverse("end_zombies", args=["nothing"])).status_code == 404
