@@ -30,6 +30,7 @@ def bridge_file() -> bytes:
         for name, text in sorted({"__main__.py": START, **modules}.items()):
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_STORED
+            entry.create_system = 3
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, text)
     return packed.getvalue()

@@ -114,7 +114,7 @@ class MyAgent(MyAgentPage):
         return {
             **super().get_context_data(**kwargs),
             "freeze": self.freezes().filter(agent=self.agent).first(),
-            "keys": self.live_keys().select_related("use").order_by(F("created_at").desc())[:KEYS_SHOWN],
+            "keys": self._keys(),
             "sessions": open_sessions(self.agent, self.now)[:SESSIONS_SHOWN],
             "bundles": bundles,
             "tools": sum(len(bundle.tools) for bundle in bundles),
@@ -122,6 +122,12 @@ class MyAgent(MyAgentPage):
             "endpoint": endpoint,
             "clients": clients(endpoint),
         }
+
+    def _keys(self) -> QuerySet[AgentCredential]:
+        """One that has a successor ends by itself."""
+        successors = AgentCredential.objects.filter(live(self.now), successor_of=OuterRef("pk"))
+        found = self.live_keys().select_related("use").annotate(is_replaced=Exists(successors))
+        return found.order_by(F("created_at").desc())[:KEYS_SHOWN]
 
     def _endpoints(self, bundles: list[str]) -> list[Endpoint]:
         return [endpoint_of(settings.PUBLIC_URL, name) for name in (*bundles, "")]

@@ -4,7 +4,7 @@ A new key gives what the old one gave, to the agent she answers for anyway; so s
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -105,7 +105,7 @@ class ReplaceMyKey(MyKeyPage):
         return {
             "key": self.key,
             "is_replaceable": self.key.kind in REPLACEABLE and self.agent.status == "live",
-            "overlap_hours": round(rotation.terms().overlap.total_seconds() / 3600),
+            "overlap": in_words(rotation.terms().overlap),
             "form": OnceForm(),
             **super().get_context_data(**kwargs),
         }
@@ -114,3 +114,9 @@ class ReplaceMyKey(MyKeyPage):
 def known_by(issued: IssuedKey) -> str:
     """Enough to find it by, nothing of its secret."""
     return f"this key's id is {issued.credential.pk}, and it begins with {issued.credential.hint}…"
+
+
+def in_words(overlap: timedelta) -> str:
+    hours = round(overlap.total_seconds() / 3600)
+    count, unit = (hours // 24, "day") if hours % 24 == 0 else (hours, "hour")
+    return f"{count} more {unit}{'' if count == 1 else 's'}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 from urllib.request import Request, urlopen
+from uuid import UUID
 
 import pytest
 from django.contrib import admin
@@ -35,6 +36,20 @@ call_command("freeze", "--tool", "helpdesk/ticket_delete", "--for", "8h")
 call_command("issue_key", "triage-bot", "--expires", "5d")
 """
 
+LET_IN = """
+from datetime import timedelta
+from django.utils import timezone
+from governance.fence.actor import governed_change
+from governance.models import Agent, Authorization, OAuthClient, User
+ana = User.objects.get(email="ana@example.com")
+with governed_change(by="test"):
+    Authorization.objects.create(
+        client=OAuthClient.objects.create(
+            client_id="https://editor.example.com/client.json", name="Editor \\u202e<b>of somebody</b>",
+            status="approved", created_by="test"),
+        agent=Agent.objects.get(name="triage-bot"), person=ana, resource="http://127.0.0.1:8000/mcp/support",
+        expires_at=timezone.now() + timedelta(days=30), created_by="test")
+"""
 
 LOCAL_SERVER = f"""
 apiVersion: gatehouse/v1
@@ -90,6 +105,12 @@ def owner(browser: Browser, busy_house: House) -> Any:
 
 def call_id(house: House) -> str:
     return house.one("SELECT call_id FROM audit_event WHERE kind = 'call.outcome' ORDER BY id DESC LIMIT 1")
+
+
+def key_of(house: House) -> str:
+    agent = house.id_of("governance_agent", name="triage-bot")
+    query = "SELECT id FROM governance_agentcredential WHERE agent_id = ? AND revoked_at IS NULL ORDER BY created_at"
+    return house.one(query, UUID(agent).hex)
 
 
 def of(path: str, table: str, **wanted: str) -> Callable[[House], str]:
@@ -162,6 +183,22 @@ SCREENS: dict[str, Callable[[House], str]] = {
 }
 LISTS = sorted(f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry)
 SCREENS |= {f"list-{name.replace('/', '-')}": lambda _, name=name: f"/admin/{name}/" for name in LISTS}  # type: ignore[misc]
+
+
+def of_key(path: str) -> Callable[[House], str]:
+    return lambda house: path.format(house.id_of("governance_agent", name="triage-bot"), key_of(house))
+
+
+OF_A_PERSON: dict[str, Callable[[House], str]] = {
+    "person-me": lambda _: "/me/",
+    "person-connect": lambda _: "/me/connect/",
+    "person-connect-one": lambda _: "/me/connect/?endpoint=gatehouse-support",
+    "person-apps": lambda _: "/me/apps/",
+    "person-agent": of("/me/agents/{}/", **AGENT),
+    "person-suspend": of("/me/agents/{}/suspend/", **AGENT),
+    "person-replace-key": of_key("/me/agents/{}/keys/{}/replace/"),
+    "person-end-key": of_key("/me/agents/{}/keys/{}/end/"),
+}
 FOR_STRANGERS = {"sign-in": "/account/login/", "forgotten": "/account/password/forgotten/", "nowhere": "/nowhere/"}
 NOT_OURS = {"api-docs"}
 """Pages of a library: pictured, and asked for no more than that they work."""
@@ -193,6 +230,47 @@ def test_screen(name: str, busy_house: House, owners_window: Window) -> None:
     assert "helpdesk-token-" not in page.content()
     if name in NOT_OURS:
         found = []
+    assert not (wrong := found + complaints), "\n".join(wrong)
+
+
+@pytest.fixture(scope="module")
+def person(browser: Browser, busy_house: House) -> Any:
+    """Of no duty, who answers for an agent."""
+    busy_house.manage("shell", "-c", LET_IN)
+    return signed_in(browser, busy_house, "person")
+
+
+@pytest.fixture(scope="module")
+def persons_window(browser: Browser, busy_house: House, person: Any, width: int) -> Iterator[Window]:
+    with window(browser, busy_house.origin, width=width, state=person) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", OF_A_PERSON)
+def test_screen_of_a_person(name: str, busy_house: House, persons_window: Window) -> None:
+    page, complaints = persons_window
+    complaints.clear()
+    response = page.goto(OF_A_PERSON[name](busy_house))
+    assert response is not None
+    assert response.status == 200, page.url
+    found = seen_by_all(page, name)
+    assert busy_house.key not in page.content()
+    assert not (wrong := found + complaints), "\n".join(wrong)
+
+
+def test_a_person_replaces_a_key_and_copies_the_new_one(busy_house: House, persons_window: Window) -> None:
+    page, complaints = persons_window
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    complaints.clear()
+    page.goto(f"/me/agents/{busy_house.id_of('governance_agent', name='triage-bot')}/")
+    page.get_by_role("link", name=re.compile("^Replace ")).first.click()
+    page.get_by_role("button", name="Make the new key").click()
+    page.get_by_role("button", name="Copy the key").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    key = page.evaluate("navigator.clipboard.readText()")
+    found = seen_by_all(page, "person-key-replaced")
+    with closing(busy_house.caller(key)) as agent:
+        assert "kb_search" in " ".join(agent.tools())
     assert not (wrong := found + complaints), "\n".join(wrong)
 
 

@@ -7,14 +7,22 @@ document.addEventListener("click", async (event) => {
     const source = document.getElementById(button.dataset.copy);
     const text = source ? source.textContent.trim() : button.dataset.copyText;
     const label = button.textContent;
+    const name = button.getAttribute("aria-label");
+    const say = (words) => {
+        button.textContent = words;
+        if (name) button.setAttribute("aria-label", words);
+    };
     try {
         await navigator.clipboard.writeText(text);
-        button.textContent = "Copied";
+        say("Copied");
     } catch {
         if (source) getSelection().selectAllChildren(source);
-        button.textContent = "Press Ctrl-C";
+        say("Press Ctrl-C");
     }
-    setTimeout(() => { button.textContent = label; }, 2000);
+    setTimeout(() => {
+        button.textContent = label;
+        if (name) button.setAttribute("aria-label", name);
+    }, 2000);
 });
 
 // gatehouse.live("/ws/…", message => …): `message` is parsed JSON; reconnects, ever later, until the server says 1000
