@@ -85,7 +85,7 @@ class Bridge:
 
     def _fail(self, job: Job, text: str, code: int = -32603) -> None:
         if not job.is_given_up:
-            for identifier in job.unanswered:
+            for identifier in job.left():
                 self._refuse(_plain(identifier), code, text)
 
     def _is_cancelled(self, notification: Message) -> bool:

@@ -13,7 +13,7 @@ from gatehouse_bridge.gateway import Gateway
 from gatehouse_bridge.http import Broken, Exchange, NotSent
 from gatehouse_bridge.jobs import Job
 from gatehouse_bridge.lines import Output
-from gatehouse_bridge.messages import INTERNAL_ERROR, Message, answers_in, error_line, parsed, read_message
+from gatehouse_bridge.messages import INTERNAL_ERROR, Message, answers_in, parsed, read_message
 from gatehouse_bridge.mirrors import Mirrors
 from gatehouse_bridge.saying import say
 from gatehouse_bridge.session import Session
@@ -139,14 +139,10 @@ class Carrier:
         if job.is_given_up:
             return
         error = content.get("error") if isinstance(content, dict) else None
-        if isinstance(error, dict) and content.get("id") is None:
-            for identifier in job.unanswered:
-                line = json.dumps({"jsonrpc": "2.0", "id": json.loads(identifier), "error": error})
-                self._output.write(line.encode())
-            return
-        for identifier in job.unanswered:
-            text = f"The gateway answered HTTP {status} without a message."
-            self._output.write(error_line(json.loads(identifier), INTERNAL_ERROR, text))
+        if not isinstance(error, dict) or content.get("id") is not None:
+            error = {"code": INTERNAL_ERROR, "message": f"The gateway answered HTTP {status} without a message."}
+        for identifier in job.left():
+            self._output.write(json.dumps({"jsonrpc": "2.0", "id": json.loads(identifier), "error": error}).encode())
 
     def _hear(self, job: Job, text: bytes, content: Any, session_id: str) -> None:
         """Passed on as it came; what is in it for us is taken before, because the client may use it at once."""
@@ -160,8 +156,8 @@ class Carrier:
                 self.session.open(session_id, str(result.get("protocolVersion", "")))
             elif job.message.method == "tools/list":
                 self._mirrors.learn(result)
-        self._output.write(text)
         job.unanswered -= answered
+        self._output.write(text)
 
     def _follow(self, job: Job, exchange: Exchange) -> None:
         """A stream up to its end, and on where it broke off if the gateway keeps what it sent."""

@@ -22,6 +22,12 @@ class Job:
     def is_given_up(self) -> bool:
         return self._given_up.is_set()
 
+    def left(self) -> list[str]:
+        """The ids that nobody has answered; whoever asks answers them now."""
+        left = sorted(self.unanswered)
+        self.unanswered.clear()
+        return left
+
     def takes(self, exchange: Exchange) -> None:
         with self._turn:
             self._exchange = exchange
@@ -54,9 +60,11 @@ class Jobs:
         self._changed = threading.Condition()
 
     def begin(self, job: Job) -> bool:
-        """False where an id is under way already, or too many are."""
+        """False where an id waits for its answer already, or too many do. What is answered may be asked again at once,
+        though its stream may not have ended yet."""
         with self._changed:
-            if len(self._jobs) >= self.LIMIT or not self._jobs.keys().isdisjoint(job.message.expected):
+            waiting = (i for i in job.message.expected if i in self._jobs and i in self._jobs[i].unanswered)
+            if len(self._jobs) >= self.LIMIT or any(waiting):
                 return False
             self._jobs.update(dict.fromkeys(job.message.expected, job))
             return True
@@ -64,7 +72,8 @@ class Jobs:
     def end(self, job: Job) -> None:
         with self._changed:
             for identifier in job.message.expected:
-                self._jobs.pop(identifier, None)
+                if self._jobs.get(identifier) is job:
+                    del self._jobs[identifier]
             self._changed.notify_all()
 
     def find(self, identifier: str) -> Job | None:

@@ -315,6 +315,20 @@ def test_an_id_that_is_under_way_is_not_taken_twice(desk: Desk) -> None:
     assert len(desk.gateway.sent("tools/call")) == 1
 
 
+def test_an_id_may_be_used_again_as_soon_as_it_is_answered(desk: Desk) -> None:
+    """As small scripts do; the end of the first one's stream is nobody's concern."""
+    go = threading.Event()
+
+    def answer_and_linger(visit: Visit) -> None:
+        visit.stream()
+        visit.event({"jsonrpc": "2.0", "id": 1, "result": {"ok": True}})
+        go.wait(SOON_SECONDS)
+
+    desk.gateway.scripts["tools/call"] = [answer_and_linger, fine]
+    assert [desk.ask("tools/call", CALL, id=1)["result"] for _ in range(2)] == [{"ok": True}] * 2
+    go.set()
+
+
 def test_many_calls_at_once_are_each_answered(desk: Desk) -> None:
     desk.gateway.scripts["tools/call"] = [lambda visit: visit.answer({"for": visit.message["id"]})]
     for number in range(60):
