@@ -96,6 +96,8 @@ KINDS = {
     "rotation.dropped": "Rotation: dropped",
     "rotation.unassigned": "Rotation: its owner left, somebody else must see to it",
     "oauth_client.registered": "OAuth client: registered",
+    "oauth_client.described_anew": "OAuth client: described itself anew",
+    "oauth_client.not_read": "OAuth client: tried, of a host that is not let in",
     "oauth_client.approved": "OAuth client: approved",
     "oauth_client.disabled": "OAuth client: disabled",
     "authorization.given": "Authorization: a client was let in",

@@ -11,6 +11,7 @@ from gateway.console.me_keys import EndMyKey, ReplaceMyKey
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
+from gateway.oauth.registration import register, registered
 from gateway.scim.door import scim
 
 handler429 = "gateway.console.accounts.views.too_many_requests"
@@ -26,6 +27,8 @@ urlpatterns = [
     path("scim/v2/", scim, name="scim_base"),
     path("scim/v2/<path:path>", scim, name="scim"),
     path("slack/interactions/<slug:name>", interactions, name="slack_interactions"),
+    path("oauth/register", register, name="oauth_register"),
+    path("oauth/register/<str:client_id>", registered, name="oauth_registered"),
     path("login/<str:token>", one_time_login, name="one_time_login"),
     path("me/", Me.as_view(), name="me"),
     path("me/gatehouse-bridge.pyz", Bridge.as_view(), name="bridge"),

@@ -275,6 +275,30 @@ class KeySetCopy(models.Model):
         return f"keys of {self.issuer}"
 
 
+class ClientDocument(models.Model):
+    """When the document of a client that describes itself was last read, and last tried. What it says is in its row."""
+
+    digest = models.BinaryField(primary_key=True, max_length=32, help_text="Of its address.")
+    client_id = models.CharField(max_length=255)
+    fetched_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(db_index=True)
+    problem = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return f"document {self.client_id}"
+
+
+class ClientRegistration(models.Model):
+    """By what a client that registered itself may look after its registration (RFC 7592)."""
+
+    client_id = models.CharField(primary_key=True, max_length=255)
+    digest = models.BinaryField(max_length=32, unique=True)
+    registered_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"registration of {self.client_id}"
+
+
 class SpentAssertion(models.Model):
     """A signed statement that was taken, so that nobody takes it again while it holds."""
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from gateway import jwks
 from gateway.notices.delivery import forget_old
+from gateway.oauth import client_documents
 from gateway.oauth.spent import forget_spent
 from gateway.reactions import let_holds_end
 from governance.approval_endings import empty_old
@@ -19,3 +20,4 @@ def forget_what_is_old() -> None:
     forget_old(now)
     forget_spent(now)
     jwks.forget_unused(now)
+    client_documents.forget_unused(now)

@@ -24,6 +24,7 @@ from gateway.api.fields import (
     WholeNumber,
     Written,
 )
+from governance.client_documents import is_host
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.manifest.common import check_url
 from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
@@ -668,19 +669,28 @@ class OrganizationRow(Row):
     agents_may_ask = Flag(required=False)
     ends_overdue = Flag(required=False, help_text="A key that nobody replaced ends when it is due.")
     ends_unused = Flag(required=False, help_text="A flagged key ends when it stays unused for the days of warning.")
+    client_hosts = serializers.ListField(
+        child=Text(max_length=253), required=False, max_length=100, help_text="Whose clients may describe themselves."
+    )
+    clients_may_register = Flag(required=False)
 
     class Meta:
         model = Organization
         fields = (
             "name", "timezone", "business_hours", "holidays", "networks", "requires_review", "agents_may_ask",
             "rotate_after_days", "rotation_overlap_hours", "rotation_warn_days", "ends_overdue", "unused_after_days",
-            "ends_unused", "policies",
+            "ends_unused", "client_hosts", "clients_may_register", "policies",
         )  # fmt: skip
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         if "business_hours" in values:
             values["business_hours"] = values["business_hours"] or {}
         return values
+
+    def validate_client_hosts(self, hosts: list[str]) -> list[str]:
+        if not all(is_host(host) for host in hosts):
+            raise serializers.ValidationError("Write host names, e.g. claude.ai.", "rule")
+        return hosts
 
     def validate_timezone(self, name: str) -> str:
         if name not in available_timezones():

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from gateway.console.base import GovernedModelAdmin, display
 from governance.admin.fields import ClockTime, Lines, ListsByName, Ticks
+from governance.client_documents import is_host
 from governance.house_rules import RuleBroken
 from governance.manifest.entries import check_network
 from governance.models import Organization, User
@@ -66,6 +67,11 @@ def _check_network(name: str, network: str) -> None:
         raise ValidationError(f"{error}.") from None
 
 
+def _check_host(host: str) -> None:
+    if not is_host(host):
+        raise ValidationError(f"{host[:100]} is no host name; write e.g. claude.ai, one a line.")
+
+
 class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
     """Hours, holidays and networks as people write them."""
 
@@ -79,6 +85,13 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     networks = ListsByName(
         check=_check_network, help_text="One a line, e.g. office = 192.0.2.0/24, 2001:db8::/32. Rules read their names."
+    )
+
+    client_hosts = Lines(
+        required=False,
+        check=_check_host,
+        label="Hosts of clients that describe themselves",
+        help_text="One a line, e.g. claude.ai. A client whose id is an address there is read, and waits for approval.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -149,12 +162,14 @@ class OrganizationAdmin(GovernedModelAdmin):
                 "description": "Of keys, client secrets and public keys of agents, and of the secrets of connectors.",
             },
         ),
+        ("OAuth clients", {"fields": ("client_hosts", "clients_may_register")}),
         ("Rules", {"fields": ("policies",), "description": "Bind every call of every agent."}),
     )
     fieldsets_to_look_at = (
         (None, {"fields": ("name", "timezone", "hours", "holiday_names", "network_names")}),
         ("Care", {"fields": ("requires_review", "agents_may_ask")}),
         ("Age of credentials", {"fields": AGE_OF_CREDENTIALS}),
+        ("OAuth clients", {"fields": ("client_host_names", "clients_may_register")}),
         ("Rules", {"fields": ("policies",)}),
     )
 
@@ -167,7 +182,14 @@ class OrganizationAdmin(GovernedModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
         """Only an owner says whether changes are reviewed: who makes rules must not free herself of it."""
         careful = () if request.user.is_superuser else ("requires_review",)
-        return (*super().get_readonly_fields(request, obj), "hours", "holiday_names", "network_names", *careful)
+        return (
+            *super().get_readonly_fields(request, obj),
+            "hours",
+            "holiday_names",
+            "network_names",
+            "client_host_names",
+            *careful,
+        )
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         form = super().get_form(request, *args, **options)
@@ -201,6 +223,10 @@ class OrganizationAdmin(GovernedModelAdmin):
     @display(description="Networks")
     def network_names(self, organization: Organization) -> str:
         return "; ".join(f"{name}: {', '.join(parts)}" for name, parts in organization.networks.items())
+
+    @display(description="Hosts of clients that describe themselves")
+    def client_host_names(self, organization: Organization) -> str:
+        return ", ".join(organization.client_hosts)
 
     @display(description="Rules")
     def policy_names(self, organization: Organization) -> str:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from ipaddress import ip_network
 from typing import Any, ClassVar, Self
 
+from governance.client_documents import is_host
 from governance.manifest.common import (
     AMOUNT,
     CLOCK,
@@ -52,6 +53,11 @@ def check_network(text: str) -> None:
         ip_network(text)
     except ValueError:
         raise ValueError(f"'{text[:64]}' is no network; write e.g. 192.0.2.0/24") from None
+
+
+def check_host(text: str) -> None:
+    if not is_host(text):
+        raise ValueError(f"'{text[:64]}' is no host name; write e.g. claude.ai")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,8 @@ class OrganizationEntry(Entry):
     review: str = of(Choice(("required", "optional")), "optional")
     agents_may_ask: bool = of(Flag(), False)
     rotation: Rotation | None = of(Record(Rotation), None)
+    client_hosts: tuple[str, ...] = of(ListOf(Text(253, check=check_host), is_set=True), ())
+    clients_may_register: bool = of(Flag(), False)
     policies: tuple[str, ...] = of(NAMES, ())
 
     @property
@@ -127,6 +135,8 @@ def organization_columns(entry: OrganizationEntry) -> dict[str, Any]:
         "requires_review": entry.review == "required",
         "agents_may_ask": entry.agents_may_ask,
         **(_rotation_columns(entry.rotation) if entry.rotation else {}),
+        "client_hosts": list(entry.client_hosts),
+        "clients_may_register": entry.clients_may_register,
     }
 
 

@@ -56,6 +56,8 @@ def _organization() -> Iterator[Entry]:
             review="required" if row.requires_review else "optional",
             agents_may_ask=row.agents_may_ask,
             rotation=rotation_of(row),
+            client_hosts=tuple(sorted(row.client_hosts)),
+            clients_may_register=row.clients_may_register,
             policies=_names(row.policies.all()),
         )
 

@@ -84,6 +84,19 @@ class Organization(Governed):
         editable=False,
         help_text="What was used before is not known, so nothing counts as unused for longer.",
     )
+    client_hosts = models.JSONField(
+        "hosts of clients that describe themselves",
+        default=list,
+        blank=True,
+        db_default=[],
+        help_text="Host names, one a line, e.g. claude.ai. A client from there is read, and waits for approval.",
+    )
+    clients_may_register = models.BooleanField(
+        "clients may register themselves",
+        default=False,
+        db_default=False,
+        help_text="Anybody who reaches the gateway may then add to the queue. Off, unless a client cannot do without.",
+    )
     policies = models.ManyToManyField(Policy, blank=True, related_name="organizations")
 
     class Meta:

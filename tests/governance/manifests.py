@@ -76,6 +76,7 @@ organization:
   review: required
   agents_may_ask: true
   rotation: {after_days: 45, overlap_hours: 24, overdue: ended, unused_after_days: 30, unused: ended}
+  client_hosts: [claude.ai]
   policies: [careful]
 teams:
   - name: support

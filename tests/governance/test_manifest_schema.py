@@ -465,6 +465,8 @@ ORGANIZATIONS = st.builds(
     review=st.sampled_from(("required", "optional")),
     agents_may_ask=st.booleans(),
     rotation=st.sampled_from((None, Rotation(), Rotation(after_days=30, overdue="ended", unused_after_days=365))),
+    client_hosts=st.sampled_from(((), ("claude.ai", "vscode.dev"))),
+    clients_may_register=st.booleans(),
     policies=st.just(()),
     node=st.none(),
 )
