@@ -195,6 +195,8 @@ def _issued(
         "on_behalf_of": row.person.email if row.person else "",
     }
     record(Fact("key.issued", f"agent:{row.agent.name}", told))
+    issued = {"issued": str(row.id)}
+    rotation.done_for(RotationTask.Subject.AGENT, row.agent.pk, by=by, record=record, now=now, evidence=issued)
     if follows is not None:
         _end_after(follows, successor=row, by=by, record=record, now=now)
     return row

@@ -10,7 +10,17 @@ from django.db.models.functions import Coalesce, Greatest
 
 from governance.agent_keys import live, revoke_key
 from governance.facts import Fact, Recorder
-from governance.models import Agent, AgentCredential, Connector, Organization, RotationTask, Secret, SecretVersion, User
+from governance.models import (
+    Agent,
+    AgentCredential,
+    Connector,
+    DirectoryToken,
+    Organization,
+    RotationTask,
+    Secret,
+    SecretVersion,
+    User,
+)
 from governance.rotation import Terms, ask_for, done_for, of_credential, of_secret, open_tasks, terms
 
 AT_ONCE: Final = 200
@@ -69,12 +79,13 @@ def _close_what_is_over(*, by: str, record: Recorder, now: datetime) -> int:
     again = open_tasks().filter(
         Exists(about.filter(use__last_used_at__gt=OuterRef("created_at"))), subject_kind=CREDENTIAL, reason=UNUSED
     )
+    token = DirectoryToken.objects.filter(pk=OuterRef("subject_id"), revoked_at=None)
+    revoked = open_tasks().filter(~Exists(token), subject_kind=RotationTask.Subject.SCIM_TOKEN)
     closed = 0
-    for tasks, why in ((over, "ended"), (again, "used again")):
-        for subject_id in tasks.values_list("subject_id", flat=True).distinct()[:AT_ONCE]:
-            reason = UNUSED if why == "used again" else None
-            evidence = {"why": why}
-            closed += done_for(CREDENTIAL, subject_id, only=reason, by=by, record=record, now=now, evidence=evidence)
+    for tasks, why in ((over, "ended"), (again, "used again"), (revoked, "ended")):
+        only, evidence = (UNUSED if tasks is again else None), {"why": why}
+        for kind, subject_id in tasks.order_by().values_list("subject_kind", "subject_id").distinct()[:AT_ONCE]:
+            closed += done_for(kind, subject_id, only=only, by=by, record=record, now=now, evidence=evidence)
     return closed
 
 

@@ -54,6 +54,7 @@ from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import find_target
 from gateway.values import changed, per_call
+from governance.snapshot import Credential
 
 logger = logging.getLogger(__name__)
 
@@ -120,15 +121,19 @@ class McpEndpoint:
             caller = await identify(frame, self._ports)
             if place is not None and not place.belongs_to(caller.agent.id):
                 raise refusal_of(caller, refusals.OVER_SHARE, {"retry_after": 1})
-            self._note_use(caller.credential.id, request)
+            self._note_use(caller.credential, request)
             return caller
         except Refusal as refusal:
             return await commit_refusal(frame, refusal, self._ports)
         except EvidenceUnavailable:
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))
 
-    def _note_use(self, credential_id: str, request: Request) -> None:
-        at, uses = self._ports.now(), self._ports.uses
+    def _note_use(self, credential: Credential, request: Request) -> None:
+        """Of the key, or of the credential that the token rests on; who was let in has an authorization instead."""
+        ground, _, proven_by = credential.rests_on.partition(":")
+        if ground not in ("", "credential"):
+            return
+        at, uses, credential_id = self._ports.now(), self._ports.uses, proven_by or credential.id
         if uses.is_due(credential_id, at):
             uses.note(credential_id, at=at, address=request.source_ip, client=request.text(b"user-agent"))
 
