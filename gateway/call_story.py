@@ -60,7 +60,7 @@ WHY_REFUSED = {
     "credential_in_arguments": "The arguments contain a credential.",
     "repeated": "The same call was sent before: its client repeated a retry whose answer it had lost.",
     "connector_disabled": "The system is switched off.",
-    "secret_missing": "The gateway has no secret for the system yet.",
+    "secret_missing": "The gateway has no secret for the system at present.",
     "crowded": "Too many calls to the system were under way.",
     "rate_limited": "A limit on calls was reached.",
     "over_share": "The agent had its share of the requests at work already.",

@@ -115,7 +115,7 @@ def _stopped(holding: Holding, snapshot: Snapshot, now: datetime) -> Decision | 
     if not connector.is_enabled:
         return _stop("connector_disabled", "This system is switched off.", holding, snapshot)
     if connector.secret_missing:
-        return _stop("secret_missing", "The gateway has no secret for this system yet.", holding, snapshot)
+        return _stop("secret_missing", "The gateway has no secret for this system at present.", holding, snapshot)
     return None
 
 

@@ -75,6 +75,13 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Agents", "governance.agent", "smart_toy", "Software that calls tools, each with an owner."),
         _list("Agent keys", "governance.agentcredential", "key", "What agents prove themselves with."),
         _list("To be replaced", "governance.rotationtask", "autorenew", "Keys and secrets that are due.", "rotation"),
+        Entry(
+            "Emergency rotation",
+            "emergency_rotation",
+            "governance.cut_rotationtask",
+            "lock_reset",
+            "End at once what somebody else may know.",
+        ),
         _list("Roles", "governance.role", "badge", "Who gets which bundles, and when."),
     ),
     "Access for a time": (

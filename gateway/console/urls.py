@@ -12,5 +12,6 @@ urlpatterns = [
     path("", include("gateway.console.access.urls")),
     path("", include("gateway.console.evidence.urls")),
     path("", include("gateway.console.breaking.urls")),
+    path("", include("gateway.console.rotating.urls")),
     path("", include("gateway.console.publishing.urls")),
 ]

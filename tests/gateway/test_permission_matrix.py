@@ -228,6 +228,7 @@ SCREENS = {
     "approval": "signed in",
     "approval_live": "signed in",
     "break_glass": "governance.break_glass_grant",
+    "emergency_rotation": "governance.cut_rotationtask",
     "end_break_glass": "governance.break_glass_grant",
     "review_grant": "governance.review_grant",
     "personal_tokens": "signed in",
