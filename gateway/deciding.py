@@ -48,6 +48,25 @@ def authenticate(frame: Frame, snapshot: Snapshot, ports: Ports) -> Caller:
     credential = snapshot.credentials.get(digest) or _token(digest, frame, snapshot, ports)
     if credential is None:
         raise Refusal(refusals.BAD_TOKEN, is_final=False)
+    return _live(credential, snapshot, ports)
+
+
+def opens(digest: bytes, ports: Ports, *, token: Credential | None = None) -> bool:
+    """Would whoever shows what has this digest be let in where it is for? A probe asks, which knows no key. `token` is
+    what an access token is for; what this process remembers of it comes first."""
+    snapshot = ports.snapshot()
+    known = ports.access_tokens.known(digest) or token
+    credential = snapshot.credentials.get(digest) or (snapshot.standing(known) if known else None)
+    if credential is None:
+        return False
+    try:
+        _live(credential, snapshot, ports)
+    except Refusal:
+        return False
+    return True
+
+
+def _live(credential: Credential, snapshot: Snapshot, ports: Ports) -> Caller:
     agent = snapshot.agents[credential.agent_id]
     if not agent.is_live:
         raise _bad_token(agent, credential, why="agent_not_live")

@@ -1,12 +1,16 @@
 """That nothing of hers works any more: every ended key and token is tried, and the result is evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
+
 from audit.models import Checkpoint, Leaf
 from gateway.actions import act
+from gateway.live_probe import Word, ask_and_wait, subjects
 from governance import offboarding as verbs
 from governance.facts import Fact, Recorder
 from governance.models import Offboarding, User
@@ -22,10 +26,14 @@ class Check:
     tried: int
     live: tuple[str, ...] = field(default=())
     is_active: bool = False
+    gateways: tuple[Word, ...] | None = None
+    """What each live gateway said when it tried them; None where they were not asked."""
 
     @property
     def is_clean(self) -> bool:
-        return not self.live and not self.is_active
+        """A gateway that did not answer may let anything in."""
+        said = self.gateways or ()
+        return not self.live and not self.is_active and all(word.tried is not None and not word.live for word in said)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -34,24 +42,41 @@ class Check:
             "tried": self.tried,
             "live": list(self.live),
             "active": self.is_active,
+            "gateways": None if self.gateways is None else [word.as_json() for word in self.gateways],
             "clean": self.is_clean,
         }
 
 
-def probe(offboarding: Offboarding, *, by: str) -> Check:
-    """Looks up every key and token that was ended, in the snapshot that gateways compile and in the tables."""
+def probe(offboarding: Offboarding, *, by: str, gateways: Sequence[Word] | None = None) -> Check:
+    """Looks up every key and token that was ended, in the snapshot that gateways compile and in the tables; `gateways`
+    is what they themselves said."""
     snapshot = build_snapshot()
     person = snapshot.people.get(offboarding.person_id.hex)
     is_active = person.is_active if person else User.objects.get(id=offboarding.person_id).is_active
     live = verbs.still_live(offboarding.items, live_key_ids=[c.id for c in snapshot.credentials.values()])
-    tried = sum(item["kind"] in (verbs.KEY, verbs.TOKEN) for item in offboarding.items)
-    return Check(datetime.now(UTC), by, tried, tuple(live), is_active)
+    live += _sessions_of(offboarding)
+    tried = sum(item["kind"] in verbs.CREDENTIALS for item in offboarding.items)
+    words = None if gateways is None else tuple(gateways)
+    return Check(datetime.now(UTC), by, tried, tuple(live), is_active, words)
+
+
+def try_everything(offboarding: Offboarding, *, by: str) -> Check:
+    """As probe, and every live gateway is asked to try what it would be shown. Waits for their answers, a second or
+    two, and holds no transaction meanwhile."""
+    return probe(offboarding, by=by, gateways=ask_and_wait(subjects(offboarding.items), by=by))
+
+
+def _sessions_of(offboarding: Offboarding) -> list[str]:
+    """Of the browser sessions that were ended, those that are there again."""
+    ended = [item["id"] for item in offboarding.items if item["kind"] == "web session"]
+    model = apps.get_model("usersessions", "UserSession")
+    there = model._default_manager.filter(pk__in=ended, user_id=offboarding.person_id).count() if ended else 0
+    return [f"{there} web sessions"] if there else []
 
 
 def check_again(offboarding: Offboarding, *, by: str) -> Check:
     """Probes once more, and keeps the result as evidence beside the receipt, which stays as it was."""
-    check = probe(offboarding, by=by)
-
+    check = try_everything(offboarding, by=by)
     act(lambda tell, _: keep_check(offboarding, check, record=tell), by=by)
     return check
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from gateway import live_probe
 from gateway.actions import act
 from governance import agent_keys, rotation
 from governance.facts import Recorder
@@ -18,6 +19,7 @@ from governance.models import (
     Agent,
     AgentCredential,
     DirectoryToken,
+    Offboarding,
     OffboardingStep,
     RotationTask,
     Secret,
@@ -25,7 +27,7 @@ from governance.models import (
     UpstreamGrant,
     User,
 )
-from governance.offboarding_findings import END_ACCOUNT, RETIRE, ROTATE_KEY, ROTATE_SCIM_TOKEN, ROTATE_SECRET
+from governance.offboarding_findings import END_ACCOUNT, PROVE, RETIRE, ROTATE_KEY, ROTATE_SCIM_TOKEN, ROTATE_SECRET
 from governance.offboarding_steps import (
     Progress,
     done,
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 BY = "system:offboarding"
 AT_ONCE = 100
 LOOK_AGAIN = timedelta(minutes=15)
+ASK_AGAIN = timedelta(minutes=1)
 REPLACED_WITHIN = timedelta(days=7)
 """By when what she knew is to be replaced."""
 RETIRE_AFTER = timedelta(days=settings.OFFBOARDING_RETIRE_DAYS)
@@ -163,6 +166,29 @@ def end_account(step: OffboardingStep, record: Recorder, now: datetime) -> Progr
     return done(account.revocation_note or "revoked at the provider" if state else "there was nothing to revoke")
 
 
+def prove(step: OffboardingStep, record: Recorder, now: datetime) -> Progress:
+    """Every live gateway is asked, and looked at again for its answer; here is not waited."""
+    if step.offboarding.state == Offboarding.State.ENFORCING:
+        return later(now)
+    wanted = live_probe.subjects(step.offboarding.items)
+    probe = live_probe.last_asked(asker_of(step.offboarding_id))
+    if probe is None or probe.asked_at < now - ASK_AGAIN:
+        probe = live_probe.ask(wanted, by=asker_of(step.offboarding_id))
+    said = live_probe.words(probe)
+    if any(word.tried is None for word in said):
+        return later(now + timedelta(seconds=2))
+    if still := sorted({name for word in said for name in word.live}):
+        return left(f"{len(still)} of them still work: revoke them, and check again", result=", ".join(still[:5]))
+    if not said:
+        return done("no gateway was running that could let anything in")
+    tried = min(word.tried or 0 for word in said)
+    return done(f"{tried:,} keys and tokens tried in {len(said)} of {len(said)} gateways: none works")
+
+
+def asker_of(offboarding_id: UUID) -> str:
+    return f"offboarding:{offboarding_id}"
+
+
 def _who_asked(step: OffboardingStep) -> User | None:
     kind, _, email = step.offboarding.created_by.partition(":")
     asked = User.objects.filter(email__iexact=email, is_active=True).first() if kind == "person" else None
@@ -179,5 +205,6 @@ DOERS: Mapping[str, Doer] = {
     ROTATE_SECRET: rotate_secret,
     ROTATE_SCIM_TOKEN: rotate_scim_token,
     END_ACCOUNT: end_account,
+    PROVE: prove,
 }
 """By `OffboardingStep.kind`, which is what a finding calls its `step`."""

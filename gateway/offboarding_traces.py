@@ -12,7 +12,7 @@ from governance import authorizations, connected_accounts, oauth_clients, rotati
 from governance.facts import Recorder
 from governance.models import Authorization, DirectoryToken, OAuthClient, RotationTask, Secret, User
 from governance.offboarding import Item
-from governance.offboarding_findings import END_ACCOUNT, ROTATE_SCIM_TOKEN, ROTATE_SECRET
+from governance.offboarding_findings import AUTHORIZATION, END_ACCOUNT, ROTATE_SCIM_TOKEN, ROTATE_SECRET
 
 KNEW = ("secret.value_set", "secret.replaced")
 MOST_EVENTS = 20_000
@@ -35,7 +35,7 @@ class Authorizations:
     def find(self, person: User) -> Iterator[Item]:
         rows = _authorizations(person).select_related("client", "agent", "person").order_by("created_at")
         for row in rows:
-            yield Item("authorization", f"{row} at {row.resource}", "revoked with all its tokens", id=row.pk.hex)
+            yield Item(AUTHORIZATION, f"{row} at {row.resource}", "revoked with all its tokens", id=row.pk.hex)
 
     def end(self, person: User, *, by: str, record: Recorder, now: datetime) -> None:
         authorizations.end_all(_authorizations(person), f"person:{person.email}", by=by, record=record, now=now)

@@ -15,13 +15,14 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from gateway import live_probe
 from gateway.actions import act
 from gateway.approving import tell_all
 from gateway.enforcement import Enforcement, looked, waited_seconds
 from gateway.offboarding_enders import ENDERS
 from gateway.offboarding_proof import probe
 from gateway.offboarding_receipts import issue, sign_unsigned, with_news
-from gateway.offboarding_steps import take_up_steps
+from gateway.offboarding_steps import asker_of, take_up_steps
 from governance import offboarding as verbs
 from governance.facts import Recorder
 from governance.models import ApprovalRequest, Offboarding, User
@@ -216,6 +217,7 @@ def take_up_what_is_left() -> int:
 
 
 def _reissue(offboarding: Offboarding) -> None:
-    check = probe(offboarding, by=BY)
+    asked = live_probe.last_asked(asker_of(offboarding.id))
+    check = probe(offboarding, by=BY, gateways=None if asked is None else live_probe.words(asked))
     seen = Enforcement.from_json(offboarding.enforcement)
     issue(offboarding, seen, check, verdict=offboarding.state, by=BY)

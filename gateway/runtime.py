@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -33,6 +34,7 @@ from gateway.database import connection_parameters
 from gateway.draining import DRAIN, DRAIN_SECONDS
 from gateway.metrics import METRICS
 from gateway.models import GatewayProcess
+from gateway.probing import answer, subjects_of, tried, unanswered
 from gateway.recovery import close_open_calls, recover
 from gateway.snapshots import with_live_connection
 from gateway.wiring import GatewayPorts
@@ -145,6 +147,7 @@ class GatewayRuntime:
             logger.critical("this process was declared dead by another; stopping")
             os.kill(os.getpid(), signal.SIGTERM)
         self._beaten_epoch = pulse.applied_epoch
+        await self._answer_probes()
         if self._beats % RECOVER_EVERY_BEATS == 0:
             await self._in_thread(recover)
             await self._close_uncertain()
@@ -153,6 +156,14 @@ class GatewayRuntime:
         if self._beats % SUMS_EVERY_BEATS == 0:
             await self._tell_sums()
             await self._write_uses()
+
+    async def _answer_probes(self) -> None:
+        for probe in await self._in_thread(lambda: unanswered(self.process_id)):
+            subjects = await self._in_thread(partial(subjects_of, probe))
+            epoch = self.ports.snapshot().epoch
+            live = await tried(subjects, self.ports)
+            say = partial(answer, probe, self.process_id, epoch=epoch, count=len(subjects), live=live)
+            await self._in_thread(say)
 
     async def _tell_sums(self) -> None:
         again = self.ports.refused.take(now=self.ports.now(), process_id=self.process_id)

@@ -12,12 +12,13 @@ from gateway.mcp.sessions import Sessions, forget_sessions
 from gateway.mcp.streams import Streams, forget_events
 from gateway.mcp.task_table import Tasks, forget_tasks
 from gateway.mcp.waiting import Waiting
-from gateway.models import Letter
+from gateway.models import Letter, Probe
 from gateway.reactions import Reactions
 from gateway.requests_of_agents import AgentRequests
 from gateway.run_labels import RunLabels, forget_labels
 
 LETTERS_KEPT_FOR = timedelta(minutes=15)
+PROBES_KEPT_FOR = timedelta(days=1)
 
 
 class Store:
@@ -51,4 +52,5 @@ def forget_what_is_over() -> None:
     forget_events(now)
     forget_tasks(now)
     forget_labels(now)
+    Probe.objects.filter(asked_at__lt=now - PROBES_KEPT_FOR).delete()
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

@@ -16,9 +16,11 @@ from django.db.models import Q, QuerySet
 from governance import grants
 from governance.approval_endings import void_of_person
 from governance.facts import Fact, Recorder
-from governance.models import Agent, AgentCredential, Offboarding, OffboardingStep, PersonalToken, User
+from governance.models import Agent, AgentCredential, Authorization, Offboarding, OffboardingStep, PersonalToken, User
 from governance.offboarding_findings import (
+    AUTHORIZATION,
     KEY,
+    PROVE,
     TOKEN,
     Ender,
     Item,
@@ -35,6 +37,8 @@ from governance.personal_tokens import revoke_all_tokens
 
 __all__ = ("KEY", "TOKEN", "Ender", "Item", "Plan", "counts", "findings", "findings_digest")
 
+CREDENTIALS = (KEY, TOKEN, AUTHORIZATION)
+"""What is tried afterwards."""
 PERMISSION = "governance.offboard_user"
 FIRST_ITEMS = 20
 """How many items evidence tells in full; the digest binds the rest."""
@@ -192,10 +196,11 @@ def still_live(items: Iterable[Mapping[str, Any]], *, live_key_ids: Iterable[str
 
     `live_key_ids` is what the gateways' snapshot admits; the tables are asked as well.
     """
-    keys = {item["id"]: item["name"] for item in items if item["kind"] in (KEY, TOKEN)}
+    keys = {item["id"]: item["name"] for item in items if item["kind"] in CREDENTIALS}
     stored = AgentCredential.objects.filter(revoked_at=None).values_list("id", flat=True)
     tokens = PersonalToken.objects.filter(revoked_at=None).values_list("id", flat=True)
-    live = {*live_key_ids, *(key.hex for key in stored.iterator()), *(token.hex for token in tokens)}
+    let_in = Authorization.objects.filter(revoked_at=None).values_list("id", flat=True)
+    live = {*live_key_ids, *(row.hex for rows in (stored, tokens, let_in) for row in rows.iterator())}
     return [name for key, name in keys.items() if key in live]
 
 
@@ -297,6 +302,10 @@ def _leave_steps(offboarding: Offboarding, items: list[Item], *, now: datetime) 
         OffboardingStep(offboarding=offboarding, kind=kind, name=item.name[:300], subject_id=subject, next_try_at=now)
         for (kind, subject), item in left.items()
     ]
+    proof = "every ended key and token, at every gateway"
+    rows.append(
+        OffboardingStep(offboarding=offboarding, kind=PROVE, name=proof, subject_id=offboarding.id.hex, next_try_at=now)
+    )
     OffboardingStep.objects.bulk_create(rows, batch_size=500)
 
 

@@ -18,6 +18,7 @@ from governance.facts import Recorder
 from governance.models import Agent, AgentCredential, Freeze, Offboarding, OnCallShift, PersonalToken, Rule, Team, User
 
 KEY = "agent key"
+AUTHORIZATION = "authorization"
 TOKEN = "personal token"  # noqa: S105 - what it is called
 SEEN_KEY = "key she issued"
 RETIRE = "retire_agent"
@@ -25,6 +26,7 @@ ROTATE_KEY = "rotate_key"
 ROTATE_SECRET = "rotate_secret"  # noqa: S105 - what is to be done with one
 ROTATE_SCIM_TOKEN = "rotate_scim_token"  # noqa: S105 - what is to be done with one
 END_ACCOUNT = "end_account"
+PROVE = "prove"
 LEFT_KINDS = ("report", "freeze", "successor in an offboarding", "export", "rotation")
 """What is only told: an offboarding does not end it."""
 

@@ -104,6 +104,10 @@ class CheckShown(Strict):
     tried = serializers.IntegerField(help_text="So many keys and tokens.")
     live = serializers.ListField(child=serializers.CharField(), help_text="Those that still work; it must be empty.")
     active = serializers.BooleanField(help_text="The account works again.")
+    gateways = serializers.ListField(
+        child=serializers.DictField(), allow_null=True,
+        help_text="What each live gateway said when it tried them: how many, and which it would let in.",
+    )  # fmt: skip
     clean = serializers.BooleanField()
 
 
@@ -200,7 +204,7 @@ class Offboardings(Listed, Retrieved):
             row = self.get_object()
             if not row.receipt:
                 raise Problem("conflict", f"There is no receipt yet ({row.state}).")
-            check = offboarding_proof.probe(row, by=f"person:{request.user.email}")
+            check = offboarding_proof.try_everything(row, by=f"person:{request.user.email}")
 
             def work(act: Act) -> Response:
                 offboarding_proof.keep_check(row, check, record=act.record)

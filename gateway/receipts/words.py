@@ -8,7 +8,7 @@ from typing import Any
 from gateway.enforcement import OPEN, Enforcement
 from governance.models import Offboarding, OffboardingStep
 from governance.offboarding import KEY, Item
-from governance.offboarding_findings import END_ACCOUNT, RETIRE, ROTATE_KEY, ROTATE_SCIM_TOKEN, ROTATE_SECRET
+from governance.offboarding_findings import END_ACCOUNT, PROVE, RETIRE, ROTATE_KEY, ROTATE_SCIM_TOKEN, ROTATE_SECRET
 
 TONES = {
     "scheduled": "info",
@@ -190,6 +190,7 @@ class StepLine:
 
 
 STEPS = {
+    PROVE: "Proof",
     RETIRE: "Agent without an owner",
     ROTATE_KEY: "Key she issued",
     ROTATE_SECRET: "Shared secret she set",
