@@ -95,6 +95,8 @@ KINDS = {
     "rotation.done": "Rotation: done",
     "rotation.dropped": "Rotation: dropped",
     "rotation.unassigned": "Rotation: its owner left, somebody else must see to it",
+    "security_event.received": "Security event: received from an issuer",
+    "security_events.braked": "Security events: so many left at once that the rest waits",
     "oauth_client.registered": "OAuth client: registered",
     "oauth_client.described_anew": "OAuth client: described itself anew",
     "oauth_client.not_read": "OAuth client: tried, of a host that is not let in",

@@ -264,6 +264,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "watch approvals": {"task": "gateway.tasks.watch_approvals", "schedule": 10, "options": {"expires": 10}},
     "forget old": {"task": "gateway.tasks.forget_old", "schedule": 5 * 60, "options": {"expires": 5 * 60}},
+    "poll security events": {
+        "task": "gateway.tasks.poll_security_events",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
 }
 

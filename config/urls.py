@@ -13,6 +13,7 @@ from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
 from gateway.oauth.registration import register, registered
 from gateway.scim.door import scim
+from gateway.security_events.intake import push, universal_logout
 
 handler429 = "gateway.console.accounts.views.too_many_requests"
 urlpatterns = [
@@ -27,6 +28,8 @@ urlpatterns = [
     path("scim/v2/", scim, name="scim_base"),
     path("scim/v2/<path:path>", scim, name="scim"),
     path("slack/interactions/<slug:name>", interactions, name="slack_interactions"),
+    path("oauth/global-token-revocation", universal_logout, name="universal_logout"),
+    path("ssf/events", push, name="security_events"),
     path("oauth/register", register, name="oauth_register"),
     path("oauth/register/<str:client_id>", registered, name="oauth_registered"),
     path("login/<str:token>", one_time_login, name="one_time_login"),

@@ -15,6 +15,7 @@ from gateway.notices import slack_answers
 from gateway.notices.delivery import deliver_due
 from gateway.offboardings import begin_due, follow_unfinished, take_up_what_is_left
 from gateway.recovery import recover
+from gateway.security_events.polling import poll_all
 from gateway.store import forget_what_is_over
 from gateway.sweeps import forget_what_is_old
 from governance.fence.log import trim_change_log
@@ -75,6 +76,12 @@ def sweep_zombies() -> None:
 @shared_task(ignore_result=True)
 def trim_changes() -> None:
     trim_change_log()
+
+
+@shared_task(ignore_result=True)
+def poll_security_events() -> None:
+    """Of issuers that do not send them."""
+    poll_all()
 
 
 @shared_task(ignore_result=True)

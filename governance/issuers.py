@@ -89,9 +89,10 @@ def _is_audience(text: Any) -> bool:
     return isinstance(text, str) and 0 < len(text) <= LONGEST_AUDIENCE and text.isprintable()
 
 
-def person_of(issuer: TrustedIssuer, subject: str) -> User | None:
+def person_of(issuer: TrustedIssuer, subject: str, *, is_active: bool = True) -> User | None:
     """Whom the issuer means: who signed in by it under this subject, or whom the directory that goes with it knows by
-    it. Never by e-mail address, which changes hands. None for somebody unknown or not active, and for two at once."""
+    it. Never by e-mail address, which changes hands. None for somebody unknown, for two at once, and unless `is_active`
+    is False for somebody who is not."""
     staff = StaffIdentity.objects.filter(issuer=issuer.issuer, subject=subject, ended_at=None)
     listed = DirectoryUser.objects.filter(
         directory=issuer.directory_id, external_id=subject, deleted_at=None, directory__is_enabled=True
@@ -99,4 +100,13 @@ def person_of(issuer: TrustedIssuer, subject: str) -> User | None:
     found = {*staff.values_list("person_id", flat=True)}
     if issuer.directory_id is not None:
         found |= {*listed.exclude(person=None).values_list("person_id", flat=True)[:2]}
-    return User.objects.filter(id=found.pop(), is_active=True).first() if len(found) == 1 else None
+    people = User.objects.filter(is_active=True) if is_active else User.objects.all()
+    return people.filter(id=found.pop()).first() if len(found) == 1 else None
+
+
+def knows(issuer: TrustedIssuer, person: User) -> bool:
+    """Whether she ever signed in by it, or is listed by the directory that goes with it."""
+    if StaffIdentity.objects.filter(issuer=issuer.issuer, person=person).exists():
+        return True
+    listed = DirectoryUser.objects.filter(directory=issuer.directory_id, person=person, deleted_at=None)
+    return issuer.directory_id is not None and listed.exists()

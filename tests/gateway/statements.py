@@ -1,7 +1,7 @@
 """Signed statements for tests: an issuer with keys of its own, as a real server on this machine where one is needed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -50,6 +50,8 @@ class FakeIssuer:
     keys: list[Key] = field(default_factory=lambda: [new_key()])
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    polled: Callable[[bytes, str], dict[str, Any]] = lambda body, token: {"sets": {}}
+    """What it answers when its events are fetched."""
 
     @property
     def key(self) -> Key:
@@ -88,6 +90,14 @@ def serving() -> Iterator[FakeIssuer]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = json.dumps(issuer.polled(body, self.headers["Authorization"])).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: Any) -> None:
             """Quiet."""
