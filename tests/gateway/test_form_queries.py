@@ -28,8 +28,12 @@ def security() -> Client:
 
 
 def queries_for(client: Client, view: str, row: Bundle | Policy) -> int:
+    """The fewest of three: what is written once a minute (when somebody was last seen) is not the form's."""
     address = reverse(f"admin:governance_{view}_change", args=[row.pk])
-    client.get(address)
+    return min(queries_of_one(client, address) for _ in range(3))
+
+
+def queries_of_one(client: Client, address: str) -> int:
     with CaptureQueriesContext(connection) as queries:
         assert client.get(address).status_code == 200
     return len(queries)
