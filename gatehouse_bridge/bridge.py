@@ -71,7 +71,7 @@ class Bridge:
         try:
             self._carrier.carry(job)
         except NotSent as reason:
-            self._fail(job, f"The gateway cannot be reached: {reason}. Nothing was done.")
+            self._fail(job, f"Nothing was sent to the gateway: {reason}.")
         except Broken as reason:
             unknown = " Whether it was done is not known: look before you repeat it."
             is_call = job.message.method in ("tools/call", "")

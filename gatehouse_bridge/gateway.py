@@ -36,9 +36,12 @@ class Gateway:
 
     def delete(self, headers: Mapping[str, str], *, seconds: float) -> None:
         """A good-bye: whether it arrives is of no great matter."""
+        key = self._key.at_hand()
+        if not key:
+            return
         exchange = Exchange(self._connections)
         try:
-            exchange.send("DELETE", self._path, headers=self._signed(headers, self._key.current()), silence=seconds)
+            exchange.send("DELETE", self._path, headers=self._signed(headers, key), silence=seconds)
         except (NotSent, Broken):
             return
         exchange.close()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 from gatehouse_bridge.address import address_of
 from gatehouse_bridge.bridge import Bridge
@@ -36,10 +37,10 @@ class Visit(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.message = json.loads(body) if body else None
+        is_form = "urlencoded" in self.headers.get("Content-Type", "")
+        self.message = dict(parse_qsl(body.decode())) if is_form else json.loads(body) if body else None
         self.server.seen.append(copy.copy(self))
-        method = self.message.get("method", "answer") if isinstance(self.message, dict) else self.command
-        self.server.script(method)(self)
+        self.server.script(_method(self) if self.path == "/mcp" else self.path)(self)
 
     do_POST = do_GET = do_DELETE = _serve  # noqa: N815  (the library calls them so)
 
@@ -102,7 +103,7 @@ class ScriptedGateway(ThreadingHTTPServer):
         return steps.pop(0) if len(steps) > 1 else steps[0]
 
     def sent(self, method: str) -> list[Visit]:
-        return [visit for visit in list(self.seen) if isinstance(visit.message, dict) and _method(visit) == method]
+        return [visit for visit in list(self.seen) if method in (_method(visit), visit.path)]
 
     @property
     def url(self) -> str:
@@ -110,7 +111,7 @@ class ScriptedGateway(ThreadingHTTPServer):
 
 
 def _method(visit: Visit) -> str:
-    return str(visit.message.get("method", "answer"))
+    return str(visit.message.get("method", "answer")) if isinstance(visit.message, dict) else visit.command
 
 
 @dataclass
@@ -169,10 +170,11 @@ def scripted_gateway(port: int = 0) -> Iterator[ScriptedGateway]:
 
 
 @contextmanager
-def opened_desk(key: Key | None = None) -> Iterator[Desk]:
+def opened_desk(key: "Key | Callable[[str], Key] | None" = None) -> Iterator[Desk]:
     reading, writing = os.pipe()
     with scripted_gateway() as gateway, os.fdopen(reading, "rb") as output:
-        desk = Desk(gateway, Bridge(Gateway(address_of(gateway.url), key or Key(KEY)), Output(writing)))
+        held = key(gateway.url) if callable(key) else key or Key(KEY)
+        desk = Desk(gateway, Bridge(Gateway(address_of(gateway.url), held), Output(writing)))
         listener = threading.Thread(target=_listen, args=(output, desk.heard), daemon=True)
         listener.start()
         try:
