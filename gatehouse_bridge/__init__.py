@@ -5,3 +5,5 @@ it into the one file they download. It decides nothing and keeps nothing; messag
 """
 
 VERSION = "1"
+CLIENT_ID = "gatehouse-bridge"
+"""As which OAuth client people sign in with it, unless their IT says otherwise."""

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from gatehouse_bridge import VERSION
+from gatehouse_bridge import CLIENT_ID, VERSION
 from gatehouse_bridge.address import BadSetting, address_of
 from gatehouse_bridge.bridge import Bridge
 from gatehouse_bridge.gateway import Gateway
@@ -70,9 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key-file", default="", metavar="PATH", help="a file that holds the key and nothing else")
     parser.add_argument(
         "--sign-in",
+        nargs="?",
         default="",
+        const=CLIENT_ID,
         metavar="CLIENT_ID",
-        help="no key: you sign in by your browser, as the OAuth client that your IT set up for the bridge",
+        help="no key: you sign in by your browser; CLIENT_ID only if your IT names another OAuth client for the bridge",
     )
     parser.add_argument("--no-browser", action="store_true", help="only write where to sign in, do not open it")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")

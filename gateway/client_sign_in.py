@@ -8,11 +8,28 @@ import json
 from base64 import b64encode
 from urllib.parse import quote, urlencode
 
-from gateway.client_setup import Client, Endpoint, Step, shell, toml_text
+from gateway.client_setup import BRIDGE_PATH, Client, Endpoint, Step, shell, toml_text
 
 
 def clients_that_sign_in(endpoint: Endpoint) -> tuple[Client, ...]:
     return (claude_code(endpoint), cursor(endpoint), vs_code(endpoint), codex(endpoint), gemini_cli(endpoint))
+
+
+def bridge_that_signs_in(endpoint: Endpoint) -> Client:
+    """For clients that only start local programs."""
+    words = [BRIDGE_PATH, endpoint.url, "--sign-in"]
+    file = _json(mcpServers={endpoint.name: {"command": "python3", "args": words}})
+    return Client(
+        "stdio",
+        "Claude Desktop, and any client that starts a local program",
+        (
+            Step(shell(["python3", *words]), hint="Once in a terminal, to sign in; end it with Ctrl-C afterwards:"),
+            Step(
+                file, where="claude_desktop_config.json", hint="Then for the client; write where you keep the bridge."
+            ),
+        ),
+        needs_bridge=True,
+    )
 
 
 def claude_code(endpoint: Endpoint) -> Client:

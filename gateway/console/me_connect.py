@@ -5,9 +5,10 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway.bridge_client import is_admitted
 from gateway.bridge_file import bridge_digest
 from gateway.client_setup import Endpoint, endpoint_of
-from gateway.client_sign_in import clients_that_sign_in
+from gateway.client_sign_in import bridge_that_signs_in, clients_that_sign_in
 from gateway.console.me import OwnPage
 from gateway.console.signing_in import people_can_sign_in
 from gateway.reach.current import current_snapshot
@@ -30,7 +31,7 @@ class ConnectClient(OwnPage):
             "can_sign_in": people_can_sign_in(),
             "endpoints": self.endpoints,
             "endpoint": endpoint,
-            "clients": clients_that_sign_in(endpoint),
+            "clients": [*clients_that_sign_in(endpoint), *([bridge_that_signs_in(endpoint)] if is_admitted() else [])],
             "bridge_digest": bridge_digest(),
             "agents": self.person.agents.exclude(status="retired").order_by("name")[:20],
         }

@@ -13,7 +13,9 @@ from django.core.management import CommandError, call_command
 
 from gatehouse_bridge.address import BadSetting, address_of
 from gatehouse_bridge.keys import Key, KeyFile, key_of
+from gateway.bridge_client import is_admitted
 from gateway.bridge_file import bridge_digest, bridge_file
+from governance.models import OAuthClient
 from tests.bridge.desk import KEY, SOON_SECONDS, scripted_gateway, until
 
 HELLO = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\n'
@@ -99,6 +101,19 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert bridge_digest() in capsys.readouterr().out
     with pytest.raises(CommandError):
         call_command("bridge")
+
+
+@pytest.mark.django_db
+def test_people_sign_in_with_it_when_it_is_admitted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not is_admitted()
+    for told in ("People can sign in", "People could already sign in"):
+        call_command("bridge", admit=True)
+        assert told in capsys.readouterr().out
+    client = OAuthClient.objects.get()
+    assert (client.client_id, client.redirect_uris, client.is_confidential) == ("gatehouse-bridge", [], False)
+    assert client.grant_types == ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]
+    with pytest.raises(CommandError):
+        call_command("bridge", "https://gatehouse.example.com/mcp", admit=True)
 
 
 def test_without_a_key_it_says_where_one_belongs(program: Path) -> None:

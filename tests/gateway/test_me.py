@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from gateway.bridge_client import admit_bridge
 from gateway.bridge_file import bridge_digest, bridge_file
 from gateway.console import me, me_connect
 from gateway.console.once import new_ticket
@@ -182,6 +183,9 @@ class TestConnecting:
         assert "vscode:mcp/install" in text
         assert "YOUR_AGENT_KEY" not in text
         assert "You hold no bundle at this time" in text
+        assert "--sign-in" not in text
+        admit_bridge(by="test")
+        assert "--sign-in" in page(browser, "connect_client")
 
     def test_an_address_that_is_not_hers_is_not_shown(self, browser: Client) -> None:
         assert "/mcp/payroll" not in page(browser, "connect_client", endpoint="payroll")
