@@ -4,6 +4,14 @@ from django.views.generic import RedirectView
 
 from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
 from gateway.console.me_access import EndMyGrant, MyAccess, RenewMyGrant, WithdrawMyRequest
+from gateway.console.me_accounts import (
+    AccountCallback,
+    ConnectMyAccount,
+    DisconnectMyAccount,
+    MyAccount,
+    MyAccounts,
+    client_metadata,
+)
 from gateway.console.me_apps import EndMyApp, MyApps
 from gateway.console.me_bridge import Bridge
 from gateway.console.me_connect import ConnectClient
@@ -44,6 +52,12 @@ urlpatterns = [
     path("me/access/grants/<uuid:grant_id>/end/", EndMyGrant.as_view(), name="end_my_grant"),
     path("me/access/grants/<uuid:grant_id>/renew/", RenewMyGrant.as_view(), name="renew_my_grant"),
     path("me/access/requests/<uuid:key>/withdraw/", WithdrawMyRequest.as_view(), name="withdraw_my_request"),
+    path("me/accounts/", MyAccounts.as_view(), name="my_accounts"),
+    path("me/accounts/<uuid:connector_id>/", MyAccount.as_view(), name="my_account"),
+    path("me/accounts/<uuid:connector_id>/connect/", ConnectMyAccount.as_view(), name="connect_my_account"),
+    path("me/accounts/<uuid:connector_id>/disconnect/", DisconnectMyAccount.as_view(), name="disconnect_my_account"),
+    path("oauth/callback/<slug:place>/", AccountCallback.as_view(), name="account_callback"),
+    path(".well-known/gateway-client.json", client_metadata, name="client_metadata"),
     path("me/agents/<uuid:agent_id>/", MyAgent.as_view(), name="my_agent"),
     path("me/agents/<uuid:agent_id>/suspend/", SuspendMyAgent.as_view(), name="suspend_my_agent"),
     path("me/agents/<uuid:agent_id>/end-keys/", RevokeMyKeys.as_view(), name="revoke_my_keys"),

@@ -105,7 +105,7 @@ def _checked(reply: Reply, issuer: str) -> dict[str, Any]:
     if not all(is_fit_url(address) for address in kept.values()) or "token_endpoint" not in kept:
         raise OAuthFailure("bad_metadata", "An address of the authorization server is no plain https address.")
     kept |= {name: _texts(said[name]) for name in LISTS if name in said}
-    kept |= {name: said[name] is True for name in FLAGS}
+    kept |= {name: said.get(name) is True for name in FLAGS}
     return kept
 
 

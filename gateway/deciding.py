@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -200,7 +201,7 @@ def account_of(call: Call, decision: Decision) -> Account | None:
 def connecting(call: Call, reason: refusals.Reason, facts: dict[str, Any]) -> Refusal:
     """Says where the human opens the way. Nothing in the address is a right: she signs in there, as herself."""
     refusal = refusal_of(call.caller, reason, facts, is_final=False)
-    refusal.page = f"{settings.PUBLIC_URL}/me/accounts/{call.tool.connector.name}/"
+    refusal.page = f"{settings.PUBLIC_URL}/me/accounts/{UUID(call.tool.connector.id)}/"
     return refusal
 
 

@@ -209,6 +209,18 @@ class Letter(models.Model):
         return self.topic
 
 
+class AccountConnection(models.Model):
+    """A person is away at a provider, connecting an account; found by the digest of `state`, sealed, for one use."""
+
+    digest = models.BinaryField(max_length=32, primary_key=True)
+    person_id = models.UUIDField(db_index=True)
+    sealed = models.BinaryField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"connection until {self.expires_at:%H:%M}"
+
+
 class StreamEvent(models.Model):
     """An event of a resumable stream, sealed, so that any process can repeat it to a client that lost it."""
 

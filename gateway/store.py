@@ -12,7 +12,7 @@ from gateway.mcp.sessions import Sessions, forget_sessions
 from gateway.mcp.streams import Streams, forget_events
 from gateway.mcp.task_table import Tasks, forget_tasks
 from gateway.mcp.waiting import Waiting
-from gateway.models import Letter, Probe
+from gateway.models import AccountConnection, Letter, Probe
 from gateway.reactions import Reactions
 from gateway.requests_of_agents import AgentRequests
 from gateway.run_labels import RunLabels, forget_labels
@@ -53,4 +53,5 @@ def forget_what_is_over() -> None:
     forget_tasks(now)
     forget_labels(now)
     Probe.objects.filter(asked_at__lt=now - PROBES_KEPT_FOR).delete()
+    AccountConnection.objects.filter(expires_at__lt=now).delete()
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

@@ -9,6 +9,7 @@ from celery import shared_task
 
 from audit.tally import count_new_calls
 from gateway import approving, password_resets, rotations, zombies
+from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
 from gateway.notices import slack_answers
@@ -71,6 +72,14 @@ def finish_offboardings() -> None:
 def sweep_zombies() -> None:
     """Looks for what should have ended. It ends nothing: a human does, who sees it on the home page."""
     zombies.sweep()
+
+
+@shared_task(ignore_result=True)
+def revoke_accounts() -> None:
+    """At their providers, what has ended here; the rows are all there is to know."""
+    end_forsaken()
+    if revoked := revoke_due():
+        logger.info("finished the revocation of %d connected accounts", revoked)
 
 
 @shared_task(ignore_result=True)

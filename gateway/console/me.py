@@ -30,6 +30,7 @@ from gateway.mcp.sessions import IDLE_FOR
 from gateway.models import McpSession
 from gateway.reach.current import current_snapshot
 from gateway.reach.effective import bundles_of
+from governance import connected_accounts
 from governance.agent_keys import live
 from governance.authorizations import live_of_person
 from governance.freezes import in_force
@@ -81,6 +82,7 @@ class Me(OwnPage):
         hers = Grant.objects.filter(Q(person=self.person) | Q(agent__owner=self.person))
         return {
             "apps": live_of_person(self.person, now=self.now).count(),
+            "accounts": connected_accounts.live_of_person(self.person).count(),
             "tokens": live_tokens(self.now).filter(person=self.person).count(),
             "places": UserSession.objects.filter(user=self.person).count(),
             "accesses": hers.filter(in_time(self.now)).count(),

@@ -1,6 +1,8 @@
 """Calls that use a person's connected account, all outside faked: whose, when not, and what must not get out."""
 
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -18,16 +20,17 @@ from tests.fakes import FakePorts, answer
 from tests.gateway.storing import Client, context
 from tests.gateway.test_pipeline import code_of, frame, text_of
 
-PAGE = "http://127.0.0.1:8000/me/accounts/files/"
+FILES = "0f" * 16
+PAGE = f"http://127.0.0.1:8000/me/accounts/{UUID(FILES)}/"
 
 
-def account(person: str, *, status: str = "live", client: str = "client-1", of: str = "connector-files") -> Account:
+def account(person: str, *, status: str = "live", client: str = "client-1", of: str = FILES) -> Account:
     return Account(f"account-of-{person or 'all'}", of, person, client, status)
 
 
 def world(*accounts: Account, whose: str = "person", epoch: int = 1, rules: tuple[Rule, ...] = ()) -> Snapshot:
     agent = make.agent(roles=(make.role("bundle-support"),))
-    files = make.connector("files", account=whose, upstream_client="client-1")
+    files = replace(make.connector("files", account=whose, upstream_client="client-1"), id=FILES)
     bundle = make.bundle(tools=(make.tool("read", of=files),), rules=rules)
     return make.snapshot(
         agents=(agent,),

@@ -217,6 +217,10 @@ SCREENS = {
     "connect_client": "signed in",
     "my_apps": "signed in",
     "end_my_app": "signed in",
+    "my_accounts": "signed in",
+    "my_account": "signed in",
+    "connect_my_account": "signed in",
+    "disconnect_my_account": "signed in",
     "my_access": "signed in",
     "end_my_grant": "signed in",
     "renew_my_grant": "signed in",
@@ -336,6 +340,9 @@ OF_A_TABLE = {
 """What the screens of one table in the admin ask for."""
 
 HERS = {
+    "my_account",
+    "connect_my_account",
+    "disconnect_my_account",
     "my_agent",
     "suspend_my_agent",
     "revoke_my_keys",
