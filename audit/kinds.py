@@ -10,7 +10,7 @@ TALK_KINDS = ("call.asked", "call.told")
 
 LISTED_KINDS = ("tools.listed", "prompts.listed", "resources.listed", "templates.listed")
 
-ROUTINE_KINDS = (*LISTED_KINDS, "resource.watched", *TALK_KINDS, "audit.heartbeat")
+ROUTINE_KINDS = (*LISTED_KINDS, "resource.watched", *TALK_KINDS, "access_token.issued", "audit.heartbeat")
 """Neither calls nor acts of anybody, and many."""
 
 KINDS = {
@@ -105,6 +105,7 @@ KINDS = {
     "authorization.given": "Authorization: a client was let in",
     "authorization.revoked": "Authorization: ended",
     "authorizations.revoked": "Authorizations: ended",
+    "access_token.issued": "Access token: issued",
     "access_tokens.revoked": "Access tokens: ended before their time",
     "bundle.published": "Bundle: published",
     "bundle.withdrawn": "Bundle: withdrawn",

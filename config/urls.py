@@ -1,7 +1,8 @@
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from gateway.console.letting_in import Consent, Device
 from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
 from gateway.console.me_access import EndMyGrant, MyAccess, RenewMyGrant, WithdrawMyRequest
 from gateway.console.me_accounts import (
@@ -19,6 +20,7 @@ from gateway.console.me_keys import EndMyKey, ReplaceMyKey
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
+from gateway.oauth.endpoints import metadata
 from gateway.oauth.registration import register, registered
 from gateway.scim.door import scim
 from gateway.security_events.intake import push, universal_logout
@@ -32,6 +34,10 @@ urlpatterns = [
     path("approvals/", include("gateway.console.approvals.urls")),
     path("account/", include("gateway.console.accounts.urls")),
     path("api/v1/", include("gateway.api.urls")),
+    path("oauth/", include("gateway.oauth.urls")),
+    path("oauth/authorize", Consent.as_view(), name="oauth_authorize"),
+    path("oauth/device", Device.as_view(), name="oauth_device"),
+    re_path(r"^\.well-known/oauth-authorization-server(?:/.*)?$", metadata, name="oauth_metadata"),
     path("scim/v2", scim, name="scim_root"),
     path("scim/v2/", scim, name="scim_base"),
     path("scim/v2/<path:path>", scim, name="scim"),

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from governance import key_text, rotation
+from governance.agent_clients import client_of_agent
 from governance.facts import Fact, Recorder
 from governance.models import Agent, AgentCredential, RotationTask, User
 from governance.public_keys import PublicKey
@@ -16,6 +17,7 @@ from governance.workloads import claim_faults
 
 PREFIX = "gate_ak_"
 CLIENT_SECRET_PREFIX = "gate_cs_"  # noqa: S105  (a prefix for all of them to see)
+PROVES_A_CLIENT = (AgentCredential.Kind.CLIENT_SECRET, AgentCredential.Kind.PUBLIC_KEY)
 LONGEST_LABEL = 100
 MOST_LIVE = 50
 """Of one agent: enough for every place it runs, and a bound to what anybody can heap up."""
@@ -197,6 +199,8 @@ def _issued(
     record(Fact("key.issued", f"agent:{row.agent.name}", told))
     issued = {"issued": str(row.id)}
     rotation.done_for(RotationTask.Subject.AGENT, row.agent.pk, by=by, record=record, now=now, evidence=issued)
+    if row.kind in PROVES_A_CLIENT:
+        client_of_agent(row.agent, by=by, record=record)
     if follows is not None:
         _end_after(follows, successor=row, by=by, record=record, now=now)
     return row

@@ -7,14 +7,13 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from governance import authorizations, key_text, oauth_tokens
+from governance.agent_clients import CLIENT_CREDENTIALS, JWT_BEARER, told_of
 from governance.facts import Fact, Recorder
-from governance.models import Agent, OAuthClient, User
+from governance.models import OAuthClient, User
 
 CODE = "authorization_code"
 REFRESH = "refresh_token"
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
-CLIENT_CREDENTIALS = "client_credentials"
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GRANT_TYPES = (CODE, REFRESH, DEVICE, CLIENT_CREDENTIALS, JWT_BEARER)
 FOR_PEOPLE = (CODE, REFRESH, DEVICE)
 SECRET_PREFIX = "gate_cs_"  # noqa: S105 - what secrets begin with
@@ -77,25 +76,8 @@ def register(
         registered_by=registered_by,
         created_by=by,
     )
-    record(Fact("oauth_client.registered", f"oauth_client:{client.client_id}", _told(client)))
+    record(Fact("oauth_client.registered", f"oauth_client:{client.client_id}", told_of(client)))
     return Registered(client, secret)
-
-
-def client_of_agent(agent: Agent, *, by: str, record: Recorder) -> OAuthClient:
-    """By which the agent itself asks for tokens; its client ID is its name. Its credentials prove it."""
-    client, is_new = OAuthClient.objects.get_or_create(
-        agent=agent,
-        defaults={
-            "client_id": agent.name,
-            "name": agent.title or agent.name,
-            "status": OAuthClient.Status.APPROVED,
-            "grant_types": [CLIENT_CREDENTIALS, JWT_BEARER],
-            "created_by": by,
-        },
-    )
-    if is_new:
-        record(Fact("oauth_client.registered", f"oauth_client:{client.client_id}", _told(client)))
-    return client
 
 
 def approve(client: OAuthClient, *, by: str, record: Recorder) -> bool:
@@ -118,17 +100,6 @@ def disable(client: OAuthClient, *, by: str, record: Recorder, now: datetime) ->
     ended = authorizations.end_of_client(client, by=by, record=record, now=now)
     oauth_tokens.end_those_of_client(client, by=by, record=record, now=now)
     return ended
-
-
-def _told(client: OAuthClient) -> dict[str, object]:
-    return {
-        "name": client.name,
-        "status": client.status,
-        "origin": client.origin,
-        "agent": client.agent.name if client.agent is not None else "",
-        "redirect_uris": client.redirect_uris,
-        "grant_types": client.grant_types,
-    }
 
 
 # -- where an answer may be sent

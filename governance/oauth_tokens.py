@@ -299,8 +299,9 @@ def decide_device(row: DeviceCode, authorization: Authorization | None, *, now: 
     return bool(open_rows.update(status=status, authorization=authorization))
 
 
-def redeem_device(code: str, *, client: OAuthClient, now: datetime) -> Tokens:
-    """Raises NotIssuable, Pending, TooFast, Denied."""
+def poll_device(code: str, *, client: OAuthClient, now: datetime) -> DeviceCode:
+    """The row, once a person agreed. That it was asked is kept, so not in a transaction that may be rolled back. Raises
+    NotIssuable, Pending, TooFast, Denied."""
     rows = DeviceCode.objects.select_related("authorization")
     row = rows.filter(digest=key_text.digest_of(code), client=client).first()
     if row is None or row.expires_at <= now:
@@ -311,6 +312,11 @@ def redeem_device(code: str, *, client: OAuthClient, now: datetime) -> Tokens:
         raise TooFast if asked_at is not None and now - asked_at < POLL_INTERVAL else Pending
     if row.status == DeviceCode.Status.DENIED:
         raise Denied("A person refused.")
+    return row
+
+
+def redeem_device(row: DeviceCode, *, now: datetime) -> Tokens:
+    """Raises NotIssuable."""
     with transaction.atomic():
         approved = DeviceCode.objects.filter(id=row.id, status=DeviceCode.Status.APPROVED)
         if row.authorization is None or not approved.update(status=DeviceCode.Status.USED):

@@ -10,7 +10,8 @@ from gateway.oauth.assertions import Expected, NotBelieved, Statement
 from gateway.oauth.identity_assertions import NotVouched
 from gateway.oauth.spent import spend
 from gateway.oauth.trusted import Vouched, our_names, still_trusted, vouched
-from governance import agent_keys, oauth_clients, oauth_resources, oauth_tokens, workloads
+from governance import agent_keys, oauth_resources, oauth_tokens, workloads
+from governance.agent_clients import client_of_agent
 from governance.facts import Recorder
 from governance.models import AgentCredential, TrustedIssuer
 from governance.oauth_resources import BadResource, BadScope
@@ -101,7 +102,7 @@ def issue(found: Recognised, *, record: Recorder, now: datetime) -> Tokens:
         spend(statement)
     if not still_trusted(issuer):
         raise NotVouched("invalid_grant", "Its issuer is trusted no more.")
-    client = oauth_clients.client_of_agent(found.credential.agent, by=f"issuer:{issuer.name}", record=record)
+    client = client_of_agent(found.credential.agent, by=f"issuer:{issuer.name}", record=record)
     try:
         return oauth_tokens.issue_for_credential(
             found.credential, client=client, resource=found.resource, oauth_scopes=found.oauth_scopes, now=now

@@ -16,6 +16,7 @@ from gateway.oauth.identity_assertions import KIND, NotVouched
 from gateway.oauth.spent import spend
 from gateway.oauth.workloads import ACCESS_TOKEN_TYPE, TOKEN_TYPES, Exchange
 from governance import oauth_clients
+from governance.agent_clients import client_of_agent
 from governance.agent_keys import NotIssuable, register_public_key, register_workload
 from governance.fence.actor import governed_change
 from governance.models import (
@@ -77,7 +78,7 @@ def code_of(act: Callable[[], object]) -> str:
 
 @pytest.fixture
 def credential(agent: Agent) -> AgentCredential:
-    oauth_clients.client_of_agent(agent, by="test", record=[].append)
+    client_of_agent(agent, by="test", record=[].append)
     key = read_public_key(str(KEY.as_pem(private=False), "ascii"))
     return register_public_key(agent, key, **acting(), expires_at=None)
 
