@@ -69,6 +69,7 @@ KINDS = {
     "offboarding.undone": "Offboarding: undone",
     "zombies.ended": "What should have ended: ended",
     "zombies.found": "Weekly sweep: what should have ended",
+    "mapping.approved": "Group mapping: agreed to, it raises rights",
     "owner.created": "Owner: made",
     "agent.created": "Agent: made",
     "agent.transferred": "Agent: handed over",

@@ -11,8 +11,10 @@ from uuid import UUID
 from governance.directory_gifts import apply_all, gifts_of, in_mapped_groups
 from governance.directory_sync import Sync, in_parts
 from governance.facts import Fact
-from governance.models import Directory, DirectoryGroup, DirectoryLoss, DirectoryUser
+from governance.house_rules import RuleBroken
+from governance.models import Directory, DirectoryGroup, DirectoryLoss, DirectoryUser, User
 from governance.offboarding import Plan
+from governance.people import may_change_person
 
 WINDOW = timedelta(minutes=10)
 Kind, State = DirectoryLoss.Kind, DirectoryLoss.State
@@ -79,10 +81,12 @@ def comes_back(user: DirectoryUser, sync: Sync) -> None:
     held.update(state=State.DROPPED, decided_by=sync.by, decided_at=sync.now)
 
 
-def release(losses: Iterable[DirectoryLoss], sync: Sync) -> int:
-    """A human agrees: they happen now, each as far as it still waits. Returns how many did."""
+def release(losses: Iterable[DirectoryLoss], *, acting: User, sync: Sync) -> int:
+    """A human agrees: they happen now, each as far as it still waits. Returns how many did. Raises RuleBroken."""
     done = 0
     for loss in losses:
+        if loss.user.person is not None and not may_change_person(acting, loss.user.person):
+            raise RuleBroken("", OWNER)
         if not _decided(loss, State.RELEASED, sync):
             continue
         done += 1

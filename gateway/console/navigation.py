@@ -11,7 +11,17 @@ from django.utils import timezone
 
 from governance.freezes import in_force
 from governance.grants import unreviewed
-from governance.models import BundleVersion, Connector, Epoch, Freeze, Offboarding, PolicyVersion, ToolDefinition
+from governance.group_mappings import awaiting_approval
+from governance.models import (
+    BundleVersion,
+    Connector,
+    DirectoryLoss,
+    Epoch,
+    Freeze,
+    Offboarding,
+    PolicyVersion,
+    ToolDefinition,
+)
 from governance.models.versions import State
 from governance.rotation import overdue_tasks
 
@@ -68,6 +78,14 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "person_remove",
             "End all that hangs on a person, at once or on a date.",
             "offboardings",
+        ),
+        _list("Directories", "governance.directory", "contacts", "Identity providers that keep people here.", "losses"),
+        _list(
+            "Directory users", "governance.directoryuser", "contact_page", "Whom directories brought, and who waits."
+        ),
+        _list("Group mappings", "governance.groupmapping", "account_tree", "What being in a group gives.", "mappings"),
+        _list(
+            "Directory messages", "governance.directorymessage", "sync", "What directories sent, and what it changed."
         ),
         _list("Personal tokens", "governance.personaltoken", "vpn_key", "By which people's scripts use the API."),
     ),
@@ -193,6 +211,8 @@ def _count_waiting() -> dict[str, int]:
         "freezes": Freeze.objects.filter(in_force(timezone.now())),
         "unreviewed": unreviewed(),
         "bundles": BundleVersion.objects.filter(state=State.REVIEW),
+        "losses": DirectoryLoss.objects.filter(state=DirectoryLoss.State.HELD),
+        "mappings": awaiting_approval(),
         "policies": PolicyVersion.objects.filter(state=State.REVIEW),
     }
     counted = {f"{name}_waiting": _total(rows) for name, rows in totals.items()}

@@ -14,4 +14,5 @@ urlpatterns = [
     path("", include("gateway.console.breaking.urls")),
     path("", include("gateway.console.rotating.urls")),
     path("", include("gateway.console.publishing.urls")),
+    path("directories/", include("gateway.console.directories.urls")),
 ]

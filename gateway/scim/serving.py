@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db import IntegrityError
 from django.db.utils import OperationalError
 from django.http import HttpResponse
@@ -17,8 +16,7 @@ from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
 from gateway.actions import ATTEMPTS, was_rolled_back
-from gateway.notices import losses_held
-from gateway.offboardings import offboard_once_within
+from gateway.directories import base_address, sync_of
 from gateway.recorder import recorder
 from gateway.scim.answers import answer, busy, refusal
 from gateway.scim.door import Asked
@@ -26,10 +24,9 @@ from gateway.scim.service import DirectoryHandler, service
 from gateway.scim.storage import DirectoryStorage
 from gateway.scim.wire import without_passwords
 from governance.directories import still_live
-from governance.directory_sync import Sync
 from governance.fence.actor import governed_change
-from governance.models import Directory, DirectoryMessage, User
-from governance.offboarding import CannotOffboard, Plan
+from governance.models import Directory, DirectoryMessage
+from governance.offboarding import CannotOffboard
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +64,7 @@ class Exchange:
         self._is_reading = asked.method in READING or asked.path.endswith("/.search")
         self._is_kept = False
         by, now = actor_of(asked.token.directory), datetime.now(UTC)
-        self._sync = Sync(
-            directory=asked.token.directory,
-            by=by,
-            record=recorder(by=by, now=now),
-            now=now,
-            end=self._end,
-            alert=lambda directory, people: losses_held(directory, people, now=now),
-        )
+        self._sync = sync_of(asked.token.directory, by=by, record=recorder(by=by, now=now), now=now)
 
     def answered(self) -> HttpResponse:
         try:
@@ -101,7 +91,7 @@ class Exchange:
         asked = self._asked
         return ScimRequest(
             method=asked.method,
-            base_url=f"{settings.PUBLIC_URL}/scim/v2",
+            base_url=base_address(),
             path=asked.path,
             query=asked.query,
             headers=asked.headers,
@@ -126,12 +116,6 @@ class Exchange:
             yield
             self._keep(STATUS_OF.get(self._asked.method, 200))
             self._sync.changes.clear()
-
-    def _end(self, person: User, plan: Plan) -> None:
-        why = f"{self._sync.directory} says that she has left"
-        offboard_once_within(
-            person, plan=plan, by=self._sync.by, record=self._sync.record, now=self._sync.now, reason=why
-        )
 
     def _refused(self, status: int, detail: str, kind: str = "") -> HttpResponse:
         self._keep_if_possible(status, problem=detail)

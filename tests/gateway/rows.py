@@ -20,8 +20,13 @@ from governance.models import (
     Change,
     ChatIdentity,
     Connector,
+    Directory,
+    DirectoryMessage,
+    DirectoryToken,
+    DirectoryUser,
     Freeze,
     Grant,
+    GroupMapping,
     NotificationChannel,
     OnCallShift,
     Organization,
@@ -126,6 +131,15 @@ def one_of_each() -> list[Any]:
             person=agent.owner,
             starts_at=now,
             ends_at=now + timedelta(hours=8),
+        ),
+        directory := Directory.objects.create(name="okta"),
+        DirectoryToken.objects.create(directory=directory, digest=bytes(32), hint="gate_st_a", created_by="test"),
+        GroupMapping.objects.create(directory=directory, group_name=HOSTILE),
+        DirectoryUser.objects.create(
+            directory=directory, user_name=HOSTILE, user_name_key=HOSTILE, created_at=now, changed_at=now
+        ),
+        DirectoryMessage.objects.create(
+            directory=directory, at=now, request_id="1", method="POST", path="/Users", status=201, body={"x": HOSTILE}
         ),
         Change.objects.latest("id"),
         Leaf.objects.create(index=0, event_id=event.id, hash=bytes(32)),

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from gateway.console import base
-from governance.models import ApprovalRequest, Change, Secret, Team, User
+from governance.models import ApprovalRequest, Change, DirectoryToken, Secret, Team, User
 from tests.gateway.admin_pages import PERSON, act, no_inlines, page, post
 from tests.gateway.rows import a_waiting_definition, one_of_each, record_one
 from tests.gateway.signing_in import sign_in
@@ -31,9 +31,11 @@ READ_ONLY = (
     "audit_checkpoint",
     "gateway_gatewayprocess",
     "gateway_notice",
+    "governance_directoryuser",
+    "governance_directorymessage",
     "governance_grant",
 )
-HAS_PAGES_OF_ITS_OWN = {ApprovalRequest}
+HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
 
 
 # Who may what
@@ -46,8 +48,10 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest}
             "it-admin",
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
-            " notificationchannel chatidentity notice trustedissuer",
-            "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity",
+            " notificationchannel chatidentity notice trustedissuer directory directoryuser directorymessage"
+            " groupmapping",
+            "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity"
+            " directory groupmapping",
         ),
         (
             "security",
@@ -60,7 +64,8 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest}
             "auditor",
             "user team agent agentcredential connector tool tooldefinition bundle bundleversion policy policyversion"
             " role freeze organization change eventrow leaf checkpoint gatewayprocess personaltoken ratelimit grant"
-            " reaction oncallshift notificationchannel chatidentity notice trustedissuer",
+            " reaction oncallshift notificationchannel chatidentity notice trustedissuer directory directoryuser"
+            " directorymessage groupmapping",
             "",
         ),
     ],

@@ -56,6 +56,19 @@ governance.change_connector                     x         .         .         .
 governance.delete_connector                     x         .         .         .
 governance.discover_connector                   x         .         .         .
 governance.export_eventrow                      .         .         .         x
+governance.view_directory                       x         .         .         x
+governance.add_directory                        x         .         .         .
+governance.change_directory                     x         .         .         .
+governance.connect_directory                    x         .         .         .
+governance.release_directory                    x         .         .         .
+governance.view_directoryuser                   x         .         .         x
+governance.adopt_directoryuser                  x         .         .         .
+governance.view_directorymessage                x         .         .         x
+governance.view_groupmapping                    x         .         .         x
+governance.add_groupmapping                     x         .         .         .
+governance.change_groupmapping                  x         .         .         .
+governance.delete_groupmapping                  x         .         .         .
+governance.approve_groupmapping                 x         .         .         .
 governance.view_freeze                          x         x         .         x
 governance.add_freeze                           x         x         .         .
 governance.change_freeze                        x         x         .         .
@@ -138,6 +151,10 @@ governance.make_owner                           .         .         .         .
 
 ASKS_AGAIN = {
     "audit.view_payload",
+    "governance.adopt_directoryuser",
+    "governance.approve_groupmapping",
+    "governance.connect_directory",
+    "governance.release_directory",
     "governance.break_glass_grant",
     "governance.add_trustedissuer",
     "governance.apply_manifest",
@@ -280,6 +297,12 @@ SCREENS = {
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
     "open_payloads": "audit.view_payload",
+    "directory": "governance.view_directory",
+    "directory_token": "governance.connect_directory",
+    "revoke_directory_token": "governance.connect_directory",
+    "directory_losses": "governance.release_directory",
+    "adopt_directory_user": "governance.adopt_directoryuser",
+    "approve_group_mapping": "governance.approve_groupmapping",
     "offboardings": "governance.view_offboarding",
     "offboard_person": "governance.offboard_user",
     "offboarding": "governance.view_offboarding",
@@ -310,6 +333,7 @@ ASKED_BY_POST = (
     "_impact",
     "_impact_of_new",
     "open_payloads",
+    "revoke_directory_token",
     "check_offboarding",
     "cancel_offboarding",
     "settle_step",
@@ -362,6 +386,9 @@ NOT_BY_FORM = {
     "governance_agentcredential": "add change delete",
     "governance_bundleversion": "add change delete",
     "governance_change": "add change delete",
+    "governance_directory": "delete",
+    "governance_directoryuser": "add change delete",
+    "governance_directorymessage": "add change delete",
     "governance_freeze": "change delete",
     "governance_grant": "add change delete",
     "governance_organization": "add delete",
@@ -426,6 +453,7 @@ COMMANDS = {
     "retire_agent": ("governance.retire_agent", ["triage-bot"]),
     "revoke_key": ("governance.revoke_agentcredential", ["00000000-0000-0000-0000-000000000000"]),
     "rotate": ("governance.rewrap_secret", ["--kek"]),
+    "scim_token": ("governance.connect_directory", []),
     "unfreeze": ("governance.change_freeze", ["--everything"]),
 }
 

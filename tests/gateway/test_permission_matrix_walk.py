@@ -71,6 +71,10 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "step_id": "offboardingstep",
         "token_id": "personaltoken",
         "grant_id": "grant",
+        "directory_id": "directory",
+        "directory_token_id": "directorytoken",
+        "directory_user_id": "directoryuser",
+        "mapping_id": "groupmapping",
         "key_id": "agentcredential",
         "authorization_id": "authorization",
     }
