@@ -1,14 +1,17 @@
 """What humans do, across rooms: each act is one transaction with its evidence, whichever door it comes through."""
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
+from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db.utils import OperationalError
 
 from gateway.recorder import recorder
 from gateway.second_factors import rewrap_second_factors
-from governance import agent_keys, agents, freezes, personal_tokens
+from governance import agent_keys, agents, freezes, personal_tokens, rotation
 from governance.account_tokens import rewrap_accounts
 from governance.agent_keys import IssuedKey
 from governance.facts import Fact, Recorder
@@ -18,6 +21,7 @@ from governance.freezes import FreezeTarget
 from governance.models import Agent, AgentCredential, Freeze, PersonalToken, User
 from governance.payload_keys import rewrap_payload_keys
 from governance.personal_tokens import IssuedToken
+from governance.public_keys import PublicKey
 from governance.vault import keyring, rewrap_all
 
 ATTEMPTS = 3
@@ -59,6 +63,53 @@ def issue_key(agent: Agent, *, by: str, expires_in: timedelta | None, on_behalf_
         ),
         by=by,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants of a new credential. With `rotates`, the id of a live one, it takes that one's place."""
+
+    kind: str = AgentCredential.Kind.KEY
+    expires_in: timedelta | None = None
+    label: str = ""
+    on_behalf_of: User | None = None
+    rotates: str | UUID | None = None
+
+    def terms(self, agent: Agent, *, now: datetime) -> dict[str, Any]:
+        """As the verbs want to know them. Raises NotIssuable."""
+        ends = now + self.expires_in if self.expires_in else None
+        return {"expires_at": ends, "label": self.label, "follows": self._follows(agent)}
+
+    def _follows(self, agent: Agent) -> agent_keys.Successor | None:
+        if not self.rotates:
+            return None
+        try:
+            old = agent.credentials.filter(pk=self.rotates).first()
+        except ValidationError:
+            old = None
+        if old is None:
+            raise agent_keys.NotIssuable(f"{agent.name} has no credential {self.rotates}.")
+        return agent_keys.Successor(old, rotation.terms().overlap)
+
+
+def issue(agent: Agent, wish: Wish, *, by: str) -> IssuedKey:
+    """A key or a client secret. Raises NotIssuable."""
+
+    def work(record: Recorder, now: datetime) -> IssuedKey:
+        acts: dict[str, Any] = {"by": by, "record": record, "now": now, **wish.terms(agent, now=now)}
+        return agent_keys.issue_key(agent, kind=wish.kind, person=wish.on_behalf_of, **acts)
+
+    return act(work, by=by)
+
+
+def register_public_key(agent: Agent, key: PublicKey, wish: Wish, *, by: str) -> AgentCredential:
+    """Raises NotIssuable."""
+
+    def work(record: Recorder, now: datetime) -> AgentCredential:
+        acts: dict[str, Any] = {"by": by, "record": record, "now": now, **wish.terms(agent, now=now)}
+        return agent_keys.register_public_key(agent, key, **acts)
+
+    return act(work, by=by)
 
 
 def revoke_key(credential: AgentCredential, *, by: str) -> bool:

@@ -76,6 +76,8 @@ SCOPES = {
     "access:ask": _scope("Ask for access, withdraw and renew", "ask_approvalrequest"),
     "grants:revoke": _scope("Revoke grants", "revoke_grant"),
     "grants:review": _scope("Review break-glass", "review_grant"),
+    "rotation:write": _scope("Settle what is to be replaced", "change_rotationtask"),
+    "rotation:emergency": _scope("End keys and secrets at once, in an emergency", "cut_rotationtask"),
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
     "organization:write": _scope("Change the organization", "change_organization"),
     "payloads:open": Scope("Open sealed arguments and answers, for a reason on record", frozenset({OPENS_PAYLOADS})),

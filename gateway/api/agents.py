@@ -1,7 +1,7 @@
 """Agents, their keys, and the roles that give them something."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -24,9 +24,19 @@ from gateway.api.resource import (
     refuse_changes,
 )
 from gateway.api.serializers import AgentRow, CredentialRow, IssuedKey, IssueKey, RoleRow, Transfer
-from governance.agent_keys import NotIssuable, issue_key, retire_agent, revoke_key
+from governance.agent_keys import (
+    NotIssuable,
+    Successor,
+    issue_key,
+    live,
+    register_public_key,
+    retire_agent,
+    revoke_key,
+)
 from governance.agents import CannotTransfer, resume_agent, suspend_agent, transfer_agent
-from governance.models import Agent, AgentCredential, Role, User
+from governance.models import Agent, AgentCredential, Role
+from governance.public_keys import UnusableKey, read_public_key
+from governance.rotation import terms
 
 
 class AgentParameters(Parameters):
@@ -97,13 +107,14 @@ class Agents(Listed, Retrieved, Created, Changed):
 
 class CredentialParameters(Parameters):
     agent = Text(source="agent__name", required=False, max_length=63)
+    kind = Choice(choices=AgentCredential.Kind.choices, required=False)
     state = Choice(choices=("live", "expired", "revoked"), required=False)
 
 
 class Credentials(Listed, Retrieved):
     """Agent keys. The key itself is shown once, in the answer that issues it, and kept nowhere."""
 
-    queryset = AgentCredential.objects.select_related("agent", "person")
+    queryset = AgentCredential.objects.select_related("agent", "person", "use")
     serializer_class = CredentialRow
     parameters = CredentialParameters
     order = ("-created_at", "id")
@@ -124,26 +135,53 @@ class AgentCredentials(Credentials):
 
     @extend_schema(request=IssueKey, responses={201: IssuedKey})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Issues a key. Others of the agent stay as they are."""
+        """Issues a key or client secret, or registers a public key. Others of the agent stay as they are, but for the
+        one that it rotates: that ends by itself after the overlap."""
 
         def work(act: Act) -> Response:
-            wish = self.wish(IssueKey)
-            issued = self._issue(wish.get("expires_at"), wish.get("on_behalf_of"), act)
-            row = issued.credential
-            shown = {"agent": row.agent.name, "key": issued.key, "key_id": row.pk, "expires_at": row.expires_at}
+            row, key = _made(self.above, self.wish(IssueKey), act)
+            shown = {"agent": row.agent.name, "kind": row.kind, "key": key, "key_id": row.pk}
             location = f"{request.path}/{row.pk}"
-            return Response(IssuedKey(shown).data, status=201, headers={"Location": location})
+            answer = IssuedKey({**shown, "expires_at": row.expires_at}).data
+            return Response(answer, status=201, headers={"Location": location})
 
         return self.governed(work, shown_once=("key",))
 
-    def _issue(self, expires_at: datetime | None, person: User | None, act: Act) -> Any:
-        try:
-            return issue_key(
-                self.above, by=act.by, record=act.record, now=act.now, expires_at=expires_at, person=person
-            )
-        except NotIssuable as reason:
-            field = "expires_at" if expires_at and expires_at <= act.now else ""
-            raise of_fields([FieldError(field, "rule", str(reason))]) from None
+
+def _made(agent: Agent, wish: Mapping[str, Any], act: Act) -> tuple[AgentCredential, str | None]:
+    expires_at, old = wish.get("expires_at"), _rotated(agent, wish, act)
+    acts: dict[str, Any] = {
+        "by": act.by,
+        "record": act.record,
+        "now": act.now,
+        "expires_at": expires_at,
+        "label": wish["label"],
+        "follows": old,
+    }
+    try:
+        if "public_key" in wish:
+            return register_public_key(agent, read_public_key(wish["public_key"]), **acts), None
+        person = wish.get("on_behalf_of") or (old.rotates.person if old else None)
+        kind = wish.get("kind") or (old.rotates.kind if old else AgentCredential.Kind.KEY)
+        issued = issue_key(agent, person=person, kind=kind, **acts)
+    except UnusableKey as reason:
+        raise of_fields([FieldError("public_key", "rule", str(reason))]) from None
+    except NotIssuable as reason:
+        field = "expires_at" if expires_at and expires_at <= act.now else ""
+        raise of_fields([FieldError(field, "rule", str(reason))]) from None
+    return issued.credential, issued.key
+
+
+def _rotated(agent: Agent, wish: Mapping[str, Any], act: Act) -> Successor | None:
+    if "rotates" not in wish:
+        return None
+    old = (
+        AgentCredential.objects.filter(live(act.now), pk=wish["rotates"], agent=agent).select_related("person").first()
+    )
+    if old is None or (old.kind == AgentCredential.Kind.PUBLIC_KEY) != ("public_key" in wish):
+        raise of_fields([FieldError("rotates", "does_not_exist", "There is no live credential like this.")])
+    hours = wish.get("overlap_hours")
+    return Successor(old, terms().overlap if hours is None else timedelta(hours=hours))
 
 
 class RoleParameters(Parameters):

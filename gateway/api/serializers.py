@@ -24,6 +24,7 @@ from gateway.api.fields import (
     WholeNumber,
     Written,
 )
+from governance.agent_keys import LONGEST_LABEL
 from governance.client_documents import is_host
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.manifest.common import check_url
@@ -53,6 +54,7 @@ from governance.models import (
 )
 from governance.models.base import NAME_PATTERN
 from governance.models.secrets import HEADER_NAME_PATTERN
+from governance.public_keys import LONGEST_TEXT
 from governance.rule_checks import check_scopes, is_refused
 from governance.rule_texts import Scope
 from governance.rule_world import read_world
@@ -194,26 +196,65 @@ class CredentialRow(Row):
         help_text="It gives what both she and the agent may.",
     )  # fmt: skip
 
+    rotates = serializers.UUIDField(
+        source="successor_of_id", read_only=True, allow_null=True, help_text="What it takes the place of."
+    )
+    last_used_at = Moment(read_only=True, allow_null=True, source="use.last_used_at", default=None)
+    last_used_from = Text(read_only=True, source="use.last_used_from", default="", help_text="An address.")
+    last_client = Text(read_only=True, source="use.last_client", default="", help_text="What it called itself.")
+
     class Meta:
         model = AgentCredential
         fields = (
-            "id", "agent", "on_behalf_of", "hint", "created_at", "created_by", "not_before", "expires_at", "revoked_at",
-            "revoked_by",
+            "id", "agent", "kind", "label", "on_behalf_of", "hint", "thumbprint", "issuer", "claims", "rotates",
+            "created_at", "created_by", "not_before", "expires_at", "revoked_at", "revoked_by", "last_used_at",
+            "last_used_from", "last_client",
         )  # fmt: skip
         read_only_fields = fields
 
 
 class IssueKey(Strict):
+    kind = Choice(
+        choices=("key", "client_secret", "public_key"),
+        required=False,
+        help_text="`key`, unless it is said otherwise or it rotates something of another kind.",
+    )
+    label = Text(required=False, default="", allow_blank=True, max_length=LONGEST_LABEL, help_text="Where it is used.")
+    public_key = Text(
+        required=False,
+        max_length=LONGEST_TEXT,
+        help_text="Of the kind public_key: a JWK as text, or PEM. Never the private half.",
+    )
+    rotates = serializers.UUIDField(
+        required=False, help_text="A live credential of the agent that this one takes the place of."
+    )
+    overlap_hours = WholeNumber(
+        required=False,
+        min_value=0,
+        max_value=720,
+        help_text="How long the old one still works; the organization's term where it is not said.",
+    )
     expires_at = Moment(required=False, allow_null=True, help_text="Without it the key does not expire.")
     on_behalf_of = Reference(
         User, by="email", among={"is_active": True}, required=False, allow_null=True,
         help_text="The person for whom the agent acts with it: it gives what both may.",
     )  # fmt: skip
 
+    def validate(self, wish: dict[str, Any]) -> dict[str, Any]:
+        if "kind" in wish and (wish["kind"] == "public_key") != ("public_key" in wish):
+            raise serializers.ValidationError({"public_key": "A public key, and only that, is sent along."}, "rule")
+        if "overlap_hours" in wish and "rotates" not in wish:
+            raise serializers.ValidationError({"overlap_hours": "Say what it rotates."}, "rule")
+        return wish
+
 
 class IssuedKey(Strict):
     agent = Text()
-    key = Text(allow_null=True, help_text="Shown only now; null when a repeated request gets its first answer again.")
+    kind = Text()
+    key = Text(
+        allow_null=True,
+        help_text="Shown only now; null when a repeated request gets its first answer again, and of a public key.",
+    )
     key_id = serializers.UUIDField()
     expires_at = Moment(allow_null=True)
 

@@ -18,6 +18,7 @@ from gateway.api.people import People, Teams, Tokens
 from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
 from gateway.api.reach import AgentMatrix, AgentReach, Callers, PeopleMatrix
 from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersions, Tools
+from gateway.api.rotation import EmergencyRotations, RotationTasks
 from gateway.api.rules import Bundles, Limits, Policies
 from gateway.api.sign_ins import Sessions
 from gateway.api.versions import BundleDiff, BundleVersions, PolicyDiff, PolicyVersions
@@ -46,6 +47,7 @@ RESOURCES = {
     "issuers": Issuers,
     "grants": Grants,
     "freezes": Freezes,
+    "rotation-tasks": RotationTasks,
     "offboardings": Offboardings,
     "events": Events,
     "changes": Changes,
@@ -69,6 +71,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/", docs, name="api_docs"),
     path("organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("health", HealthView.as_view({"get": "retrieve"})),
+    path("emergency-rotations", EmergencyRotations.as_view({"post": "create"})),
     path("access-requests", AccessRequests.as_view({"post": "create"})),
     path("explain", ExplainView.as_view({"post": "create"})),
     path("agents/<uuid:agent_id>/reach", AgentReach.as_view({"get": "list"})),

@@ -159,6 +159,11 @@ GET    freezes                                  governance.view_freeze
 POST   freezes                                  governance.add_freeze
 GET    freezes/{freeze}                         governance.view_freeze
 POST   freezes/{freeze}/lift                    governance.change_freeze
+GET    rotation-tasks                           governance.view_rotationtask      or her own
+GET    rotation-tasks/{rotationtask}            governance.view_rotationtask
+POST   rotation-tasks/{rotationtask}/confirm    governance.change_rotationtask
+POST   rotation-tasks/{rotationtask}/drop       governance.change_rotationtask
+POST   emergency-rotations                      governance.cut_rotationtask
 GET    offboardings                             governance.view_offboarding
 POST   offboardings                             governance.offboard_user
 GET    offboardings/{offboarding}               governance.view_offboarding
@@ -187,6 +192,7 @@ COLLECTIONS = {
     "credentials": "agentcredential",
     "policies": "policy",
     "limits": "ratelimit",
+    "rotation-tasks": "rotationtask",
     "issuers": "trustedissuer",
     "definitions": "tooldefinition",
     "events": "eventrow",

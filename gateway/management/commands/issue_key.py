@@ -1,5 +1,7 @@
 import json
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -7,12 +9,25 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from gateway import actions
 from gateway.management.options import CHECKS, actor_of, add_actor, answering, duration, found
 from governance import agent_keys, personal_tokens
-from governance.models import Agent, User
+from governance.models import Agent, AgentCredential, User
 from governance.personal_tokens import DEFAULT_LIFETIME, SCOPES
+from governance.public_keys import LONGEST_TEXT, UnusableKey, read_public_key
 
 PERMISSION = "governance.issue_agentcredential"
 TOKENS_OF_OTHERS = "governance.make_owner"
 """A token is as good as its person within its scopes; who acts for somebody else could do everything as her."""
+
+
+KINDS = (AgentCredential.Kind.KEY.value, AgentCredential.Kind.CLIENT_SECRET.value)
+
+
+def _content(path: str) -> bytes:
+    """No more than a key could have."""
+    try:
+        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
+            return file.read(LONGEST_TEXT + 1)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
 
 
 class Command(BaseCommand):
@@ -23,6 +38,10 @@ class Command(BaseCommand):
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("agent", nargs="?", help="the agent's name")
         whose.add_argument("--person", metavar="EMAIL", help="make a personal token for her instead")
+        parser.add_argument("--kind", choices=KINDS, default="key", help="of an agent: key (default) or client_secret")
+        parser.add_argument("--public-key", metavar="FILE", help="register this public key (JWK or PEM; - is stdin)")
+        parser.add_argument("--label", default="", help="of an agent's: where it is used")
+        parser.add_argument("--rotates", metavar="KEY_ID", help="of an agent's: it takes the place of this one")
         parser.add_argument("--on-behalf-of", metavar="EMAIL", help="of a key: what both she and the agent may")
         parser.add_argument(
             "--scope", nargs="+", action="extend", default=[], metavar="SCOPE", help=f"of a token: {', '.join(SCOPES)}"
@@ -38,24 +57,31 @@ class Command(BaseCommand):
             raise CommandError("--on-behalf-of is of an agent's key; a token is its person's own.")
         try:
             shown = self._token(person, lasting, options) if person else self._key(agent or "", lasting, options)
-        except (agent_keys.NotIssuable, personal_tokens.NotIssuable) as error:
+        except (agent_keys.NotIssuable, personal_tokens.NotIssuable, UnusableKey) as error:
             raise CommandError(str(error)) from error
         if options["as_json"]:
             self.stdout.write(json.dumps(shown))
             return
         whose, kind = next(iter(shown.values())), "Token" if person else "Key"
-        self.stdout.write(f"{kind} of {whose} (shown only now): {shown.get('key') or shown.get('token')}")
+        if secret := shown.get("key") or shown.get("token"):
+            self.stdout.write(f"{kind} of {whose} (shown only now): {secret}")
         self.stdout.write(f"{kind} id for revoke_key: {shown['key_id']}; expires: {shown['expires_at'] or 'never'}")
 
     def _key(self, name: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
         by = actor_of(options["actor"], permission=PERMISSION)
         email = options["on_behalf_of"]
         person = found(User, email__iexact=email) if email else None
-        issued = actions.issue_key(found(Agent, name=name), by=by, expires_in=lasting, on_behalf_of=person)
-        row = issued.credential
+        wish = actions.Wish(options["kind"], lasting, options["label"], person, options["rotates"])
+        row, text = self._made(found(Agent, name=name), wish, options["public_key"], by)
         ends = row.expires_at.isoformat() if row.expires_at else None
-        shown = {"agent": name, "key": issued.key, "key_id": str(row.id), "expires_at": ends}
+        shown = {"agent": name, "key": text, "key_id": str(row.id), "expires_at": ends, "kind": str(row.kind)}
         return {**shown, **({"on_behalf_of": person.email} if person else {})}
+
+    def _made(self, agent: Agent, wish: actions.Wish, public_key: str, by: str) -> tuple[AgentCredential, str | None]:
+        if public_key:
+            return actions.register_public_key(agent, read_public_key(_content(public_key)), wish, by=by), None
+        issued = actions.issue(agent, wish, by=by)
+        return issued.credential, issued.key
 
     def _token(self, email: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
         person = found(User, email__iexact=email)
