@@ -72,6 +72,9 @@ SCOPES = {
         "Add, change and remove trusted issuers",
         "add_trustedissuer", "change_trustedissuer", "delete_trustedissuer",
     ),
+    "oauth-clients:decide": _scope(
+        "Approve and disable OAuth clients", "approve_oauthclient", "disable_oauthclient"
+    ),
     "approvals:decide": _scope("Approve and deny what you may decide", "decide_approvalrequest"),
     "access:ask": _scope("Ask for access, withdraw and renew", "ask_approvalrequest"),
     "grants:revoke": _scope("Revoke grants", "revoke_grant"),

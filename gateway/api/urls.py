@@ -14,6 +14,7 @@ from gateway.api.grants import Grants
 from gateway.api.index import Index, Nowhere
 from gateway.api.issuers import Issuers
 from gateway.api.leaving import Offboardings, Receipt
+from gateway.api.oauth_clients import OAuthClients
 from gateway.api.people import People, Teams, Tokens
 from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
 from gateway.api.reach import AgentMatrix, AgentReach, Callers, PeopleMatrix
@@ -45,6 +46,7 @@ RESOURCES = {
     "secrets/<uuid:secret_id>/versions": SecretVersions,
     "approvals": Approvals,
     "issuers": Issuers,
+    "oauth-clients": OAuthClients,
     "grants": Grants,
     "freezes": Freezes,
     "rotation-tasks": RotationTasks,

@@ -18,6 +18,7 @@ from governance.models import (
     DirectoryLoss,
     Epoch,
     Freeze,
+    OAuthClient,
     Offboarding,
     PolicyVersion,
     ToolDefinition,
@@ -157,6 +158,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Operations": (
         _list("Trusted issuers", "governance.trustedissuer", "verified_user", "Whose signed word counts here."),
+        _list("OAuth clients", "governance.oauthclient", "apps", "Programs that people let in.", "clients"),
         _list("Freezes", "governance.freeze", "ac_unit", "The emergency switch.", "freezes"),
         _list("Notification channels", "governance.notificationchannel", "campaign", "Who is told beside e-mail."),
         _list("Chat identities", "governance.chatidentity", "alternate_email", "Which person a chat account is."),
@@ -210,6 +212,7 @@ def _count_waiting() -> dict[str, int]:
         "rotation": overdue_tasks(timezone.now()),
         "freezes": Freeze.objects.filter(in_force(timezone.now())),
         "unreviewed": unreviewed(),
+        "clients": OAuthClient.objects.filter(status=OAuthClient.Status.PENDING),
         "bundles": BundleVersion.objects.filter(state=State.REVIEW),
         "losses": DirectoryLoss.objects.filter(state=DirectoryLoss.State.HELD),
         "mappings": awaiting_approval(),

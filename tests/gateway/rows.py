@@ -28,6 +28,7 @@ from governance.models import (
     Grant,
     GroupMapping,
     NotificationChannel,
+    OAuthClient,
     OnCallShift,
     Organization,
     PersonalToken,
@@ -122,6 +123,7 @@ def one_of_each() -> list[Any]:
         ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
         TrustedIssuer.objects.create(name="okta", kind="directory", issuer="https://idp.example.com"),
+        OAuthClient.objects.create(client_id="https://c.example.com/c", name=HOSTILE, origin="cimd", created_by="test"),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
         RotationTask.objects.create(
             subject_kind="secret", subject_id=secret.pk, subject_name=HOSTILE, reason="age", created_at=now, due_at=now

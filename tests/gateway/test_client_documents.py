@@ -22,6 +22,7 @@ from governance.client_documents import MOST_WAITING, is_document_id
 from governance.fence.actor import governed_change
 from governance.models import OAuthClient, Organization
 from governance.oauth_clients import redirect_allowed
+from tests.gateway.signing_in import sign_in
 from tests.gateway.statements import HERE, FakeIssuer, serving
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -261,3 +262,25 @@ def test_a_client_looks_after_what_it_registered(client: Client) -> None:
     assert looks_after(client, "delete", mine).status_code == 204
     assert OAuthClient.objects.get(client_id=mine["client_id"]).status == "disabled"
     assert looks_after(client, "put", mine, body).status_code == 401
+
+
+# Looking at them
+
+
+def test_an_administrator_sees_where_codes_go_and_lets_it_in(host: FakeIssuer) -> None:
+    client = shown()
+    admin = sign_in("security")
+    listed = admin.get("/admin/governance/oauthclient/?status__exact=pending").content.decode()
+    assert ADDRESS in listed
+    assert "the person&#x27;s own machine" in listed
+    assert "wait" in admin.get("/admin/").content.decode()
+    chosen = {"action": "approve", "_selected_action": [str(client.pk)]}
+    assert "Approve 1 OAuth client?" in admin.post("/admin/governance/oauthclient/", chosen).content.decode()
+    client.refresh_from_db()
+    assert client.status == "pending"
+    admin.post("/admin/governance/oauthclient/", {**chosen, "confirmed": "yes"})
+    client.refresh_from_db()
+    assert client.status == "approved"
+    admin.post("/admin/governance/oauthclient/", {**chosen, "action": "disable", "confirmed": "yes"})
+    client.refresh_from_db()
+    assert client.status == "disabled"

@@ -134,6 +134,9 @@ governance.change_tool                          x         x         .         .
 governance.view_tooldefinition                  x         x         .         x
 governance.change_tooldefinition                .         x         .         .
 governance.decide_tooldefinition                .         x         .         .
+governance.view_oauthclient                     x         x         .         x
+governance.approve_oauthclient                  x         x         .         .
+governance.disable_oauthclient                  x         x         .         .
 governance.view_trustedissuer                   x         x         .         x
 governance.add_trustedissuer                    .         x         .         .
 governance.change_trustedissuer                 .         x         .         .
@@ -392,6 +395,7 @@ NOT_BY_FORM = {
     "governance_freeze": "change delete",
     "governance_grant": "add change delete",
     "governance_organization": "add delete",
+    "governance_oauthclient": "add change delete",
     "governance_personaltoken": "add change delete",
     "governance_policyversion": "add change delete",
     "governance_rotationtask": "add change delete",
@@ -434,6 +438,8 @@ ACTIONS = {
     "governance_agentcredential.revoke": "governance.revoke_agentcredential",
     "governance_freeze.lift": "governance.change_freeze",
     "governance_grant.revoke": "governance.revoke_grant",
+    "governance_oauthclient.approve": "governance.approve_oauthclient",
+    "governance_oauthclient.disable": "governance.disable_oauthclient",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
     "governance_rotationtask.mark_done": "governance.change_rotationtask",
     "governance_rotationtask.drop": "governance.change_rotationtask",

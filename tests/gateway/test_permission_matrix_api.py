@@ -114,6 +114,10 @@ POST   issuers                                  governance.add_trustedissuer
 GET    issuers/{trustedissuer}                  governance.view_trustedissuer
 PATCH  issuers/{trustedissuer}                  governance.change_trustedissuer
 DELETE issuers/{trustedissuer}                  governance.delete_trustedissuer
+GET    oauth-clients                            governance.view_oauthclient
+GET    oauth-clients/{oauthclient}              governance.view_oauthclient
+POST   oauth-clients/{oauthclient}/approve      governance.approve_oauthclient
+POST   oauth-clients/{oauthclient}/disable      governance.disable_oauthclient
 GET    connectors                               governance.view_connector
 POST   connectors                               governance.add_connector
 GET    connectors/{connector}                   governance.view_connector
@@ -194,6 +198,7 @@ COLLECTIONS = {
     "limits": "ratelimit",
     "rotation-tasks": "rotationtask",
     "issuers": "trustedissuer",
+    "oauth-clients": "oauthclient",
     "definitions": "tooldefinition",
     "events": "eventrow",
     "calls": "eventrow",

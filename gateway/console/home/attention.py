@@ -17,7 +17,7 @@ from gateway.console.approvals.waiting import waiting_for
 from gateway.console.publishing.pages import version_url
 from gateway.console.wording import few
 from gateway.hostile_text import visible
-from gateway.models import GatewayProcess
+from gateway.models import GatewayProcess, KeySetCopy
 from gateway.reach.current import current_snapshot
 from gateway.recovery import DEAD_AFTER
 from gateway.zombies import last_sweep
@@ -30,10 +30,12 @@ from governance.models import (
     BundleVersion,
     Connector,
     Freeze,
+    OAuthClient,
     Offboarding,
     PolicyVersion,
     SecretVersion,
     ToolDefinition,
+    TrustedIssuer,
     User,
 )
 from governance.models.versions import State
@@ -46,6 +48,7 @@ DUE_SOON = timedelta(days=3)
 ENFORCED_WITHIN = timedelta(minutes=2)
 FAILED_MATTERS = timedelta(days=30)
 RECENT = timedelta(days=7)
+BRAKED_MATTERS = timedelta(hours=1)
 SEALED_WITHIN = timedelta(minutes=1)
 
 
@@ -270,6 +273,37 @@ def _lost_gateways(now: datetime) -> Need | None:
     return Need("bad", "Gateways lost", sentence, link, "See processes")
 
 
+def _waiting_clients(now: datetime) -> Need | None:
+    waiting = OAuthClient.objects.filter(status=OAuthClient.Status.PENDING)
+    found = Found.among(waiting.order_by("-created_at"), "client_id")
+    if not found:
+        return None
+    tried = f"{found.of('client that people tried waits', 'clients that people tried wait')}"
+    link = f"{reverse('admin:governance_oauthclient_changelist')}?status__exact=pending"
+    return Need("info", "Clients wait for approval", f"{tried} for somebody to look: {found.listed}.", link, "Look")
+
+
+def _silent_issuers(now: datetime) -> Need | None:
+    """Whose keys cannot be had: what they sign is refused, or will be."""
+    trusted = TrustedIssuer.objects.filter(is_enabled=True).values("issuer")
+    failing = KeySetCopy.objects.filter(issuer__in=trusted, tried_at__gte=now - RECENT).exclude(problem="")
+    found = Found.among(failing.order_by("issuer"), "issuer")
+    if not found:
+        return None
+    link = reverse("admin:governance_trustedissuer_changelist")
+    sentence = f"The keys of {found.of('issuer')} cannot be fetched: {found.listed}."
+    return Need("warn", "Issuers out of reach", sentence, link, "See whom we trust")
+
+
+def _braked_events(now: datetime) -> Need | None:
+    braked = EventRow.objects.filter(kind="security_events.braked", id__gte=first_id_at(now - BRAKED_MATTERS))
+    if not braked.exists():
+        return None
+    link = f"{reverse('admin:audit_eventrow_changelist')}?kind=security_events.braked"
+    sentence = "An identity provider says of so many people at once that they left, that the rest waits. Is it right?"
+    return Need("bad", "Many departures at once", sentence, link, "See since when")
+
+
 WATCHES: tuple[Watch, ...] = (
     Watch("audit.view_checkpoint", _evidence),
     Watch("gateway.view_gatewayprocess", _lost_gateways),
@@ -285,4 +319,7 @@ WATCHES: tuple[Watch, ...] = (
     Watch("governance.transfer_agent", _unanswerable_agents),
     Watch("audit.view_eventrow", _unknown_outcomes),
     Watch("governance.change_freeze", _freezes),
+    Watch("governance.approve_oauthclient", _waiting_clients),
+    Watch("governance.change_trustedissuer", _silent_issuers),
+    Watch("governance.offboard_user", _braked_events),
 )
