@@ -9,7 +9,8 @@ from typing import Any
 from django.views.decorators.debug import sensitive_variables
 
 from connectors.base import UpstreamAuth, UpstreamSpec
-from gateway.discovery import Question, spec_of
+from gateway.accounts.looking_up import account_opener
+from gateway.discovery import OpenAuth, Question, spec_of
 from gateway.wiring import upstream_auth
 from governance.duties import still_may
 from governance.models import Connector, Secret, SecretVersion
@@ -59,7 +60,11 @@ class Asked:
 def asked(connector: Connector) -> Asked:
     """Reads the sealed secret; it is opened only when the request is made."""
     secret = connector.secret
-    opener = partial(_open, secret, _live(secret), program_of(connector)) if secret else UpstreamAuth
+    opener: OpenAuth = UpstreamAuth
+    if connector.account:
+        opener = account_opener(connector.pk)
+    elif secret:
+        opener = partial(_open, secret, _live(secret), program_of(connector))
     return Asked(connector.pk, connector.secret_id, Question(spec_of(connector), opener), bool(secret))
 
 

@@ -4,18 +4,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from uuid import UUID
 
 from gateway import notices
+from gateway.accounts.looking_up import account_opener
 from gateway.actions import act
-from gateway.discovery import Question, discover
+from gateway.discovery import OpenAuth, Question, discover
 from gateway.wiring import opened_auth, upstream_spec
 from governance.facts import Recorder
 from governance.manifest.apply import take_in
 from governance.models import Tool, ToolDefinition
 from governance.reactions import quarantine_drifted, to_drift
 from governance.registry import Catalogue
+from governance.snapshot import Connector
 from governance.snapshot_builder import build_snapshot
-from governance.vault import keyring
+from governance.vault import Keyring, keyring
 
 BY = "system:discovery"
 Status = ToolDefinition.Status
@@ -26,7 +29,7 @@ def rediscover(*, only: str = "", by: str = BY) -> dict[str, Catalogue]:
     known = build_snapshot().connectors.values()
     connectors = [each for each in known if each.is_enabled and not each.secret_missing and only in ("", each.name)]
     keys = keyring()
-    catalogues = discover(Question(upstream_spec(each), partial(opened_auth, each, keys)) for each in connectors)
+    catalogues = discover(Question(upstream_spec(each), _opener(each, keys)) for each in connectors)
 
     def work(record: Recorder, now: datetime) -> None:
         with reacting(catalogues, record=record, now=now):
@@ -34,6 +37,12 @@ def rediscover(*, only: str = "", by: str = BY) -> dict[str, Catalogue]:
 
     act(work, by=by)
     return catalogues
+
+
+def _opener(connector: Connector, keys: Keyring) -> OpenAuth:
+    if connector.account:
+        return account_opener(UUID(connector.id))
+    return partial(opened_auth, connector, keys)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Nothing here talks to a provider. Ending marks the row, which the fence makes fi
 provider is revoked afterwards (`account_revocations.py`), and every step is evidence.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -142,6 +142,19 @@ def covers(resource: str, urls: Iterable[str]) -> bool:
         and (each.path == path or each.path.startswith(f"{path}/"))
         for each in found
     )
+
+
+def account_faults(account: str, secret: Secret | None, urls: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Why a connector with these cannot work: fields and messages."""
+    is_client = secret is not None and secret.kind == Secret.Kind.OAUTH_CLIENT
+    if not account and is_client:
+        yield "account", "A secret of kind OAuth client says as which client accounts are used: choose whose."
+    if account and secret is not None and not is_client:
+        yield "secret", "With accounts, the secret is of kind OAuth client, or there is none."
+    if account == Connector.Account.SHARED and secret is None:
+        yield "secret", "The gateway's own account needs a secret of kind OAuth client."
+    if account and len({(parts.scheme, parts.netloc) for parts in map(urlsplit, urls)}) > 1:
+        yield "urls", "Accounts need a system with one origin."
 
 
 # -- connecting

@@ -22,8 +22,9 @@ from gateway.accounts.renewing import new_egress
 from gateway.actions import act
 from governance import connected_accounts
 from governance.connected_accounts import ClientIdentity
+from governance.destinations import SENT_ELSEWHERE, may_send
 from governance.facts import Recorder
-from governance.models import Connector, Secret, UpstreamClient
+from governance.models import Connector, Secret, UpstreamClient, User
 
 DOCUMENT_PATH = "/.well-known/gateway-client.json"
 NAME = "Gatehouse"
@@ -67,14 +68,15 @@ def place_of(issuer: str) -> str:
     return sha256(issuer.encode()).hexdigest()[:16]
 
 
-def set_up(connector_id: UUID, *, by: str, agreed_issuer: str = "") -> UpstreamClient:
+def set_up(connector_id: UUID, *, person: User, agreed_issuer: str = "") -> UpstreamClient:
     """Asks the upstream, then its authorization server, then writes. Raises CannotSetUp."""
+    by = f"person:{person.email}"
     wanted = _wanted(connector_id)
     try:
         found, identity = asyncio.run(_found(wanted, agreed_issuer))
     except OAuthFailure as failure:
         raise CannotSetUp(failure.message) from None
-    return act(lambda record, now: _written(wanted, found, identity, by=by, record=record, now=now), by=by)
+    return act(lambda record, now: _written(wanted, found, identity, person=person, record=record, now=now), by=by)
 
 
 def _wanted(connector_id: UUID) -> Wanted:
@@ -175,7 +177,7 @@ def client_document() -> dict[str, Any]:
 
 
 def _written(
-    wanted: Wanted, found: Found, identity: ClientIdentity, *, by: str, record: Recorder, now: datetime
+    wanted: Wanted, found: Found, identity: ClientIdentity, *, person: User, record: Recorder, now: datetime
 ) -> UpstreamClient:
     connector = Connector.objects.select_for_update().filter(pk=wanted.connector.pk).first()
     asked = wanted.connector
@@ -185,8 +187,18 @@ def _written(
         asked.secret_id,
     ):
         raise CannotSetUp("The connector was changed meanwhile. Nothing was kept; try again.")
+    if identity.secret is not None and not _may_present(identity.secret, wanted, found, person):
+        raise CannotSetUp(SENT_ELSEWHERE)
     server = connected_accounts.put_server(found.issuer, found.metadata, now=now)
     scopes = connector.oauth_scopes or found.oauth_scopes
+    by = f"person:{person.email}"
     return connected_accounts.set_client(
         connector, server, identity, resource=found.resource, oauth_scopes=scopes, by=by, record=record, now=now
     )
+
+
+def _may_present(secret: Secret, wanted: Wanted, found: Found, person: User) -> bool:
+    """Whether the client's secret goes where it goes already, or whoever asks may send it elsewhere."""
+    pinned = wanted.pinned
+    is_known = pinned is not None and (pinned.server.issuer, pinned.secret_id) == (found.issuer, secret.pk)
+    return is_known or may_send(secret, [found.issuer], person=person)

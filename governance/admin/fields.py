@@ -13,6 +13,10 @@ from governance.models.base import name_validator
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
+OAUTH_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
+"""RFC 6749 section 3.3."""
+
+
 class Lines(forms.CharField):
     """A list of texts, one a line; empty lines do not count."""
 
@@ -97,6 +101,11 @@ def check_web_address(address: str) -> None:
         check_url(address)
     except ValueError as error:
         raise ValidationError(f"Write full addresses, one a line: {error}.") from None
+
+
+def check_oauth_scope(scope: str) -> None:
+    if not OAUTH_SCOPE.fullmatch(scope):
+        raise ValidationError("A scope is one word, without quotes, of at most 200 characters.")
 
 
 def check_label(label: str) -> None:

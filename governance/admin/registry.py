@@ -21,8 +21,9 @@ from gateway.console.base import (
     visible,
 )
 from governance import freezes, registry
-from governance.admin.fields import Lines, Ticks, Variables, check_label, check_web_address
+from governance.admin.fields import Lines, Ticks, Variables, check_label, check_oauth_scope, check_web_address
 from governance.bundles import given, holding
+from governance.connected_accounts import account_faults
 from governance.destinations import SENT_ELSEWHERE, may_send
 from governance.manifest.entries import STDIO
 from governance.models import BundleVersion, Connector, Freeze, Tool, ToolDefinition, User
@@ -74,6 +75,13 @@ class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="While it works on a call. What it asks can mislead a model or a person, so nothing by default.",
     )
 
+    oauth_scopes = Lines(
+        label="OAuth scopes",
+        required=False,
+        check=check_oauth_scope,
+        help_text="One a line. Empty asks for those that the system names.",
+    )
+
     command = Lines(
         label="Program",
         required=False,
@@ -100,6 +108,10 @@ class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
             if cleaned.get(field):
                 self.add_error(field, "Only a local server has this.")
         self._check_secret(cleaned, cleaned.get("urls", ()), field="urls")
+        for field, message in account_faults(
+            cleaned.get("account", ""), cleaned.get("secret"), cleaned.get("urls", ())
+        ):
+            self.add_error(field, message)
 
     def _check_program(self, cleaned: dict[str, Any]) -> None:
         command, environment = cleaned.get("command", []), cleaned.get("environment", {})
@@ -107,6 +119,8 @@ class ConnectorForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error("command", "Write the program and its arguments.")
         if cleaned.get("urls"):
             self.add_error("urls", "A local server has no address.")
+        if cleaned.get("account"):
+            self.add_error("account", "A local server gets a secret as a variable, and no accounts.")
         for field, message in program_faults(command, environment):
             self.add_error(field, f"{message[0].upper()}{message[1:]}.")
         address = as_address(command, environment, cleaned.get("secret_variable", ""))
@@ -144,7 +158,10 @@ class ConnectorAdmin(GovernedModelAdmin):
         (
             "How to reach it",
             {
-                "fields": ("urls", "secret", "timeout_seconds", "max_running", "max_waiting"),
+                "fields": (
+                    *("urls", "account", "secret", "oauth_scopes"),
+                    *("timeout_seconds", "max_running", "max_waiting"),
+                ),
                 "description": "The secret is presented to the system by the gateway; agents never see it. Calls at"
                 " once and calls that may wait are those of one gateway process.",
             },
@@ -182,7 +199,7 @@ class ConnectorAdmin(GovernedModelAdmin):
         fieldsets, kind = super().get_fieldsets(request, obj), obj.kind if obj else _wanted_kind(request)
         if not kind:
             return fieldsets
-        others = {"urls"} if kind == STDIO else OF_LOCAL_SERVERS
+        others = {"urls", "account", "oauth_scopes"} if kind == STDIO else OF_LOCAL_SERVERS
         cut = [(title, {**options, "fields": _without(options["fields"], others)}) for title, options in fieldsets]
         return [(title, options) for title, options in cut if options["fields"]]
 

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+SERVER = {"name": "files", "version": "1"}
+
 
 @dataclass
 class Family:
@@ -75,6 +77,20 @@ class Provider:
 
     def knows(self, access: str) -> bool:
         return any(access in family.access and not family.is_over for family in self.families)
+
+    def served(self, message: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """As a small MCP server of 2025-06-18."""
+        results: dict[str, dict[str, Any]] = {
+            "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": SERVER},
+            "tools/list": {"tools": [{"name": "read", "inputSchema": {"type": "object"}}]},
+            "tools/call": {"content": [{"type": "text", "text": "done"}]},
+        }
+        if "id" not in message:
+            return 202, {}
+        if (result := results.get(message["method"])) is None:
+            error = {"code": -32601, "message": "no such method"}
+            return 200, {"jsonrpc": "2.0", "id": message["id"], "error": error}
+        return 200, {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
     # -- what clients do
 
@@ -195,7 +211,7 @@ class Handler(BaseHTTPRequestHandler):
     def _resource(self, body: bytes) -> None:
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.provider.knows(token):
-            self.answer(200, {"jsonrpc": "2.0", "id": json.loads(body).get("id"), "result": {}})
+            self.answer(*self.provider.served(json.loads(body)))
         else:
             place = f"{self.provider.origin}/.well-known/oauth-protected-resource/mcp"
             challenge = f'Bearer error="invalid_token", resource_metadata="{place}"'

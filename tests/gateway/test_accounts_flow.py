@@ -17,6 +17,7 @@ from gateway.accounts.presented import Presented
 from gateway.accounts.renewing import AccountEnded, AccountUnavailable, Renewal, presented_now
 from gateway.accounts.setting_up import CannotSetUp, OtherIssuer, place_of, set_up
 from gateway.actions import act
+from gateway.drift import rediscover
 from gateway.models import AccountConnection
 from governance import connected_accounts
 from governance.account_tokens import open_tokens
@@ -47,7 +48,11 @@ def files(provider: Provider, ana: User) -> Connector:
 
 @pytest.fixture
 def way(files: Connector) -> UpstreamClient:
-    return set_up(files.pk, by="person:it@example.com")
+    return set_up(files.pk, person=an_owner())
+
+
+def an_owner() -> User:
+    return User.objects.filter(is_superuser=True).first() or User.objects.create_superuser("owner@example.com")
 
 
 def hers() -> str:
@@ -107,7 +112,7 @@ def long_ago() -> datetime:
 def test_the_way_is_found_from_the_upstream_s_address_alone(way: UpstreamClient, provider: Provider) -> None:
     assert (way.server.issuer, way.resource, way.source) == (provider.issuer, provider.resource, "registered")
     assert way.oauth_scopes == ["files"]
-    assert set_up(way.connector_id, by="test").pk == way.pk  # type: ignore[arg-type]
+    assert set_up(way.connector_id, person=an_owner()).pk == way.pk  # type: ignore[arg-type]
     assert len(provider.clients) == 1
 
 
@@ -115,10 +120,10 @@ def test_another_authorization_server_is_taken_over_only_by_agreement(way: Upstr
     with running() as evil:
         provider.resource_metadata = {"authorization_servers": [evil.issuer]}
         with pytest.raises(OtherIssuer) as refused:
-            set_up(way.connector_id, by="test")  # type: ignore[arg-type]
+            set_up(way.connector_id, person=an_owner())  # type: ignore[arg-type]
         assert refused.value.issuer == evil.issuer
         assert not evil.clients
-        agreed = set_up(way.connector_id, by="test", agreed_issuer=evil.issuer)  # type: ignore[arg-type]
+        agreed = set_up(way.connector_id, person=an_owner(), agreed_issuer=evil.issuer)  # type: ignore[arg-type]
     assert agreed.server.issuer == evil.issuer
 
 
@@ -141,7 +146,7 @@ def test_a_server_that_cannot_be_trusted_is_not_set_up(
 ) -> None:
     provider.metadata, provider.resource_metadata = said, resource
     with pytest.raises(CannotSetUp, match=words):
-        set_up(files.pk, by="test")
+        set_up(files.pk, person=an_owner())
     assert not UpstreamClient.objects.exists()
 
 
@@ -149,13 +154,13 @@ def test_a_server_that_cannot_be_trusted_is_not_set_up(
 def test_addresses_inside_are_not_asked(files: Connector, provider: Provider, issuer: str) -> None:
     provider.resource_metadata = {"authorization_servers": [issuer]}
     with pytest.raises(CannotSetUp, match="not one Gatehouse may connect to"):
-        set_up(files.pk, by="test")
+        set_up(files.pk, person=an_owner())
 
 
 def test_redirects_are_not_followed(files: Connector, provider: Provider) -> None:
     provider.faults = {"redirects"}
     with pytest.raises(CannotSetUp, match="Nothing describes"):
-        set_up(files.pk, by="test")
+        set_up(files.pk, person=an_owner())
 
 
 def test_an_id_and_secret_from_the_vault_serve_where_nobody_may_register(
@@ -168,8 +173,21 @@ def test_an_id_and_secret_from_the_vault_serve_where_nobody_may_register(
     }
     files.secret = oauth_secret("ours:p%ss:word")
     files.save()
-    assert set_up(files.pk, by="test").source == "secret"
+    assert set_up(files.pk, person=an_owner()).source == "secret"
     assert browser.connect(provider).status == "live"
+
+
+def test_only_an_owner_sends_a_stored_client_secret_to_a_new_place(files: Connector, provider: Provider) -> None:
+    """Else whoever edits connectors could point one at a system whose authorization server is hers."""
+    files.secret = oauth_secret("ours:word-of-ours")
+    files.save()
+    noor = User.objects.create_user("noor@example.com", is_staff=True, duties=["it-admin"])
+    with running() as other:
+        provider.resource_metadata = {"authorization_servers": [other.issuer]}
+        with pytest.raises(CannotSetUp, match="Only an owner"):
+            set_up(files.pk, person=noor)
+        assert set_up(files.pk, person=an_owner()).source == "secret"
+        assert set_up(files.pk, person=noor).source == "secret"
 
 
 def oauth_secret(value: str) -> Secret:
@@ -411,7 +429,7 @@ def test_the_gateway_s_own_account_gets_its_token_when_it_is_first_wanted(provid
     shared = Connector.objects.create(
         name="shared", urls=[provider.resource], account="shared", secret=oauth_secret("ours:word-of-ours")
     )
-    set_up(shared.pk, by="test")
+    set_up(shared.pk, person=an_owner())
     grant = UpstreamGrant.objects.get()
     assert (grant.person, bytes(grant.ciphertext)) == (None, b"")
     assert provider.knows(renewed(grant).token)
@@ -458,7 +476,7 @@ def test_where_nothing_can_be_revoked_a_human_is_told_what_to_do(
     files: Connector, browser: Browser, provider: Provider
 ) -> None:
     provider.metadata = {"revocation_endpoint": None}
-    set_up(files.pk, by="test")
+    set_up(files.pk, person=an_owner())
     grant = browser.connect(provider)
     browser.client.post(f"{hers()}disconnect/")
     assert revoking.revoke_due() == 1
@@ -486,3 +504,48 @@ def test_the_public_document_names_our_places_and_nothing_secret(provider: Provi
     assert document.status_code == 200
     assert document.json()["redirect_uris"] == []
     assert document.json()["token_endpoint_auth_method"] == "none"
+
+
+# -- administrators
+
+
+def test_tools_are_looked_up_with_the_resource_owner_s_account(
+    way: UpstreamClient, browser: Browser, provider: Provider
+) -> None:
+    assert "resource owner connects hers first" in rediscover(only="files")["files"].error
+    browser.connect(provider)
+    found = rediscover(only="files")["files"]
+    assert (found.error, [tool.name for tool in found.tools]) == ("", ["read"])
+
+
+def test_an_administrator_sets_up_agrees_to_another_server_and_sees_who_is_connected(
+    files: Connector, provider: Provider, browser: Browser
+) -> None:
+    admin, page = Client(), f"/admin/connectors/{files.pk}/accounts/"
+    admin.force_login(an_owner())
+    assert "Set up." in admin.post(page, follow=True).content.decode()
+    grant = browser.connect(provider)
+    shown = admin.get(page).content.decode()
+    assert "ana@example.com" in shown
+    assert open_tokens(grant, keyring=keyring()).access not in shown
+    with running() as other:
+        provider.resource_metadata = {"authorization_servers": [other.issuer]}
+        asked = admin.post(page)
+        assert (asked.status_code, other.issuer in asked.content.decode()) == (409, True)
+        assert fresh(grant).status == "live"
+        admin.post(page, {"agreed": other.issuer})
+    assert fresh(grant).status == "ended"
+
+
+def test_what_was_left_to_a_human_is_noted_as_done(files: Connector, provider: Provider, browser: Browser) -> None:
+    provider.metadata = {"revocation_endpoint": None}
+    set_up(files.pk, person=an_owner())
+    grant = browser.connect(provider)
+    browser.client.post(f"{hers()}disconnect/")
+    revoking.revoke_due()
+    admin, page = Client(), f"/admin/connectors/{files.pk}/accounts/"
+    admin.force_login(an_owner())
+    assert "remove Gatehouse" in admin.get(page).content.decode()
+    admin.post(page, {"settled": str(grant.pk)})
+    assert fresh(grant).revocation == "settled"
+    assert admin.post(page, {"settled": "nonsense"}).status_code == 404

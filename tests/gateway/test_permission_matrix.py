@@ -276,6 +276,7 @@ SCREENS = {
     "connectors": "governance.view_connector",
     "connector_new": "governance.add_connector",
     "connector_overview": "governance.view_connector",
+    "connector_accounts": "governance.change_connector",
     "connector_offers": "governance.discover_connector",
     "matching_offers": "governance.view_connector",
     "connector_resume": "governance.view_connector",

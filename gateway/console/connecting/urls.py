@@ -1,6 +1,6 @@
 from django.urls import path
 
-from gateway.console.connecting import overview, replacing, review
+from gateway.console.connecting import accounts_page, overview, replacing, review
 from gateway.console.connecting.address_pages import Address, NewConnector, Resume
 from gateway.console.connecting.classify_page import Classify
 from gateway.console.connecting.done_page import Done
@@ -12,6 +12,7 @@ urlpatterns = [
     path("connectors/", overview.Connectors.as_view(), name="connectors"),
     path("connectors/new/", NewConnector.as_view(), name="connector_new"),
     path("connectors/<uuid:connector_id>/", overview.Overview.as_view(), name="connector_overview"),
+    path("connectors/<uuid:connector_id>/accounts/", accounts_page.Accounts.as_view(), name="connector_accounts"),
     path("connectors/<uuid:connector_id>/offers/", ask_now, name="connector_offers"),
     path("connectors/matching/<str:kind>/", matching_offers, name="matching_offers"),
     path("connectors/<uuid:connector_id>/connect/", Resume.as_view(), name="connector_resume"),
