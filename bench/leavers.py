@@ -1,9 +1,11 @@
 """The measuring half of bench.offboarding, in the environment of an installation."""
 
 import hashlib
+import os
 import statistics
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import django
 
@@ -11,10 +13,10 @@ django.setup()
 
 from audit.models import EventRow  # noqa: E402  (Django's apps must be ready first)
 from gateway import offboardings  # noqa: E402
-from governance.models import Agent, AgentCredential, Offboarding, User  # noqa: E402
+from governance.models import AccessToken, Agent, AgentCredential, Authorization, Offboarding, User  # noqa: E402
 from governance.offboarding import Plan  # noqa: E402
 
-PEOPLE, AGENTS, KEYS = 5, 200, 5000
+PEOPLE, AGENTS, KEYS, TOKENS = int(os.environ.get("BENCH_PEOPLE", "5")), 200, 5000, 5000
 
 
 def measure(database: str) -> None:
@@ -51,7 +53,34 @@ def somebody(name: str) -> User:
             for n in range(KEYS)
         ]
     )
+    give_tokens(person, agents)
     return person
+
+
+def give_tokens(person: User, agents: list[Agent]) -> None:
+    """OAuth: an authorization for each agent, and access tokens that rest on them."""
+    now = datetime.now(UTC)
+    until, resource = now + timedelta(hours=1), "http://127.0.0.1:8000/mcp"
+    let_in = Authorization.objects.bulk_create(
+        [
+            Authorization(agent=agent, person=person, resource=resource, created_by="command:bench", expires_at=until)
+            for agent in agents
+        ]
+    )
+    AccessToken.objects.bulk_create(
+        [
+            AccessToken(
+                digest=hashlib.sha256(f"{person.email} {n}".encode()).digest(),
+                issued_at=now,
+                expires_at=until,
+                authorization=let_in[n % AGENTS],
+                agent=agents[n % AGENTS],
+                person=person,
+                resource=resource,
+            )
+            for n in range(TOKENS)
+        ]
+    )
 
 
 if __name__ == "__main__":
