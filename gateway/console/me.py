@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, cast
+from uuid import UUID
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db import OperationalError
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.decorators import method_decorator
@@ -35,12 +36,15 @@ from governance.agent_keys import live
 from governance.authorizations import live_of_person
 from governance.freezes import in_force
 from governance.grants import in_force as in_time
-from governance.models import Agent, AgentCredential, Freeze, Grant, User
+from governance.models import Agent, AgentCredential, Freeze, Grant, RotationTask, User
 from governance.personal_tokens import live_tokens
+from governance.rotation import open_tasks
 
 AGENTS_SHOWN = 200
 KEYS_SHOWN = 50
 SESSIONS_SHOWN = 20
+REPLACEABLE = (AgentCredential.Kind.KEY, AgentCredential.Kind.CLIENT_SECRET)
+"""Of which we make the secret; a public key's private half and a workload's word come from elsewhere."""
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -66,6 +70,7 @@ class Me(OwnPage):
         agents = self.person.agents.exclude(status=Agent.Status.RETIRED).annotate(
             key_total=Count("credentials", filter=live(self.now, through="credentials__"), distinct=True),
             last_used_at=Max("credentials__use__last_used_at"),
+            is_due=Exists(AgentCredential.objects.filter(agent=OuterRef("pk"), pk__in=_to_replace())),
             is_frozen=Exists(self.freezes().filter(agent=OuterRef("pk"))),
         )
         return {
@@ -128,11 +133,28 @@ class MyAgent(MyAgentPage):
     def _keys(self) -> QuerySet[AgentCredential]:
         """One that has a successor ends by itself."""
         successors = AgentCredential.objects.filter(live(self.now), successor_of=OuterRef("pk"))
-        found = self.live_keys().select_related("use").annotate(is_replaced=Exists(successors))
+        found = (
+            self.live_keys()
+            .select_related("use")
+            .annotate(
+                is_replaced=Exists(successors),
+                is_ours=Q(kind__in=REPLACEABLE),
+                due_at=Subquery(_asked().filter(subject_id=OuterRef("pk")).order_by("due_at").values("due_at")[:1]),
+            )
+        )
         return found.order_by(F("created_at").desc())[:KEYS_SHOWN]
 
     def _endpoints(self, bundles: list[str]) -> list[Endpoint]:
         return [endpoint_of(settings.PUBLIC_URL, name) for name in (*bundles, "")]
+
+
+def _asked() -> QuerySet[RotationTask]:
+    """To replace a credential."""
+    return open_tasks().filter(subject_kind=RotationTask.Subject.CREDENTIAL)
+
+
+def _to_replace() -> QuerySet[RotationTask, UUID]:
+    return _asked().values_list("subject_id", flat=True)
 
 
 def open_sessions(agent: Agent, now: datetime) -> QuerySet[McpSession]:

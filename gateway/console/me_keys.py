@@ -4,7 +4,7 @@ A new key gives what the old one gave, to the agent she answers for anyway; so s
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -17,15 +17,13 @@ from django.shortcuts import get_object_or_404, redirect
 from gateway import actions
 from gateway.client_setup import clients, endpoint_of
 from gateway.console.acting import person_of
-from gateway.console.me import MyAgentAct, MyAgentPage
+from gateway.console.me import REPLACEABLE, MyAgentAct, MyAgentPage
 from gateway.console.once import OnceForm, ShownAlready, make_once
 from gateway.console.step_up import is_fresh, sign_in_again
-from governance import agent_keys, rotation
-from governance.agent_keys import IssuedKey, NotIssuable, Successor
+from gateway.rotations import follow
+from governance import rotation
+from governance.agent_keys import IssuedKey, NotIssuable
 from governance.models import AgentCredential
-
-REPLACEABLE = (AgentCredential.Kind.KEY, AgentCredential.Kind.CLIENT_SECRET)
-"""Of which we make the secret; a public key's private half and a workload's word come from elsewhere."""
 
 
 class MyKeyPage(MyAgentPage):
@@ -79,23 +77,10 @@ class ReplaceMyKey(MyKeyPage):
         return self.render_to_response(self.get_context_data(issued=issued, clients=self._clients(issued)))
 
     def _replaced(self) -> IssuedKey:
-        old, by = self.key, person_of(self.request)
-        follows = Successor(old, rotation.terms().overlap)
-
-        def issue(record: Any, now: datetime) -> IssuedKey:
-            return agent_keys.issue_key(
-                self.agent,
-                by=by,
-                record=record,
-                now=now,
-                expires_at=now + (old.expires_at - old.created_at) if old.expires_at else None,
-                person=old.person,
-                label=old.label,
-                follows=follows,
-                kind=old.kind,
-            )
-
-        return actions.act(issue, by=by)
+        by, overlap = person_of(self.request), rotation.terms().overlap
+        return actions.act(
+            lambda record, now: follow(self.agent, self.key, overlap=overlap, by=by, record=record, now=now), by=by
+        )
 
     def _clients(self, issued: IssuedKey) -> Any:
         is_key = issued.credential.kind == AgentCredential.Kind.KEY

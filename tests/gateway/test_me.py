@@ -13,6 +13,7 @@ from gateway.bridge_file import bridge_digest, bridge_file
 from gateway.console import me, me_connect
 from gateway.console.once import new_ticket
 from gateway.models import McpSession
+from governance import rotation
 from governance.agent_keys import live, looks_like_key
 from governance.models import Agent, AgentCredential, Authorization, CredentialUse, OAuthClient, User
 from tests.gateway.rows import a_key
@@ -129,6 +130,22 @@ class TestOneAgent:
 
 
 class TestReplacing:
+    def test_she_is_told_which_are_due(self, ana: User, bot: Agent, browser: Client) -> None:
+        key = a_key(bot, "gate_ak_abcd")
+        rotation.ask_for(
+            rotation.of_credential(key),
+            reason="age",
+            owner=ana,
+            due_at=datetime(2027, 1, 31, tzinfo=UTC),
+            by="test",
+            record=[].append,
+            now=NOW,
+        )
+        assert ">replace a key<" in page(browser, "me")
+        assert "replace it by 2027-01-31" in page(browser, "my_agent", bot.pk)
+        browser.post(self.way(key), {"once": new_ticket()})
+        assert ">replace a key<" not in page(browser, "me")
+
     def way(self, key: AgentCredential) -> str:
         return reverse("replace_my_key", args=[key.agent_id, key.pk])
 
