@@ -142,6 +142,8 @@ KINDS = {
     "grant.given": "Grant: given",
     "grant.revoked": "Grant: revoked",
     "grant.reviewed": "Grant: break-glass reviewed",
+    "break_glass_account.used": "Break-glass account: signed in",
+    "break_glass_account.reviewed": "Break-glass account: sign-in reviewed",
     "break_glass.taken": "Break-glass: taken without approval",
     "token.issued": "Personal token: issued",
     "token.revoked": "Personal token: revoked",

@@ -48,8 +48,11 @@ def sign_on_is_whole(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[
     if settings.OIDC_ISSUER and not (settings.OIDC_CLIENT_ID and settings.OIDC_CLIENT_SECRET):
         hint = "Set OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (or OIDC_CLIENT_SECRET_FILE) as the provider gave them."
         return [Error("OIDC_ISSUER names a provider, but not who we are to it.", hint=hint, id="gatehouse.E004")]
-    if settings.LOCAL_SIGN_IN == "break-glass" and not settings.OIDC_ISSUER:
-        hint = "Set OIDC_ISSUER, or leave LOCAL_SIGN_IN at everybody."
+    if settings.SAML_IDP_ENTITY_ID and not (settings.SAML_IDP_SSO_URL and settings.SAML_IDP_CERTIFICATE):
+        hint = "Set SAML_IDP_SSO_URL and SAML_IDP_CERTIFICATE (or SAML_IDP_CERTIFICATE_FILE) as its metadata have them."
+        return [Error("SAML_IDP_ENTITY_ID names a provider, but not how to know it.", hint=hint, id="gatehouse.E006")]
+    if settings.LOCAL_SIGN_IN == "break-glass" and not (settings.OIDC_ISSUER or settings.SAML_IDP_ENTITY_ID):
+        hint = "Set OIDC_ISSUER or SAML_IDP_ENTITY_ID, or leave LOCAL_SIGN_IN at everybody."
         return [Error("LOCAL_SIGN_IN lets nobody in without single sign-on.", hint=hint, id="gatehouse.E005")]
     return []
 

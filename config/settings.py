@@ -190,6 +190,14 @@ OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", default="groups")
 OIDC_TRUST_EMAIL = env.flag("OIDC_TRUST_EMAIL", default=False)
 OIDC_RECHECK_SECONDS = env.number("OIDC_RECHECK_SECONDS", default=600, low=60, high=900)
 OIDC_MAX_STATES = 5
+SAML_IDP_ENTITY_ID = env.text("SAML_IDP_ENTITY_ID")
+SAML_IDP_SSO_URL = env.url("SAML_IDP_SSO_URL", schemes=("https", "http"))
+SAML_IDP_CERTIFICATE = env.secret("SAML_IDP_CERTIFICATE")
+SAML_NAME = env.text("SAML_NAME", default="SAML")
+SAML_SUBJECT_ATTRIBUTE = env.text("SAML_SUBJECT_ATTRIBUTE")
+SAML_EMAIL_ATTRIBUTE = env.text("SAML_EMAIL_ATTRIBUTE", default="email")
+SAML_GROUPS_ATTRIBUTE = env.text("SAML_GROUPS_ATTRIBUTE", default="groups")
+SAML_TRUST_EMAIL = env.flag("SAML_TRUST_EMAIL", default=False)
 LOCAL_SIGN_IN = env.text("LOCAL_SIGN_IN", default="everybody", choices=("everybody", "break-glass"))
 
 # Clients let in (django-oauth-toolkit): it reads the protocol; rows, rules and screens are ours

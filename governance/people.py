@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from governance.house_rules import RuleBroken
-from governance.models import Team, User
+from governance.models import StaffIdentity, Team, User
 
 OWNERS_ONLY = ("is_staff", "is_superuser", "duties", "same_as", "break_glass")
 
@@ -44,6 +44,19 @@ def check_last_owner(person: User, *, stays_owner: bool) -> None:
     owners = User.objects.select_for_update().filter(is_superuser=True, is_active=True)
     if [owner.pk for owner in owners] == [person.pk]:
         raise RuleBroken("", "This is the last active owner. Make another person an owner first.")
+
+
+def check_break_glass(person: User, *, stays_owner: bool, has_second_factor: bool) -> None:
+    """What the break-glass account must be. Raises RuleBroken."""
+    if not stays_owner:
+        raise RuleBroken("break_glass", "The break-glass account is an owner.")
+    if not has_second_factor:
+        message = "It needs a passkey or an authenticator app. Sign in with it, add one, and come back."
+        raise RuleBroken("break_glass", message)
+    if StaffIdentity.objects.filter(person=person, ended_at=None).exists():
+        raise RuleBroken("break_glass", "Single sign-on is connected to this account. Choose one that it never was.")
+    if User.objects.filter(break_glass=True).exclude(pk=person.pk).exists():
+        raise RuleBroken("break_glass", "There is one already. Take it from that one first.")
 
 
 def team_fields_locked_for(acting: User, *, is_new: bool) -> tuple[str, ...]:

@@ -133,10 +133,11 @@ def mappings_of(groups: Iterable[str]) -> list[GroupMapping]:
 def given_by(mappings: Iterable[GroupMapping]) -> Given:
     chosen = list(mappings)
     agreed = [mapping for mapping in chosen if mapping.approved_at is not None]
+    duties = frozenset(duty for mapping in agreed for duty in mapping.duties if duty in User.Duty.values)
     return Given(
         teams=frozenset(str(team.pk) for mapping in chosen for team in mapping.teams.all()),
-        duties=frozenset(duty for mapping in agreed for duty in mapping.duties if duty in User.Duty.values),
-        admin_access=any(mapping.admin_access for mapping in agreed),
+        duties=duties,
+        admin_access=bool(duties) or any(mapping.admin_access for mapping in agreed),
     )
 
 
@@ -175,9 +176,10 @@ def _settle_duties(
 
 
 def _settle_access(person: User, wanted: Given, before: Given, elsewhere: Given) -> bool:
-    """An owner enters the admin because she is one."""
+    """After the duties: owners, and who has a duty that humans gave her, enter the admin because of that."""
     has, given = person.is_staff, before.admin_access or elsewhere.admin_access
-    keeps_by_hand = has and (not given or person.is_superuser)
+    by_hand = set(person.duties) - wanted.duties - elsewhere.duties
+    keeps_by_hand = has and (not given or person.is_superuser or bool(by_hand))
     after = keeps_by_hand or wanted.admin_access or elsewhere.admin_access
     if after != has:
         person.is_staff = after

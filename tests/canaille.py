@@ -85,6 +85,7 @@ class Canaille:
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
             "token_endpoint_auth_method": "client_secret_basic",
+            "id_token_signed_response_alg": "RS256",
             "scope": ["openid", "profile", "email", "groups"],
         }
         self._do("put_client", client_id=client_id, **known | values)

@@ -69,6 +69,8 @@ def put_client(*, client_id: str, **values: Any) -> dict[str, Any]:
     for name, value in values.items():
         setattr(client, name, value)
     Backend.instance.save(client)
+    client.audience = [client]
+    Backend.instance.save(client)
     return {}
 
 

@@ -112,6 +112,13 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "emergency",
             "Access at once, without approval, reviewed afterwards.",
         ),
+        Entry(
+            "Break-glass account",
+            "break_glass_account",
+            "governance.review_grant",
+            "fire_extinguisher",
+            "The one way in without single sign-on, and when it was used.",
+        ),
     ),
     "Systems": (
         _list("Connectors", "governance.connector", "hub", "The systems behind the gateway.", "failing"),

@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from gateway.console.accounts.local import turned_away
 from gateway.console.acting import person_named, person_of
 from gateway.console.step_up import needs_fresh_login
 from gateway.hostile_text import visible
@@ -35,13 +36,21 @@ INVITE = "governance.invite_user"
 @require_http_methods(["GET", "POST"])
 def one_time_login(request: HttpRequest, token: str) -> HttpResponse:
     user = person_of_link(token)
-    if user is None or (request.method == "POST" and not _use_up(user)):
-        return render(request, "console/one_time_login.html", {"person": None}, status=410)
+    if user is None:
+        return _gone(request)
     if request.method == "GET":
         return render(request, "console/one_time_login.html", {"person": user})
+    if refusal := turned_away(request, user, by_link=True):
+        return refusal
+    if not _use_up(user):
+        return _gone(request)
     request.came_by = "one-time link"  # type: ignore[attr-defined]
     _log_in(request, user)
     return redirect(_first_page(user))
+
+
+def _gone(request: HttpRequest) -> HttpResponse:
+    return render(request, "console/one_time_login.html", {"person": None}, status=410)
 
 
 def _log_in(request: HttpRequest, user: User) -> None:

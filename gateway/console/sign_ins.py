@@ -24,12 +24,14 @@ from django.utils.html import format_html
 
 from audit.event import AuditEvent
 from audit.record import record
+from gateway import notices
 from gateway.console.acting import person_named
 from gateway.console.step_up import stamp
 from gateway.sessions import end_all_sessions
 from governance.fence.actor import governed_change
 from governance.models import User
 
+USED = "break_glass_account.used"
 LONGEST_EMAIL = 254
 TOLD_EVERY_SECONDS = 60
 COUNTED_FOR_SECONDS = 24 * 60 * 60
@@ -65,10 +67,21 @@ def signed_in(sender: Any, request: HttpRequest, user: User, **_: Any) -> None:
     """Kind person.signed_in; `how` names the proofs in their order."""
     stamp(request)
     _tell("person.signed_in", request, user, how=_how(request, user))
+    if user.break_glass:
+        _tell_of_break_glass(request, user)
     if request.META.get("REMOTE_ADDR"):
         UserSession.objects.create_from_request(request)
     if user.is_staff and user.has_usable_password() and not (is_mfa_enabled(user) or _came_by(request)):
         _suggest_second_factor(request)
+
+
+def _tell_of_break_glass(request: HttpRequest, user: User) -> None:
+    """Loud: whoever has its proofs may do everything, and no directory can stop her."""
+    now, how, address = datetime.now(UTC), _how(request, user), _address(request)
+    with governed_change(by=person_named(user)):
+        details = {"address": address, "how": how}
+        record(AuditEvent(kind=USED, at=now, actor=person_named(user), person=user.email, details=details))
+        notices.break_glass_account_used(user, how=how, address=address, now=now)
 
 
 def _suggest_second_factor(request: HttpRequest) -> None:
@@ -103,6 +116,11 @@ def second_factor_failed(sender: Any, request: HttpRequest, user: User, authenti
 def locked_out(request: HttpRequest, email: str) -> None:
     """An attempt that was not even looked at, because too many failed before it."""
     _tell_of_failures("person.sign_in_locked", request, email, how="password")
+
+
+def turned_away(request: HttpRequest, user: User, *, code: str) -> None:
+    """Her proofs were right, and she is not let in this way."""
+    _tell_of_failures("person.sign_in_failed", request, user.email, how=code)
 
 
 def single_sign_on_failed(request: HttpRequest, *, code: str) -> None:

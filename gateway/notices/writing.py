@@ -78,6 +78,20 @@ def break_glass(grant: Grant, *, now: datetime) -> None:
     _write(Kind.BREAK_GLASS, f"Break-glass: {who}", with_duty(User.Duty.SECURITY), channels(), now=now, body=body)
 
 
+def break_glass_account_used(account: User, *, how: str, address: str, now: datetime) -> None:
+    """To owners, security and the channels for alerts, at once; also to the account's own address."""
+    body = {
+        "lines": [
+            f"{account.email}, the break-glass account, signed in by {how} from {address or 'an unknown address'}.",
+            "It may do everything. If nobody of you knows why, switch the account off and change its proofs.",
+            "It is to be reviewed afterwards.",
+        ],
+        "path": "/admin/break-glass-account/",
+    }
+    subject = "The break-glass account signed in"
+    _write(Kind.BREAK_GLASS, subject, with_duty(User.Duty.SECURITY), channels(), now=now, body=body)
+
+
 def review_wanted(version: BundleVersion | PolicyVersion, *, now: datetime) -> None:
     """To those who may agree to what somebody else drafted."""
     noun, name = noun_of(version), f"{noun_of(version)} {version}"

@@ -27,6 +27,8 @@ class House:
     """A running installation with the demo organisation; everything it printed is in `printed`."""
 
     folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    """Beside those that every house has."""
     origin: str = ""
     printed: str = ""
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
@@ -47,6 +49,7 @@ class House:
             "STDIO_ALLOWED_COMMANDS": sys.executable,
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "PORT": self.origin.rpartition(":")[2],
+            **self.settings,
         }
 
     @property
@@ -59,6 +62,9 @@ class House:
     def login(self, role: str) -> str:
         """The printed one-time link of the owner, the IT admin, the approver or the person."""
         return str(next(link for name, _, link in LOGIN.findall(self.printed) if name == role))
+
+    def email(self, role: str) -> str:
+        return str(next(email for name, email, _ in LOGIN.findall(self.printed) if name == role))
 
     def up(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

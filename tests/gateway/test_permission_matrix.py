@@ -253,6 +253,7 @@ SCREENS = {
     "approval_live": "signed in",
     "break_glass": "governance.break_glass_grant",
     "emergency_rotation": "governance.cut_rotationtask",
+    "break_glass_account": "governance.review_grant",
     "end_break_glass": "governance.break_glass_grant",
     "review_grant": "governance.review_grant",
     "personal_tokens": "signed in",
@@ -426,6 +427,13 @@ ELSEWHERE = {
     "single_sign_on": "one's own accounts, once a provider is configured: test_single_sign_on.py",
     "single_sign_on_connect": "one's own account, once a provider is configured: test_single_sign_on.py",
     "single_sign_on_connect_go": "only from the page before: test_single_sign_on.py",
+    "saml_start": "a way in, once a provider is configured: test_saml.py",
+    "saml_recheck": "leads to the provider: test_saml.py",
+    "saml_again": "leads to the provider: test_saml.py",
+    "saml_connect_go": "only from the page before: test_saml.py",
+    "saml_callback": "hands an answer on to saml_finish: test_saml.py",
+    "saml_finish": "nothing without the state of one's own journey: test_saml.py",
+    "saml_metadata": "what the provider's administrator loads, once one is configured: test_saml.py",
 }
 
 ACTIONS = {

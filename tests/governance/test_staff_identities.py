@@ -207,6 +207,16 @@ def test_what_another_account_of_hers_gives_stays(ana: User, facts: list[Fact]) 
     assert rights(ana) == (False, [], [])
 
 
+def test_who_has_a_duty_may_enter_the_admin(ana: User, facts: list[Fact]) -> None:
+    mapping("IT", duties=["it-admin"])
+    row = bound(facts)
+    settle_groups(row, groups=["IT"], record=facts.append)
+    assert rights(ana) == (True, ["it-admin"], [])
+    User.objects.filter(pk=ana.pk).update(duties=["it-admin", "auditor"])
+    settle_groups(row, groups=[], record=facts.append)
+    assert rights(ana) == (True, ["auditor"], [])
+
+
 def test_an_owner_stays_one_whatever_groups_say(ana: User, facts: list[Fact]) -> None:
     row = bound(facts)
     mapping("IT", admin_access=True)

@@ -5,15 +5,16 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.core.internal.ratelimit import RateLimitUsage, consume
-from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from gateway import tasks
 from gateway.console import sign_ins
+from gateway.console.accounts.local import turned_away
 from gateway.console.acting import person_named
 from gateway.console.single_sign_on.arriving import SESSION_KEY
+from gateway.console.single_sign_on.ways import only_way, way_by
 from gateway.console.step_up import is_fresh
 from governance.fence.actor import governed_change
 from governance.models import User
@@ -72,10 +73,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         found = self.authenticate(context.request, email=user.email, password=password)
         return found is not None and found.pk == user.pk
 
+    def pre_login(self, request: HttpRequest, user: User, **about: Any) -> HttpResponse | None:
+        response: HttpResponse | None = super().pre_login(request, user, **about)
+        return response or turned_away(request, user)
+
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """Who came by single sign-on proves it there again."""
-        if SESSION_KEY in context.request.session:
-            return [{"id": "single_sign_on", "description": settings.OIDC_NAME, "url": reverse("single_sign_on_again")}]
+        came = context.request.session.get(SESSION_KEY, {})
+        if way := way_by(came.get("protocol", "")):
+            return [{"id": "single_sign_on", "description": way.name, "url": reverse(way.again)}]
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         return methods
 
@@ -91,5 +97,5 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
         """By a worker: the page takes as long for a stranger's address as for a person's. Codes do not travel
         through the queue; the worker makes the link."""
-        if user.is_active:
+        if user.is_active and (user.break_glass or not only_way()):
             tasks.mail_password_reset.delay(str(user.pk))

@@ -10,23 +10,15 @@ from django.urls import path
 from gateway.console.accounts.second_factor import passkeys_work
 from gateway.console.accounts.sessions import SessionList, end_session
 from gateway.console.accounts.views import first_password, forgot_password, link_too_old
-from gateway.console.single_sign_on import provider
-from gateway.console.single_sign_on.views import (
-    AGAIN,
-    CONNECT,
-    RECHECK,
-    Callback,
-    SignOut,
-    Start,
-    begin_connecting,
-    my_accounts,
-)
+from gateway.console.single_sign_on import saml_views as saml
+from gateway.console.single_sign_on.journeys import AGAIN, CONNECT, RECHECK
+from gateway.console.single_sign_on.views import Callback, SignOut, Start, begin_connecting, my_accounts
+from gateway.console.single_sign_on.ways import only_way, ways
 
 PASSKEYS = {"passkeys_work": passkeys_work}
 WAYS_IN = PASSKEYS | {
-    "single_sign_on": provider.is_configured,
-    "name": provider.name,
-    "only_single_sign_on": provider.only_way,
+    "ways": ways,
+    "only_single_sign_on": only_way,
 }
 
 urlpatterns = [
@@ -37,6 +29,7 @@ urlpatterns = [
     path("again/by-code/", second_factor.reauthenticate, name="mfa_reauthenticate"),
     path("again/by-passkey/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
     path("again/by-single-sign-on/", Start.as_view(purpose=AGAIN), name="single_sign_on_again"),
+    path("again/by-saml/", saml.Start.as_view(purpose=AGAIN), name="saml_again"),
     path("again/link-too-old/", link_too_old, name="account_link_too_old"),
     path("password/", account.password_change, name="account_change_password"),
     path("password/first/", first_password, name="account_set_password"),
@@ -66,8 +59,14 @@ urlpatterns = [
     path("single-sign-on/", my_accounts, name="single_sign_on"),
     path("single-sign-on/start/", Start.as_view(), name="single_sign_on_start"),
     path("single-sign-on/recheck/", Start.as_view(purpose=RECHECK), name="single_sign_on_recheck"),
-    path("single-sign-on/connect/", begin_connecting, name="single_sign_on_connect"),
-    path("single-sign-on/connect/go/", Start.as_view(purpose=CONNECT), name="single_sign_on_connect_go"),
+    path("single-sign-on/connect/<slug:protocol>/", begin_connecting, name="single_sign_on_connect"),
+    path("single-sign-on/connect/oidc/go/", Start.as_view(purpose=CONNECT), name="single_sign_on_connect_go"),
+    path("single-sign-on/saml/start/", saml.Start.as_view(), name="saml_start"),
+    path("single-sign-on/saml/recheck/", saml.Start.as_view(purpose=RECHECK), name="saml_recheck"),
+    path("single-sign-on/connect/saml/go/", saml.Start.as_view(purpose=CONNECT), name="saml_connect_go"),
+    path("single-sign-on/saml/callback/", saml.callback, name="saml_callback"),
+    path("single-sign-on/saml/finish/", saml.finish, name="saml_finish"),
+    path("single-sign-on/saml/metadata/", saml.metadata, name="saml_metadata"),
     path("single-sign-on/callback/", Callback.as_view(), name="single_sign_on_callback"),
     path("sessions/", SessionList.as_view(), name="usersessions_list"),
     path("sessions/<int:session_id>/end/", end_session, name="end_session"),

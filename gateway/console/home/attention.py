@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.mfa.utils import is_mfa_enabled
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.urls import reverse
 
 from audit.event import first_id_at
 from audit.models import Checkpoint, EventRow, Pending
 from gateway.console.approvals.waiting import waiting_for
+from gateway.console.breaking.account_page import unreviewed_uses
 from gateway.console.publishing.pages import version_url
+from gateway.console.single_sign_on.ways import ways
 from gateway.console.wording import few
 from gateway.hostile_text import visible
 from gateway.models import GatewayProcess, KeySetCopy
@@ -304,7 +307,30 @@ def _braked_events(now: datetime) -> Need | None:
     return Need("bad", "Many departures at once", sentence, link, "See since when")
 
 
+def _glass_account_used(now: datetime) -> Need | None:
+    uses = unreviewed_uses(now)
+    if not uses:
+        return None
+    found = Found((), len(uses))
+    sentence = (
+        f"It signed in at {uses[0].at:%Y-%m-%d %H:%M} UTC. {found.of('sign-in waits', 'sign-ins wait')} for a review."
+    )
+    return Need("bad", "The break-glass account was used", sentence, reverse("break_glass_account"), "Review")
+
+
+def _no_glass_account(now: datetime) -> Need | None:
+    """Only where single sign-on can fail."""
+    account = User.objects.filter(break_glass=True, is_active=True).first()
+    if not ways() or (account and is_mfa_enabled(account)):
+        return None
+    lacks = "has no second factor, so it cannot sign in" if account else "does not exist or is switched off"
+    sentence = f"When single sign-on is down, nobody may be able to get in: the break-glass account {lacks}."
+    return Need("warn", "No way in without single sign-on", sentence, reverse("break_glass_account"), "See what to do")
+
+
 WATCHES: tuple[Watch, ...] = (
+    Watch("governance.review_grant", _glass_account_used),
+    Watch("governance.make_owner", _no_glass_account),
     Watch("audit.view_checkpoint", _evidence),
     Watch("gateway.view_gatewayprocess", _lost_gateways),
     Watch("governance.offboard_user", _unfinished_offboardings),

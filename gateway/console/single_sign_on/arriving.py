@@ -68,15 +68,19 @@ def _follow(person: User, account: Account, *, record: Recorder, now: datetime) 
     return Arrival(User.objects.get(pk=person.pk), str(row.pk), settled.has_lost_rights)
 
 
-def sign_in(request: HttpRequest, arrival: Arrival, *, proven_at: float, hint: str = "") -> None:
+def sign_in(request: HttpRequest, arrival: Arrival, *, proven_at: float) -> None:
     """`proven_at`: when she last proved to the provider who she is; 0 if it does not say. A session of the provider's
     that is hours old makes no fresh sign-in here."""
     request.came_by = "single sign-on"  # type: ignore[attr-defined]
     login(request, arrival.person, backend=BACKEND)
     request.session[STAMP] = min(proven_at, time.time())
-    mark(request, arrival, hint=hint)
 
 
-def mark(request: HttpRequest, arrival: Arrival, *, hint: str) -> None:
+def mark(request: HttpRequest, arrival: Arrival, *, protocol: str, hint: str) -> None:
     """The provider has just said that she is who she is."""
-    request.session[SESSION_KEY] = {"identity": arrival.identity, "checked_at": time.time(), "hint": hint}
+    request.session[SESSION_KEY] = {
+        "identity": arrival.identity,
+        "protocol": protocol,
+        "checked_at": time.time(),
+        "hint": hint,
+    }

@@ -24,7 +24,6 @@ from governance.staff_identities import NotBound
 
 PURPOSE = "single sign-on hint"
 LONGEST_HINT = 8 * 1024
-STATE_MINUTES = 10
 
 
 def setting(name: str, *default: Any) -> Any:

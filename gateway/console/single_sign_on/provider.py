@@ -76,16 +76,6 @@ def is_configured() -> bool:
     return bool(settings.OIDC_ISSUER)
 
 
-def name() -> str:
-    """As the button says it."""
-    return str(settings.OIDC_NAME)
-
-
-def only_way() -> bool:
-    """For all but the break-glass account."""
-    return is_configured() and settings.LOCAL_SIGN_IN == "break-glass"
-
-
 def provider() -> Provider:
     """Raises NotFetched, NotProven."""
     return _provider.current()

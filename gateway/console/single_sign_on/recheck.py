@@ -14,14 +14,14 @@ from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import urlencode
 
-from gateway.console.single_sign_on import provider
 from gateway.console.single_sign_on.arriving import SESSION_KEY
+from gateway.console.single_sign_on.ways import way_by
 
 GRACE_SECONDS: Final = 300
 """What is no page of its own is let through for so long after the next question was due."""
 
 EXEMPT: Final = (
-    *("/account/single-sign-on/", "/account/again/by-single-sign-on/"),
+    *("/account/single-sign-on/", "/account/again/by-single-sign-on/", "/account/again/by-saml/"),
     *("/account/logout/", "/account/login/", "/static/", "/api/"),
 )
 
@@ -31,13 +31,14 @@ class AskAgain(MiddlewareMixin):
         came = request.session.get(SESSION_KEY)
         if not came or not request.user.is_authenticated or request.path.startswith(EXEMPT):
             return None
-        if not provider.is_configured():
+        sign_on = way_by(came.get("protocol", ""))
+        if sign_on is None:
             logout(request)
             return None
         overdue = time.time() - _checked_at(came) - settings.OIDC_RECHECK_SECONDS
         if overdue < 0:
             return None
-        way = f"{reverse('single_sign_on_recheck')}?{urlencode({'next': _back(request)})}"
+        way = f"{reverse(sign_on.recheck)}?{urlencode({'next': _back(request)})}"
         if _is_page(request):
             return redirect(way)
         if overdue < GRACE_SECONDS:

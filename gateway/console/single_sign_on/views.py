@@ -4,7 +4,6 @@ import time
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from allauth.account.internal.flows.logout import logout
 from allauth.account.views import LogoutView
 from allauth.core.internal.ratelimit import consume
 from django.conf import settings
@@ -18,30 +17,44 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthenticationRequestView
 
-from gateway.console import sign_ins
 from gateway.console.accounts.views import signed_in_recently
 from gateway.console.single_sign_on import provider
-from gateway.console.single_sign_on.arriving import SESSION_KEY, mark, sign_in
-from gateway.console.single_sign_on.oidc import STATE_MINUTES, CodeFlow, callback_url, id_token_of, setting
+from gateway.console.single_sign_on.arriving import SESSION_KEY
+from gateway.console.single_sign_on.journeys import (
+    AGAIN,
+    CONNECT,
+    CONNECT_SECONDS,
+    CONNECTS_UNTIL,
+    RECHECK,
+    SAID_NO,
+    SIGN_IN,
+    TOO_OLD,
+    Failed,
+    end,
+    failed,
+    is_current,
+    may_connect,
+    traveller,
+)
+from gateway.console.single_sign_on.oidc import CodeFlow, callback_url, id_token_of, setting
 from gateway.console.single_sign_on.tokens import NotProven
-from gateway.console.step_up import FRESH, STAMP
+from gateway.console.single_sign_on.ways import OIDC, Way, way_by, ways
 from gateway.fetching import NotFetched
 from governance.models import User
 from governance.staff_identities import NotBound, live_of_person
 
-SIGN_IN, RECHECK, AGAIN, CONNECT = "sign_in", "recheck", "again", "connect"
+PROVEN_WITHIN: Final = "60"
+"""Seconds. Saying any makes the provider tell when she proved herself; 0 sends people round in circles at some."""
+
 ASKED: Final[dict[str, dict[str, str]]] = {
     SIGN_IN: {},
     RECHECK: {"prompt": "none"},
-    AGAIN: {"prompt": "login", "max_age": "0"},
-    CONNECT: {"prompt": "login", "max_age": "0"},
+    AGAIN: {"prompt": "login", "max_age": PROVEN_WITHIN},
+    CONNECT: {"prompt": "login", "max_age": PROVEN_WITHIN},
 }
 """For connecting, too, she proves herself anew: somebody else's session at the provider must not be connected."""
 
 STATES = "oidc_states"
-CONNECTS_UNTIL = "connects_until"
-CONNECT_SECONDS = 5 * 60
-SAID_NO: Final = "Your identity provider did not let you in."
 WORDS: Final = {
     "access_denied": "You, or your identity provider, said no.",
     "login_required": "You are not signed in at your identity provider any more.",
@@ -49,14 +62,6 @@ WORDS: Final = {
     "consent_required": "Your identity provider wants to ask you something first.",
     "account_selection_required": "Your identity provider wants to know which account you mean.",
 }
-
-
-class Failed(Exception):
-    """Why she is not in; shown to her, and its code kept in evidence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -73,7 +78,7 @@ class Start(OIDCAuthenticationRequestView):  # type: ignore[misc]
     def get(self, request: HttpRequest) -> HttpResponseBase:
         if not provider.is_configured():
             raise Http404
-        if self.purpose == CONNECT and not _may_connect(request):
+        if self.purpose == CONNECT and not may_connect(request):
             return redirect("single_sign_on")
         if not consume(request, app="allauth.account", action="login"):
             return render(request, "account/too_many_requests.html", status=429)
@@ -81,7 +86,7 @@ class Start(OIDCAuthenticationRequestView):  # type: ignore[misc]
             super().__init__()
             response: HttpResponseBase = super().get(request)
         except (NotFetched, NotProven) as why:
-            return _failed(request, Failed("unreachable", f"Your identity provider cannot be asked. {why}"), status=503)
+            return failed(request, _unreachable(why), way=_way(), status=503)
         self._note(request)
         return response
 
@@ -95,8 +100,14 @@ class Start(OIDCAuthenticationRequestView):  # type: ignore[misc]
         request.session.modified = True
 
 
-def _may_connect(request: HttpRequest) -> bool:
-    return request.user.is_authenticated and request.session.get(CONNECTS_UNTIL, 0) > time.time()
+def _way() -> Way:
+    way = way_by(OIDC)
+    assert way
+    return way
+
+
+def _unreachable(why: Exception) -> Failed:
+    return Failed("unreachable", f"Your identity provider cannot be asked. {why}")
 
 
 @method_decorator([never_cache, sensitive_variables()], name="dispatch")
@@ -106,94 +117,77 @@ class Callback(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     get_settings = staticmethod(setting)
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
-        journey: dict[str, Any] = {}
+        if not provider.is_configured():
+            raise Http404
+        journey = _journey(request)
         try:
-            journey = _journey(request)
             return self._arrived(request, journey)
-        except (NotFetched, NotProven, NotBound, Failed) as why:
-            if journey.get("purpose") == RECHECK:
-                logout(request)
-            code = getattr(why, "code", "unreachable")
-            message = str(why) if code != "unreachable" else f"Your identity provider cannot be asked. {why}"
-            return _failed(request, Failed(code, message), back=journey.get("next") or "")
+        except NotFetched as why:
+            return failed(request, _unreachable(why), way=_way(), journey=journey)
+        except (NotProven, NotBound, Failed) as why:
+            return failed(request, Failed(why.code, str(why)), way=_way(), journey=journey)
 
     def _arrived(self, request: HttpRequest, journey: dict[str, Any]) -> HttpResponseBase:
-        purpose, was = journey["purpose"], request.user
-        if purpose != SIGN_IN and not isinstance(was, User):
-            raise Failed("signed_out", "You are not signed in here any more.")
+        _check_answer(request, journey)
+        purpose, was = journey["purpose"], traveller(request, journey)
         flow = CodeFlow(
-            max_age=FRESH.total_seconds() if purpose in (AGAIN, CONNECT) else None,
-            connects=was if purpose == CONNECT and isinstance(was, User) else None,
+            max_age=time.time() - journey["added_on"] if purpose in (AGAIN, CONNECT) else None,
+            connects=was if purpose == CONNECT else None,
         )
         flow.authenticate(request, nonce=journey["nonce"], code_verifier=journey["code_verifier"])
         request.session = type(request.session)(request.session.session_key)
         if flow.arrival is None:
             raise Failed("token", SAID_NO)
-        if purpose in (RECHECK, AGAIN) and flow.arrival.person != was:
-            raise Failed("somebody_else", "At your identity provider somebody else is signed in.")
-        if purpose == SIGN_IN:
-            sign_in(request, flow.arrival, proven_at=flow.proven_at(), hint=flow.hint)
-        elif flow.arrival.has_lost_rights:
-            logout(request)
-        elif purpose != CONNECT:
-            mark(request, flow.arrival, hint=flow.hint)
-        if purpose == AGAIN and request.user.is_authenticated:
-            request.session[STAMP] = min(flow.proven_at(), time.time())
-        return redirect(_way_on(request, journey))
+        return end(request, journey, flow.arrival, way=_way(), proven_at=flow.proven_at(), hint=flow.hint)
 
 
 def _journey(request: HttpRequest) -> dict[str, Any]:
-    """The one that this answer belongs to; used up by it, whatever it says. Raises Failed."""
+    """The one that this answer belongs to, used up by it, whatever it says; empty if there is none."""
     states = request.session.get(STATES)
     journey = states.pop(request.GET.get("state", ""), None) if isinstance(states, dict) else None
-    if journey is None or "purpose" not in journey or journey["added_on"] < time.time() - STATE_MINUTES * 60:
-        raise Failed("state", "This sign-in was begun too long ago, or in another browser. Begin it again.")
+    if journey is None or not is_current(journey):
+        return {}
     request.session.modified = True
     request.session.save()
-    said = request.GET.get("iss")
-    if said != settings.OIDC_ISSUER and (said is not None or provider.provider().names_itself):
-        raise Failed("iss", "The answer is another provider's.")
-    if error := request.GET.get("error"):
-        raise Failed("provider_error", WORDS.get(error, SAID_NO))
     return dict(journey)
 
 
-def _way_on(request: HttpRequest, journey: dict[str, Any]) -> str:
-    if journey["purpose"] == CONNECT:
-        return reverse("single_sign_on")
-    home = "admin:index" if request.user.is_authenticated and request.user.is_staff else "me"
-    return journey.get("next") or reverse(home)
-
-
-def _failed(request: HttpRequest, why: Failed, *, status: int = 403, back: str = "") -> HttpResponse:
-    if why.code != "provider_error":
-        sign_ins.single_sign_on_failed(request, code=why.code)
-    context = {"why": str(why), "back": back, "name": settings.OIDC_NAME}
-    return render(request, "account/single_sign_on_failed.html", context, status=status)
+def _check_answer(request: HttpRequest, journey: dict[str, Any]) -> None:
+    """Raises Failed."""
+    if not journey:
+        raise Failed("state", TOO_OLD)
+    said, error = request.GET.get("iss"), request.GET.get("error")
+    if said not in (None, settings.OIDC_ISSUER):
+        raise Failed("iss", "The answer is another provider's.")
+    if error:
+        raise Failed("provider_error", WORDS.get(error, SAID_NO))
+    if said is None and provider.provider().names_itself:
+        raise Failed("iss", "The answer is another provider's.")
 
 
 @never_cache
 @login_required
 @require_http_methods(["GET"])
 def my_accounts(request: HttpRequest) -> HttpResponse:
-    """Her accounts at the provider, and the way to connect one."""
-    if not provider.is_configured():
+    """Her accounts at providers, and the way to connect one."""
+    if not ways():
         raise Http404
     assert isinstance(request.user, User)
-    rows = live_of_person(request.user).order_by("created_at")
-    can_connect = not request.user.break_glass and not rows.filter(issuer=settings.OIDC_ISSUER).exists()
-    context = {"rows": rows, "can_connect": can_connect, "name": settings.OIDC_NAME}
-    return render(request, "account/single_sign_on.html", context)
+    rows = list(live_of_person(request.user).order_by("created_at"))
+    connected = {row.issuer for row in rows}
+    unconnected = [way for way in ways() if way.issuer not in connected and not request.user.break_glass]
+    return render(request, "account/single_sign_on.html", {"rows": rows, "unconnected": unconnected})
 
 
 @require_http_methods(["POST"])
 @signed_in_recently
-def begin_connecting(request: HttpRequest) -> HttpResponseBase:
+def begin_connecting(request: HttpRequest, protocol: str) -> HttpResponseBase:
     """Only from a page of ours, soon after she signed in here by other means."""
-    if not provider.is_configured():
+    way = way_by(protocol)
+    if way is None:
         raise Http404
     request.session[CONNECTS_UNTIL] = time.time() + CONNECT_SECONDS
-    return render(request, "account/single_sign_on_connect.html", {"name": settings.OIDC_NAME})
+    return render(request, "account/single_sign_on_connect.html", {"way": way})
 
 
 @method_decorator([never_cache, sensitive_variables()], name="dispatch")
