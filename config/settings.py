@@ -335,6 +335,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
         "AgentStatus": "governance.models.Agent.Status",
+        "CredentialKind": "governance.models.AgentCredential.Kind",
         "ApprovalKind": "governance.models.ApprovalRequest.Kind",
         "ApprovalVerdict": "governance.models.ApprovalDecision.Verdict",
         "DefinitionStatus": "governance.models.ToolDefinition.Status",

@@ -1,6 +1,6 @@
 """What humans do, across rooms: each act is one transaction with its evidence, whichever door it comes through."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from governance.facts import Fact, Recorder
 from governance.fence.actor import governed_change
 from governance.fence.lockfile import WriteLockTimeout
 from governance.freezes import FreezeTarget
-from governance.models import Agent, AgentCredential, Freeze, PersonalToken, User
+from governance.models import Agent, AgentCredential, Freeze, PersonalToken, TrustedIssuer, User
 from governance.payload_keys import rewrap_payload_keys
 from governance.personal_tokens import IssuedToken
 from governance.public_keys import PublicKey
@@ -110,6 +110,26 @@ def register_public_key(agent: Agent, key: PublicKey, wish: Wish, *, by: str) ->
         return agent_keys.register_public_key(agent, key, **acts)
 
     return act(work, by=by)
+
+
+def register_workload(
+    agent: Agent, issuer: TrustedIssuer, claims: Mapping[str, str], *, by: str, expires_in: timedelta | None, label: str
+) -> AgentCredential:
+    """Raises NotIssuable."""
+    return act(
+        lambda record, now: agent_keys.register_workload(
+            agent,
+            issuer=issuer.issuer,
+            claims=claims,
+            hint=issuer.name,
+            label=label,
+            by=by,
+            record=record,
+            now=now,
+            expires_at=now + expires_in if expires_in else None,
+        ),
+        by=by,
+    )
 
 
 def revoke_key(credential: AgentCredential, *, by: str) -> bool:

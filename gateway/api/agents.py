@@ -30,6 +30,7 @@ from governance.agent_keys import (
     issue_key,
     live,
     register_public_key,
+    register_workload,
     retire_agent,
     revoke_key,
 )
@@ -159,6 +160,8 @@ def _made(agent: Agent, wish: Mapping[str, Any], act: Act) -> tuple[AgentCredent
         "follows": old,
     }
     try:
+        if "workload" in wish:
+            return _recognised(agent, wish, act), None
         if "public_key" in wish:
             return register_public_key(agent, read_public_key(wish["public_key"]), **acts), None
         person = wish.get("on_behalf_of") or (old.rotates.person if old else None)
@@ -170,6 +173,22 @@ def _made(agent: Agent, wish: Mapping[str, Any], act: Act) -> tuple[AgentCredent
         field = "expires_at" if expires_at and expires_at <= act.now else ""
         raise of_fields([FieldError(field, "rule", str(reason))]) from None
     return issued.credential, issued.key
+
+
+def _recognised(agent: Agent, wish: Mapping[str, Any], act: Act) -> AgentCredential:
+    """Raises NotIssuable."""
+    issuer, claims = wish["workload"]["issuer"], wish["workload"]["claims"]
+    return register_workload(
+        agent,
+        issuer=issuer.issuer,
+        claims=claims,
+        hint=issuer.name,
+        label=wish["label"],
+        by=act.by,
+        record=act.record,
+        now=act.now,
+        expires_at=wish.get("expires_at"),
+    )
 
 
 def _rotated(agent: Agent, wish: Mapping[str, Any], act: Act) -> Successor | None:

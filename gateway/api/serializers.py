@@ -50,6 +50,7 @@ from governance.models import (
     Team,
     Tool,
     ToolDefinition,
+    TrustedIssuer,
     User,
 )
 from governance.models.base import NAME_PATTERN
@@ -213,9 +214,20 @@ class CredentialRow(Row):
         read_only_fields = fields
 
 
+class Workload(Strict):
+    issuer = Reference(
+        TrustedIssuer, among={"kind": TrustedIssuer.Kind.WORKLOAD}, help_text="A trusted issuer, by its name."
+    )
+    claims = serializers.DictField(
+        child=Text(max_length=300),
+        help_text="What its tokens must say of the workload, exactly or with * for any text: "
+        "{repository: octo/app, environment: production}. A rule that lets in everybody is refused.",
+    )
+
+
 class IssueKey(Strict):
     kind = Choice(
-        choices=("key", "client_secret", "public_key"),
+        choices=AgentCredential.Kind.choices,
         required=False,
         help_text="`key`, unless it is said otherwise or it rotates something of another kind.",
     )
@@ -225,6 +237,7 @@ class IssueKey(Strict):
         max_length=LONGEST_TEXT,
         help_text="Of the kind public_key: a JWK as text, or PEM. Never the private half.",
     )
+    workload = Workload(required=False, help_text="Of the kind workload: who vouches for it, and as what.")
     rotates = serializers.UUIDField(
         required=False, help_text="A live credential of the agent that this one takes the place of."
     )
@@ -243,6 +256,10 @@ class IssueKey(Strict):
     def validate(self, wish: dict[str, Any]) -> dict[str, Any]:
         if "kind" in wish and (wish["kind"] == "public_key") != ("public_key" in wish):
             raise serializers.ValidationError({"public_key": "A public key, and only that, is sent along."}, "rule")
+        if (wish.get("kind") == "workload") != ("workload" in wish):
+            raise serializers.ValidationError({"workload": "Of a workload, and only of one, its rule is sent."}, "rule")
+        if "workload" in wish and {"rotates", "on_behalf_of"} & wish.keys():
+            raise serializers.ValidationError({"workload": "It has nothing to rotate, and acts for the agent."}, "rule")
         if "overlap_hours" in wish and "rotates" not in wish:
             raise serializers.ValidationError({"overlap_hours": "Say what it rotates."}, "rule")
         return wish

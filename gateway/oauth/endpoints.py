@@ -19,7 +19,7 @@ from gateway.oauth.client_assertions import ALGORITHMS
 from gateway.oauth.clients import prove_client
 from gateway.oauth.validator import LONGEST, Validator, said, shown_by, target_of
 from governance import oauth_clients, oauth_resources, oauth_tokens
-from governance.models import AccessToken
+from governance.models import AccessToken, Organization
 
 MOST_BYTES = 64 * 1024
 FAILURES_PER_ADDRESS = 60
@@ -165,6 +165,14 @@ def _device_asked(asked: Request) -> tuple[Any, str, tuple[str, ...]]:
     return asked.client, resource, tuple(asked.scopes)
 
 
+def _self_described(origin: str) -> dict[str, Any]:
+    """Only what the organisation wants: a client that finds no way to introduce itself asks an administrator."""
+    wanted = Organization.objects.values_list("client_hosts", "clients_may_register").first()
+    hosts, may_register = wanted or ([], False)
+    document = {"client_id_metadata_document_supported": True} if hosts else {}
+    return document | ({"registration_endpoint": f"{origin}/oauth/register"} if may_register else {})
+
+
 def metadata(request: HttpRequest) -> HttpResponse:
     """RFC 8414. The issuer is the public address, whatever Host says; clients that put an endpoint's path behind the
     well-known one get the same document."""
@@ -189,5 +197,6 @@ def metadata(request: HttpRequest) -> HttpResponse:
         "protected_resources": [oauth_resources.resource_of(None, origin=origin)],
         **methods,
         **proofs,
+        **_self_described(origin),
     }
     return _open_to_browsers(JsonResponse(document))

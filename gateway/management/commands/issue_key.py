@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from gateway import actions
 from gateway.management.options import CHECKS, actor_of, add_actor, answering, duration, found
 from governance import agent_keys, personal_tokens
-from governance.models import Agent, AgentCredential, User
+from governance.models import Agent, AgentCredential, TrustedIssuer, User
 from governance.personal_tokens import DEFAULT_LIFETIME, SCOPES
 from governance.public_keys import LONGEST_TEXT, UnusableKey, read_public_key
 
@@ -40,6 +40,14 @@ class Command(BaseCommand):
         whose.add_argument("--person", metavar="EMAIL", help="make a personal token for her instead")
         parser.add_argument("--kind", choices=KINDS, default="key", help="of an agent: key (default) or client_secret")
         parser.add_argument("--public-key", metavar="FILE", help="register this public key (JWK or PEM; - is stdin)")
+        parser.add_argument("--workload", metavar="ISSUER", help="no key: this trusted platform vouches for the agent")
+        parser.add_argument(
+            "--claim",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="what its tokens must say, for each claim",
+        )
         parser.add_argument("--label", default="", help="of an agent's: where it is used")
         parser.add_argument("--rotates", metavar="KEY_ID", help="of an agent's: it takes the place of this one")
         parser.add_argument("--on-behalf-of", metavar="EMAIL", help="of a key: what both she and the agent may")
@@ -72,7 +80,10 @@ class Command(BaseCommand):
         email = options["on_behalf_of"]
         person = found(User, email__iexact=email) if email else None
         wish = actions.Wish(options["kind"], lasting, options["label"], person, options["rotates"])
-        row, text = self._made(found(Agent, name=name), wish, options["public_key"], by)
+        if options["workload"]:
+            row, text = self._recognised(found(Agent, name=name), options, lasting, by), None
+        else:
+            row, text = self._made(found(Agent, name=name), wish, options["public_key"], by)
         ends = row.expires_at.isoformat() if row.expires_at else None
         shown = {"agent": name, "key": text, "key_id": str(row.id), "expires_at": ends, "kind": str(row.kind)}
         return {**shown, **({"on_behalf_of": person.email} if person else {})}
@@ -82,6 +93,14 @@ class Command(BaseCommand):
             return actions.register_public_key(agent, read_public_key(_content(public_key)), wish, by=by), None
         issued = actions.issue(agent, wish, by=by)
         return issued.credential, issued.key
+
+    def _recognised(self, agent: Agent, options: dict[str, Any], lasting: timedelta | None, by: str) -> AgentCredential:
+        issuer = found(TrustedIssuer, name=options["workload"], kind=TrustedIssuer.Kind.WORKLOAD)
+        said = [claim.partition("=") for claim in options["claim"]]
+        if not all(is_there for _, is_there, _ in said):
+            raise CommandError("Write --claim NAME=VALUE, e.g. --claim repository=octo/app.")
+        claims = {name: value for name, _, value in said}
+        return actions.register_workload(agent, issuer, claims, by=by, expires_in=lasting, label=options["label"])
 
     def _token(self, email: str, lasting: timedelta | None, options: dict[str, Any]) -> dict[str, Any]:
         person = found(User, email__iexact=email)
