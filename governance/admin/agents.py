@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Exists, IntegerField, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, IntegerField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -19,14 +19,13 @@ from django.utils.timesince import timesince
 from gateway.console.base import (
     AutocompleteSelectFilter,
     GovernedModelAdmin,
-    ReadOnlyModelAdmin,
     display,
     last_seen,
     moment,
     needs_fresh_login,
     visible,
 )
-from governance.agent_keys import live, retire_agent, revoke_all_keys, revoke_key
+from governance.agent_keys import live, retire_agent, revoke_all_keys
 from governance.agents import resume_agent, suspend_agent, transfer_agent
 from governance.freezes import LASTING, FreezeTarget, freeze, in_force
 from governance.models import Agent, AgentCredential, Freeze, User
@@ -309,57 +308,3 @@ class AgentAdmin(GovernedModelAdmin):
 
     def _done(self, request: HttpRequest, count: int, what: str) -> None:
         self.message_user(request, f"{count} agent{'' if count == 1 else 's'} {what}.", messages.SUCCESS)
-
-
-class KeyState(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("live", "Live"), ("expired", "Expired"), ("revoked", "Revoked")]
-
-    def queryset(self, request: HttpRequest, keys: QuerySet[AgentCredential]) -> QuerySet[AgentCredential]:
-        is_expired = Q(expires_at__lte=timezone.now())
-        if self.value() == "live":
-            return keys.filter(~is_expired, revoked_at=None)
-        if self.value() == "expired":
-            return keys.filter(is_expired, revoked_at=None)
-        return keys.exclude(revoked_at=None) if self.value() == "revoked" else keys
-
-
-@admin.register(AgentCredential)
-class AgentKeyAdmin(ReadOnlyModelAdmin):
-    """Keys are issued from the agent's screen and revoked here; nothing of them can be edited."""
-
-    empty_hint = "Open an agent and choose “Issue a key”."
-    list_display = ("key", "agent", "state", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
-    list_filter = (KeyState,)
-    list_select_related = ("agent",)
-    search_fields = ("hint", "agent__name", "agent__owner__email")
-    fields = ("id", "hint", "agent", "created_at", "created_by", "not_before", "expires_at", "revoked_at", "revoked_by")
-    actions = ("revoke",)
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("governance.revoke_agentcredential")
-
-    @display(description="Key", ordering="hint")
-    def key(self, credential: AgentCredential) -> str:
-        return f"{credential.hint}…"
-
-    @display(description="State", label={"live": "success", "expired": "warning", "revoked": "danger"})
-    def state(self, credential: AgentCredential) -> str:
-        if credential.revoked_at:
-            return "revoked"
-        is_expired = credential.expires_at is not None and credential.expires_at <= timezone.now()
-        return "expired" if is_expired else "live"
-
-    @admin.action(description="Revoke selected keys", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, keys: QuerySet[AgentCredential]) -> HttpResponse | None:
-        keys = keys.filter(revoked_at=None)
-        if not self.confirmed(request):
-            agents = keys.order_by().values("agent").distinct().count()
-            effect = f"{agents} agents can start no further call with them from this moment. It cannot be undone."
-            return self.preview(request, keys, action="revoke", verb="Revoke", effect=effect)
-        ended = sum(revoke_key(key, **self.performed(request)) for key in keys.select_related("agent"))
-        self.message_user(request, f"{ended} keys revoked.", messages.SUCCESS)
-        return None

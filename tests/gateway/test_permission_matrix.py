@@ -263,6 +263,7 @@ SCREENS = {
     "agent_reach": "governance.explain_agent",
     "agent_setup": "governance.view_agent",
     "agent_issue_key": "governance.issue_agentcredential",
+    "agent_register_key": "governance.issue_agentcredential",
     "agent_revoke_keys": "governance.revoke_agentcredential",
     "agent_suspend": "governance.change_agent",
     "agent_resume": "governance.change_agent",

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.shortcuts import get_object_or_404
 
 from gateway.client_setup import Endpoint, clients, endpoint_of
@@ -20,6 +21,7 @@ from gateway.reach import effective
 from gateway.reach.current import current_snapshot
 from gateway.reach.details import COLUMNS as DETAILS
 from gateway.reach.verdicts import View
+from governance import rotation, rotation_watch
 from governance.agent_keys import live
 from governance.freezes import in_force
 from governance.models import Agent, AgentCredential, Freeze
@@ -29,16 +31,25 @@ from governance.snapshot import Snapshot
 LINES_SHOWN = 25
 LINES_A_PAGE = 50
 KEYS_SHOWN = 50
+REPLACEABLE = (AgentCredential.Kind.KEY, AgentCredential.Kind.CLIENT_SECRET)
 TONES: dict[str, str] = {Agent.Status.LIVE: "good", Agent.Status.SUSPENDED: "warn", Agent.Status.RETIRED: "bad"}
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLine:
+    """`remark` is what is to be done about it, if anything."""
+
     key: AgentCredential
     state: str
     tone: str
     age_days: int
     used_at: datetime | None
+    remark: str
+    is_replaceable: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.key.hint}…" if self.key.digest else self.key.hint
 
 
 class AgentPage(GovernedPage):
@@ -111,16 +122,43 @@ class Overview(AgentPage):
 
     def _keys(self, uses: dict[str, datetime]) -> list[KeyLine]:
         """The live ones before the others, each by age."""
-        ordered = self.agent.credentials.order_by(F("revoked_at").desc(nulls_first=True), "-created_at")
-        return [self._key_line(key, uses.get(key.pk.hex)) for key in ordered[:KEYS_SHOWN]]
+        following = AgentCredential.objects.filter(live(self.now), successor_of=OuterRef("pk"))
+        rows = self.agent.credentials.select_related("use").annotate(is_replaced=Exists(following))
+        ordered = rows.order_by(F("revoked_at").desc(nulls_first=True), "-created_at")
+        unused = set(rotation_watch.unused(self.live_keys(), self.terms, now=self.now).values_list("pk", flat=True))
+        return [self._key_line(key, uses.get(key.pk.hex), unused) for key in ordered[:KEYS_SHOWN]]
 
-    def _key_line(self, key: AgentCredential, used_at: datetime | None) -> KeyLine:
+    @cached_property
+    def terms(self) -> rotation.Terms:
+        return rotation.terms()
+
+    def _key_line(self, key: Any, used_at: datetime | None, unused: set[UUID]) -> KeyLine:
         state, tone = "live", "good"
         if key.revoked_at:
             state, tone = "revoked", "bad"
         elif key.expires_at and key.expires_at <= self.now:
             state, tone = "expired", "warn"
-        return KeyLine(key, state, tone, (self.now - key.created_at).days, used_at)
+        elif key.is_replaced:
+            state, tone = "being replaced", "info"
+        use = getattr(key, "use", None)
+        remark = self._remark(key, is_unused=key.pk in unused) if state == "live" else ""
+        return KeyLine(
+            key,
+            state,
+            tone,
+            (self.now - key.created_at).days,
+            max(filter(None, (used_at, use and use.last_used_at)), default=None),
+            remark,
+            state == "live" and key.kind in REPLACEABLE,
+        )
+
+    def _remark(self, key: AgentCredential, *, is_unused: bool) -> str:
+        due_at = self.terms.due_at(key.created_at, key.expires_at)
+        if due_at is not None and due_at <= self.now:
+            return "overdue"
+        if due_at is not None and due_at - self.terms.warn <= self.now:
+            return f"due {due_at:%Y-%m-%d}"
+        return "unused" if is_unused else ""
 
 
 class ReachOfAgent(TakenPage, AgentPage):

@@ -19,8 +19,10 @@ from gateway.client_setup import clients
 from gateway.console.access.acts import ActPage, PlainAct
 from gateway.console.once import OnceForm, ShownAlready, make_once
 from gateway.console.wording import counted
-from governance.agent_keys import IssuedKey
+from governance import rotation
+from governance.agent_keys import LONGEST_LABEL, IssuedKey
 from governance.models import Agent, AgentCredential
+from governance.public_keys import LONGEST_TEXT, PublicKey, UnusableKey, read_public_key
 
 EXPIRY = {
     "30": "30 days",
@@ -33,15 +35,65 @@ DEFAULT_EXPIRY = "90"
 MOST_AT_ONCE = 500
 
 
+KINDS = tuple((kind.value, kind.label) for kind in (AgentCredential.Kind.KEY, AgentCredential.Kind.CLIENT_SECRET))
+
+
+def lasting_of(expiry: str) -> timedelta | None:
+    return None if expiry == "never" else timedelta(days=int(expiry))
+
+
+class ReplacedForm(forms.Form):
+    rotates = forms.UUIDField(required=False)
+
+
 class IssueForm(OnceForm):
     """`never` is one of the choices, never what comes of leaving the field alone."""
 
+    kind = forms.ChoiceField(
+        label="What it is",
+        choices=KINDS,
+        initial=AgentCredential.Kind.KEY,
+        required=False,
+        help_text="A key calls tools. A client secret asks for tokens, for clients that speak OAuth.",
+    )
+    label = forms.CharField(required=False, max_length=LONGEST_LABEL, help_text="Where it will be used, for humans.")
     expiry = forms.ChoiceField(label="The key expires after", choices=tuple(EXPIRY.items()), initial=DEFAULT_EXPIRY)
     endpoint = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    rotates = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def lasting(self) -> timedelta | None:
-        expiry = self.cleaned_data["expiry"]
-        return None if expiry == "never" else timedelta(days=int(expiry))
+        return lasting_of(self.cleaned_data["expiry"])
+
+    def wish(self, old: AgentCredential | None) -> actions.Wish:
+        """A successor is of the kind, and for the person, of what it follows."""
+        if old is not None:
+            label = self.cleaned_data["label"] or old.label
+            return actions.Wish(old.kind, self.lasting(), label, old.person, old.pk)
+        kind = self.cleaned_data["kind"] or AgentCredential.Kind.KEY
+        return actions.Wish(kind, self.lasting(), self.cleaned_data["label"])
+
+
+class Unshown(forms.Textarea):
+    """What was typed is not written back: it may be the private half."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
+class RegisterForm(forms.Form):
+    public_key = forms.CharField(
+        max_length=LONGEST_TEXT,
+        widget=Unshown(attrs={"rows": 10, "spellcheck": "false"}),
+        help_text="A JWK or PEM. The private half stays with the agent: never paste it anywhere.",
+    )
+    label = forms.CharField(required=False, max_length=LONGEST_LABEL, help_text="Where it is used, for humans.")
+    expiry = forms.ChoiceField(label="It expires after", choices=tuple(EXPIRY.items()), initial="365")
+
+    def clean_public_key(self) -> PublicKey:
+        try:
+            return read_public_key(self.cleaned_data["public_key"])
+        except UnusableKey as reason:
+            raise ValidationError(str(reason)) from None
 
 
 @method_decorator(sensitive_variables("issued", "context"), name="act")
@@ -58,16 +110,26 @@ class IssueKey(ActPage):
             return f"The agent is {self.agent.status}. Only a live agent gets a key."
         return "" if self.agent.owner.is_active else "Its owner is not active. Transfer the agent first."
 
+    @cached_property
+    def replaced(self) -> AgentCredential | None:
+        """The live one whose place it takes, as the address or the form says."""
+        form = ReplacedForm(self.request.POST if self.request.method == "POST" else self.request.GET)
+        wanted = form.cleaned_data["rotates"] if form.is_valid() else None
+        return self.live_keys().select_related("person").filter(pk=wanted).first() if wanted else None
+
     def effects(self) -> Iterable[str]:
         yield "The key is shown once, on the next page, with the texts to set up a client."
         live = self.live_keys().count()
-        if live:
+        if self.replaced is not None:
+            hours = int(rotation.terms().overlap.total_seconds() // 3600)
+            yield f"It takes the place of {self.replaced.hint}…, which ends by itself {counted(hours, 'hour')} later."
+        elif live:
             yield f"It has {counted(live, 'live key')} already. Issuing another ends none of them."
 
     def act(self, form: IssueForm) -> HttpResponseBase:
         try:
             issued = make_once(
-                lambda: actions.issue_key(self.agent, by=self.by, expires_in=form.lasting()),
+                lambda: actions.issue(self.agent, form.wish(self.replaced), by=self.by),
                 ticket=form.cleaned_data["once"],
                 by=self.by,
                 told=known_by,
@@ -82,15 +144,36 @@ class IssueKey(ActPage):
         endpoint = self.endpoint(endpoint_name)
         return {
             **self.get_context_data(),
-            "title": f"New key of {self.agent.name}",
+            "title": f"New {issued.credential.get_kind_display().lower()} of {self.agent.name}",
             "issued": issued,
             "endpoint": endpoint,
-            "clients": clients(endpoint, key=issued.key),
+            "clients": clients(endpoint, key=issued.key) if issued.credential.kind == AgentCredential.Kind.KEY else [],
             "older": self.live_keys().exclude(pk=issued.credential.pk)[:MOST_AT_ONCE],
         }
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), "endpoints": self.endpoints()}
+        form = self.form_class(initial={"rotates": self.replaced.pk if self.replaced else None})
+        more = {"endpoints": self.endpoints(), "replaced": self.replaced}
+        return {**super().get_context_data(**{"form": form, **kwargs}), **more}
+
+
+@method_decorator(sensitive_variables(), name="post")
+class RegisterKey(PlainAct):
+    permission = "governance.issue_agentcredential"
+    form_class = RegisterForm
+    verb = "Register a public key for"
+
+    def impossible(self) -> str:
+        return "" if self.agent.status == Agent.Status.LIVE else f"The agent is {self.agent.status}."
+
+    def effects(self) -> Iterable[str]:
+        yield "The agent proves itself by signing with the private half. Nothing secret is kept here."
+        yield "A key that was ever registered, for any agent, is refused."
+
+    def perform(self, form: forms.Form, *, by: str) -> str:
+        wish = actions.Wish(expires_in=lasting_of(form.cleaned_data["expiry"]), label=form.cleaned_data["label"])
+        row = actions.register_public_key(self.agent, form.cleaned_data["public_key"], wish, by=by)
+        return f"{row.hint} is registered."
 
 
 def known_by(issued: IssuedKey) -> str:

@@ -7,6 +7,7 @@ urlpatterns = [
     path("agents/<uuid:agent_id>/reach/", agent_pages.ReachOfAgent.as_view(), name="agent_reach"),
     path("agents/<uuid:agent_id>/setup/", agent_pages.SetUp.as_view(), name="agent_setup"),
     path("agents/<uuid:agent_id>/keys/new/", key_pages.IssueKey.as_view(), name="agent_issue_key"),
+    path("agents/<uuid:agent_id>/keys/register/", key_pages.RegisterKey.as_view(), name="agent_register_key"),
     path("agents/<uuid:agent_id>/keys/revoke/", key_pages.RevokeKeys.as_view(), name="agent_revoke_keys"),
     path("agents/<uuid:agent_id>/suspend/", acts.Suspend.as_view(), name="agent_suspend"),
     path("agents/<uuid:agent_id>/resume/", acts.Resume.as_view(), name="agent_resume"),
