@@ -17,6 +17,7 @@ from gateway.bridge_client import is_admitted
 from gateway.bridge_file import bridge_digest, bridge_file
 from governance.models import OAuthClient
 from tests.bridge.desk import KEY, SOON_SECONDS, scripted_gateway, until
+from tests.gateway.signing_in import person
 
 HELLO = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\n'
 
@@ -109,6 +110,11 @@ def test_people_sign_in_with_it_when_it_is_admitted(capsys: pytest.CaptureFixtur
     for told in ("People can sign in", "People could already sign in"):
         call_command("bridge", admit=True)
         assert told in capsys.readouterr().out
+    person("aud@example.com", is_staff=True, duties=["auditor"])
+    with pytest.raises(CommandError, match="may not do this"):
+        call_command("bridge", admit=True, actor="aud@example.com")
+    person("it@example.com", is_staff=True, duties=["it-admin"])
+    call_command("bridge", admit=True, actor="it@example.com")
     client = OAuthClient.objects.get()
     assert (client.client_id, client.redirect_uris, client.is_confidential) == ("gatehouse-bridge", [], False)
     assert client.grant_types == ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]

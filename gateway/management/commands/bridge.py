@@ -9,7 +9,7 @@ from gateway.bridge_client import admit_bridge
 from gateway.bridge_file import bridge_digest, bridge_file
 from gateway.management.options import actor_of, add_actor
 
-PERMISSION = "governance.add_oauthclient"
+PERMISSION = "governance.approve_oauthclient"
 
 
 class Command(BaseCommand):
