@@ -10,12 +10,15 @@ from django.db.models import QuerySet
 from governance import key_text
 from governance.facts import Fact, Recorder
 from governance.house_rules import RuleBroken
-from governance.models import Directory, DirectoryToken
+from governance.models import Directory, DirectoryMessage, DirectoryToken
 
 PREFIX = "gate_st_"
 MOST_LIVE = 2
 MOST_NETWORKS = 200
 LAST_USE_GRAIN = timedelta(minutes=1)
+MESSAGES_KEPT_FOR = timedelta(days=90)
+"""What a message changed is evidence besides, which is kept for ever."""
+FORGOTTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,15 @@ def note_use(row: DirectoryToken, *, now: datetime) -> None:
     if row.last_used_at is None or now - row.last_used_at >= LAST_USE_GRAIN:
         DirectoryToken.objects.filter(id=row.id).update(last_used_at=now)
         Directory.objects.filter(id=row.directory_id).update(last_seen_at=now)
+
+
+def forget_messages(now: datetime) -> int:
+    """Those that are too old, in small transactions; returns how many went."""
+    old = DirectoryMessage.objects.filter(at__lt=now - MESSAGES_KEPT_FOR).order_by("id")
+    total = 0
+    while ids := list(old.values_list("id", flat=True)[:FORGOTTEN_AT_ONCE]):
+        total += DirectoryMessage.objects.filter(id__in=ids).delete()[0]
+    return total
 
 
 def is_welcome_from(directory: Directory, address: str) -> bool:

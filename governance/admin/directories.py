@@ -29,7 +29,7 @@ from governance.directories import checked_networks
 from governance.directory_gifts import reshaped
 from governance.group_mappings import check_teams, proposed
 from governance.house_rules import RuleBroken
-from governance.models import Directory, DirectoryMessage, DirectoryUser, GroupMapping, Secret, User
+from governance.models import Directory, DirectoryMessage, DirectoryUser, GroupMapping, User
 
 
 def acting(request: HttpRequest) -> User:
@@ -52,8 +52,6 @@ class DirectoryForm(forms.ModelForm):  # type: ignore[type-arg]
             "is_enabled": Switch,
             "ends_without_groups": Switch,
             "agents_to_manager": Switch,
-            "serves_agents": Switch,
-            "pull_changes": Switch,
         }
 
     def clean_networks(self) -> list[str]:
@@ -61,12 +59,6 @@ class DirectoryForm(forms.ModelForm):  # type: ignore[type-arg]
             return checked_networks(self.cleaned_data["networks"])
         except RuleBroken as rule:
             raise ValidationError(str(rule)) from None
-
-    def clean_pull_secret(self) -> Secret | None:
-        secret: Secret | None = self.cleaned_data["pull_secret"]
-        if secret is not None and (secret.kind != Secret.Kind.BEARER or secret.connectors.exists()):
-            raise ValidationError("Choose a secret of the kind “Bearer token” that no connector uses.")
-        return secret
 
 
 @admin.register(Directory)

@@ -20,7 +20,7 @@ BRAKE_NUMBER = 10
 class Directory(Governed):
     """One connection to an identity provider; it sees and changes only what it brought itself or was given."""
 
-    QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"last_seen_at", "pulled_at", "pull_problem", "pull_mark"})
+    QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"last_seen_at"})
 
     name = NameField()
     title = models.CharField(max_length=200, blank=True)
@@ -46,26 +46,6 @@ class Directory(Governed):
         default=True,
         help_text="Agents of who leaves pass to her manager; otherwise they are suspended.",
     )
-    serves_agents = models.BooleanField(
-        "agents by SCIM", default=False, help_text="Experimental: serves /Agents, a draft of the SCIM working group."
-    )
-    pull_url = models.URLField(
-        "SCIM address to compare with",
-        max_length=500,
-        blank=True,
-        help_text="Where the identity provider itself serves SCIM: what it lists is compared with what it sent.",
-    )
-    pull_secret = models.ForeignKey(
-        "governance.Secret", null=True, blank=True, on_delete=models.PROTECT, related_name="directories"
-    )
-    pull_changes = models.BooleanField(
-        "comparing also corrects",
-        default=False,
-        help_text="Otherwise differences are only shown.",
-    )
-    pulled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    pull_mark = models.DateTimeField(null=True, blank=True, editable=False)
-    pull_problem = models.CharField(max_length=500, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=300, blank=True)
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -144,7 +124,6 @@ class DirectoryUser(DirectoryRow):
     active = models.BooleanField(default=True)
     manager_ref = models.CharField(max_length=100, blank=True)
     problem = models.CharField(max_length=300, blank=True)
-    missed = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         ordering = ("id",)

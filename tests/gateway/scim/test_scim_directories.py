@@ -11,6 +11,7 @@ from gateway.directories import adopt, drop_losses, release_losses
 from gateway.models import Notice
 from governance import group_mappings
 from governance.agent_keys import issue_key
+from governance.directories import forget_messages
 from governance.directory_gifts import reshaped
 from governance.house_rules import RuleBroken
 from governance.models import (
@@ -338,3 +339,11 @@ def test_a_group_put_with_a_stranger_in_it_changes_nothing(idp: Provider) -> Non
     body = {"schemas": [GROUP], "displayName": "renamed", "members": [{"value": "nobody"}]}
     assert idp.sends("PUT", f"/Groups/{people}", body).status == 400
     assert idp.gets(f"/Groups/{people}").body["displayName"] == "people"
+
+
+def test_messages_are_forgotten_once_they_are_old(idp: Provider) -> None:
+    idp.adds()
+    idp.gets("/Users")
+    DirectoryMessage.objects.filter(method="POST").update(at=datetime.now(UTC) - timedelta(days=91))
+    assert forget_messages(datetime.now(UTC)) == 1
+    assert DirectoryMessage.objects.get().method == "GET"
