@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.base import UpstreamAuth, UpstreamSpec
 from connectors.kinds import KINDS
+from gateway.accounts.looking_up import account_opener
 from gateway.actions import act
 from gateway.discovery import LONGEST_REQUEST_SECONDS, OpenAuth, Question, discover
 from gateway.drift import reacting
@@ -18,7 +19,7 @@ from governance.manifest.plan import Plan
 from governance.manifest.prepare import Prepared, prepare, wanted_connectors, with_tools
 from governance.manifest.schema import Manifest, Source, parse
 from governance.manifest.values import SecretValue, read_values
-from governance.models import SecretVersion
+from governance.models import Connector, SecretVersion
 from governance.registry import Catalogue
 from governance.snapshot import Program
 from governance.vault import VaultError, keyring, open_secret_version
@@ -100,9 +101,20 @@ def _ask_upstreams(prepared: Prepared, wish: Wish) -> dict[str, Catalogue]:
     secrets: Mapping[str, SecretEntry] = prepared.plan.after["secrets"]
     stored = _stored_versions(entry.secret for entry in entries)
     return discover(
-        Question(_spec(entry), _opener(_program(entry), secrets.get(entry.secret), stored, wish.values))
-        for entry in entries
+        Question(_spec(entry), _way_in(entry, secrets.get(entry.secret), stored, wish.values)) for entry in entries
     )
+
+
+def _way_in(
+    entry: ConnectorEntry,
+    secret: SecretEntry | None,
+    stored: Mapping[str, SecretVersion],
+    given: Mapping[str, SecretValue],
+) -> OpenAuth:
+    if not entry.account:
+        return _opener(_program(entry), secret, stored, given)
+    row = Connector.objects.filter(name=entry.name).only("pk").first()
+    return account_opener(row.pk if row is not None else None)
 
 
 def _spec(entry: ConnectorEntry) -> UpstreamSpec:

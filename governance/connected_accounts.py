@@ -31,6 +31,8 @@ Status, Revocation = UpstreamGrant.Status, UpstreamGrant.Revocation
 LEASE = timedelta(seconds=45)
 """Longer than a renewal may take, so that the one who renews is alone; short enough that a crash holds up nobody."""
 LONGEST_PROBLEM = 300
+OAUTH_SCOPE_PATTERN = r"[\x21\x23-\x5b\x5d-\x7e]{1,200}"
+"""RFC 6749 section 3.3, of a bearable length."""
 ACCOUNT_KINDS = (Connector.Account.PERSON, Connector.Account.SHARED)
 
 

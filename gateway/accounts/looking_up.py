@@ -15,10 +15,10 @@ NOBODY = "It wants accounts. Its resource owner connects hers first: tools are l
 NOT_NOW = "The account that tools are looked up with has no good token now."
 
 
-def account_opener(connector_id: UUID) -> OpenAuth:
+def account_opener(connector_id: UUID | None) -> OpenAuth:
     """The token is fetched here, where waiting is allowed; the opener only hands it out, or says why there is none."""
-    rows = UpstreamGrant.objects.filter(connector_id=connector_id, status=UpstreamGrant.Status.LIVE)
-    grant = rows.filter(Q(person=None) | Q(person=F("connector__owner"))).first()
+    rows = UpstreamGrant.objects.filter(connector=connector_id, status=UpstreamGrant.Status.LIVE)
+    grant = rows.filter(Q(person=None) | Q(person=F("connector__owner"))).first() if connector_id else None
     if grant is None:
         return _refusing(NOBODY)
     try:

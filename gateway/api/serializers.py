@@ -26,6 +26,7 @@ from gateway.api.fields import (
 )
 from governance.agent_keys import LONGEST_LABEL
 from governance.client_documents import is_host
+from governance.connected_accounts import OAUTH_SCOPE_PATTERN, account_faults
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.manifest.common import check_url
 from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
@@ -411,6 +412,14 @@ class ConnectorRow(NamedRow):
         help_text="One address, or several replicas of the same system.",
     )  # fmt: skip
     secret = Reference(Secret, required=False, allow_null=True)
+    account = Choice(
+        choices=("", "person", "shared"), required=False, default="",
+        help_text="Whose account calls use: each person's own, the gateway's own, or (empty) the secret.",
+    )  # fmt: skip
+    oauth_scopes = serializers.ListField(
+        child=serializers.RegexField(f"^{OAUTH_SCOPE_PATTERN}\\Z"), required=False, max_length=50,
+        help_text="To ask its authorization server for; empty asks for those it names.",
+    )  # fmt: skip
     timeout_seconds = Number(required=False, min_value=0.1, max_value=600)
     relays = serializers.ListField(
         child=Choice(choices=("elicitation", "sampling", "roots")), required=False, max_length=3,
@@ -428,9 +437,9 @@ class ConnectorRow(NamedRow):
     class Meta:
         model = Connector
         fields = (
-            "id", "name", "title", "kind", "owner", "stage", "urls", "secret", "new_tools", "timeout_seconds",
-            "max_running", "max_waiting", "relays", "command", "secret_variable", "per_agent", "memory_mb", "enabled",
-            "last_error", "last_seen_at", "protocol_version",
+            "id", "name", "title", "kind", "owner", "stage", "urls", "secret", "account", "oauth_scopes", "new_tools",
+            "timeout_seconds", "max_running", "max_waiting", "relays", "command", "secret_variable", "per_agent",
+            "memory_mb", "enabled", "last_error", "last_seen_at", "protocol_version",
         )  # fmt: skip
         read_only_fields = (
             "id", "kind", "secret_variable", "per_agent", "memory_mb", "last_error", "last_seen_at",
@@ -457,6 +466,9 @@ class ConnectorRow(NamedRow):
         if secret is not None and not goes_nowhere_new(secret, addresses, person=self.context["request"].user):
             field = "secret" if is_local else "urls"
             raise serializers.ValidationError({field: ErrorDetail(OWNERS_WAY, "forbidden")})
+        account = values.get("account", self.instance.account if self.instance else "")
+        if faults := dict(account_faults(account, secret, [] if is_local else addresses)):
+            raise serializers.ValidationError({field: ErrorDetail(text, "rule") for field, text in faults.items()})
         return values
 
 

@@ -7,14 +7,11 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from gateway.console.base import CheckboxList, ClockInput, MultiLineText
+from governance.connected_accounts import OAUTH_SCOPE_PATTERN
 from governance.manifest.common import check_url
 from governance.models.base import name_validator
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-
-
-OAUTH_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
-"""RFC 6749 section 3.3."""
 
 
 class Lines(forms.CharField):
@@ -104,7 +101,7 @@ def check_web_address(address: str) -> None:
 
 
 def check_oauth_scope(scope: str) -> None:
-    if not OAUTH_SCOPE.fullmatch(scope):
+    if not re.fullmatch(OAUTH_SCOPE_PATTERN, scope):
         raise ValidationError("A scope is one word, without quotes, of at most 200 characters.")
 
 

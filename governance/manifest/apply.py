@@ -257,6 +257,8 @@ def _write_connectors(steps: list[Step], work: Work) -> None:
             kind=entry.kind,
             urls=list(entry.urls),
             secret=_secret_called(entry.secret),
+            account=entry.account,
+            oauth_scopes=list(entry.oauth_scopes),
             new_tools=entry.new_tools,
             timeout_seconds=entry.timeout_seconds,
             relays=list(entry.relays),

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
+from governance.connected_accounts import OAUTH_SCOPE_PATTERN
 from governance.manifest.fields import NAME, ListOf, Number, Text, nearest
 from governance.manifest.reader import Node
 from governance.models.secrets import HEADER_NAME_PATTERN
@@ -55,6 +56,7 @@ EMAIL = Text(254, check=check_email, tidy=lambda email: email.strip().lower())
 GLOBS = ListOf(Text(200))
 VARIABLE = Text(100, pattern=r"[A-Za-z_][A-Za-z0-9_]*", hint="name an environment variable")
 WORD = Text(4000)
+OAUTH_SCOPE = Text(200, pattern=OAUTH_SCOPE_PATTERN, hint="a scope is one word without quotes")
 AMOUNT = Number(1, 2**31 - 1, is_whole=True)
 CLOCK = Text(5, pattern=r"([01][0-9]|2[0-3]):[0-5][0-9]", hint="write the time as HH:MM")
 

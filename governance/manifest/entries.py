@@ -20,6 +20,7 @@ from governance.manifest.common import (
     GLOBS,
     NAME_TEXT,
     NAMES,
+    OAUTH_SCOPE,
     TITLE,
     VARIABLE,
     WORD,
@@ -290,6 +291,8 @@ class ConnectorEntry(Entry):
     kind: str = of(Text(16), "mcp")
     urls: tuple[str, ...] = of(ListOf(Text(2000, check=check_url), at_least=1), (), singular="url")
     secret: str = of(NAME_TEXT, "")
+    account: str = of(Choice(("person", "shared")), "")
+    oauth_scopes: tuple[str, ...] = of(ListOf(OAUTH_SCOPE, is_set=True), ())
     new_tools: str = of(Choice(("review", "allow")), "review")
     timeout_seconds: float | None = of(Number(0.1, 600), None)
     relays: tuple[str, ...] = of(ListOf(Choice(("elicitation", "sampling", "roots")), is_set=True), ())
@@ -316,14 +319,21 @@ class ConnectorEntry(Entry):
         names = [tool.name for tool in self.tools]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield "tools", f"tool {name} stands here twice"
-        if self.kind == STDIO:
-            if self.urls:
-                yield "urls", "a local server (kind stdio) has a command, no address"
-            if not self.command:
-                yield "command", "command is missing: the program and its arguments"
-            return
+        yield from self._faults_of_program() if self.kind == STDIO else self._faults_of_system()
+
+    def _faults_of_program(self) -> Iterator[tuple[str, str]]:
+        if self.urls:
+            yield "urls", "a local server (kind stdio) has a command, no address"
+        if self.account:
+            yield "account", "a local server gets a secret as a variable, and no accounts"
+        if not self.command:
+            yield "command", "command is missing: the program and its arguments"
+
+    def _faults_of_system(self) -> Iterator[tuple[str, str]]:
         if not self.urls:
             yield "urls", "urls or url is missing"
+        if self.oauth_scopes and not self.account:
+            yield "oauth_scopes", "only accounts have scopes: say whose account calls use"
         for key in ("command", "environment", "secret_variable", "per_agent"):
             if getattr(self, key):
                 yield key, "only a local server (kind stdio) has this"

@@ -117,6 +117,8 @@ def _connectors() -> Iterator[Entry]:
             kind=row.kind,
             urls=tuple(row.urls),
             secret=row.secret.name if row.secret else "",
+            account=row.account,
+            oauth_scopes=tuple(sorted(row.oauth_scopes)),
             new_tools=row.new_tools,
             timeout_seconds=row.timeout_seconds,
             relays=tuple(sorted(row.relays)),
