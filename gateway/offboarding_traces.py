@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from audit.models import EventRow
 from governance import authorizations, connected_accounts, oauth_clients, rotation, staff_identities
 from governance.facts import Recorder
-from governance.models import Authorization, DirectoryToken, OAuthClient, RotationTask, Secret, User
+from governance.models import Authorization, DirectoryToken, OAuthClient, RotationTask, Secret, UpstreamGrant, User
 from governance.offboarding import Item
 from governance.offboarding_findings import AUTHORIZATION, END_ACCOUNT, ROTATE_SCIM_TOKEN, ROTATE_SECRET
 
@@ -71,6 +71,13 @@ class ConnectedAccounts:
             yield Item(
                 "connected account", name, "ended, revoked at the provider", id=row.pk.hex, risk=risk, step=END_ACCOUNT
             )
+
+        shared = UpstreamGrant.objects.filter(person=None, created_by=f"person:{person.email}")
+        for row in shared.exclude(status=UpstreamGrant.Status.ENDED).select_related("connector", "client__server"):
+            name = str(row.connector.name if row.connector else row.client.server)
+            todo = "connect it again as somebody who stays"
+            risk = "it acts with what she may do at the provider"
+            yield Item("shared account", name, "stays: others use it", todo, id=row.pk.hex, risk=risk)
 
     def end(self, person: User, *, by: str, record: Recorder, now: datetime) -> None:
         connected_accounts.end_of_person(person, by=by, record=record, now=now)

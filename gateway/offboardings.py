@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from gateway import live_probe
+from gateway import live_probe, notices
 from gateway.actions import act
 from gateway.approving import tell_all
 from gateway.enforcement import Enforcement, looked, waited_seconds
@@ -23,6 +23,7 @@ from gateway.offboarding_enders import ENDERS
 from gateway.offboarding_proof import probe
 from gateway.offboarding_receipts import issue, sign_unsigned, with_news
 from gateway.offboarding_steps import asker_of, take_up_steps
+from gateway.reach.current import current_snapshot
 from governance import offboarding as verbs
 from governance.facts import Recorder
 from governance.models import ApprovalRequest, Offboarding, User
@@ -75,7 +76,7 @@ def begin_within(
         person, plan=plan, by=by, record=record, now=now, enders=ENDERS, expected=expected, reason=reason,
         undo_until=until,
     )  # fmt: skip
-    _tell_voided(now)
+    _tell_approvers(now)
     return begun
 
 
@@ -96,13 +97,18 @@ def offboard_once_within(
         person, by=by, reason=reason, record=record, now=now, enders=ENDERS, plan=plan, undo_until=now + UNDO_FOR
     )
     if is_new:
-        _tell_voided(now)
+        _tell_approvers(now)
     return row
 
 
-def _tell_voided(now: datetime) -> None:
-    """Who was to decide on what she had asked for hears that it is over."""
+def _tell_approvers(now: datetime) -> None:
+    """Who was to decide on what she had asked for hears that it is over; who is next, of what she will not decide."""
     tell_all(ApprovalRequest.objects.filter(state=ApprovalRequest.State.VOID, ended_at=now), now=now)
+    escalated = list(ApprovalRequest.objects.filter(state=ApprovalRequest.State.PENDING, escalated_at=now))
+    if escalated:
+        snapshot = current_snapshot()
+        for request in escalated:
+            notices.escalated(request, snapshot=snapshot, now=now)
 
 
 def schedule_offboarding(person: User, *, plan: Plan, due_at: datetime, by: str) -> Offboarding:

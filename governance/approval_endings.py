@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from governance.approval_rows import State, Verdict, asks_of, fact, in_time, overdue
+from governance.approval_terms import Terms, TermsError
 from governance.approvals import expire, void
 from governance.facts import Recorder
 from governance.models import ApprovalRequest, User
@@ -38,6 +39,22 @@ def escalate_due(*, record: Recorder, now: datetime) -> list[ApprovalRequest]:
         for request in waiting.order_by("number").iterator(chunk_size=PORTION)
         if _is_to_escalate(request, now) and _escalated(request, record=record, now=now)
     ]
+
+
+def escalate_of_person(person: User, *, record: Recorder, now: datetime) -> list[ApprovalRequest]:
+    """Questions that name her go to whoever is next at once: she will not answer any more."""
+    waiting = _without_arguments().filter(in_time(now), state=State.PENDING, escalated_at=None)
+    return [
+        request
+        for request in list(waiting.order_by("number"))
+        if any(terms.escalate_to for terms in _naming(request, person)) and _escalated(request, record=record, now=now)
+    ]
+
+
+def asked_of_person(person: User, now: datetime) -> list[ApprovalRequest]:
+    """Questions of others that name her, and that nobody has answered."""
+    waiting = _without_arguments().filter(in_time(now), state=State.PENDING)
+    return [request for request in list(waiting.order_by("number")) if _naming(request, person)]
 
 
 def empty_old(*, now: datetime) -> int:
@@ -88,6 +105,14 @@ def _escalations(request: ApprovalRequest) -> Iterator[datetime]:
     for ask in asks_of(request):
         if ask.terms.escalate_to:
             yield request.created_at + timedelta(seconds=ask.terms.escalate_after)
+
+
+def _naming(request: ApprovalRequest, person: User) -> list[Terms]:
+    """Terms by which she was to answer. Those that cannot be read any more keep nobody from leaving."""
+    try:
+        return [ask.terms for ask in asks_of(request) if person.email in ask.terms.people]
+    except TermsError:
+        return []
 
 
 def _escalated(request: ApprovalRequest, *, record: Recorder, now: datetime) -> bool:

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from governance import grants
-from governance.approval_endings import void_of_person
+from governance.approval_endings import escalate_of_person, void_of_person
 from governance.facts import Fact, Recorder
 from governance.models import Agent, AgentCredential, Authorization, Offboarding, OffboardingStep, PersonalToken, User
 from governance.offboarding_findings import (
@@ -237,6 +237,7 @@ def _withdraw(person: User, plan: Plan, *, by: str, record: Recorder, now: datet
     keys_of(person).update(revoked_at=now, revoked_by=by)
     revoke_all_tokens(person, by=by, record=record, now=now)
     void_of_person(person, f"{person.email} was offboarded", record=record, now=now)
+    escalate_of_person(person, record=record, now=now)
     grants.revoke_of_person(person, by=by, record=record, now=now)
     shifts_of(person).delete()
     _hand_over(person, plan)

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import orjson
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from governance import grants
-from governance.approval_endings import live_of_person
+from governance.approval_endings import asked_of_person, live_of_person
 from governance.facts import Recorder
 from governance.models import Agent, AgentCredential, Freeze, Offboarding, OnCallShift, PersonalToken, Rule, Team, User
 
@@ -27,7 +28,7 @@ ROTATE_SECRET = "rotate_secret"  # noqa: S105 - what is to be done with one
 ROTATE_SCIM_TOKEN = "rotate_scim_token"  # noqa: S105 - what is to be done with one
 END_ACCOUNT = "end_account"
 PROVE = "prove"
-LEFT_KINDS = ("report", "freeze", "successor in an offboarding", "export", "rotation")
+LEFT_KINDS = ("report", "freeze", "successor in an offboarding", "export", "rotation", "shared account")
 """What is only told: an offboarding does not end it."""
 
 
@@ -162,6 +163,12 @@ def _word_of_hers(person: User) -> Iterator[Item]:
     for request in live_of_person(person):
         about = f"{request.name} of {request.agent or request.person}"
         yield Item("approval request", about, "ended; the call may be asked for again", id=request.key.hex)
+    mine = {request.number for request in live_of_person(person)}
+    for request in asked_of_person(person, timezone.now()):
+        if request.number not in mine:
+            about = f"{request.name} of {request.agent or request.person}"
+            action, todo = "goes to whoever is next", "look whether somebody else can answer it"
+            yield Item("question to her", about, action, todo, id=request.key.hex)
     for grant in grants.live_of_person(person):
         yield Item("grant", f"{grant} for {grant.agent or grant.person}", "revoked", id=grant.pk.hex)
     for shift in shifts_of(person):

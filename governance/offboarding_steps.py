@@ -9,6 +9,7 @@ from django.db.models import F, QuerySet
 
 from governance.facts import Fact, Recorder
 from governance.models import Offboarding, OffboardingStep, User
+from governance.offboarding_findings import PROVE
 
 State = OffboardingStep.State
 LEASE = timedelta(minutes=5)
@@ -90,8 +91,15 @@ def note_failure(step: OffboardingStep, problem: str, *, by: str, record: Record
     waiting.update(next_try_at=now + pause, error=problem[:LONGEST_TEXT])
 
 
+def takes_word(step: OffboardingStep) -> bool:
+    """A proof that a gateway still owes is not given by somebody's word."""
+    return step.kind != PROVE or step.state == State.MANUAL
+
+
 def settle(step: OffboardingStep, *, words: str, by: str, record: Recorder, now: datetime) -> bool:
     """A human says that it is done, or need not be. False if it was over before."""
+    if not takes_word(step):
+        return False
     among = OffboardingStep.objects.filter(id=step.id, state__in=(State.WAITING, State.MANUAL))
     ended = {"state": State.DONE, "result": words[:LONGEST_TEXT], "done_at": now, "done_by": by, "todo": ""}
     if not among.update(**ended):

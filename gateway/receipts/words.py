@@ -9,6 +9,7 @@ from gateway.enforcement import OPEN, Enforcement
 from governance.models import Offboarding, OffboardingStep
 from governance.offboarding import KEY, Item
 from governance.offboarding_findings import END_ACCOUNT, PROVE, RETIRE, ROTATE_KEY, ROTATE_SCIM_TOKEN, ROTATE_SECRET
+from governance.offboarding_steps import takes_word
 
 TONES = {
     "scheduled": "info",
@@ -51,6 +52,8 @@ PLURALS = {
     "single sign-on": "single sign-ons",
     "approval request": "approval requests",
     "grant": "grants",
+    "question to her": "questions to her",
+    "shared account": "shared accounts",
     "on-call shift": "on-call shifts",
     "shared secret": "shared secrets",
     "key she issued": "keys she issued",
@@ -88,11 +91,12 @@ GROUPS = (
     ("Teams, roles and rights", "She is taken out of all of them.", ("team membership", "role", "admin rights")),
     ("Clients and accounts", "What acted for her elsewhere, and what she let in here.",
      ("single sign-on", "authorization", "OAuth client", "connected account")),
-    ("What she asked for and agreed to", "It ends with her word.", ("approval request", "grant", "on-call shift")),
+    ("What she asked for and agreed to", "It ends with her word.",
+     ("approval request", "question to her", "grant", "on-call shift")),
     ("What she knows", "Nobody can make her forget it: it is replaced.",
      ("shared secret", "key she issued", "SCIM token she made", "export")),
     ("Left for somebody to do", "This is not ended for her. Somebody has to decide.",
-     ("report", "successor in an offboarding", "freeze", "rotation")),
+     ("report", "successor in an offboarding", "freeze", "rotation", "shared account")),
 )  # fmt: skip
 
 
@@ -187,6 +191,7 @@ class StepLine:
     label: str
     tone: str
     is_open: bool
+    may_be_settled: bool
 
 
 STEPS = {
@@ -205,7 +210,8 @@ def steps_in_words(offboarding: Offboarding) -> list[StepLine]:
     for step in offboarding.steps.select_related("owner"):
         is_open = step.state in (OffboardingStep.State.WAITING, OffboardingStep.State.MANUAL)
         tone = {"done": "good", "void": "", "manual": "bad"}.get(step.state, "warn" if step.todo else "info")
-        lines.append(StepLine(step, STEPS.get(step.kind, step.kind), tone, is_open))
+        may_be_settled = is_open and takes_word(step)
+        lines.append(StepLine(step, STEPS.get(step.kind, step.kind), tone, is_open, may_be_settled))
     return sorted(lines, key=lambda line: not line.is_open)
 
 

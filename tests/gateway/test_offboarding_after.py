@@ -65,6 +65,14 @@ def test_the_page_tells_what_is_left_and_takes_word_of_it(ana: User, browser: Cl
     assert (done.edition, "given to the night shift" in done.receipt) == (3, True)
 
 
+def test_nobody_gives_her_word_for_a_proof(ana: User, browser: Client) -> None:
+    done = off(ana)
+    step = OffboardingStep.objects.get(kind="prove")
+    browser.post(reverse("settle_step", args=[done.pk, step.pk]), {"words": "trust me"})
+    step.refresh_from_db()
+    assert step.state == "waiting"
+
+
 def test_a_step_of_another_offboarding_is_not_there(ana: User, browser: Client) -> None:
     done = off(ana)
     other = off(User.objects.create_user("bo@example.com"))
@@ -134,6 +142,7 @@ def test_they_are_ended_a_sort_at_a_time(browser: Client) -> None:
     page = browser.get(reverse("zombies")).content.decode()
     assert "nobody-holds" in page
     assert "bo-holds" not in page
+    assert [reverse("end_zombies", args=[sort]) in page for sort in ("tokens", "roles")] == [True, False]
     for sort in ("tokens", "keys", "authorizations", "agents", "roles"):
         assert browser.post(reverse("end_zombies", args=[sort])).status_code == 302
     assert not PersonalToken.objects.filter(revoked_at=None).exists()

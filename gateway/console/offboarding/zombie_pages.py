@@ -36,7 +36,9 @@ class Zombies(TakenPage):
         sorts = [
             {
                 "name": name,
-                "sort": sort,
+                "title": sort.title,
+                "explained": sort.explained,
+                "can_end": sort.end is not None,
                 "count": count,
                 "rows": [{"name": str(row), "link": _link(row)} for row in sort.find(now)[:SHOWN]],
                 "more": max(0, count - SHOWN),
