@@ -7,6 +7,7 @@ from gateway.notices.delivery import forget_old
 from gateway.oauth import client_documents
 from gateway.oauth.spent import forget_spent
 from gateway.reactions import let_holds_end
+from governance import oauth_tokens
 from governance.approval_endings import empty_old
 from governance.directories import forget_messages
 
@@ -14,6 +15,9 @@ from governance.directories import forget_messages
 def forget_what_is_old() -> None:
     """Arguments of requests that ended, holds of runs, notices, what was kept of others' statements and keys,
     what directories sent. Safe to run anywhere, at any time."""
+    """Arguments of requests that ended, holds of runs, notices, codes and tokens, what was kept of
+    others' statements and keys.
+    Safe to run anywhere, at any time."""
     now = datetime.now(UTC)
     while empty_old(now=now):
         continue
@@ -23,3 +27,4 @@ def forget_what_is_old() -> None:
     jwks.forget_unused(now)
     client_documents.forget_unused(now)
     forget_messages(now)
+    oauth_tokens.forget_old(now)

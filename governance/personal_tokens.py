@@ -75,6 +75,7 @@ SCOPES = {
     "oauth-clients:decide": _scope(
         "Approve and disable OAuth clients", "approve_oauthclient", "disable_oauthclient"
     ),
+    "authorizations:revoke": _scope("End what people let in", "revoke_authorization"),
     "approvals:decide": _scope("Approve and deny what you may decide", "decide_approvalrequest"),
     "access:ask": _scope("Ask for access, withdraw and renew", "ask_approvalrequest"),
     "grants:revoke": _scope("Revoke grants", "revoke_grant"),

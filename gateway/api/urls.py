@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from gateway.api.agents import AgentCredentials, Agents, Credentials, Roles
 from gateway.api.approvals import AccessRequests, Approvals
+from gateway.api.authorizations import Authorizations
 from gateway.api.calls import Call, CallPayloads, CallProof
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
@@ -47,6 +48,7 @@ RESOURCES = {
     "approvals": Approvals,
     "issuers": Issuers,
     "oauth-clients": OAuthClients,
+    "authorizations": Authorizations,
     "grants": Grants,
     "freezes": Freezes,
     "rotation-tasks": RotationTasks,

@@ -166,6 +166,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "Operations": (
         _list("Trusted issuers", "governance.trustedissuer", "verified_user", "Whose signed word counts here."),
         _list("OAuth clients", "governance.oauthclient", "apps", "Programs that people let in.", "clients"),
+        _list("Authorizations", "governance.authorization", "how_to_reg", "Who let which client in, until when."),
         _list("Freezes", "governance.freeze", "ac_unit", "The emergency switch.", "freezes"),
         _list("Notification channels", "governance.notificationchannel", "campaign", "Who is told beside e-mail."),
         _list("Chat identities", "governance.chatidentity", "alternate_email", "Which person a chat account is."),

@@ -2,6 +2,7 @@
 
 from governance.admin import (
     agents,
+    authorizations,
     bundles,
     changes,
     credentials,
@@ -24,6 +25,7 @@ from governance.admin import (
 
 __all__ = (
     "agents",
+    "authorizations",
     "bundles",
     "changes",
     "credentials",

@@ -137,6 +137,8 @@ governance.decide_tooldefinition                .         x         .         .
 governance.view_oauthclient                     x         x         .         x
 governance.approve_oauthclient                  x         x         .         .
 governance.disable_oauthclient                  x         x         .         .
+governance.view_authorization                   x         x         .         x
+governance.revoke_authorization                 x         x         .         .
 governance.view_trustedissuer                   x         x         .         x
 governance.add_trustedissuer                    .         x         .         .
 governance.change_trustedissuer                 .         x         .         .
@@ -398,6 +400,7 @@ NOT_BY_FORM = {
     "governance_freeze": "change delete",
     "governance_grant": "add change delete",
     "governance_organization": "add delete",
+    "governance_authorization": "add change delete",
     "governance_oauthclient": "add change delete",
     "governance_personaltoken": "add change delete",
     "governance_policyversion": "add change delete",
@@ -450,6 +453,7 @@ ACTIONS = {
     "governance_grant.revoke": "governance.revoke_grant",
     "governance_oauthclient.approve": "governance.approve_oauthclient",
     "governance_oauthclient.disable": "governance.disable_oauthclient",
+    "governance_authorization.end": "governance.revoke_authorization",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
     "governance_rotationtask.mark_done": "governance.change_rotationtask",
     "governance_rotationtask.drop": "governance.change_rotationtask",

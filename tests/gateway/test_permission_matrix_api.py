@@ -118,6 +118,9 @@ GET    oauth-clients                            governance.view_oauthclient
 GET    oauth-clients/{oauthclient}              governance.view_oauthclient
 POST   oauth-clients/{oauthclient}/approve      governance.approve_oauthclient
 POST   oauth-clients/{oauthclient}/disable      governance.disable_oauthclient
+GET    authorizations                           governance.view_authorization
+GET    authorizations/{authorization}           governance.view_authorization
+POST   authorizations/{authorization}/revoke    governance.revoke_authorization
 GET    connectors                               governance.view_connector
 POST   connectors                               governance.add_connector
 GET    connectors/{connector}                   governance.view_connector
@@ -199,6 +202,7 @@ COLLECTIONS = {
     "rotation-tasks": "rotationtask",
     "issuers": "trustedissuer",
     "oauth-clients": "oauthclient",
+    "authorizations": "authorization",
     "definitions": "tooldefinition",
     "events": "eventrow",
     "calls": "eventrow",
