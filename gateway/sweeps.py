@@ -14,10 +14,7 @@ from governance.directories import forget_messages
 
 def forget_what_is_old() -> None:
     """Arguments of requests that ended, holds of runs, notices, what was kept of others' statements and keys,
-    what directories sent. Safe to run anywhere, at any time."""
-    """Arguments of requests that ended, holds of runs, notices, codes and tokens, what was kept of
-    others' statements and keys.
-    Safe to run anywhere, at any time."""
+    what directories sent, codes and tokens. Safe to run anywhere, at any time."""
     now = datetime.now(UTC)
     while empty_old(now=now):
         continue
