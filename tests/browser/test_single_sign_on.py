@@ -10,7 +10,7 @@ from tests.browser.look import seen_by_all, window
 from tests.browser.people import signed_in
 from tests.canaille import CLIENT, PASSWORD, SECRET, Canaille
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 CALLBACK = "/account/single-sign-on/callback/"
 NOT_ASKED_FOR_LONG = """
 from django.contrib.sessions.models import Session
