@@ -339,6 +339,7 @@ SPECTACULAR_SETTINGS = {
         "ApprovalKind": "governance.models.ApprovalRequest.Kind",
         "ApprovalVerdict": "governance.models.ApprovalDecision.Verdict",
         "DefinitionStatus": "governance.models.ToolDefinition.Status",
+        "OAuthClientStatus": "governance.models.OAuthClient.Status",
         "OffboardingState": "governance.models.Offboarding.State",
         "ToolRisk": "governance.models.Tool.Risk",
         "VersionState": "governance.models.versions.State",

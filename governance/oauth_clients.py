@@ -62,8 +62,9 @@ def register(
     check_redirects(uris)
     if not name.strip() or len(name) > 100:
         raise BadClient("name", "Name the client, in at most 100 characters.")
-    if set(grants) - set(FOR_PEOPLE) or (CODE in grants and not uris):
-        raise BadClient("grant_types", f"Choose among {', '.join(FOR_PEOPLE)}; codes need a redirect URI.")
+    allowed = (*FOR_PEOPLE, JWT_BEARER) if has_secret else FOR_PEOPLE
+    if not grants or set(grants) - set(allowed) or (CODE in grants and not uris):
+        raise BadClient("grant_types", f"Choose among {', '.join(allowed)}; codes need a redirect URI.")
     secret = key_text.new_text(SECRET_PREFIX) if has_secret else ""
     client = OAuthClient.objects.create(
         client_id=client_id or new_client_id(),

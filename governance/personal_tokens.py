@@ -73,7 +73,7 @@ SCOPES = {
         "add_trustedissuer", "change_trustedissuer", "delete_trustedissuer",
     ),
     "oauth-clients:decide": _scope(
-        "Approve and disable OAuth clients", "approve_oauthclient", "disable_oauthclient"
+        "Add, approve and disable OAuth clients", "add_oauthclient", "approve_oauthclient", "disable_oauthclient"
     ),
     "authorizations:revoke": _scope("End what people let in", "revoke_authorization"),
     "approvals:decide": _scope("Approve and deny what you may decide", "decide_approvalrequest"),

@@ -135,6 +135,7 @@ governance.view_tooldefinition                  x         x         .         x
 governance.change_tooldefinition                .         x         .         .
 governance.decide_tooldefinition                .         x         .         .
 governance.view_oauthclient                     x         x         .         x
+governance.add_oauthclient                      x         x         .         .
 governance.approve_oauthclient                  x         x         .         .
 governance.disable_oauthclient                  x         x         .         .
 governance.view_authorization                   x         x         .         x

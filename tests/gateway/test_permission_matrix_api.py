@@ -115,6 +115,7 @@ GET    issuers/{trustedissuer}                  governance.view_trustedissuer
 PATCH  issuers/{trustedissuer}                  governance.change_trustedissuer
 DELETE issuers/{trustedissuer}                  governance.delete_trustedissuer
 GET    oauth-clients                            governance.view_oauthclient
+POST   oauth-clients                            governance.add_oauthclient
 GET    oauth-clients/{oauthclient}              governance.view_oauthclient
 POST   oauth-clients/{oauthclient}/approve      governance.approve_oauthclient
 POST   oauth-clients/{oauthclient}/disable      governance.disable_oauthclient

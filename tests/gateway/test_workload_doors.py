@@ -9,7 +9,8 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from governance.models import AgentCredential, Organization, TrustedIssuer
+from governance.agent_clients import JWT_BEARER
+from governance.models import AgentCredential, OAuthClient, Organization, StaffIdentity, TrustedIssuer, User
 from governance.oauth_resources import resource_of
 from tests.gateway.calling import Api, owner
 from tests.gateway.rows import an_agent
@@ -96,6 +97,47 @@ def test_a_rule_by_command() -> None:
 def test_what_is_no_exchange_is_refused_in_order(said: dict[str, str]) -> None:
     answer = exchanged(job(), **said)
     assert (answer.status_code, "error" in answer.json()) == (400, True)
+
+
+def test_a_client_of_the_organisation_shows_identity_assertions(owner: Api) -> None:
+    """Enterprise-managed authorization: added by API, its secret shown once, no consent and no refresh token."""
+    ana = User.objects.create_user("ana@example.com")
+    TrustedIssuer.objects.create(
+        name="okta", kind="directory", issuer="https://idp.example.com", jwks=as_set(KEY), grants_access=True
+    )
+    StaffIdentity.objects.create(
+        person=ana, protocol="oidc", issuer="https://idp.example.com", subject="00u1", created_by="test"
+    )
+    wish = {"name": "Chat", "grant_types": [JWT_BEARER], "confidential": True}
+    added = owner.post("oauth-clients", wish).json()
+    said = {
+        "aud": settings.PUBLIC_URL,
+        "sub": "00u1",
+        "client_id": added["client_id"],
+        "resource": resource_of("support", origin=settings.PUBLIC_URL),
+    }
+    text = signed(claims_of("https://idp.example.com", **said), KEY, typ="oauth-id-jag+jwt")
+    body = {"grant_type": JWT_BEARER, "assertion": text, "client_id": added["client_id"]}
+    assert Client().post("/oauth/token", body).status_code == 401
+    answer = Client().post("/oauth/token", {**body, "client_secret": added["client_secret"]})
+    assert (answer.status_code, "refresh_token" in answer.json()) == (200, False)
+    again = Client().post("/oauth/token", {**body, "client_secret": added["client_secret"]})
+    assert again.json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"name": "Chat", "grant_types": [JWT_BEARER]},
+        {"name": "Chat"},
+        {"name": "Chat", "redirect_uris": ["javascript:alert(1)"]},
+        {"name": " ", "redirect_uris": ["http://127.0.0.1/cb"]},
+        {"name": "Chat", "grant_types": ["client_credentials"], "confidential": True},
+    ],
+)
+def test_a_client_that_will_not_do_is_not_added(owner: Api, wish: dict[str, Any]) -> None:
+    assert owner.post("oauth-clients", wish).status_code in (400, 422)
+    assert not OAuthClient.objects.exists()
 
 
 def test_how_clients_may_introduce_themselves_is_told_as_the_organisation_wants_it() -> None:
