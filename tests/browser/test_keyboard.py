@@ -85,7 +85,7 @@ def test_a_new_key(desk: Desk, house: House) -> None:
     expect(page.get_by_role("heading", name="New key of triage-bot").first).to_be_visible()
     hands.go_to("Copy the key")
     hands.press("Enter")
-    expect(page.get_by_role("button", name="Copy the key")).to_have_text("Copied")
+    expect(page.get_by_role("button", name="Copied")).to_have_text("Copied")
     key = page.evaluate("navigator.clipboard.readText()")
     with closing(house.caller(key)) as agent:
         assert "ticket_get" in agent.tools()
