@@ -23,6 +23,7 @@ class Agent(Governed):
     status = models.CharField(max_length=16, choices=Status, default=Status.LIVE)
     takes_owner_roles = models.BooleanField(
         default=False,
+        db_default=False,
         editable=False,
         help_text="Of a person's own client: what she holds, it may use on her behalf.",
     )

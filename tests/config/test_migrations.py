@@ -14,6 +14,7 @@ FIRST_RELEASE = {"governance": 2, "audit": 2, "gateway": 2}
 HARMLESS = (
     *("CreateModel", "AddIndex", "AddConstraint", "AlterModelOptions", "RunPython", "RunSQL"),
     *("AddIndexWhileServing", "RemoveIndexWhileServing", "AlterOwnDefault", "SeparateDatabaseAndState"),
+    *("InWordsOnly", "AllowNone", "RemoveNarrower"),
 )
 """An index that goes is missed by no older process; a default of Django's own is not in the database. What is separate
 for the database is looked at by itself."""
