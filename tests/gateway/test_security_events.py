@@ -146,7 +146,6 @@ def test_one_that_comes_again_does_nothing_and_is_well_received(browser: Client,
         ({"sub_id": {"format": "phone_number", "phone_number": "+1"}}, "invalid_request"),
         ({"sub_id": "ana@example.com"}, "invalid_request"),
     ],
-    ids=repr,
 )
 def test_what_is_no_event_of_a_trusted_issuer_ends_nothing(browser: Client, said: dict[str, Any], error: str) -> None:
     answer = pushed(event(**said))
@@ -277,7 +276,6 @@ def test_universal_logout_of_somebody_unknown_is_told() -> None:
         {"exp": None},
         {"jti": None},
     ],
-    ids=repr,
 )
 def test_universal_logout_takes_the_issuers_word_only(browser: Client, said: dict[str, Any]) -> None:
     assert logged_out(**said).status_code == 401

@@ -115,7 +115,6 @@ def test_a_client_assertion_is_taken_once(credential: AgentCredential) -> None:
         ({"seconds": -5}, "time"),
         ({"jti": None}, "id"),
     ],
-    ids=repr,
 )
 def test_a_client_assertion_that_says_something_else_is_refused(
     credential: AgentCredential, said: dict[str, Any], code: str
@@ -233,7 +232,6 @@ def test_an_identity_assertion_is_taken_once(client: OAuthClient) -> None:
         ({"iss": "https://evil.example.com"}, "issuer"),
         ({"key": new_key("one")}, "signature"),
     ],
-    ids=repr,
 )
 def test_an_identity_assertion_that_says_something_else_is_refused(
     client: OAuthClient, said: dict[str, Any], code: str
@@ -353,7 +351,6 @@ def test_a_jobs_token_ends_with_its_rule(rule: AgentCredential) -> None:
         ({"seconds": 7200}, "time"),
         ({"jti": None}, "id"),
     ],
-    ids=repr,
 )
 def test_another_job_gets_none(rule: AgentCredential, said: dict[str, Any], code: str) -> None:
     assert code_of(lambda: traded(job(**said))) == code
@@ -372,7 +369,6 @@ def test_another_job_gets_none(rule: AgentCredential, said: dict[str, Any], code
         ({"oauth_scopes": ("bundle:other",)}, "invalid_scope"),
         ({"client_id": "other-bot"}, "invalid_grant"),
     ],
-    ids=repr,
 )
 def test_what_an_exchange_may_ask_for(rule: AgentCredential, asked: dict[str, Any], code: str) -> None:
     assert code_of(lambda: traded(job(), **asked)) == code
