@@ -211,7 +211,6 @@ def test_it_is_off_unless_the_organisation_wants_it(client: Client, organization
         ({"redirect_uris": [f"https://a.example/{n}" for n in range(30)]}, "invalid_redirect_uri"),
         ({"client_name": ""}, "invalid_client_metadata"),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_who_asks_for_more_is_refused(client: Client, change: dict[str, Any], error: str) -> None:
     body = {"client_name": "Inspector", "redirect_uris": ["http://127.0.0.1/cb"], **change}

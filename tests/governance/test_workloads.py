@@ -35,7 +35,6 @@ JOB = {
         ({"run_attempt": "1"}, False),
         ({}, False),
     ],
-    ids=repr,
 )
 def test_a_workload_is_the_agent_when_all_is_as_said(rule: dict[str, Any], is_agent: bool) -> None:
     assert matches(rule, JOB) is is_agent
@@ -52,7 +51,6 @@ def test_a_workload_is_the_agent_when_all_is_as_said(rule: dict[str, Any], is_ag
         (KUBERNETES, {"sub": "system:serviceaccount:payments:reporter"}),
         (KUBERNETES, {"sub": "system:serviceaccount:payments:*"}),
     ],
-    ids=repr,
 )
 def test_a_rule_for_one_place_may_be_saved(issuer: str, rule: dict[str, Any]) -> None:
     assert [*claim_faults(issuer, rule)] == []
@@ -80,7 +78,6 @@ def test_a_rule_for_one_place_may_be_saved(issuer: str, rule: dict[str, Any]) ->
         (KUBERNETES, {"namespace": "payments"}, "everybody on the platform"),
         (KUBERNETES, {"sub": "*:payments:reporter"}, "everybody on the platform"),
     ],
-    ids=repr,
 )
 def test_a_rule_for_everybody_is_refused_with_the_reason(issuer: str, rule: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
