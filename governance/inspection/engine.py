@@ -1,0 +1,163 @@
+"""Looks at texts in every reading with every detector. Pure: no Django, no database, no network.
+
+A long text is looked at in segments that overlap, cut where the text says and not where its chunks happened to end:
+so it makes no difference in which chunks a stream arrives.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from governance.inspection.detector import Detector, Hit
+from governance.inspection.detectors import DETECTORS
+from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, limit, settled
+from governance.inspection.signals import SignalTable
+from governance.inspection.views import SIGNALS, TooManyViews, View, views
+from governance.inspection.walk import Leaf, TooMuch, leaves
+
+SEGMENT: Final = 65_536
+"""Characters that are decided at once."""
+CONTEXT: Final = 16_384
+"""Characters before and after a segment that are looked at with it: so long may a finding be."""
+DEFAULT_BUDGET: Final = Budget()
+TABLE: Final = SignalTable([*SIGNALS, *(signal for detector in DETECTORS for signal in detector.signals)])
+NAMES: Final = tuple((each, frozenset(signal.name for signal in each.signals)) for each in DETECTORS)
+"""Each detector with the names of its signals."""
+
+
+def inspect_text(
+    text: str, *, path: str = "", name: str = "", kinds: frozenset[Kind] = KINDS, budget: Budget = DEFAULT_BUDGET
+) -> Findings:
+    """All that is noticed in one text; `name` is the key it stands under."""
+    run = _Run(kinds, budget)
+    run.text(Leaf(path, name, text))
+    return settled(run.found)
+
+
+def inspect_value(
+    value: Any, *, path: str = "", kinds: frozenset[Kind] = KINDS, budget: Budget = DEFAULT_BUDGET
+) -> Findings:
+    """All that is noticed in the strings, numbers and keys of a JSON value."""
+    run = _Run(kinds, budget)
+    try:
+        for leaf in leaves(value, budget, path=path):
+            run.text(leaf)
+            if run.is_over:
+                break
+    except TooMuch as where:
+        run.found.append(limit("limit.leaves", str(where)))
+    return settled(run.found)
+
+
+class Stream:
+    """One text that arrives in chunks. What `feed` gives back is free of findings that are still to come.
+
+    However it is cut into chunks, the findings are those of `inspect_text` for the whole.
+    """
+
+    def __init__(
+        self, *, path: str = "", name: str = "", kinds: frozenset[Kind] = KINDS, budget: Budget = DEFAULT_BUDGET
+    ) -> None:
+        self._run = _Run(kinds, budget)
+        self._leaf = (path, name)
+        self._held = ""
+        self._held_from = 0
+        self._decided = 0
+
+    def feed(self, chunk: str) -> None:
+        self._held += chunk
+        while self._held_from + len(self._held) >= self._decided + SEGMENT + CONTEXT:
+            self._decide(self._decided + SEGMENT)
+
+    def finish(self) -> Findings:
+        if self._held_from + len(self._held) > self._decided or not self._decided:
+            self._decide(self._held_from + len(self._held), last=True)
+        return settled(self._run.found)
+
+    @property
+    def decided(self) -> int:
+        """So many characters from the start are decided, but for findings that reach beyond them."""
+        return self._decided
+
+    def _decide(self, end: int, *, last: bool = False) -> None:
+        upto = end if last else end + CONTEXT
+        window = self._held[: upto - self._held_from]
+        self._run.segment(Leaf(*self._leaf, window), self._held_from, self._decided, None if last else end)
+        self._decided = end
+        keep_from = max(self._held_from, end - CONTEXT)
+        self._held = self._held[keep_from - self._held_from :]
+        self._held_from = keep_from
+
+
+@dataclass(slots=True)
+class _Run:
+    """One inspection and what is left of its budget."""
+
+    kinds: frozenset[Kind]
+    budget: Budget
+    found: list[Finding] = field(default_factory=list)
+    characters: int = 0
+    started: float = field(default_factory=time.thread_time)
+    is_over: bool = False
+
+    def text(self, leaf: Leaf) -> None:
+        """Cut at the same places where a stream would be."""
+        size = len(leaf.text)
+        start = 0
+        while size - start >= SEGMENT + CONTEXT and not self.is_over:
+            self._window(leaf, start, start + SEGMENT)
+            start += SEGMENT
+        if not self.is_over:
+            self._window(leaf, start, None)
+
+    def _window(self, leaf: Leaf, start: int, end: int | None) -> None:
+        first = max(0, start - CONTEXT)
+        window = leaf.text if not first and end is None else leaf.text[first : None if end is None else end + CONTEXT]
+        self.segment(Leaf(leaf.path, leaf.name, window, leaf.is_key), first, start, end)
+
+    def segment(self, leaf: Leaf, offset: int, start: int, end: int | None) -> None:
+        """Takes what begins in start:end of the text of which the leaf holds the part from `offset` on."""
+        self.characters += len(leaf.text)
+        if self.is_over or self._spent(leaf.path, start):
+            return
+        for hit, view in self._hits(leaf, offset, start):
+            first, last = (edge + offset for edge in view.raw_span(hit.start, hit.end))
+            if first < start or (end is not None and first >= end):
+                continue
+            self.found.append(_finding(hit, leaf.path, first, last, view.name))
+            if len(self.found) >= self.budget.findings:
+                self._stop("limit.findings", leaf.path, last)
+                return
+
+    def _hits(self, leaf: Leaf, offset: int, start: int) -> Iterator[tuple[Hit, View]]:
+        try:
+            for view, signals in views(leaf.text, _occurring):
+                for detector in self._asked(signals):
+                    yield from ((hit, view) for hit in detector.look(view, leaf, signals) if hit.kind in self.kinds)
+        except TooManyViews:
+            self.found.append(limit("limit.views", leaf.path, start, offset + len(leaf.text)))
+
+    def _asked(self, signals: frozenset[str]) -> Iterator[Detector]:
+        for detector, names in NAMES:
+            if (detector.always or not names.isdisjoint(signals)) and not detector.kinds.isdisjoint(self.kinds):
+                yield detector
+
+    def _spent(self, path: str, start: int) -> bool:
+        if self.characters > self.budget.characters:
+            self._stop("limit.characters", path, start)
+        elif time.thread_time() - self.started > self.budget.cpu_seconds:
+            self._stop("limit.time", path, start)
+        return self.is_over
+
+    def _stop(self, rule: str, path: str, start: int) -> None:
+        self.found.append(limit(rule, path, start, start))
+        self.is_over = True
+
+
+def _occurring(view: View) -> frozenset[str]:
+    return TABLE.occurring(view.encoded)
+
+
+def _finding(hit: Hit, path: str, start: int, end: int, view: str) -> Finding:
+    return Finding(hit.rule, hit.version, hit.kind, hit.severity, hit.confidence, path, start, end, view)

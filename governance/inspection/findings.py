@@ -1,0 +1,93 @@
+"""What inspection noticed in a text, where, and how sure it is. Never the text itself."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, Literal, get_args
+
+Kind = Literal["secret", "personal", "injection", "unicode", "definition", "limit"]
+KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind))
+
+
+class Severity(IntEnum):
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`start` and `end` count characters of the raw text of the leaf at `path`; `view` tells how it had to be read.
+
+    Kind `limit` says that a part was not looked at: policy decides what that means, and by default it means no.
+    """
+
+    rule: str
+    version: int
+    kind: Kind
+    severity: Severity
+    confidence: float
+    path: str
+    start: int
+    end: int
+    view: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "version": self.version,
+            "kind": self.kind,
+            "severity": self.severity.name.lower(),
+            "confidence": self.confidence,
+            "path": self.path,
+            "start": self.start,
+            "end": self.end,
+            "view": self.view,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of a hostile text is looked at before the rest counts as not inspected."""
+
+    characters: int = 4_000_000
+    leaves: int = 20_000
+    depth: int = 200
+    findings: int = 1_000
+    cpu_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All findings of one inspection, in the order of the text, each place and rule once."""
+
+    found: tuple[Finding, ...] = ()
+
+    def __iter__(self) -> Any:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @property
+    def is_complete(self) -> bool:
+        return not any(finding.kind == "limit" for finding in self.found)
+
+    def of(self, *kinds: Kind) -> "Findings":
+        return Findings(tuple(finding for finding in self.found if finding.kind in kinds))
+
+
+def settled(found: Iterable[Finding]) -> Findings:
+    """Of the same rule at the same place the surest stays, whatever view it came from."""
+    best: dict[tuple[str, str, int, int], Finding] = {}
+    for finding in found:
+        place = (finding.path, finding.rule, finding.start, finding.end)
+        if place not in best or best[place].confidence < finding.confidence:
+            best[place] = finding
+    return Findings(tuple(sorted(best.values(), key=lambda each: (each.path, each.start, each.end, each.rule))))
+
+
+def limit(rule: str, path: str, start: int = 0, end: int = 0) -> Finding:
+    """Says that something was too large, too deep or too much to look at."""
+    return Finding(rule, 1, "limit", Severity.MEDIUM, 1.0, path, start, end, "raw")
