@@ -201,9 +201,9 @@ class CredentialRow(Row):
     rotates = serializers.UUIDField(
         source="successor_of_id", read_only=True, allow_null=True, help_text="What it takes the place of."
     )
-    last_used_at = Moment(read_only=True, allow_null=True, source="use.last_used_at", default=None)
-    last_used_from = Text(read_only=True, source="use.last_used_from", default="", help_text="An address.")
-    last_client = Text(read_only=True, source="use.last_client", default="", help_text="What it called itself.")
+    last_used_at = Moment(read_only=True, allow_null=True, source="use.last_used_at")
+    last_used_from = Text(read_only=True, allow_null=True, source="use.last_used_from", help_text="An address.")
+    last_client = Text(read_only=True, allow_null=True, source="use.last_client", help_text="What it called itself.")
 
     class Meta:
         model = AgentCredential

@@ -17,6 +17,16 @@ HOW_TO_REACH = {
 }
 PERSON = {"email": "mallory@example.com", "name": "Mallory", "is_active": "on"}
 
+HOUSE = {
+    "name": "Example Corp",
+    "timezone": "UTC",
+    "rotate_after_days": "90",
+    "rotation_overlap_hours": "168",
+    "rotation_warn_days": "14",
+    "unused_after_days": "60",
+}
+"""The form of the organization."""
+
 
 def page(client: Client, name: str, *arguments: Any) -> Any:
     return client.get(reverse(f"admin:{name}", args=arguments))

@@ -16,6 +16,7 @@ from governance.models import (
     Agent,
     AgentCredential,
     ApprovalRequest,
+    Authorization,
     Bundle,
     Change,
     ChatIdentity,
@@ -123,7 +124,17 @@ def one_of_each() -> list[Any]:
         ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
         TrustedIssuer.objects.create(name="okta", kind="directory", issuer="https://idp.example.com"),
-        OAuthClient.objects.create(client_id="https://c.example.com/c", name=HOSTILE, origin="cimd", created_by="test"),
+        client := OAuthClient.objects.create(
+            client_id="https://c.example.com/c", name=HOSTILE, origin="cimd", created_by="test"
+        ),
+        Authorization.objects.create(
+            client=client,
+            agent=agent,
+            person=agent.owner,
+            resource=HOSTILE,
+            created_by="test",
+            expires_at=now + timedelta(days=90),
+        ),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
         RotationTask.objects.create(
             subject_kind="secret", subject_id=secret.pk, subject_name=HOSTILE, reason="age", created_at=now, due_at=now

@@ -31,7 +31,7 @@ from governance.models import (
     User,
 )
 from governance.policies import publish_policy
-from tests.gateway.admin_pages import HELPDESK, HOW_TO_REACH, no_inlines, post
+from tests.gateway.admin_pages import HELPDESK, HOUSE, HOW_TO_REACH, no_inlines, post
 from tests.gateway.signing_in import sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -186,7 +186,7 @@ def test_the_organization_s_rules_count_for_all(security: Client, desk: Desk) ->
     publish_policy(
         deny := Policy.objects.create(name="never"), rules=[Rule(effect="deny")], by="t", record=FACTS.append
     )
-    fields = {"name": "Example Corp", "timezone": "UTC", "policies": [str(deny.pk)]}
+    fields = {**HOUSE, "policies": [str(deny.pk)]}
     assert "3 agents lose ticket_get" in impact(security, "organization", organization, **fields)
 
 

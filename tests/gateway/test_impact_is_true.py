@@ -15,7 +15,7 @@ from governance.models import Freeze, Organization, Policy, Team
 from governance.shifts import difference
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import build_snapshot
-from tests.gateway.admin_pages import HELPDESK, HOW_TO_REACH, post
+from tests.gateway.admin_pages import HELPDESK, HOUSE, HOW_TO_REACH, post
 from tests.gateway.test_forms import Desk, a_policy_that_denies_all, rules_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -53,7 +53,7 @@ CHANGES: dict[str, Callable[[Desk], Form]] = {
     "a team gets rules": lambda desk: (ana_s_team(desk), {"policies": denying()}),
     "the organization gets rules": lambda desk: (
         Organization.objects.create(),
-        {"name": "Example Corp", "timezone": "UTC", "policies": denying()},
+        {**HOUSE, "policies": denying()},
     ),
     "a connector is switched off": lambda desk: (desk.connector, OFF),
     "an agent is suspended": lambda desk: (

@@ -467,6 +467,7 @@ ACTIONS = {
 COMMANDS = {
     "apply": ("governance.apply_manifest", ["/nowhere.yaml"]),
     "backup": ("governance.make_backup", ["/nowhere/backup"]),
+    "bridge": ("governance.approve_oauthclient", ["--admit"]),
     "create_owner": ("governance.make_owner", ["new@example.com"]),
     "freeze": ("governance.add_freeze", ["--everything"]),
     "issue_key": ("governance.issue_agentcredential", ["triage-bot"]),

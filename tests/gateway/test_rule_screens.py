@@ -20,6 +20,7 @@ from governance.models import (
     Tool,
     User,
 )
+from tests.gateway.admin_pages import HOUSE
 from tests.gateway.signing_in import PASSWORD, enter
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -131,7 +132,7 @@ def test_what_the_checks_warn_of_is_told_when_it_is_saved(owner: Client) -> None
 def test_the_organisation_in_plain_lines(owner: Client) -> None:
     row, _ = Organization.objects.get_or_create()
     filled = {
-        "name": "Example Corp",
+        **HOUSE,
         "timezone": "America/New_York",
         "days": ["mon", "fri"],
         "opens": "08:30",
@@ -160,7 +161,7 @@ def test_only_an_owner_switches_review_off(owner: Client) -> None:
     browser = Client()
     enter(browser, "sec@example.com")
     address = f"/admin/governance/organization/{row.pk}/change/"
-    assert browser.post(address, {"name": "Example Corp", "timezone": "UTC"}).status_code == 302
+    assert browser.post(address, HOUSE).status_code == 302
     row.refresh_from_db()
     assert row.requires_review
 

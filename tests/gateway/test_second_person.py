@@ -8,6 +8,7 @@ from django.core.management import call_command
 
 from audit.models import EventRow
 from governance.models import Organization, Policy, Team, User
+from tests.gateway.admin_pages import HOUSE
 from tests.gateway.calling import Api, person, problem
 from tests.gateway.signing_in import browser_of
 
@@ -40,7 +41,7 @@ def save(who: User, address: str, **fields: Any) -> str:
 
 
 def organization_form(**fields: Any) -> dict[str, Any]:
-    return {"name": "Example Corp", "timezone": "UTC", "requires_review": "on", **fields}
+    return {**HOUSE, "requires_review": "on", **fields}
 
 
 def test_nobody_but_an_owner_takes_a_policy_off_the_organization(sam: User, olga: User, care: Policy) -> None:
