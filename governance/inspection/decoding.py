@@ -5,6 +5,7 @@ import binascii
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from governance.inspection.offsets import Builder
@@ -15,10 +16,11 @@ SIMPLE: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}(?:(?:\r?\n|\\n)[A-Za-z0-9+/_-]{4,})*={0,2}")
 HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){12,}")
 BREAK: Final = re.compile(r"\r?\n|\\n")
+LINE: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 PIECE: Final = re.compile(r"[A-Za-z0-9]{24,}={0,2}")
 URL_SAFE: Final = str.maketrans("-_", "+/")
 UNPRINTABLE: Final = bytes(each for each in range(256) if (each < 0x20 and each not in b"\t\n\r") or each == 0x7F)
-BASE64_OF_GZIP: Final = re.compile(r"H4sI")
+GZIP: Final = "H4sI"
 MAX_RUN: Final = 256 * 1024
 """Characters of one run, and bytes it may unpack to."""
 
@@ -65,30 +67,43 @@ def _code_units(builder: Builder, run: re.Match[str]) -> None:
 
 def decoded(text: str) -> tuple[Builder, bool]:
     """Only what the runs hide, a line each; a hit in one stands for the whole run. False if one was too large."""
-    builder = Builder(text)
-    whole = True
+    reader = _Runs(Builder(text))
     for run in RUN.finditer(text):
-        whole = whole and len(run.group()) <= MAX_RUN
-        for start, end, data in _readings(run.group()[:MAX_RUN]):
+        if not reader.read(*run.span()) and BREAK.search(run.group()):
+            for line in LINE.finditer(text, *run.span()):
+                reader.read(*line.span())
+    return reader.builder, reader.whole
+
+
+@dataclass(slots=True)
+class _Runs:
+    builder: Builder
+    whole: bool = True
+
+    def read(self, start: int, end: int) -> bool:
+        """Does it hide a text? Then that is written out."""
+        self.whole = self.whole and end - start <= MAX_RUN
+        for first, last, data in _readings(self.builder.source[start : min(end, start + MAX_RUN)]):
             plain, complete = _unpacked(data)
-            whole = whole and complete
+            self.whole = self.whole and complete
             if plain:
-                builder.put(f"{plain}\n", run.start() + start, run.start() + end)
-                break
-    return builder, whole
+                self.builder.put(f"{plain}\n", start + first, start + last)
+                return True
+        return False
 
 
 def _readings(run: str) -> Iterator[tuple[int, int, bytes]]:
     """What a run may be the encoding of, and of which part: as a whole, from another start, or piece by piece."""
     if HEX.fullmatch(run):
         yield 0, len(run), bytes.fromhex(run)
+        return
     bare = BREAK.sub("", run).translate(URL_SAFE).rstrip("=")
     for skipped in range(4):
         yield 0, len(run), _base64(bare[skipped:])
-    if (packed := BASE64_OF_GZIP.search(bare)) is not None:
-        yield 0, len(run), _base64(bare[packed.start() :])
-    for piece in PIECE.finditer(run):
-        if piece.span() != (0, len(run)):
+    if (packed := bare.find(GZIP, 1)) > 0:
+        yield 0, len(run), _base64(bare[packed:])
+    if not bare.isalnum():
+        for piece in PIECE.finditer(run):
             yield piece.start(), piece.end(), _base64(piece.group().rstrip("="))
 
 

@@ -3,5 +3,6 @@
 from typing import Final
 
 from governance.inspection.detector import Detector
+from governance.inspection.secrets import SECRETS
 
-DETECTORS: Final[tuple[Detector, ...]] = ()
+DETECTORS: Final[tuple[Detector, ...]] = (SECRETS,)

@@ -1,0 +1,244 @@
+"""Values under the name of a secret: `DB_PASSWORD=...`, `"apiKey": "..."`, `the token is ...`, headers, options."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from governance.inspection import plausible
+from governance.inspection.detector import Hit
+from governance.inspection.findings import Severity
+from governance.inspection.signals import Match, Signal
+from governance.inspection.views import View
+from governance.inspection.walk import Leaf
+
+VERSION: Final = 1
+WORDS: Final = (
+    r"passw(?:or)?d|passwort|passphrase|passcode|pwd|secret|token|api[_\- ]?key|apikey|access[_\- ]?key|auth[_\- ]?key"
+    r"|credential|private[_\- ]?key|(?:signing|encryption|master|account|storage|license|shared|service|app)[_\- ]?key"
+    r"|(?:subscription|webhook|session)[_\- ]?key|_pass|pass_|\bpass|_pw\b|\bpw\b|authorization|authenticate|cookie"
+    r"|x-api|api-token|client_key|identified by|\bbearer\b|\bbasic\b|_auth\b|connection[_\- ]?string|webhook|salt|otp"
+    r"|\bpin\b|\bkey\b|_key|[a-z]key"
+)
+SIGNAL: Final = Signal(
+    "secret.assigned",
+    rf"(?:{WORDS})",
+    rf"(?:{WORDS})[\w\"'\]\)\-.\\ ]{{0,30}}(?:[:=>,]|\bis\b|\b(?:bearer|basic|by|to)\b| )",
+    caseless=True,
+)
+WORD: Final = re.compile(f"(?:{WORDS})", re.IGNORECASE)
+NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{0,60}")
+MAX_NAME: Final = 60
+ASSIGNS: Final = re.compile(
+    r"""\\{0,3}["'`\])]{0,2}(?:\s{0,8}(?::=|=>|->|==|=|:)\s{0,8}|\s{1,3}(?:is|was|to|will\ be)\s{0,2}:?\s{0,3}|>)
+        (?:(?P<kind>bearer|basic|token|apikey|sswp|ssws|digest)\s{1,3})?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+BARE: Final = re.compile(r"\s(?P<kind>bearer|basic)\s{1,3}|\s{1,3}(?=[\"'])|\s{1,2}")
+VALUE: Final = re.compile(
+    r"""(?:(?:[bru]|f)?\\{0,3}"((?:[^"\\\n]|\\(?!n|"))[^"\n]{0,2000}?)\\{0,3}"
+        | \\{0,3}'([^'\n]{1,2000}?)\\{0,3}' | `([^`\n]{1,2000})`
+        | ([^\s"'`<>]{1,2000}))""",
+    re.VERBOSE,
+)
+TRAILING: Final = ".,;:!?)]}\\"
+PASSWORD_NAME: Final = re.compile(
+    r"(?i)pass(?!ed|es|ing|ive|enger|age|port|through|_count|rate)|pwd|passwort|passcode|identified"
+    r"|(?:^|[_-])pw$|secret|_auth$|pin$|otp"
+)
+STRONG_NAME: Final = re.compile(
+    r"(?i)secret|api[_\- ]?key|apikey|token|access[_\- ]?key|auth|private[_\- ]?key|credential"
+    r"|(?:signing|encryption|master|account|storage|license|shared|service|app|subscription)[_\- ]?key"
+    r"|(?:webhook|session|_client)[_\- ]?key|connection|cookie|x-api|bearer|salt|webhook"
+)
+NOT_SECRET: Final = re.compile(
+    r"""(?ix)
+    public | publishable | (?:^|[_.-])pub(?:[_.-]|$) | pk_ | key[_-]?id | keyid | kid$ | key[_-]?name
+        | secret[_-]?(?:name|id$|ref|path|arn|version|type|manager|store)
+    | token[_-]?(?:type|count|uri|url|limit|expir|name|endpoint|usage|budget|lifetime|ttl|id$|address|length
+        |info|symbol|s?$) (?<!token)
+    | (?:max|min|num|total|prompt|completion|input|output|cached|reasoning|next|page|continuation|sync
+        |pagination|stop|special|pad|eos|bos)[_-]?(?:\w{0,12}[_-])?tokens?
+    | tokens$ | tokeni[sz] | primary | foreign | partition | sort[_-]?key | cache[_-]?key | idempotency
+        | row[_-]?key | object[_-]?key | s3[_-]?key | issue[_-]?key
+    | project[_-]?key | unique | key[_-]?(?:vault|ring|size|length|usage|type|alg|spec|press|board|word|code
+        |path|file|up|down|map|set|s$)
+    | (?:pass|pwd|password|secret|token|key|credential|auth)s?[_-]?(?:hash|policy|reset|field|file|path|url
+        |uri|hint|length|min|max|strength|expir|changed|updated|created|last|required|enabled|env|var|prompt
+        |label|input|salt_rounds|scanning|provider|method|type|mode|header|status|param|algorithm|server
+        |endpoint|domain)
+    | (?:has|is|use|no|require|enable|disable|forgot|reset|show|hide|need|missing|invalid|wrong
+        |expired)[_-]?(?:a[_-])?(?:pass|pwd|token|secret|key) | csrf_?(?:header|cookie)[_-]?name
+    | integrity | checksum | digest | sha\d | etag | commit | trace | span | request | fingerprint
+        | signature[_-]?(?:alg|version) | ssh[_-]?key$ | author(?!i) | monkey | donkey | turkey | hockey
+        | whiskey | jockey | keyboard | compass | bypass | passenger | passive
+    """
+)
+AWS_SECRET: Final = re.compile(r"(?i)aws.{0,20}secret.{0,20}key|secret_?access_?key")
+HEADER: Final = re.compile(r"(?i)authorization$|^auth$|cookie$|x-api-key$|x-auth")
+COOKIE: Final = re.compile(r"(?i)(?:sess|sid|auth|token|jwt|remember)[\w.\-]{0,30}=([^\s;,\"']{12,4000})")
+OPTION: Final = Signal(
+    "secret.option",
+    r"""(?:--user|\s-u)[ =]["']?[\w.@\-]{1,60}:([^\s"'@:]{6,})""",
+    r"""(?:--user|\s-u)[ =]["']?[\w.@\-]{1,60}:""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    name: str
+    value: str
+    start: int
+    end: int
+    scheme: str
+    is_quoted: bool
+    is_loose: bool
+    """Is it joined to its name by a word or a space only?"""
+
+
+def assigned(view: View) -> Iterator[Hit]:
+    text = view.text
+    resume = 0
+    for word in SIGNAL.find(view.encoded):
+        if word.start < resume:
+            continue
+        start, end = _name(text, word)
+        resume = end
+        if end - start > MAX_NAME:
+            continue
+        found = _value(text, text[start:end], end)
+        if found is None:
+            continue
+        for hit in _judged(found):
+            resume = max(resume, hit.end)
+            yield hit
+
+
+def signed_in(view: View) -> Iterator[Hit]:
+    """`curl -u name:password`"""
+    for option in OPTION.find(view.encoded):
+        start, end = option.groups[0]
+        if plausible.is_password(view.text[start:end]):
+            yield _hit("named_password", 0.8, start, end)
+
+
+def named(leaf: Leaf) -> Iterator[Hit]:
+    """The whole of a leaf whose key is the name of a secret."""
+    if leaf.is_key or not WORD.search(leaf.name) or not 6 <= len(leaf.text) <= 4096:
+        return
+    scheme, _, rest = leaf.text.partition(" ")
+    is_header = scheme.lower() in ("bearer", "basic", "token") and bool(rest)
+    value = rest if is_header else leaf.text
+    start = len(leaf.text) - len(value)
+    yield from _judged(
+        _Named(leaf.name, value, start, len(leaf.text), scheme.lower() if is_header else "", True, False)
+    )
+
+
+def _name(text: str, word: Match) -> tuple[int, int]:
+    """The whole identifier that the word is part of."""
+    start, end = word.start, word.end
+    first = max(0, start - MAX_NAME)
+    while start > first and (text[start - 1].isalnum() or text[start - 1] in "_.-"):
+        start -= 1
+    tail = NAME.match(text, end)
+    return start, tail.end() if tail else end
+
+
+def _value(text: str, name: str, end: int) -> _Named | None:
+    joined = ASSIGNS.match(text, end)
+    is_loose = (joined is None or joined.group().strip("\\\"'`]) ")[:1].isalpha()) and name.lower() != "identified by"
+    if joined is None:
+        joined = BARE.match(text, end)
+    if joined is None:
+        return None
+    found = VALUE.match(text, joined.end())
+    if found is None or found.lastindex is None:
+        return None
+    start, last = found.span(found.lastindex)
+    value = text[start:last]
+    is_quoted = found.lastindex != 4
+    if not is_quoted:
+        value = _unquoted(value)
+    scheme = (joined.groupdict().get("kind") or "").lower() or (
+        name.lower() if name.lower() in ("bearer", "basic") else ""
+    )
+    if is_quoted and not scheme and (prefix := re.match(r"(?i)(bearer|basic|token|apikey|ssws)\s+", value)):
+        scheme, value, start = prefix.group(1).lower(), value[prefix.end() :], start + prefix.end()
+    return _Named(name, value, start, start + len(value), scheme, is_quoted, is_loose)
+
+
+def _unquoted(value: str) -> str:
+    """Without what ends a sentence, an argument, an element or a parameter."""
+    for stop in ("</", "\\n", "\\r", "\\t", '\\"', "&", "$ "):
+        value = value.partition(stop)[0] or value
+    if ";" in value and "=" in value:
+        value = value.partition(";")[0]
+    if "," in value and ("=" in value.partition(",")[2] or ":" in value.partition(",")[2]):
+        value = value.partition(",")[0]
+    opened = value.count("("), value.count("[")
+    while (
+        value and value[-1] in TRAILING and not ((value[-1] == ")" and opened[0]) or (value[-1] == "]" and opened[1]))
+    ):
+        value = value[:-1]
+    return value
+
+
+def _judged(found: _Named) -> Iterator[Hit]:
+    name, value = found.name.strip(".-_"), found.value
+    if HEADER.search(name) and "cookie" in name.lower():
+        for cookie in COOKIE.finditer(value):
+            yield _hit("session_cookie", 0.85, found.start + cookie.start(1), found.start + cookie.end(1))
+        return
+    if found.scheme:
+        yield from _header(found)
+        return
+    if NOT_SECRET.search(name) or (AWS_SECRET.search(name) and len(value) != 40):
+        return
+    if PASSWORD_NAME.search(name) and _is_password(found):
+        yield _hit("named_password", 0.8 if found.is_loose else 0.9, found.start, found.end)
+    elif STRONG_NAME.search(name) and _is_key(found):
+        yield _hit("named_token", 0.9, found.start, found.end)
+    elif not found.is_loose and _is_odd(found):
+        yield _hit("named_key", 0.7, found.start, found.end)
+
+
+def _header(found: _Named) -> Iterator[Hit]:
+    least = 8 if found.scheme == "basic" else 16
+    if len(found.value) < least or plausible.is_stand_in(found.value) or plausible.is_word_like(found.value):
+        return
+    yield _hit("authorization_header", 0.95, found.start, found.end)
+
+
+def _is_password(found: _Named) -> bool:
+    value = found.value
+    if found.is_loose:
+        return (
+            not found.is_quoted and len(value) >= 8 and plausible.is_password(value) and any(e.isdigit() for e in value)
+        )
+    if " " in value.strip():
+        return (
+            found.is_quoted
+            and len(value) <= 60
+            and any(e.isdigit() for e in value)
+            and plausible.is_password(value.replace(" ", ""))
+        )
+    return plausible.is_password(value)
+
+
+def _is_key(found: _Named) -> bool:
+    if found.is_loose and (len(found.value) < 16 or not any(each.isdigit() for each in found.value)):
+        return False
+    return plausible.is_token(found.value)
+
+
+def _is_odd(found: _Named) -> bool:
+    """For a name that says no more than `key`."""
+    value = found.value
+    return (
+        len(value) >= 20 and _is_key(found) and plausible.entropy(value) > 3.2 and not plausible.is_encoded_text(value)
+    )
+
+
+def _hit(rule: str, confidence: float, start: int, end: int) -> Hit:
+    return Hit(rule, VERSION, "secret", Severity.HIGH, confidence, start, end)

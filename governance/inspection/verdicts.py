@@ -1,0 +1,53 @@
+"""What the findings come to for one text, in the form of `manage.py inspect`."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from governance.inspection.engine import inspect_text
+from governance.inspection.findings import KINDS, Finding, Findings, Kind, Severity
+
+TASKS: Final[Mapping[str, frozenset[Kind]]] = {
+    "secrets": frozenset(("secret",)),
+    "pii": frozenset(("personal",)),
+    "injection": frozenset(("injection", "unicode")),
+    "tool_description": frozenset(("definition", "injection", "unicode")),
+}
+"""Which kinds of finding answer a task; of any other task, all."""
+FLAGGED: Final = 0.5
+"""Findings that are less sure are told, and flag nothing."""
+MASKED: Final = frozenset(("secret", "personal"))
+
+
+def verdict(record: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = TASKS.get(record.get("task", ""), KINDS)
+    started = time.perf_counter()
+    found = inspect_text(record["text"], kinds=kinds)
+    elapsed = time.perf_counter() - started
+    sure = [finding for finding in found if finding.kind in kinds and finding.confidence >= FLAGGED]
+    return {
+        "id": record["id"],
+        "flagged": bool(sure),
+        "score": round(_score(found), 4),
+        "action": _action(sure),
+        "spans": [[finding.start, finding.end, finding.rule] for finding in sure],
+        "complete": found.is_complete,
+        "ms": round(1000 * elapsed, 4),
+    }
+
+
+def _score(found: Findings) -> float:
+    """Several findings together are surer than the surest alone."""
+    doubt = 1.0
+    for finding in found:
+        if finding.kind != "limit":
+            doubt *= 1.0 - finding.confidence
+    return 1.0 - doubt
+
+
+def _action(sure: list[Finding]) -> str:
+    if not sure:
+        return "allow"
+    if all(finding.kind in MASKED for finding in sure):
+        return "mask"
+    return "block" if max(finding.severity for finding in sure) >= Severity.HIGH else "flag"
