@@ -90,10 +90,11 @@ def receipt_of(offboarding: Offboarding, seen: Enforcement, check: Check, *, iss
 
 
 def items_as_they_stand(offboarding: Offboarding) -> Iterable[dict[str, Any]]:
-    """What was found, each with its result and time; what was left for later as far as it has come."""
+    """What was found, each with action, result, time, what remains until a human has done what, as far as that is."""
     steps = {(step.kind, step.subject_id): step for step in offboarding.steps.select_related("owner")}
     at = offboarding.withdrawn_at.isoformat() if offboarding.withdrawn_at else ""
-    for item in offboarding.items:
+    for found in offboarding.items:
+        item = {"risk": "", **found}
         step = steps.get((item.get("step", ""), item["id"]))
         if step is not None:
             yield item | _standing(step)
@@ -109,7 +110,7 @@ def _standing(step: OffboardingStep) -> dict[str, Any]:
     owner = f", {step.owner.email}" if step.owner else ""
     due = f", by {step.due_at:%Y-%m-%d}" if step.due_at else ""
     result = "under way" if step.state == OffboardingStep.State.WAITING else "left to a human"
-    return {"result": result, "todo": f"{todo}{owner}{due}" if todo else ""}
+    return {"result": result, "at": step.created_at.isoformat(), "todo": f"{todo}{owner}{due}" if todo else ""}
 
 
 def with_news() -> list[Offboarding]:

@@ -37,6 +37,11 @@ HEADING = ParagraphStyle("heading", parent=TEXT, fontSize=11.5, leading=15, spac
 TITLE = ParagraphStyle("title", parent=TEXT, fontSize=17, leading=22)
 LONGEST_TEXT = 300
 LONGEST_LIST = 300
+CHECK_BY = (
+    "Take the JSON receipt and its signature of the same edition from the offboarding's page, and run: manage.py"
+    " verify_receipt offboarding-{id}.json --signature offboarding-{id}.json.sig --key KEY. KEY is the log's verifier"
+    " key: ask its operator for it, do not take it from a paper."
+)
 FROM_RIGHT = ("R", "AL", "AN")
 
 
@@ -69,9 +74,9 @@ def _story(offboarding: Offboarding, receipt: dict[str, Any], place: Place | Non
     ]
     story += _agents(items)
     for group in grouped(items):
-        lines = [_cells(item) for item in group.items[:LONGEST_LIST]]
+        lines = [_cells(item, receipt["at"]) for item in group.items[:LONGEST_LIST]]
         story += _section(f"{group.title} ({group.count:,})", lines, group.count)
-    story += _section("Proof", _proof(offboarding, receipt, place), 0, widths=(42 * mm, 128 * mm))
+    story += _section("Proof", proof(offboarding, receipt, place), 0, widths=(42 * mm, 128 * mm))
     return story
 
 
@@ -82,6 +87,7 @@ def _facts(offboarding: Offboarding, receipt: dict[str, Any]) -> list[tuple[str,
         ("Person", f"{receipt['name']} {receipt['person']}".strip()),
         ("Offboarded by", receipt["by"]),
         ("Withdrawn at", receipt["at"]),
+        ("Edition", f"{receipt['edition']}, issued at {receipt['issued_at']}"),
         ("State", offboarding.get_state_display()),
         ("Gateways", "; ".join(each) or "none was running"),
         ("Running calls", "; ".join(fates(seen)) or "none"),
@@ -89,7 +95,8 @@ def _facts(offboarding: Offboarding, receipt: dict[str, Any]) -> list[tuple[str,
     ]
 
 
-def _proof(offboarding: Offboarding, receipt: dict[str, Any], place: Place | None) -> list[tuple[str, ...]]:
+def proof(offboarding: Offboarding, receipt: dict[str, Any], place: Place | None) -> list[tuple[str, str]]:
+    """What was tried, and how whoever holds this paper can check what it says."""
     check = receipt["check"]
     clean = "none works" if check["clean"] else f"STILL WORKING: {', '.join(check['live']) or 'the account'}"
     where = "not in the signed log yet"
@@ -100,8 +107,19 @@ def _proof(offboarding: Offboarding, receipt: dict[str, Any], place: Place | Non
         ("Ended keys and tokens", f"{check['tried']:,} tried at {check['at']} by {check['by']}: {clean}"),
         ("Epoch", str(receipt["enforcement"]["epoch"])),
         ("SHA-256 of the JSON receipt", offboarding.receipt_digest),
+        ("Replaces", receipt["replaces"] or "nothing: it is the first edition"),
+        ("Signature", _signature(offboarding, receipt)),
+        ("How to check", CHECK_BY.format(id=offboarding.pk)),
         ("Evidence", f"event {place.event_id}, {where}" if place else where),
     ]
+
+
+def _signature(offboarding: Offboarding, receipt: dict[str, Any]) -> str:
+    """Whose it says it is; whether that holds, only the check can tell."""
+    if not offboarding.signature:
+        return "not signed yet; take this paper again later"
+    signers = [line.split()[1] for line in offboarding.signature.splitlines() if line.startswith("\u2014 ")]
+    return f"by {', '.join(signers)}, over the JSON receipt of edition {receipt['edition']}"
 
 
 def _agents(items: list[Item]) -> list[Flowable]:
@@ -127,9 +145,13 @@ def _section(
     return told
 
 
-def _cells(item: Item) -> tuple[str, str, str]:
+def _cells(item: Item, withdrawn_at: str) -> tuple[str, str, str]:
+    """What happened with the withdrawal needs no time of its own."""
     name = item.name if item.kind in ("person", "admin rights") else f"{item.kind}: {item.name}"
-    return name, item.action, f"To do: {item.todo}" if item.todo else ""
+    result = f": {item.result}" if item.result not in ("", "done", "told") else ""
+    at = f" ({item.at})" if item.result and item.at != withdrawn_at else ""
+    left = [f"{word}: {text}." for word, text in (("To do", item.todo), ("Until then", item.risk)) if text]
+    return name, f"{item.action}{result}{at}", " ".join(left)
 
 
 def _table(lines: Iterable[tuple[str, ...]], *, widths: tuple[float, ...], first_is_quiet: bool = False) -> LongTable:

@@ -183,7 +183,11 @@ def test_a_successor_takes_over_what_goes_on(desk: Desk):
     assert desk.caller(cast.HANDOVER_BOT).tools()
     receipt = desk.house.answer("offboard", cast.OMAR, "--successor", cast.LEE, "--actor", cast.NOOR)
     assert receipt["successor"] == cast.LEE
-    assert preview["items"][0] == receipt["items"][0]
+    assert [told | found for found, told in zip(preview["items"], receipt["items"], strict=True)] == receipt["items"]
+    for told in receipt["items"]:
+        assert {"kind", "name", "action", "result", "at", "risk", "todo"} <= set(told)
+        assert told["result"]
+        assert told["at"]
     assert desk.caller(cast.HANDOVER_BOT).ask("tools/list").status == 401, "he may have kept the key"
     fresh = desk.house.issue_key(cast.HANDOVER_BOT)
     assert "kb_search" in desk.caller(key=fresh).tools()

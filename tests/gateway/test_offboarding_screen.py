@@ -20,7 +20,7 @@ from gateway import actions, offboardings
 from gateway.console.sockets import websocket_urlpatterns
 from gateway.enforcement import CutCall, Enforcement, Gateway
 from gateway.models import GatewayProcess
-from gateway.receipts.pdf import printable
+from gateway.receipts.pdf import printable, proof
 from gateway.receipts.words import consequence, cut_count, fates, headline
 from governance.models import Agent, Offboarding, Organization, User
 from governance.offboarding import Plan
@@ -198,6 +198,19 @@ def test_the_receipt_as_files(lukasz: User) -> None:
     assert as_pdf.headers["Content-Disposition"].startswith("attachment")
     assert as_pdf.content.startswith(b"%PDF-")
     assert b"DejaVuSans" in as_pdf.content, "names need letters that the built-in fonts lack"
+
+
+@real
+def test_the_paper_says_which_edition_it_is_and_how_to_check_it(lukasz: User) -> None:
+    done = offboardings.offboard(lukasz, plan=Plan("lee@example.com"), by="command:test")
+    told = dict(proof(done, json.loads(done.receipt), None))
+    assert told["SHA-256 of the JSON receipt"] == done.receipt_digest
+    assert told["Replaces"].startswith("nothing")
+    assert "edition 1" in told["Signature"]
+    assert f"verify_receipt offboarding-{done.pk}.json" in told["How to check"]
+    Offboarding.objects.update(signature="")
+    done.refresh_from_db()
+    assert dict(proof(done, json.loads(done.receipt), None))["Signature"].startswith("not signed yet")
 
 
 @pytest.mark.parametrize(
