@@ -36,6 +36,21 @@ from governance.snapshot import Bundle
 
 SOURCE = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.:\[\]-]+|[a-z][a-z0-9+.-]*:")
 CODES_PER_MINUTE = 10
+NO_DEVICE = (
+    "No device waits with this code. Codes live for ten minutes: look at your device again, or start there anew."
+)
+TOLD_BY: dict[str, str] = {
+    OAuthClient.Origin.ADMIN: "added by an administrator",
+    OAuthClient.Origin.CIMD: "described by a document at that address",
+    OAuthClient.Origin.DCR: "registered itself here",
+}
+
+
+class StillWaits(Exception):
+    """Nobody has looked at the client yet."""
+
+    def __init__(self, client: OAuthClient) -> None:
+        self.client = client
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +90,14 @@ class LettingIn(OwnPage):
         return super().dispatch(request, *args, **kwargs)
 
     def page(self, asked: Asked, **more: Any) -> HttpResponse:
-        shown = {"asked": asked, "bundles": self._bundles(asked), "is_union": self._is_union(asked), **more}
+        shown = {
+            "asked": asked,
+            "told_by": TOLD_BY[asked.client.origin],
+            "days": authorizations.LONGEST.days,
+            "bundles": self._bundles(asked),
+            "is_union": self._is_union(asked),
+            **more,
+        }
         response = render(self.request, self.template_name, shown)
         if asked.redirect_uri:
             response[HEADER] = STRICT.replace("form-action 'self'", f"form-action 'self' {_source(asked.redirect_uri)}")
@@ -110,6 +132,8 @@ class Consent(LettingIn):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return self.page(self._asked())
+        except StillWaits as waits:
+            return self._waits(waits)
         except OAuthToolkitError as error:
             return self._refused(error)
 
@@ -119,6 +143,8 @@ class Consent(LettingIn):
             chosen = self.chosen(asked)
             gives = request.POST.get("answer") == "allow" and bool(chosen)
             uri, *_ = core().create_authorization_response(request, chosen, dict(asked.credentials), gives)
+        except StillWaits as waits:
+            return self._waits(waits)
         except OAuthToolkitError as error:
             return self._refused(error)
         return _sent_to(uri)
@@ -142,16 +168,21 @@ class Consent(LettingIn):
         return Asked(client, resource, scopes, credentials["redirect_uri"], credentials)
 
     def _look_up(self, client_id: str) -> None:
-        """A client whose id is the address of its description may be new here, or have changed."""
+        """A client whose id is the address of its description may be new here, or have changed. Raises StillWaits."""
         if not is_document_id(client_id):
+            self._look_whether_it_waits(client_id)
             return
         try:
             client = client_by_document(client_id, by=person_of(self.request), now=self.now)
         except NoSuchClient as error:
             raise FatalClientError(error=errors.InvalidClientIdError(str(error))) from None
         if client.status == OAuthClient.Status.PENDING:
-            waiting = "This client waits until an administrator has looked at it. Try again then."
-            raise FatalClientError(error=errors.InvalidClientIdError(waiting))
+            raise StillWaits(client)
+
+    def _look_whether_it_waits(self, client_id: str) -> None:
+        waiting = OAuthClient.objects.filter(client_id=client_id, status=OAuthClient.Status.PENDING).first()
+        if waiting is not None:
+            raise StillWaits(waiting)
 
     def _resource(self, credentials: dict[str, Any]) -> str:
         named = self.request.GET.getlist("resource")
@@ -159,6 +190,9 @@ class Consent(LettingIn):
             return oauth_resources.canonical_resource(named[0] if len(named) == 1 else "", origin=settings.PUBLIC_URL)
         except BadResource:
             raise _refusal(InvalidTarget(), credentials) from None
+
+    def _waits(self, waits: StillWaits) -> HttpResponse:
+        return render(self.request, "console/let_in_waits.html", {"client": waits.client}, status=400)
 
     def _refused(self, error: OAuthToolkitError) -> HttpResponse:
         told = error.oauthlib_error
@@ -188,11 +222,13 @@ class Device(LettingIn):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if throttling.count(f"user-code:{self.person.id}") > CODES_PER_MINUTE:
-            return self._ask(problem="Too many codes were tried. Wait a minute.", status=429)
+            return self._ask(
+                problem=f"Too many codes were tried: at most {CODES_PER_MINUTE} a minute. Wait a minute.", status=429
+            )
         typed = request.POST.get("user_code", "")[:20]
         row = oauth_tokens.find_device(typed, now=self.now)
         if row is None:
-            return self._ask(typed=typed, problem="No device waits with this code now. Codes live for ten minutes.")
+            return self._ask(typed=typed, problem=NO_DEVICE)
         scopes = held_scopes(row.oauth_scopes, row.resource, person_id=self.person.id.hex)
         asked = Asked(row.client, row.resource, scopes)
         if "answer" not in request.POST:

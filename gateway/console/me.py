@@ -27,6 +27,7 @@ from gateway import actions
 from gateway.client_setup import Endpoint, clients, endpoint_of
 from gateway.console.acting import person_of
 from gateway.console.signing_in import people_can_sign_in
+from gateway.console.single_sign_on.ways import ways
 from gateway.mcp.sessions import IDLE_FOR
 from gateway.models import McpSession
 from gateway.reach.current import current_snapshot
@@ -79,6 +80,7 @@ class Me(OwnPage):
             "agent_total": agents.count(),
             "shown_at_most": AGENTS_SHOWN,
             "can_sign_in": people_can_sign_in(),
+            "has_single_sign_on": bool(ways()),
             **self._counts(),
         }
 
@@ -217,7 +219,8 @@ class RevokeMyKeys(MyAgentAct):
 
     def effects(self) -> Iterable[str]:
         count = self.live_keys().count()
-        yield f"{count} key{'' if count == 1 else 's'} end at once; the agent is refused until IT issues a new one."
+        ends = "1 key ends" if count == 1 else f"{count} keys end"
+        yield f"{ends} at once; the agent is refused until IT issues a new one."
         yield "This cannot be undone."
 
     def perform(self, *, by: str) -> str:

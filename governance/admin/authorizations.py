@@ -31,6 +31,9 @@ class AuthorizationAdmin(ReadOnlyModelAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("governance.revoke_authorization")
 
+    def acts_on(self, row: Authorization) -> tuple[str, ...]:
+        return () if row.revoked_at else ("end",)
+
     @display(description="Client", ordering="client__name")
     def shown_client(self, row: Authorization) -> str:
         return visible(str(row.client or row.agent))
@@ -47,7 +50,7 @@ class AuthorizationAdmin(ReadOnlyModelAdmin):
     def state(self, row: Authorization) -> str:
         return "live" if row.revoked_at is None and row.expires_at > timezone.now() else "ended"
 
-    @admin.action(description="End selected authorizations", permissions=["revoke"])
+    @admin.action(description="End selected…", permissions=["revoke"])
     def end(self, request: HttpRequest, rows: QuerySet[Authorization]) -> HttpResponse | None:
         rows = rows.filter(revoked_at=None).select_related("client", "person", "agent")
         if not self.confirmed(request):

@@ -73,6 +73,9 @@ class AgentKeyAdmin(ReadOnlyModelAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("governance.revoke_agentcredential")
 
+    def acts_on(self, row: AgentCredential) -> tuple[str, ...]:
+        return () if row.revoked_at else ("revoke",)
+
     @display(description="Key", ordering="hint")
     def key(self, credential: AgentCredential) -> str:
         return f"{credential.hint}…" if credential.digest else credential.hint
@@ -96,7 +99,7 @@ class AgentKeyAdmin(ReadOnlyModelAdmin):
         is_expired = credential.expires_at is not None and credential.expires_at <= timezone.now()
         return "expired" if is_expired else "live"
 
-    @admin.action(description="Revoke selected keys", permissions=["revoke"])
+    @admin.action(description="Revoke selected…", permissions=["revoke"])
     def revoke(self, request: HttpRequest, keys: QuerySet[AgentCredential]) -> HttpResponse | None:
         keys = keys.filter(revoked_at=None)
         if not self.confirmed(request):

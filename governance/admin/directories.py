@@ -106,11 +106,15 @@ class DirectoryAdmin(GovernedModelAdmin):
     @display(description="Waits for you")
     def waiting(self, directory: Directory) -> SafeString | str:
         held = int(directory.held_total)  # type: ignore[attr-defined]
-        return link(reverse("directory_losses", args=[directory.pk]), f"{held:,} people") if held else ""
+        return (
+            link(reverse("directory_losses", args=[directory.pk]), "1 person" if held == 1 else f"{held:,} people")
+            if held
+            else "nobody"
+        )
 
     @display(description="Last message")
     def seen(self, directory: Directory) -> str:
-        return moment(directory.last_seen_at) if directory.last_seen_at else "never"
+        return f"{moment(directory.last_seen_at)} UTC" if directory.last_seen_at else "never"
 
     @display(description="Tokens, address and set-up")
     def page(self, directory: Directory) -> SafeString | str:
@@ -139,8 +143,11 @@ class DirectoryUserAdmin(ReadOnlyModelAdmin):
     list_select_related = ("directory", "person")
     search_fields = ("user_name", "external_id", "email")
     ordering = ("-id",)
-    fields = ("user", "directory", "external_id", "email", "active", "person", "problem_shown", "changed_at", "said")
-    readonly_fields = ("user", "problem_shown", "said")
+    fields = (
+        "user", "directory", "external_id", "email", "active", "person", "problem_shown", "adoption", "changed_at",
+        "said",
+    )  # fmt: skip
+    readonly_fields = ("user", "problem_shown", "adoption", "said")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DirectoryUser]:
         return super().get_queryset(request).filter(deleted_at=None)  # type: ignore[no-any-return]
@@ -153,7 +160,7 @@ class DirectoryUserAdmin(ReadOnlyModelAdmin):
     def problem_shown(self, row: DirectoryUser) -> str:
         return row.problem
 
-    @display(description="")
+    @display(description="Who she is here")
     def adoption(self, row: DirectoryUser) -> SafeString | str:
         if row.person_id or not row.email:
             return ""
@@ -310,6 +317,18 @@ def _as_bytes(value: Any) -> bytes:
 
 
 def _change(change: dict[str, Any]) -> str:
-    """One line: what, and of whom or which."""
-    about = ", ".join(f"{key}: {value}" for key, value in change.items() if key != "what")
+    """One line: what, and of whom or which, as people write it."""
+    told = {key.replace("_", " "): value for key, value in change.items() if key != "what" and value not in ("", [])}
+    about = "; ".join(f"{key}: {_words(value, pairs=key == 'group')}" for key, value in told.items())
     return f"{change.get('what', '')} ({about})" if about else str(change.get("what", ""))
+
+
+def _words(value: Any, *, pairs: bool = False) -> str:
+    """With `pairs` a list is what something was, and what it is now."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(each, pairs=True)}" for name, each in value.items())
+    if isinstance(value, list):
+        return (" → " if pairs else ", ").join(map(_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "nothing" if value in (None, "") else str(value)

@@ -14,6 +14,13 @@ from governance.client_documents import places_of
 from governance.models import OAuthClient
 
 Status = OAuthClient.Status
+WAYS = {
+    "authorization_code": "a person agrees in the browser",
+    "refresh_token": "renews by itself",
+    "client_credentials": "an agent proves itself",
+    "urn:ietf:params:oauth:grant-type:device_code": "a person agrees for a device",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer": "the identity provider vouches for the person",
+}
 
 
 @admin.register(OAuthClient)
@@ -21,15 +28,16 @@ class OAuthClientAdmin(ReadOnlyModelAdmin):
     """Describing themselves they are strangers: what they call themselves proves nothing, where codes go does."""
 
     empty_hint = (
-        "A client that people use here for the first time waits in this list, if the organisation lets clients of its "
-        "host describe themselves. Agents that ask for tokens are here too."
+        "A client that people use here for the first time waits in this list, if the organization lets clients of its "
+        "host describe themselves (Organization, in Operations). Clients without a description are added by "
+        "POST /api/v1/oauth-clients; agents that ask for tokens are here too."
     )
     list_display = ("shown_name", "shown_id", "state", "origin", "codes_go_to", "people", "created_at")
     list_filter = ("status", "origin")
     list_select_related = ("agent",)
     search_fields = ("client_id", "name")
     fields = (
-        "shown_name", "shown_id", "state", "origin", "agent", "shown_redirects", "grant_types", "people", "created_at",
+        "shown_name", "shown_id", "state", "origin", "agent", "shown_redirects", "shown_ways", "people", "created_at",
         "created_by",
     )  # fmt: skip
     readonly_fields = fields
@@ -44,6 +52,10 @@ class OAuthClientAdmin(ReadOnlyModelAdmin):
 
     def has_disable_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("governance.disable_oauthclient")
+
+    def acts_on(self, row: OAuthClient) -> tuple[str, ...]:
+        ends_in = {"approve": Status.APPROVED, "disable": Status.DISABLED}
+        return tuple(act for act, status in ends_in.items() if row.status != status)
 
     @display(description="Calls itself", ordering="name")
     def shown_name(self, client: OAuthClient) -> str:
@@ -66,11 +78,15 @@ class OAuthClientAdmin(ReadOnlyModelAdmin):
     def shown_redirects(self, client: OAuthClient) -> str:
         return visible(", ".join(client.redirect_uris))
 
-    @display(description="Let in by", ordering="standing")
+    @display(description="Ways to a token")
+    def shown_ways(self, client: OAuthClient) -> str:
+        return visible(", ".join(WAYS.get(way, way) for way in client.grant_types))
+
+    @display(description="People who use it", ordering="standing")
     def people(self, client: Any) -> str:
         return str(client.standing)
 
-    @admin.action(description="Approve selected clients", permissions=["approve"])
+    @admin.action(description="Approve selected…", permissions=["approve"])
     def approve(self, request: HttpRequest, clients: QuerySet[OAuthClient]) -> HttpResponse | None:
         clients = clients.exclude(status=Status.APPROVED)
         if not self.confirmed(request):
@@ -81,7 +97,7 @@ class OAuthClientAdmin(ReadOnlyModelAdmin):
         self.message_user(request, f"{count} clients approved.", messages.SUCCESS)
         return None
 
-    @admin.action(description="Disable selected clients", permissions=["disable"])
+    @admin.action(description="Disable selected…", permissions=["disable"])
     def disable(self, request: HttpRequest, clients: QuerySet[OAuthClient]) -> HttpResponse | None:
         clients = clients.filter(~Q(status=Status.DISABLED))
         if not self.confirmed(request):

@@ -53,6 +53,9 @@ class RotationTaskAdmin(ReadOnlyModelAdmin):
     def has_settle_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("governance.change_rotationtask")
 
+    def acts_on(self, row: RotationTask) -> tuple[str, ...]:
+        return ("mark_done", "drop") if row.state == RotationTask.State.OPEN else ()
+
     @display(description="What it is", ordering="subject_kind")
     def kind(self, task: RotationTask) -> str:
         return task.get_subject_kind_display()

@@ -31,6 +31,18 @@ def test_a_confirmed_action_touches_only_the_rows_of_its_preview() -> None:
     assert (shown.revoked_at is None, later.revoked_at) == (False, None)
 
 
+def test_the_page_of_a_row_offers_what_its_list_does_to_those_who_may() -> None:
+    key = a_key(an_agent(), "gate_ak_a")
+    name = "governance_agentcredential_change"
+    assert 'value="revoke"' not in page(sign_in("auditor", email="audit@example.com"), name, key.pk).content.decode()
+    client = sign_in("it-admin")
+    shown = page(client, name, key.pk).content.decode()
+    asked = dict(re.findall(r'name="(_selected_action|action)"\s+value="([^"]*)"', shown))
+    assert asked == {"_selected_action": str(key.pk), "action": "revoke"}
+    post(client, "governance_agentcredential_changelist", **asked, confirmed="yes")
+    assert 'value="revoke"' not in page(client, name, key.pk).content.decode()
+
+
 def test_an_action_across_pages_previews_every_row_it_will_touch() -> None:
     client, agent = sign_in("it-admin"), an_agent()
     keys = [a_key(agent, f"gate_ak_{index}") for index in range(60)]

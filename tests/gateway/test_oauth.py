@@ -68,6 +68,15 @@ def test_the_metadata_names_the_public_address_whatever_the_host_says(world: Wor
 # -- a person lets a client in
 
 
+def test_a_client_that_nobody_has_looked_at_is_said_to_wait(world: World) -> None:
+    OAuthClient.objects.filter(pk=world.editor.pk).update(status="pending")
+    flow = Flow(world)
+    for page in (flow.look(), world.browser.post(flow.address, {"answer": "allow"})):
+        assert page.status_code == 400
+        assert b"Editor waits for IT" in page.content
+    assert not Authorization.objects.exists()
+
+
 def test_a_client_is_let_in_as_an_agent_of_hers_with_what_she_holds(world: World) -> None:
     flow = Flow(world)
     page = flow.look()
@@ -169,7 +178,7 @@ def test_what_is_wrong_with_the_rest_is_sent_back_with_state_and_issuer(world: W
 
 
 def test_a_client_that_is_not_approved_is_nobody(world: World) -> None:
-    OAuthClient.objects.filter(id=world.editor.id).update(status="pending")
+    OAuthClient.objects.filter(id=world.editor.id).update(status="disabled")
     assert Flow(world).look().status_code == 400
 
 

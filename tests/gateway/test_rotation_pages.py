@@ -41,7 +41,7 @@ def asked(page: Any) -> dict[str, Any]:
 
 def test_it_shows_what_would_end_and_ends_nothing(it_admin: Client, key: AgentCredential) -> None:
     page = it_admin.get(PAGE, {"what": "agent", "name": "triage-bot"})
-    assert "1 agent key ended" in page.content.decode()
+    assert "1 agent key ends" in page.content.decode()
     key.refresh_from_db()
     assert key.revoked_at is None
 

@@ -42,7 +42,7 @@ class Losses(OfDirectory, GovernedPage):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         form = Chosen(request.POST)
         if not form.is_valid():
-            problem = "Choose whom it is about first."
+            problem = f"Nothing was done: tick whom it is about, at most {MOST_AT_ONCE} at once."
             return self.render_to_response(self.get_context_data(problem=problem), status=400)
         losses = list(self.waiting().filter(id__in=form.cleaned_data["loss"]))
         try:
@@ -57,15 +57,16 @@ class Losses(OfDirectory, GovernedPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         waiting = self.waiting()
+        most = most_at_once(self.directory)
         return {
+            **super().get_context_data(**kwargs),
             "title": f"What {self.directory} takes away waits for you",
             "directory": self.directory,
             "losses": waiting[:MOST_AT_ONCE],
             "total": waiting.count(),
             "effects": list(self._effects()),
-            "most": most_at_once(self.directory),
+            "most": "one person" if most == 1 else f"{most} people",
             "minutes": int(WINDOW.total_seconds() // 60),
-            **super().get_context_data(**kwargs),
         }
 
     def _effects(self) -> Iterable[str]:

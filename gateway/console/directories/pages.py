@@ -12,6 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 from gateway import directories
 from gateway.console.once import OnceForm, ShownAlready, make_once
 from gateway.console.pages import ConsolePage, GovernedPage
+from gateway.hostile_text import visible
 from governance.directories import MOST_LIVE
 from governance.directory_people import whom_it_may_be
 from governance.group_mappings import why_not_approvable
@@ -78,7 +79,8 @@ class NewToken(OfDirectory, GovernedPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         shown = {"form": OnceForm(), "directory": self.directory, "title": f"New token of {self.directory}"}
-        return {**shown, "live": self.directory.tokens.filter(revoked_at=None), **super().get_context_data(**kwargs)}
+        live = self.directory.tokens.filter(revoked_at=None)
+        return super().get_context_data(**{**shown, "live": live, "is_full": len(live) >= MOST_LIVE, **kwargs})
 
 
 class RevokeToken(GovernedPage):
@@ -119,7 +121,7 @@ class Adopt(GovernedPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         shown = {"row": self.row, "person": whom_it_may_be(self.row), "title": "Is she the same?"}
-        return {**shown, **super().get_context_data(**kwargs)}
+        return super().get_context_data(**{**shown, **kwargs})
 
 
 class ApproveMapping(GovernedPage):
@@ -144,9 +146,9 @@ class ApproveMapping(GovernedPage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         group = self.mapping.group
         return {
+            **super().get_context_data(**kwargs),
             "mapping": self.mapping,
             "members": group.members.exclude(user=None).count() if group else 0,
             "why_not": why_not_approvable(self.mapping, self.person),
-            "title": f"What {self.mapping.group_name} gives",
-            **super().get_context_data(**kwargs),
+            "title": f"What {visible(self.mapping.group_name)} gives",
         }

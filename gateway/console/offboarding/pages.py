@@ -216,6 +216,7 @@ class OffboardingPage(GovernedPage):
             "key_count": sum(len(line.keys) for line in agent_lines(items)),
             "todo": [item for item in items if item.todo and not item.step],
             "steps": steps_in_words(row),
+            "checked_at": datetime.fromisoformat(row.checked["at"]) if row.checked else None,
             "may_be_undone": self._may_be_undone(),
             "place": offboarding_proof.place_in_log(row),
             "may_offboard": self.may(PERMISSION),

@@ -45,7 +45,9 @@ NAMES_SHOWN = 50
 class ChooseForm(forms.Form):
     what = forms.ChoiceField(choices=WHAT)
     name = forms.CharField(
-        required=False, max_length=63, help_text="Of the agent, team or connector; nothing for everything."
+        required=False,
+        max_length=63,
+        help_text="Of the agent, team or connector, as its list shows it. Leave it empty for everything.",
     )
 
     def clean(self) -> dict[str, Any]:
@@ -115,14 +117,17 @@ class EmergencyRotation(GovernedPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         found: Found | None = kwargs.get("found")
-        more = {"effects": list(effects(found)), "names": found.agents[:NAMES_SHOWN]} if found else {}
-        return super().get_context_data(**more, **kwargs)
+        if found is None:
+            return super().get_context_data(**kwargs)
+        told = list(effects(found, is_done="done" in kwargs))
+        names = found.agents[:NAMES_SHOWN]
+        return super().get_context_data(effects=told, names=names, target=in_words(found.target), **kwargs)
 
     def _found(self, form: ChooseForm) -> Found | None:
         try:
             return emergency.find(form.target(), now=datetime.now(UTC))
         except NoSuchTarget as problem:
-            form.add_error("name", str(problem))
+            form.add_error("name", f"{problem} Its list shows the name; look also at what is chosen above.")
             return None
 
 
@@ -131,17 +136,31 @@ def goes_on(target: Target) -> bool:
     return Agent.objects.filter(name=target.agent, status=Agent.Status.LIVE, owner__is_active=True).exists()
 
 
-def effects(found: Found) -> Iterator[str]:
+def effects(found: Found, *, is_done: bool = False) -> Iterator[str]:
     counts = found.counts()
     for what, word in WORDS.items():
         if count := counts.get(what, 0):
-            yield f"{counted(count, word) if count == 1 or what not in PLURALS else f'{count} {PLURALS[what]}'} ended."
+            thing = f"{count} {PLURALS[what]}" if count > 1 and what in PLURALS else counted(count, word)
+            yield f"{thing} {'ended' if is_done else 'ends' if count == 1 else 'end'}."
     if found.connectors:
         yield f"Calls to {', '.join(found.connectors[:NAMES_SHOWN])} are refused until the secret has a new value."
     if found.suspends and found.agents:
-        yield f"{counted(len(found.agents), 'agent')} suspended until somebody resumes each and issues a new key."
+        is_one = len(found.agents) == 1
+        was = "" if is_done else " is" if is_one else " are"
+        until = "somebody resumes it" if is_one else "somebody resumes each"
+        yield f"{counted(len(found.agents), 'agent')}{was} suspended until {until} and issues a new key."
+    if not is_done and goes_on(found.target):
+        yield "The agent gets a new key in the same moment. It is shown once, on the next page."
     if not counts:
         yield "Nothing of it is live."
+
+
+def in_words(target: Target) -> str:
+    if target.is_everything:
+        return "all agents, connectors and people of this installation"
+    of_team = f"all agents of the team {target.team}" if target.team else ""
+    of_connector = f"the secret of the connector {target.connector}" if target.connector else ""
+    return of_team or of_connector or f"the agent {target.agent}"
 
 
 def _told(done: rotations.Cut) -> str:

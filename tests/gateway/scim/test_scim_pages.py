@@ -130,3 +130,21 @@ def test_networks_are_checked_as_they_are_written(admin: Client) -> None:
     assert "is no network" in wrong.content.decode()
     admin.post(path("admin:governance_directory_add"), {**form, "networks": "203.0.113.0/24"})
     assert Directory.objects.get().networks == ["203.0.113.0/24"]
+
+
+def test_what_a_message_changed_is_told_in_words(admin: Client, idp: Provider) -> None:
+    user = idp.adds()
+    idp.patches(f"/Users/{user}", {"op": "replace", "value": {"active": False}})
+    idp.adds_group("gw-leads")
+    told = admin.get(path("admin:governance_directorymessage_changelist")).content.decode()
+    assert "user changed (user: mia.o@corp.test; fields: active yes → no)" in told
+    assert "group added (group: gw-leads)" in told
+
+
+def test_a_third_token_is_not_offered(admin: Client, idp: Provider) -> None:
+    page = path("directory_token", idp.directory.pk)
+    assert "Make the token" in admin.get(page).content.decode()
+    admin.post(page, {"once": new_ticket()})
+    full = admin.get(page).content.decode()
+    assert "Make the token" not in full
+    assert "Revoke the one" in full
