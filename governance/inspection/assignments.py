@@ -176,6 +176,8 @@ def _unquoted(value: str) -> str:
         value = value.partition(";")[0]
     if "," in value and ("=" in value.partition(",")[2] or ":" in value.partition(",")[2]):
         value = value.partition(",")[0]
+    if "(" not in value:
+        value = value.partition(")")[0] or value
     opened = value.count("("), value.count("[")
     while (
         value and value[-1] in TRAILING and not ((value[-1] == ")" and opened[0]) or (value[-1] == "]" and opened[1]))
@@ -204,10 +206,13 @@ def _judged(found: _Named) -> Iterator[Hit]:
 
 
 def _header(found: _Named) -> Iterator[Hit]:
-    least = 8 if found.scheme == "basic" else 16
-    if len(found.value) < least or plausible.is_stand_in(found.value) or plausible.is_word_like(found.value):
-        return
-    yield _hit("authorization_header", 0.95, found.start, found.end)
+    value = found.value.rstrip("*_")
+    if found.scheme == "basic":
+        is_real = plausible.is_encoded_text(value) and ":" in plausible.decoded(value)
+    else:
+        is_real = len(value) >= 16 and plausible.is_token(value)
+    if is_real:
+        yield _hit("authorization_header", 0.95, found.start, found.start + len(value))
 
 
 def _is_password(found: _Named) -> bool:

@@ -88,7 +88,7 @@ REFERENCE: Final = re.compile(
         | System\. | import\.meta
        | credentials\( | data\. | var\. | local\. | module\. | Rails\. | ENV\[ | await\b | new\b | lambda\b
         | func | return\b )
-    | ^[A-Za-z_][\w.]*\(.*   # a call
+    | ^[A-Za-z_]?[\w.]*\(.*   # a call
     | ^[A-Za-z_]\w*\[["']?\w*["']?\]?$
     | ^[a-z_]\w*(?:\.[a-z_]\w*)+$   # an attribute
     """
@@ -130,11 +130,16 @@ def is_filler(body: str) -> bool:
 
 def is_encoded_text(value: str) -> bool:
     """Is it base64 of words, as cursors are?"""
+    return len(decoded(value)) > 8
+
+
+def decoded(value: str) -> str:
+    """What a value is the base64 of; empty if that is no plain text."""
     try:
         plain = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
-        return False
-    return len(plain) > 8 and plain.isascii() and plain.decode().isprintable()
+        return ""
+    return plain.decode() if plain.isascii() and plain.decode().isprintable() else ""
 
 
 def is_password(value: str) -> bool:
