@@ -162,6 +162,7 @@ KINDS = {
     "access.exported": "Access matrix: exported",
     "backup.made": "Backup: made",
     "backup.restored": "Backup: restored",
+    "evidence.exported": "Evidence: log exported",
     "payload.opened": "Evidence: arguments or result opened",
     "audit.heartbeat": "Evidence: sign of life",
 }

@@ -36,6 +36,11 @@ class Proof:
         is_same = leaf_hash(self.entry) == self.leaf
         return is_same and is_included(self.leaf, self.index, self.size, self.root, self.path)
 
+    def as_text(self) -> str:
+        """As a file `.tlog-proof` of C2SP."""
+        path = "".join(f"{b64encode(node).decode()}\n" for node in self.path)
+        return f"c2sp.org/tlog-proof@v1\nindex {self.index}\n{path}\n{self.note}"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "format": "RFC 6962 inclusion proof, SHA-256; C2SP checkpoint",

@@ -469,6 +469,7 @@ COMMANDS = {
     "backup": ("governance.make_backup", ["/nowhere/backup"]),
     "bridge": ("governance.approve_oauthclient", ["--admit"]),
     "create_owner": ("governance.make_owner", ["new@example.com"]),
+    "export_audit": ("governance.export_eventrow", ["/nowhere/evidence"]),
     "freeze": ("governance.add_freeze", ["--everything"]),
     "issue_key": ("governance.issue_agentcredential", ["triage-bot"]),
     "offboard": ("governance.offboard_user", ["ana@example.com", "--dry-run"]),

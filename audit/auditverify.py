@@ -1,0 +1,571 @@
+#!/usr/bin/env python3
+"""Checks evidence that Gatehouse exported, with nothing but this file and Python 3.9 or newer.
+
+    python3 auditverify.py bundle EXPORT [--key KEY] [--anchor NOTE ...]    a folder or .zip of `export_audit`
+    python3 auditverify.py proof FILE.tlog-proof --entry FILE [--key KEY]   one event is in the signed log
+    python3 auditverify.py checkpoint NOTE --key KEY                        the log's name signed this note
+
+KEY is the log's verifier key, `name+id+key`, as you got it from somebody you trust and not with the bundle. An anchor
+is an older checkpoint of the same log that was kept where the gateway's operator cannot reach.
+
+Hashes are those of RFC 6962, checkpoints C2SP signed notes (tlog-checkpoint) with Ed25519 (RFC 8032), proofs C2SP
+tlog-proof. Exit 0: sound. 1: not sound; the first bad leaf is named. 2: there is nothing here that can be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import re
+import sys
+import zipfile
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256, sha512
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+FORMAT = "gatehouse/evidence/v1"
+PROOF_FORMAT = "c2sp.org/tlog-proof@v1"
+MAX_PROBLEMS = 100
+MAX_LINE = 4 * 1024 * 1024
+MAX_NOTE = 16 * 1024
+HASH = 32
+BLOCK = 4096
+"""Leaves hashed at a time: a perfect subtree, so that its root is a peak of the whole."""
+
+NOTE = re.compile(
+    r"(?P<text>(?P<origin>[^\n]+)\n(?P<size>0|[1-9][0-9]{0,18})\n(?P<root>[A-Za-z0-9+/=]{44})\n)\n(?P<signed>(?:[^\n]+\n){1,16})"
+)
+SIGNATURE = re.compile("\u2014 (?P<name>[^\\s+]+) (?P<raw>[A-Za-z0-9+/=]+)")
+KEY_LIKE = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+\S+")
+
+
+class Bad(Exception):
+    """Not sound, or not what it should be; the message says what."""
+
+
+class Unusable(Exception):
+    """Nothing that could be checked."""
+
+
+# Ed25519, verification only (RFC 8032 section 5.1.7). Public data: it need not run in constant time.
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
+IDENTITY = (0, 1, 1, 0)
+Point = tuple[int, int, int, int]
+
+
+def _point(raw: bytes) -> Point | None:
+    """Extended coordinates of a point as 32 bytes; None if there is no such point."""
+    y = int.from_bytes(raw, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    if y >= P:
+        return None
+    u, v = (y * y - 1) % P, (D * y * y + 1) % P
+    x = u * pow(v, 3, P) * pow(u * pow(v, 7, P), (P - 5) // 8, P) % P
+    if v * x * x % P != u:
+        x = x * ROOT_OF_MINUS_ONE % P
+    if v * x * x % P != u or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+def _add(p: Point, q: Point) -> Point:
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def _times(scalar: int, point: Point) -> Point:
+    result = IDENTITY
+    while scalar:
+        if scalar & 1:
+            result = _add(result, point)
+        point, scalar = _add(point, point), scalar >> 1
+    return result
+
+
+BASE = _point(bytes.fromhex("58" + "66" * 31)) or IDENTITY
+
+
+def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Is this the Ed25519 signature of the key's owner under the message?"""
+    if len(public) != HASH or len(signature) != 64:
+        return False
+    key, r, s = _point(public), _point(signature[:32]), int.from_bytes(signature[32:], "little")
+    if key is None or r is None or s >= ORDER:
+        return False
+    challenge = int.from_bytes(sha512(signature[:32] + public + message).digest(), "little") % ORDER
+    left, right = _times(s, BASE), _add(r, _times(challenge, key))
+    return (left[0] * right[2] - right[0] * left[2]) % P == 0 and (left[1] * right[2] - right[1] * left[2]) % P == 0
+
+
+class Key:
+    """A log's name and public key."""
+
+    def __init__(self, text: str) -> None:
+        self.name, _, rest = text.strip().partition("+")
+        told, _, encoded = rest.partition("+")
+        raw = _base64(encoded)
+        self.public, self.id = raw[1:], sha256(self.name.encode() + b"\n" + raw).digest()[:4]
+        if not self.name or raw[:1] != b"\x01" or len(self.public) != HASH or self.id.hex() != told:
+            raise Unusable(f"not a verifier key: {text.strip()[:80]!r}")
+
+
+class Head:
+    """What a checkpoint states: this log, at this size, has this root. Signed by nobody yet."""
+
+    def __init__(self, note: str, where: str) -> None:
+        found = NOTE.fullmatch(note) if len(note) <= MAX_NOTE else None
+        if found is None:
+            raise Bad(f"{where}: not a checkpoint")
+        self.where, self.origin, self.size = where, found["origin"], int(found["size"])
+        self.root, self._text, self._signed = _base64(found["root"]), found["text"], found["signed"]
+
+    def check(self, key: Key) -> None:
+        """Bad unless the key signed it, in the log's name."""
+        if self.origin != key.name:
+            raise Bad(f"{self.where}: it speaks of the log {self.origin}, not of {key.name}")
+        signatures = [_signature(line, self.where) for line in self._signed[:-1].split("\n")]
+        ours = [raw[4:] for name, raw in signatures if name == key.name and raw[:4] == key.id]
+        if not ours:
+            raise Bad(f"{self.where}: not signed by {key.name}")
+        if not all(is_signed(key.public, self._text.encode(), raw) for raw in ours):
+            raise Bad(f"{self.where}: the signature of {key.name} is wrong")
+
+
+def _signature(line: str, where: str) -> tuple[str, bytes]:
+    found = SIGNATURE.fullmatch(line)
+    if found is None:
+        raise Bad(f"{where}: a signature line is malformed")
+    return found["name"], _base64(found["raw"])
+
+
+# The tree (RFC 6962 section 2.1)
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    return sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\x01" + left + right).digest()
+
+
+def leaf_entry(epoch: int, header: bytes) -> bytes:
+    """What a leaf hashes: the epoch of the commit, 8 bytes, before the header."""
+    return epoch.to_bytes(8, "big", signed=True) + header
+
+
+class Tree:
+    """Grows by leaf hashes; the root of what came so far at any time."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[tuple[int, bytes]] = []
+        self._rest: list[bytes] = []
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        self._rest += leaves
+        self.size += len(leaves)
+        while len(self._rest) >= BLOCK:
+            self._push(_perfect(self._rest[:BLOCK]), BLOCK)
+            del self._rest[:BLOCK]
+
+    def root(self) -> bytes:
+        peaks = [*(peak for _, peak in self._peaks), *_peaks_of(self._rest)]
+        if not peaks:
+            return sha256(b"").digest()
+        node = peaks.pop()
+        while peaks:
+            node = node_hash(peaks.pop(), node)
+        return node
+
+    def _push(self, node: bytes, size: int) -> None:
+        while self._peaks and self._peaks[-1][0] == size:
+            node, size = node_hash(self._peaks.pop()[1], node), size * 2
+        self._peaks.append((size, node))
+
+
+def _perfect(nodes: Sequence[bytes]) -> bytes:
+    hashed = sha256
+    while len(nodes) > 1:
+        nodes = [hashed(b"\x01" + nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
+    return nodes[0]
+
+
+def _peaks_of(leaves: Sequence[bytes]) -> list[bytes]:
+    peaks: list[bytes] = []
+    at = 0
+    while at < len(leaves):
+        size = 1 << (len(leaves) - at).bit_length() - 1
+        peaks.append(_perfect(leaves[at : at + size]))
+        at += size
+    return peaks
+
+
+def is_included(leaf: bytes, index: int, head: Head, path: Iterable[bytes]) -> bool:
+    """RFC 9162 section 2.1.3.2."""
+    if not 0 <= index < head.size:
+        return False
+    position, last, node = index, head.size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            node = node_hash(sibling, node)
+            while position and not position & 1:
+                position, last = position >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        position, last = position >> 1, last >> 1
+    return last == 0 and node == head.root
+
+
+# Bundles
+
+
+class Files:
+    """The members of a folder or of a .zip, read as streams."""
+
+    def __init__(self, path: str) -> None:
+        self._folder = Path(path)
+        self._zip: zipfile.ZipFile | None = None
+        if self._folder.is_file():
+            try:
+                self._zip = zipfile.ZipFile(self._folder)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise Unusable(f"{path}: neither a folder nor a .zip ({error})") from None
+        elif not self._folder.is_dir():
+            raise Unusable(f"{path}: there is no such file or folder")
+
+    def names(self) -> set[str]:
+        if self._zip:
+            return set(self._zip.namelist())
+        return {str(file.relative_to(self._folder).as_posix()) for file in self._folder.rglob("*") if file.is_file()}
+
+    def open(self, name: str) -> IO[bytes]:
+        try:
+            return self._zip.open(name) if self._zip else (self._folder / name).open("rb", 1 << 20)
+        except (KeyError, OSError):
+            raise Unusable(f"{name}: it is not in the bundle") from None
+
+    def text(self, name: str, limit: int = MAX_LINE) -> str:
+        with self.open(name) as file:
+            raw = file.read(limit + 1)
+        if len(raw) > limit:
+            raise Unusable(f"{name}: longer than {limit:,} bytes")
+        return raw.decode("utf-8", "replace")
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        with self.open(name) as file:
+            while line := file.readline(MAX_LINE + 1):
+                if len(line) > MAX_LINE:
+                    raise Unusable(f"{name}: a line is longer than {MAX_LINE:,} bytes")
+                yield line
+
+
+class Findings:
+    """What is wrong, all counted and the first hundred told; and what nobody looked at."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.count = 0
+        self.first_bad_leaf: int | None = None
+        self.not_checked: list[str] = []
+
+    def add(self, what: str, leaf: int | None = None) -> None:
+        self.count += 1
+        if leaf is not None:
+            what = f"leaf {leaf}: {what}"
+            self.first_bad_leaf = leaf if self.first_bad_leaf is None else min(leaf, self.first_bad_leaf)
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(what)
+
+
+class Bundle:
+    """An export of a stretch of the log from its beginning (`leaves.bin`), or of single events with their proofs."""
+
+    def __init__(self, path: str, key: Key | None, anchors: Sequence[Head]) -> None:
+        self.files, self.findings = Files(path), Findings()
+        self.names = self.files.names()
+        if "bundle.json" not in self.names or "checkpoint.txt" not in self.names:
+            raise Unusable(f"{path}: not an evidence bundle: bundle.json or checkpoint.txt is not there")
+        about = _json(self.files.text("bundle.json"))
+        if about.get("format") != FORMAT:
+            raise Unusable(f"{path}: its format is {about.get('format')!r}; this verifier knows {FORMAT}")
+        self.told = about.get("events")
+        self.key = self._trusted(key)
+        self.head = Head(self.files.text("checkpoint.txt", MAX_NOTE), "checkpoint.txt")
+        self.anchors = anchors
+        self.leaves = self.events = self.payloads = self.met = 0
+
+    def _trusted(self, key: Key | None) -> Key:
+        if key is None:
+            self.findings.not_checked.append(
+                "Whose log this is: the key came with the bundle. Give --key with the one you got elsewhere."
+            )
+            return Key(self.files.text("key.txt", MAX_NOTE)) if "key.txt" in self.names else _refuse("there is no key")
+        return key
+
+    def check(self) -> Findings:
+        for head in (self.head, *self.anchors):
+            self._guard(head.check)
+        if not self.anchors:
+            self.findings.not_checked.append(
+                "No anchor was compared: whoever holds the log's database and its key can have written all of it anew."
+            )
+        if "leaves.bin" in self.names:
+            self._check_log()
+        else:
+            self._check_single_events()
+        if "payloads.log" in self.names:
+            self._check_payloads()
+        else:
+            self.findings.not_checked.append("What was asked and answered: the bundle holds no payloads.")
+        self.findings.not_checked.append("Whether what the events say is true; only that it is what was recorded.")
+        return self.findings
+
+    def _guard(self, check: Callable[[Key], None]) -> None:
+        try:
+            check(self.key)
+        except Bad as problem:
+            self.findings.add(str(problem))
+
+    def _check_log(self) -> None:
+        """Events against leaves, then leaves against roots."""
+        leaves = self._read_leaves()
+        self._check_events(leaves)
+        if len(leaves) // HASH < self.head.size:
+            self.findings.add(f"missing; the checkpoint is of {self.head.size:,} leaves", leaf=len(leaves) // HASH)
+        heads = sorted([*self._checkpoints(), self.head, *self.anchors], key=lambda head: head.size)
+        tree, good = Tree(), 0
+        for head in heads:
+            if head.size * HASH > len(leaves):
+                self.findings.add(
+                    f"{head.where}: it is of {head.size:,} leaves, the bundle has {len(leaves) // HASH:,}: the log was"
+                    " cut back, or the bundle is older"
+                )
+                continue
+            tree.extend(_hashes(leaves, tree.size, head.size))
+            if tree.root() != head.root:
+                self._differ(head, good)
+                break
+            good, self.met = head.size, self.met + 1
+        self.leaves = self.head.size
+
+    def _read_leaves(self) -> bytes:
+        with self.files.open("leaves.bin") as file:
+            leaves = file.read()
+        if len(leaves) % HASH:
+            self.findings.add("leaves.bin is cut off", leaf=len(leaves) // HASH)
+        return leaves
+
+    def _checkpoints(self) -> Iterator[Head]:
+        """The older ones that came along. Their roots are compared; under the newest signature they stand anyway."""
+        if "checkpoints.jsonl" in self.names:
+            for number, line in enumerate(self.files.lines("checkpoints.jsonl"), 1):
+                yield Head(_json(line).get("note", ""), f"checkpoints.jsonl, line {number}")
+
+    def _check_events(self, leaves: bytes) -> None:
+        expected, hashed = 0, sha256
+        for line in self.files.lines("events.log"):
+            index, epoch, header = _event(line)
+            if index < expected:
+                self.findings.add("is told twice or out of order", leaf=index)
+                continue
+            self._miss(expected, index)
+            expected = index + 1
+            entry = b"\x00" + epoch.to_bytes(8, "big", signed=True) + header
+            if hashed(entry).digest() != leaves[index * HASH : index * HASH + HASH]:
+                self.findings.add("the event is not the one that was recorded", leaf=index)
+            self.events += 1
+        self._miss(expected, self.head.size)
+        if self.told != self.events:
+            self.findings.add(f"bundle.json tells of {self.told} events, there are {self.events}")
+
+    def _differ(self, head: Head, good: int) -> None:
+        """The root tells of a stretch; a leaf in it that is known to be bad says it better."""
+        known = self.findings.first_bad_leaf
+        if known is not None and good <= known < head.size:
+            self.findings.add(f"{head.where}: its root is not that of these leaves")
+        else:
+            self.findings.add(f"it, or one before {head.size}, is not what {head.where} was made of", leaf=good)
+
+    def _miss(self, start: int, end: int) -> None:
+        if start < end:
+            many = "" if end == start + 1 else f", and those of the leaves up to {end - 1}"
+            self.findings.add(f"its event{many} is gone", leaf=start)
+
+    def _check_single_events(self) -> None:
+        """Each by its proof; nothing is told of the events between."""
+        self.findings.not_checked.append(
+            "That these are all events of their kind: a bundle of single events proves each."
+        )
+        for line in self.files.lines("events.log"):
+            index, epoch, header = _event(line)
+            self.events += 1
+            name = f"proofs/{index}.tlog-proof"
+            if name not in self.names:
+                self.findings.add("there is no proof of it", leaf=index)
+                continue
+            try:
+                check_proof(self.files.text(name), leaf_entry(epoch, header), self.key, name, index)
+            except Bad as problem:
+                self.findings.add(str(problem), leaf=index)
+        if self.told != self.events:
+            self.findings.add(f"bundle.json tells of {self.told} events, there are {self.events}")
+
+    def _check_payloads(self) -> None:
+        """What was asked and answered is what the events commit to, blinded."""
+        commitments: dict[int, Any] = {}
+        for line in self.files.lines("events.log"):
+            index, _, header = _event(line)
+            if b'"payload_commitment":""' not in header:
+                commitments[index] = _json(header).get("payload_commitment")
+        for line in self.files.lines("payloads.log"):
+            told = _json(line)
+            place, blinding, body = told.get("index"), told.get("blinding"), told.get("payload")
+            if not isinstance(place, int):
+                raise Unusable("payloads.log: a line names no leaf")
+            if hmac.new(_base64(blinding), _base64(body), sha256).hexdigest() != commitments.pop(place, None):
+                self.findings.add("its payload is not the one that was recorded", leaf=place)
+            self.payloads += 1
+        if commitments:
+            self.findings.not_checked.append(f"{len(commitments):,} payloads that are not in the bundle.")
+
+    def figure(self) -> str:
+        counts = f"{self.events:,} events, {self.leaves:,} leaves, {self.payloads:,} payloads"
+        return f"{counts}, checkpoint {self.head.size:,} of {self.head.origin}, {len(self.anchors)} anchors"
+
+
+def check_proof(text: str, entry: bytes, key: Key, where: str, index: int | None = None) -> Head:
+    """Bad unless the proof leads from this entry to a checkpoint that the key signed."""
+    lines, _, note = text.partition("\n\n")
+    first, *rest = lines.split("\n")
+    rest = [line for line in rest if not line.startswith("extra ")]
+    if first != PROOF_FORMAT or not rest or not re.fullmatch(r"index (0|[1-9][0-9]{0,18})", rest[0]):
+        raise Bad(f"{where}: not a {PROOF_FORMAT}")
+    head = Head(note, where)
+    head.check(key)
+    told = int(rest[0].split()[1])
+    if index not in (None, told) or not is_included(leaf_hash(entry), told, head, [_base64(line) for line in rest[1:]]):
+        raise Bad(f"{where}: the event is not in the tree that it names")
+    return head
+
+
+def _event(line: bytes) -> tuple[int, int, bytes]:
+    """`index epoch header`, a line each; the header is the exact bytes that were hashed."""
+    try:
+        index, epoch, header = line.rstrip(b"\n").split(b" ", 2)
+        return int(index), int(epoch), header
+    except ValueError:
+        raise Unusable(f"events.log: not a line of an event: {line[:80]!r}") from None
+
+
+def _hashes(leaves: bytes, start: int, end: int) -> list[bytes]:
+    return [leaves[at : at + HASH] for at in range(start * HASH, end * HASH, HASH)]
+
+
+def _json(text: Any) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    return told if isinstance(told, dict) else {}
+
+
+def _base64(text: Any) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (ValueError, TypeError):
+        return b""
+
+
+def _refuse(why: str) -> NoReturn:
+    raise Unusable(why)
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()[: MAX_LINE + 1]
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}") from None
+
+
+def _text(path: str) -> str:
+    return _read(path).decode("utf-8", "replace")
+
+
+def _report(findings: Findings, figure: str) -> int:
+    for gap in findings.not_checked:
+        print(f"Not checked: {gap}")
+    for problem in findings.problems:
+        print(f"Problem: {problem}")
+    if findings.count > len(findings.problems):
+        print(f"... and {findings.count - len(findings.problems):,} more problems")
+    if not findings.count:
+        print(f"sound: {figure}")
+        return 0
+    first = "" if findings.first_bad_leaf is None else f", first bad leaf {findings.first_bad_leaf}"
+    print(f"NOT SOUND: {findings.count:,} problems{first}; {figure}")
+    return 1
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("bundle", "proof", "checkpoint"))
+    parser.add_argument("path")
+    parser.add_argument("--key", metavar="KEY", help="the log's verifier key, or a file that holds it")
+    parser.add_argument("--anchor", metavar="NOTE", action="append", default=[], help="an older checkpoint's file")
+    parser.add_argument("--entry", metavar="FILE", help="of a proof: the bytes that the leaf hashes")
+    told = parser.parse_args(words)
+    if told.key is None and told.what != "bundle":
+        parser.error("--key is needed: without it nobody is known to have signed anything")
+    if told.entry is None and told.what == "proof":
+        parser.error("--entry is needed: the event's bytes that the proof is of")
+    return told
+
+
+def _key(told: str) -> Key:
+    """As it is written, or from the file that holds it."""
+    return Key(told if KEY_LIKE.fullmatch(told) else _text(told))
+
+
+def _checked_head(told: argparse.Namespace) -> Head:
+    """Of one checkpoint, or of the one that a proof leads to."""
+    key = _key(told.key)
+    if told.what == "proof":
+        return check_proof(_text(told.path), _read(told.entry), key, told.path)
+    head = Head(_text(told.path), told.path)
+    head.check(key)
+    return head
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    told = _arguments(words)
+    try:
+        if told.what == "bundle":
+            bundle = Bundle(told.path, told.key and _key(told.key), [Head(_text(path), path) for path in told.anchor])
+            return _report(bundle.check(), bundle.figure())
+        head = _checked_head(told)
+        print(f"sound: checkpoint {head.size:,} of {head.origin}, root {head.root.hex()}")
+        return 0
+    except Bad as problem:
+        print(f"NOT SOUND: {problem}")
+        return 1
+    except (Unusable, zipfile.BadZipFile) as error:
+        print(f"cannot be checked: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
