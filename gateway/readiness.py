@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
+"""A small machine that does much else besides takes its time."""
 
 
 def wait_until_ready(host: str, port: int, *, seconds: float = READY_SECONDS) -> bool:

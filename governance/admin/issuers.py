@@ -50,7 +50,12 @@ class IssuerForm(forms.ModelForm):  # type: ignore[type-arg]
     jwks = KeySet(
         label="Its keys", help_text="A JSON Web Key Set, where it publishes none that Gatehouse can reach. Else empty."
     )
-    algorithms = Ticks(choices=[(name, name) for name in ALGORITHMS], label="Signatures")
+    algorithms = Ticks(
+        choices=[(name, name) for name in ALGORITHMS],
+        initial=list(ALGORITHMS),
+        label="Signatures",
+        help_text="At least one, of those that it signs with.",
+    )
     audiences = Lines(required=False, help_text="Accepted as meant for us, besides our own addresses. One a line.")
 
     class Meta:

@@ -1,6 +1,7 @@
 """Whose signed word counts here: set up by form, by API and by manifest, under the same rules."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.urls import reverse
 from joserfc.jwk import ECKey
 
 from governance.models import TrustedIssuer
+from governance.models.issuers import ALGORITHMS
 from tests.gateway.signing_in import sign_in
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +67,12 @@ def test_an_issuer_is_added_by_form(security: Client) -> None:
 def test_what_cannot_be_trusted_is_refused_with_the_reason(security: Client, changes: dict[str, Any], why: str) -> None:
     assert why in saved(security, **changes).content.decode()
     assert not TrustedIssuer.objects.exists()
+
+
+def test_a_new_issuer_may_sign_as_it_likes_unless_somebody_narrows_it(security: Client) -> None:
+    shown = security.get(reverse("admin:governance_trustedissuer_add")).content.decode()
+    ticked = re.findall(r'value="(\w+)"[^>]*checked|checked[^>]*value="(\w+)"', shown)
+    assert {one or other for one, other in ticked} >= set(ALGORITHMS)
 
 
 def test_the_form_shows_stored_keys_and_keeps_them(security: Client) -> None:

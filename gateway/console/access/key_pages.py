@@ -84,7 +84,10 @@ class RegisterForm(forms.Form):
     public_key = forms.CharField(
         max_length=LONGEST_TEXT,
         widget=Unshown(attrs={"rows": 10, "spellcheck": "false"}),
-        help_text="A JWK or PEM. The private half stays with the agent: never paste it anywhere.",
+        help_text=(
+            "One key as JWK or PEM: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519. The private half stays "
+            "with the agent: never paste it anywhere."
+        ),
     )
     label = forms.CharField(required=False, max_length=LONGEST_LABEL, help_text="Where it is used, for humans.")
     expiry = forms.ChoiceField(label="It expires after", choices=tuple(EXPIRY.items()), initial="365")
