@@ -86,6 +86,7 @@ KINDS = {
     "account.revoked": "Account: revoked at its provider",
     "account.left_to_do": "Account: a human must revoke it at its provider",
     "account.settled": "Account: a human revoked it at its provider",
+    "mcp_session.ended": "Session of a client: ended by its person",
     "key.issued": "Key: issued",
     "key.revoked": "Key: revoked",
     "keys.revoked": "Keys: all of an agent revoked",

@@ -17,6 +17,7 @@ from gateway.console.me_apps import EndMyApp, MyApps
 from gateway.console.me_bridge import Bridge
 from gateway.console.me_connect import ConnectClient
 from gateway.console.me_keys import EndMyKey, ReplaceMyKey
+from gateway.console.me_sessions import EndMySession, MySessions
 from gateway.console.my_tokens import MyTokens, RevokeMyToken
 from gateway.console.one_time_login import make_one_time_login, one_time_login
 from gateway.notices.slack_intake import interactions
@@ -52,6 +53,8 @@ urlpatterns = [
     path("me/connect/", ConnectClient.as_view(), name="connect_client"),
     path("me/apps/", MyApps.as_view(), name="my_apps"),
     path("me/apps/<uuid:authorization_id>/end/", EndMyApp.as_view(), name="end_my_app"),
+    path("me/sessions/", MySessions.as_view(), name="my_sessions"),
+    path("me/sessions/<slug:session>/end/", EndMySession.as_view(), name="end_my_session"),
     path("me/tokens/", MyTokens.as_view(), name="personal_tokens"),
     path("me/tokens/<uuid:token_id>/revoke/", RevokeMyToken.as_view(), name="revoke_personal_token"),
     path("me/access/", MyAccess.as_view(), name="my_access"),

@@ -110,6 +110,10 @@ class McpSession(models.Model):
     def __str__(self) -> str:
         return f"{self.client or 'session'} ({self.revision})"
 
+    @property
+    def name_in_addresses(self) -> str:
+        return bytes(self.digest).hex()
+
 
 class McpTask(models.Model):
     """A request that is answered later, in either of the protocol's two forms. Bound to its agent and endpoint.

@@ -28,7 +28,7 @@ from gateway.client_setup import Endpoint, clients, endpoint_of
 from gateway.console.acting import person_of
 from gateway.console.signing_in import people_can_sign_in
 from gateway.console.single_sign_on.ways import ways
-from gateway.mcp.sessions import IDLE_FOR
+from gateway.mcp.sessions import open_sessions
 from gateway.models import McpSession
 from gateway.reach.current import current_snapshot
 from gateway.reach.effective import bundles_of
@@ -89,6 +89,7 @@ class Me(OwnPage):
         hers = Grant.objects.filter(Q(person=self.person) | Q(agent__owner=self.person))
         return {
             "apps": live_of_person(self.person, now=self.now).count(),
+            "sessions": sessions_of(self.person, self.now).count(),
             "accounts": connected_accounts.live_of_person(self.person).count(),
             "tokens": live_tokens(self.now).filter(person=self.person).count(),
             "places": UserSession.objects.filter(user=self.person).count(),
@@ -124,7 +125,7 @@ class MyAgent(MyAgentPage):
             **super().get_context_data(**kwargs),
             "freeze": self.freezes().filter(agent=self.agent).first(),
             "keys": self._keys(),
-            "sessions": open_sessions(self.agent, self.now)[:SESSIONS_SHOWN],
+            "sessions": sessions_of(self.person, self.now).filter(agent_id=self.agent.pk)[:SESSIONS_SHOWN],
             "bundles": bundles,
             "tools": sum(len(bundle.tools) for bundle in bundles),
             "endpoints": endpoints,
@@ -159,9 +160,9 @@ def _to_replace() -> QuerySet[RotationTask, UUID]:
     return _asked().values_list("subject_id", flat=True)
 
 
-def open_sessions(agent: Agent, now: datetime) -> QuerySet[McpSession]:
+def sessions_of(person: User, now: datetime) -> QuerySet[McpSession]:
     """Runs of clients that keep one; those of 2026-07-28 on keep none."""
-    return McpSession.objects.filter(agent_id=agent.pk, ended_at=None, seen_at__gt=now - IDLE_FOR).order_by("-seen_at")
+    return open_sessions(now).filter(agent_id__in=person.agents.values("pk")).order_by("-seen_at")
 
 
 class MyAgentAct(MyAgentPage, ABC):

@@ -22,6 +22,7 @@ from gateway.mcp.guards import accepts_stream
 from gateway.mcp.http import STREAM_HEADERS, respond, respond_with
 from gateway.mcp.metadata import answer_headers
 from gateway.mcp.revisions import NEWEST_LEGACY
+from gateway.mcp.session_ends import until_ended
 from gateway.mcp.streams import KEPT_FOR, Event, Journal, Place
 from gateway.ports import Ports
 
@@ -164,7 +165,8 @@ async def replay(context: Context, place: Place, ports: Ports) -> None:
         await begin_stream(context)
         with suppress(EvidenceUnavailable, TimeoutError):
             async with ports.waiting.at_most(None) as scope:
-                with Attendance(ports.waiting.attendants, (partial(end_with_client, context, scope),)):
+                watches = (partial(end_with_client, context, scope), partial(_end_with_session, context, scope, ports))
+                with Attendance(ports.waiting.attendants, watches):
                     if not is_over:
                         await _read_on(context, place, events, box, ports)
     await context.send({"type": "http.response.body", "body": b""})
@@ -174,6 +176,16 @@ async def end_with_client(context: Context, scope: asyncio.Timeout) -> None:
     """Who left reads no more; the place is for others."""
     while (await context.receive())["type"] != "http.disconnect":
         continue
+    _end_now(scope)
+
+
+async def _end_with_session(context: Context, scope: asyncio.Timeout, ports: Ports) -> None:
+    assert context.session is not None
+    await until_ended(context.session.digest, ports.bus)
+    _end_now(scope)
+
+
+def _end_now(scope: asyncio.Timeout) -> None:
     if not scope.expired():
         scope.reschedule(asyncio.get_running_loop().time())
 

@@ -7,14 +7,13 @@ from gateway.call import Frame
 from gateway.mcp.context import Context
 from gateway.mcp.errors import INVALID_PARAMS, ProtocolError
 from gateway.mcp.revisions import META_CLIENT, client_label
+from gateway.mcp.sessions import label_of
 
 Params = dict[str, Any]
 
 REASON = "com.gatehouse/reason"
 """Member of `_meta` in which an agent may say why it wants a call that humans must agree to."""
 REASON_LIMIT = 2_000
-SESSION_LABEL = 32
-"""Letters of the digest that stand for a session in rules and evidence: its id is for the client alone."""
 
 
 def frame_of(context: Context) -> Frame:
@@ -35,7 +34,7 @@ def bare_frame(context: Context, name: str = "", arguments: Any = None) -> Frame
         name=name,
         arguments={} if arguments is None else arguments,
         revision=context.revision,
-        session_id=session.digest.hex()[:SESSION_LABEL] if session is not None else "",
+        session_id=label_of(session.digest) if session is not None else "",
         source_ip=context.request.source_ip,
         trace=context.message.trace,
         client=client_of(context),

@@ -30,6 +30,7 @@ from gateway.mcp.methods import NEEDS_TASKS
 from gateway.mcp.modern import declares
 from gateway.mcp.newsroom import Newsroom
 from gateway.mcp.revisions import META_SERVER, META_SUBSCRIPTION, NEWEST_LEGACY, SERVER_INFO
+from gateway.mcp.session_ends import ENDED
 from gateway.mcp.sessions import Session
 from gateway.mcp.stream import Stream, event_of
 from gateway.mcp.task_table import Task
@@ -396,6 +397,7 @@ class Listening:
         bells = [
             asyncio.create_task(self._hear_of_subscriptions(), name="subscriptions"),
             asyncio.create_task(self._hear_of_pages(), name="pages"),
+            asyncio.create_task(self._hear_of_ends(), name="session ends"),
         ]
         due = _now() + KEEP_ALIVE_SECONDS
         try:
@@ -443,6 +445,13 @@ class Listening:
                 for listener in tuple(self._by_session.values()):
                     if _is_of(listener, note["session"]) and self._is_known(listener):
                         listener.stream.push(listener.message(done["method"], done["params"]))
+
+    async def _hear_of_ends(self) -> None:
+        with self._ports.bus.mailbox(ENDED) as box:
+            while (letter := await box.next()) is not None:
+                for listener in tuple(self._by_session.values()):
+                    if _is_of(listener, letter.hex()):
+                        listener.stream.end_now()
 
     async def _hear_of_subscriptions(self) -> None:
         with self._ports.bus.mailbox(SUBSCRIPTIONS_CHANGED) as box:

@@ -26,6 +26,7 @@ from gateway.mcp.holding import Vigil, awaited_by, pending
 from gateway.mcp.inputs import ASKABLE, ParkedCall, State, hand_back, is_question, parked_topic, resumed
 from gateway.mcp.pages import to_page
 from gateway.mcp.revisions import LOG_LEVELS
+from gateway.mcp.session_ends import until_ended
 from gateway.mcp.task_table import Task
 from gateway.mcp.tasks import TaskAudience, bears_task, created, make_task, wants_task
 from gateway.mcp.waiting import Crowded
@@ -282,7 +283,11 @@ class RunningCall:
             return [self._watch_client, self._watch_clock] if bears_task(context) else [self._watch_client]
         if context.session is None or context.message.id is None or wants_task(context):
             return []
-        return [partial(self._watch_for_notice, context.session.digest, context.message.id)]
+        session = context.session.digest
+        return [
+            partial(self._watch_for_notice, session, context.message.id),
+            partial(self._watch_for_end, session),
+        ]
 
     async def _watch_client(self) -> None:
         """Who leaves cancels, in this era."""
@@ -296,6 +301,10 @@ class RunningCall:
     async def _watch_for_notice(self, session: bytes, request_id: str | int) -> None:
         with self._ports.bus.mailbox(cancel_topic(session, request_id)) as box:
             await box.next()
+        await self._cancel()
+
+    async def _watch_for_end(self, session: bytes) -> None:
+        await until_ended(session, self._ports.bus)
         await self._cancel()
 
     async def _cancel(self) -> None:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from gateway.commit.entry import EvidenceUnavailable
 from gateway.database import DatabaseThread
@@ -30,6 +30,8 @@ KEPT_AFTER_END = timedelta(hours=1)
 OF_ONE_AGENT = 1_000
 """Sessions; one more ends the one that was seen least lately."""
 SWEPT_AT_ONCE = 100
+LABEL = 32
+"""Letters of the digest that stand for a session in rules and evidence: its id is for the client alone."""
 NOTE_EVERY = timedelta(minutes=1)
 CAPABILITIES_LIMIT = 16 * 1024
 SUBSCRIPTIONS_LIMIT = 256 * 1024
@@ -163,6 +165,14 @@ def digest_of(session_id: str) -> bytes:
     return sha256(session_id.encode()).digest()
 
 
+def label_of(digest: bytes) -> str:
+    return digest.hex()[:LABEL]
+
+
+def open_sessions(now: datetime) -> QuerySet[McpSession]:
+    return McpSession.objects.filter(ended_at=None, seen_at__gte=now - IDLE_FOR)
+
+
 def forget_sessions(now: datetime) -> None:
     over = Q(seen_at__lt=now - IDLE_FOR) | Q(ended_at__lt=now - KEPT_AFTER_END)
     McpSession.objects.filter(over).delete()
@@ -202,8 +212,7 @@ def _insert(session: Session) -> None:
 
 def _select(session_ids: list[str]) -> dict[str, Kept]:
     by_digest = {digest_of(session_id): session_id for session_id in session_ids}
-    live = McpSession.objects.filter(ended_at=None, seen_at__gte=datetime.now(UTC) - IDLE_FOR)
-    rows = live.filter(digest__in=list(by_digest))
+    rows = open_sessions(datetime.now(UTC)).filter(digest__in=list(by_digest))
     return {by_digest[bytes(row.digest)]: _kept(row, by_digest[bytes(row.digest)]) for row in rows}
 
 

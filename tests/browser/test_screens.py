@@ -39,6 +39,7 @@ call_command("issue_key", "triage-bot", "--expires", "5d")
 LET_IN = """
 from datetime import timedelta
 from django.utils import timezone
+from gateway.models import McpSession
 from governance.fence.actor import governed_change
 from governance.models import Agent, Authorization, OAuthClient, User
 ana = User.objects.get(email="ana@example.com")
@@ -49,6 +50,9 @@ with governed_change(by="test"):
             status="approved", created_by="test"),
         agent=Agent.objects.get(name="triage-bot"), person=ana, resource="http://127.0.0.1:8000/mcp/support",
         expires_at=timezone.now() + timedelta(days=30), created_by="test")
+McpSession.objects.create(
+    digest=bytes(32), agent_id=Agent.objects.get(name="triage-bot").pk, revision="2025-11-25", client="<i>Probe</i> 1",
+    created_at=timezone.now(), seen_at=timezone.now())
 """
 
 LOCAL_SERVER = f"""
@@ -194,6 +198,7 @@ OF_A_PERSON: dict[str, Callable[[House], str]] = {
     "person-connect": lambda _: "/me/connect/",
     "person-connect-one": lambda _: "/me/connect/?endpoint=gatehouse-support",
     "person-apps": lambda _: "/me/apps/",
+    "person-sessions": lambda _: "/me/sessions/",
     "person-agent": of("/me/agents/{}/", **AGENT),
     "person-suspend": of("/me/agents/{}/suspend/", **AGENT),
     "person-replace-key": of_key("/me/agents/{}/keys/{}/replace/"),

@@ -9,6 +9,7 @@ from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from gateway.models import McpSession
 from governance.fence.actor import governed_change
 from governance.models import Agent, Authorization, Bundle, OAuthClient, Offboarding, OffboardingStep, Policy, User
 from tests.gateway.rows import one_of_each
@@ -35,6 +36,9 @@ def rows() -> dict[str, Any]:
             Bundle.objects.create(name="unused"),
             Offboarding.objects.create(person=found["user"], due_at=datetime.now(UTC), created_by="test"),
             _let_in(found["agent"], found["user"]),
+            McpSession.objects.create(
+                digest=bytes(32), agent_id=found["agent"].pk, created_at=datetime.now(UTC), seen_at=datetime.now(UTC)
+            ),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )
         left = OffboardingStep(offboarding=more[2], kind="retire_agent", name="gone-bot", next_try_at=datetime.now(UTC))

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django import DjangoDbBlocker
 
 from audit.event import uuid7
@@ -21,11 +21,13 @@ from gateway.mcp.frames import frame_of
 from gateway.mcp.http import Request
 from gateway.mcp.message import Message
 from gateway.mcp.revisions import MODERN
+from gateway.mcp.session_ends import end_session
 from gateway.mcp.sessions import Session
 from gateway.mcp.task_methods import METHODS
 from gateway.models import GatewayProcess, Letter, McpSession, McpTask, StreamEvent
 from gateway.store import Store
-from governance.models import ApprovalRequest
+from governance.facts import Fact
+from governance.models import Agent, ApprovalRequest
 from governance.snapshot import Snapshot
 from tests import factories as make
 from tests.fakes import FakePorts
@@ -225,6 +227,18 @@ def frame(of: Context) -> Frame:
 
 async def a_session(ports: StoredPorts, revision: str = "2025-11-25", **capabilities: Any) -> Session:
     return await ports.sessions.create(AGENT, "support", revision=revision, capabilities=capabilities)
+
+
+def end_as_its_person(digest: bytes) -> list[Fact]:
+    """From a process of the pages, which none of the others hears directly."""
+    facts: list[Fact] = []
+    try:
+        with transaction.atomic():
+            row = McpSession.objects.get(pk=digest)
+            end_session(row, agent=Agent(name="triage-bot"), record=facts.append, now=datetime.now(UTC))
+    finally:
+        connection.close()
+    return facts
 
 
 Use = Callable[[StoredPorts, StoredPorts], Awaitable[Any]]

@@ -19,6 +19,7 @@ from tests.gateway.storing import (
     call_message,
     context,
     empty_store,
+    end_as_its_person,
     frame,
     module_database,
     run_twice,
@@ -275,6 +276,28 @@ def test_cancelled_reaches_the_request_at_whichever_process_runs_it(is_elsewhere
     assert ports.log[-1] == "call.outcome"
     assert client.is_complete.is_set()
     assert client.messages == [], "a cancelled request is not answered"
+
+
+@with_database
+@pytest.mark.parametrize("is_elsewhere", [True, False], ids=["elsewhere", "here"])
+def test_a_session_that_its_person_ends_breaks_off_its_calls_and_no_others(is_elsewhere: bool) -> None:
+    async def use(here: StoredPorts, there: StoredPorts) -> Any:
+        running = here if is_elsewhere else there
+        running.conversation = forever
+        ended, other = await a_session(here), await a_session(here)
+        clients = Client(), Client()
+        serving = [serve(running, client, session=each) for client, each in zip(clients, (ended, other), strict=True)]
+        facts = await asyncio.to_thread(end_as_its_person, ended.digest)
+        await serving[0]
+        is_other_over = serving[1].done()
+        await asyncio.to_thread(end_as_its_person, other.digest)
+        await serving[1]
+        return running, clients[0], is_other_over, facts
+
+    ports, client, is_other_over, facts = run_twice(use)
+    assert ports.log[-1] == "call.outcome"
+    assert (client.messages, is_other_over) == ([], False)
+    assert [fact.kind for fact in facts] == ["mcp_session.ended"]
 
 
 @with_database

@@ -11,6 +11,7 @@ from connectors.base import Catalog, Interest, UpstreamFailure
 from gateway import catalogs
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable
 from gateway.mcp import listening
+from gateway.mcp.session_ends import ENDED
 from gateway.mcp.stream import WAITING_LIMIT, Stream
 from gateway.mcp.task_table import Task
 from governance.snapshot import Connector, Snapshot
@@ -495,6 +496,15 @@ class TestSessions:
         stream = await followed(surface, session)
         del surface.ports.sessions.kept[session]
         assert await stream.next() is None
+
+    async def test_it_ends_at_once_when_its_person_ended_the_session(self) -> None:
+        surface = Surface(McpPorts(busy()))
+        session, other = await surface.initialize(), await surface.initialize()
+        stream, others = await followed(surface, session), await followed(surface, other)
+        await surface.ports.bus.send(ENDED, surface.ports.sessions.kept[session].digest)
+        assert await stream.next() is None
+        assert await others.quiet()
+        await others.leave()
 
     async def test_without_the_store_it_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(listening, "KEEP_ALIVE_SECONDS", 0.1)

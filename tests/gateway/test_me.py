@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+import orjson
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from audit.models import EventRow
 from gateway.bridge_client import admit_bridge
 from gateway.bridge_file import bridge_digest, bridge_file
 from gateway.console import me, me_connect
@@ -72,7 +74,15 @@ def test_her_page_tells_what_there_is(ana: User, bot: Agent, browser: Client) ->
     text = page(browser, "me")
     assert "2 live keys" in text
     assert "2026-11-03 09:30" in text
-    for name in ("connect_client", "my_apps", "my_access", "personal_tokens", "usersessions_list", "approvals"):
+    for name in (
+        "connect_client",
+        "my_apps",
+        "my_sessions",
+        "my_access",
+        "personal_tokens",
+        "usersessions_list",
+        "approvals",
+    ):
         assert reverse(name) in text
 
 
@@ -127,6 +137,44 @@ class TestOneAgent:
         for name in ("end_my_key", "replace_my_key"):
             assert browser.get(reverse(name, args=[bot.pk, key.pk])).status_code == 404
             assert browser.post(reverse(name, args=[other.pk, key.pk])).status_code == 404
+
+
+class TestSessions:
+    """Those of clients that keep one."""
+
+    def begun(self, agent: Agent, digest: bytes = b"1" * 32, **facts: Any) -> McpSession:
+        known = {"revision": "2025-11-25", "created_at": NOW, "seen_at": NOW, "capabilities": {"sampling": {}}}
+        return McpSession.objects.create(digest=digest, agent_id=agent.pk, **known | facts)
+
+    def end(self, browser: Client, row: McpSession) -> int:
+        return browser.post(reverse("end_my_session", args=[row.name_in_addresses])).status_code
+
+    def test_one_is_told_by_its_client_and_ended_by_one_click(self, bot: Agent, browser: Client) -> None:
+        since, last = datetime(2026, 11, 3, 9, 30, tzinfo=UTC), NOW - timedelta(hours=1)
+        row = self.begun(bot, client="Editor <script>", bundle="support", created_at=since, seen_at=last)
+        other = self.begun(bot, b"2" * 32, client="Another")
+        text = page(browser, "my_sessions")
+        for told in ("Editor &lt;script&gt;", "triage-bot", "support", "2026-11-03 09:30", f"{last:%Y-%m-%d %H:%M}"):
+            assert told in text
+        assert self.end(browser, row) == 302
+        row.refresh_from_db()
+        other.refresh_from_db()
+        assert (row.ended_at is not None, row.capabilities, other.ended_at) == (True, {}, None)
+        assert "Editor" not in page(browser, "my_sessions").split("<h1>")[-1]
+        event = orjson.loads(bytes(EventRow.objects.get(kind="mcp_session.ended").header))
+        assert (event["actor"], event["details"]["client"]) == ("person:ana@example.com", "Editor <script>")
+        assert event["details"]["session"] == (b"1" * 32).hex()[:32], "as in the evidence of its calls"
+        assert self.end(browser, row) == 404
+        assert EventRow.objects.filter(kind="mcp_session.ended").count() == 1
+
+    def test_somebody_elses_and_what_is_over_are_not_there(self, bot: Agent, browser: Client, stranger: Client) -> None:
+        row, idle = self.begun(bot, client="Editor"), self.begun(bot, b"2" * 32, seen_at=NOW - timedelta(days=2))
+        assert "Editor" not in page(stranger, "my_sessions")
+        assert self.end(stranger, row) == 404
+        assert self.end(browser, idle) == 404
+        assert browser.post("/me/sessions/no-digest/end/").status_code == 404
+        assert browser.get(reverse("end_my_session", args=[row.name_in_addresses])).status_code == 405
+        assert not McpSession.objects.exclude(ended_at=None).exists()
 
 
 class TestReplacing:

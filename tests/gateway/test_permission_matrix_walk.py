@@ -80,6 +80,8 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
     }
     if name in OF_A_REQUEST:
         return rows["approvalrequest"].key
+    if parameter == "session":
+        return rows["mcpsession"].name_in_addresses
     if parameter == "version_id":
         return rows["bundleversion" if name.startswith("bundle_") else "policyversion"].pk
     if parameter in known:

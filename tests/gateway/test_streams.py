@@ -24,6 +24,7 @@ from tests.gateway.storing import (
     a_session,
     context,
     empty_store,
+    end_as_its_person,
     frame,
     module_database,
     run_twice,
@@ -247,6 +248,23 @@ def test_a_stream_ends_when_its_callers_key_does(monkeypatch: pytest.MonkeyPatch
         return client
 
     assert run_twice(use).is_complete.is_set()
+
+
+@with_database
+def test_a_stream_ends_when_its_session_is_ended_at_another_process() -> None:
+    async def use(here: StoredPorts, there: StoredPorts) -> Any:
+        session, other = await a_session(here), await a_session(here)
+        streams = [again(there, each, f"{'x' * 22}.0") for each in (session, other)]
+        for client, _ in streams:
+            await client.until(lambda client: client.is_stream)
+        await asyncio.to_thread(end_as_its_person, session.digest)
+        await streams[0][1]
+        is_other_over = streams[1][1].done()
+        streams[1][0].left.set()
+        await streams[1][1]
+        return is_other_over, await there.sessions.find(session.id, AGENT, "support")
+
+    assert run_twice(use) == (False, None)
 
 
 @pytest.mark.parametrize("event_id", ["", "x", "x.1", f"{'x' * 22}.", f"{'x' * 22}.-1", f"{'x' * 22}.1234567890", "\0"])
