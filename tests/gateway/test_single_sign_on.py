@@ -2,8 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -12,33 +11,20 @@ from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from joserfc.jwk import RSAKey
 
 from audit.models import EventRow
 from gateway.console.single_sign_on import provider
 from governance.models import GroupMapping, StaffIdentity, User
-from tests.gateway.forging_issuer import CLIENT, SECRET, ForgingIssuer, come, forging_issuer
+from tests.gateway.forging_issuer import CLIENT, SECRET, ForgingIssuer, come, issuer, running
 from tests.gateway.signing_in import TOO_LONG, enter, is_asked_again, is_in, let_time_pass, person
+
+__all__ = ("issuer", "running")
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 AGAIN = "/account/again/by-single-sign-on/"
 RECHECK = "/account/single-sign-on/recheck/"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ForgingIssuer]:
-    with forging_issuer() as issuer:
-        yield issuer
-
-
-@pytest.fixture
-def issuer(running: ForgingIssuer, settings: Any) -> Iterator[ForgingIssuer]:
-    settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = running.url, CLIENT, SECRET
-    settings.UPSTREAM_ALLOWED_NETWORKS = (ip_network("127.0.0.0/8"),)
-    running.reset()
-    provider.forget()
-    yield running
-    provider.forget()
 
 
 @pytest.fixture
@@ -114,6 +100,28 @@ def test_a_new_key_is_fetched_once(issuer: ForgingIssuer, ana: User, client: Cli
     assert is_in(client)
 
 
+def test_a_key_that_takes_the_place_of_another_counts_without_a_restart_and_the_other_no_more(
+    issuer: ForgingIssuer, ana: User, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.published = ["RS256"]
+    come(client, issuer)
+    assert is_in(client)
+    issuer.published, issuer.algorithm = ["ES256"], "ES256"
+    let_time_pass_for_keys(monkeypatch, provider.UNKNOWN_KEY_SECONDS + 1)
+    by_the_new_one = Client()
+    come(by_the_new_one, issuer)
+    assert is_in(by_the_new_one)
+    issuer.algorithm = "RS256"
+    by_the_old_one = Client()
+    come(by_the_old_one, issuer)
+    assert not is_in(by_the_old_one)
+
+
+def let_time_pass_for_keys(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monotonic = time.monotonic
+    monkeypatch.setattr(provider, "time", SimpleNamespace(monotonic=lambda: monotonic() + seconds))
+
+
 def test_it_is_not_there_until_it_is_configured(client: Client, ana: User) -> None:
     assert client.get("/account/single-sign-on/start/").status_code == 404
     assert b"single sign-on" not in client.get("/account/login/").content
@@ -143,6 +151,10 @@ FORGED: dict[str, dict[str, Any]] = {
     "no subject": {"sub": None},
     "an endless subject": {"sub": "a" * 256},
     "a subject that is no text": {"sub": 1},
+    "a foreign issuer that begins like ours": {"iss": "http://127.0.0.1.evil.example"},
+    "several audiences and another azp": {"aud": [CLIENT, "another"], "azp": "another"},
+    "an at_hash of nothing": {"at_hash": ""},
+    "a nonce that is no text": {"nonce": ["x"]},
     "groups that are no list": {"groups": {"it": True}},
     "groups elsewhere": {"_claim_names": {"groups": "src1"}},
     "too many groups": {"groups": [f"group-{n}" for n in range(1001)]},
@@ -166,6 +178,24 @@ def test_what_is_signed_by_nobody_or_by_our_own_secret_is_refused(
     come(client, issuer)
     assert not is_in(client)
     assert ways("person.sign_in_failed") == ["single sign-on: alg"]
+
+
+def test_the_published_key_is_no_shared_secret(issuer: ForgingIssuer, ana: User, client: Client) -> None:
+    """Who takes HS256 for RS256 lets in whoever can read the provider's public key."""
+    key = issuer.keys["RS256"]
+    for public in (key.as_pem(private=False), orjson.dumps(key.as_dict(private=False))):
+        issuer.algorithm, issuer.shared_secret = "HS256", public
+        come(client, issuer)
+        assert not is_in(client)
+    assert set(ways("person.sign_in_failed")) == {"single sign-on: alg"}
+
+
+def test_a_key_in_the_token_itself_proves_nothing(issuer: ForgingIssuer, ana: User, client: Client) -> None:
+    stranger = RSAKey.generate_key(2048)
+    for header in ({"jwk": stranger.as_dict(private=False)}, {"jku": f"{issuer.url}/keys"}, {"kid": None}):
+        issuer.signs_with, issuer.headers = stranger, header
+        come(client, issuer)
+        assert not is_in(client)
 
 
 def test_another_key_under_a_known_name_is_refused(issuer: ForgingIssuer, ana: User, client: Client) -> None:
@@ -211,6 +241,23 @@ def test_silence_about_the_address_can_be_trusted_but_a_no_cannot(
 def test_nobody_is_created(issuer: ForgingIssuer, client: Client) -> None:
     assert b"Ask IT to add you" in come(client, issuer).content
     assert not User.objects.exists()
+
+
+def test_her_account_stays_hers_whatever_address_it_has_by_now(
+    issuer: ForgingIssuer, ana: User, client: Client
+) -> None:
+    """A subject is never somebody else: not by an address that is another person's, and not after it was ended."""
+    lee = person("lee@example.com", is_staff=True, duties=["it-admin"])
+    come(client, issuer)
+    issuer.userinfo["email"] = lee.email
+    again = Client()
+    come(again, issuer)
+    assert again.get("/me/").context["user"] == ana
+    StaffIdentity.objects.update(ended_at=timezone.now(), ended_by="test")
+    as_lee = Client()
+    assert come(as_lee, issuer).status_code == 403
+    assert not is_in(as_lee)
+    assert ways("person.sign_in_failed") == ["single sign-on: identity_ended"]
 
 
 def test_an_owner_is_not_bound_by_an_address(issuer: ForgingIssuer, ana: User, client: Client) -> None:
