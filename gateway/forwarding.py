@@ -106,6 +106,7 @@ class PagesForwarder:
             retries=RECONNECTS,
         )
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._has_answered = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A client that leaves takes its request with it: the pages need not go on for nobody."""
@@ -153,6 +154,7 @@ class PagesForwarder:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             await self._say_why(send, error)
             return
+        self._has_answered = True
         try:
             with suppress(httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, TimeoutError):
                 await _hand_on(response, send)
@@ -173,8 +175,9 @@ class PagesForwarder:
         return await self._pool.handle_async_request(request)
 
     async def _say_why(self, send: Send, error: Exception) -> None:
-        """Only where nothing was sent may a client simply repeat itself."""
-        logger.warning("the pages did not answer: %s", type(error).__name__)
+        """Only where nothing was sent may a client simply repeat itself. Pages that are still starting are no fault."""
+        level = logging.WARNING if self._has_answered else logging.DEBUG
+        logger.log(level, "the pages did not answer: %s", type(error).__name__)
         if isinstance(error, (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)):
             text = "The pages are not available at the moment. Agents are served all the same. Try again soon."
             await say(send, 503, text, [(b"retry-after", b"5")])
