@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -7,12 +8,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.paginator import InfinitePaginator
 
-from gateway.console.base import ReadOnlyModelAdmin, display
+from gateway import staff_identities
+from gateway.console.base import AutocompleteSelectFilter, ReadOnlyModelAdmin, display, needs_fresh_login, visible
 from gateway.models import GatewayProcess, Notice
 from gateway.notices.delivery import try_again
 from gateway.recovery import DEAD_AFTER
+from governance.duties import may_sign_in_as
 from governance.facts import Fact
-from governance.models import NotificationChannel, User
+from governance.models import NotificationChannel, StaffIdentity, User
+from governance.staff_identities import NotBound, allow_again
 
 
 @admin.register(GatewayProcess)
@@ -91,3 +95,97 @@ class NoticeAdmin(ReadOnlyModelAdmin):
         self.by(request)["record"](Fact("notice.retried", "notices", {"count": count}))
         self.message_user(request, f"{count} notices are tried again.", messages.SUCCESS)
         return None
+
+
+class SignOnState(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("live", "Live"), ("ended", "Ended")]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[StaffIdentity]) -> QuerySet[StaffIdentity]:
+        return rows.filter(ended_at__isnull=self.value() == "live") if self.value() else rows
+
+
+@admin.register(StaffIdentity)
+class StaffIdentityAdmin(ReadOnlyModelAdmin):
+    """Connected by signing in; here they are seen, ended, and allowed again."""
+
+    empty_hint = "Nobody has signed in by single sign-on yet. Who does so is connected with her account there."
+    list_display = ("account", "person_email", "protocol", "provider", "state", "created_at", "last_used_at")
+    list_filter = (SignOnState, "protocol", ("person", AutocompleteSelectFilter))
+    list_filter_submit = True
+    list_select_related = ("person",)
+    search_fields = ("subject", "person__email", "person__name")
+    fields = (
+        "account", "person", "protocol", "provider", "state", "group_names", "created_at", "created_by", "last_used_at",
+        "ended_at", "ended_by",
+    )  # fmt: skip
+    readonly_fields = fields
+    actions = ("end", "allow")
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("governance.end_staffidentity")
+
+    def has_allow_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("governance.allow_staffidentity")
+
+    @display(description="Account there", ordering="subject")
+    def account(self, row: StaffIdentity) -> str:
+        return visible(row.subject)
+
+    @display(description="Person", ordering="person")
+    def person_email(self, row: StaffIdentity) -> str:
+        return visible(row.person.email)
+
+    @display(description="Provider", ordering="issuer")
+    def provider(self, row: StaffIdentity) -> str:
+        return visible(row.issuer)
+
+    @display(description="State", label={"live": "success", "ended": "danger"})
+    def state(self, row: StaffIdentity) -> str:
+        return "live" if row.ended_at is None else "ended"
+
+    @display(description="Groups said last")
+    def group_names(self, row: StaffIdentity) -> str:
+        return visible(", ".join(row.groups))
+
+    @admin.action(description="End selected accounts", permissions=["end"])
+    def end(self, request: HttpRequest, rows: QuerySet[StaffIdentity]) -> HttpResponse | None:
+        rows = rows.filter(ended_at=None).select_related("person")
+        if not self.confirmed(request):
+            effect = (
+                "They sign nobody in any more. Sessions that rest on them are over at once, and what their groups gave "
+                "is taken. Passwords, passkeys and agents stay: to end those, too, offboard the person."
+            )
+            return self.preview(request, rows, action="end", verb="End", effect=effect)
+        ended = sum(staff_identities.end(row, **self.performed(request)) for row in rows)
+        self.message_user(request, f"{ended} accounts ended.", messages.SUCCESS)
+        return None
+
+    @admin.action(description="Allow selected accounts again…", permissions=["allow"])
+    def allow(self, request: HttpRequest, rows: QuerySet[StaffIdentity]) -> HttpResponse | None:
+        rows = rows.exclude(ended_at=None).select_related("person")
+        effect = "Each signs in the person it was bound to, as before. Groups give again what they give at that time."
+        preview = partial(self.preview, request, rows, action="allow", verb="Allow", effect=effect)
+        if again := needs_fresh_login(request, "governance.allow_staffidentity", as_typed=preview):
+            return again
+        if not self.confirmed(request):
+            return preview()
+        for row in rows:
+            self._allow(request, row)
+        return None
+
+    def _allow(self, request: HttpRequest, row: StaffIdentity) -> None:
+        """Nobody opens a way in for somebody who may do more than she may herself."""
+        if not may_sign_in_as(request.user, row.person):
+            text = f"{row.person.email} may do more than you. Ask an owner."
+            self.message_user(request, text, messages.WARNING)
+            return
+        try:
+            allow_again(row, **self.by(request))
+        except NotBound as refusal:
+            self.message_user(request, f"{row.person.email}: {refusal}", messages.WARNING)
+        else:
+            self.message_user(request, f"{row.person.email} can sign in there again.", messages.SUCCESS)

@@ -85,6 +85,7 @@ SCOPES = {
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
     "organization:write": _scope("Change the organization", "change_organization"),
     "payloads:open": Scope("Open sealed arguments and answers, for a reason on record", frozenset({OPENS_PAYLOADS})),
+    "sign-ons:end": _scope("End accounts of identity providers by which people sign in", "end_staffidentity"),
     "sessions:end": Scope("End your own sign-ins", frozenset({ENDS_SESSIONS})),
     "tokens:revoke": _scope("Revoke personal tokens", "change_personaltoken"),
 }  # fmt: skip

@@ -7,6 +7,7 @@ An address counts once, for the first binding, and only when the provider has ve
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import QuerySet
 
@@ -39,11 +40,31 @@ class Account:
 def person_of(account: Account) -> User | None:
     """Whom it is bound to. Raises NotBound for a binding that was ended: only humans make that one again."""
     row = StaffIdentity.objects.filter(issuer=account.issuer, subject=account.subject).select_related("person").first()
-    if row is None:
-        return None
+    return None if row is None else _standing(row).person
+
+
+def held_live(account: Account) -> StaffIdentity:
+    """The binding, held until the transaction ends: whoever ends it waits, or was first. Raises NotBound."""
+    of_account = StaffIdentity.objects.filter(issuer=account.issuer, subject=account.subject)
+    _held_person(of_account.values_list("person_id", flat=True).get())
+    return _standing(of_account.select_for_update(of=("self",)).select_related("person").get())
+
+
+def _standing(row: StaffIdentity) -> StaffIdentity:
     if row.ended_at is not None:
         raise NotBound("identity_ended", "Single sign-on was ended for you here. Ask IT to allow it again.")
-    return _let_in(row.person)
+    _let_in(row.person)
+    return row
+
+
+def _held_person(person_id: Any) -> User:
+    """Always before her accounts, or two acts would wait for each other."""
+    return User.objects.select_for_update().get(pk=person_id)
+
+
+def is_live(identity: str, person: User) -> bool:
+    """Whether a session that rests on this account still counts."""
+    return live_of_person(person).filter(pk=identity).exists()
 
 
 def bind_by_email(account: Account, *, record: Recorder) -> User:
@@ -65,13 +86,14 @@ def bind_by_email(account: Account, *, record: Recorder) -> User:
 
 def bind_by_confirmation(person: User, account: Account, *, by: str, record: Recorder) -> User:
     """She is signed in by other means and wants it so; the one way for owners. Raises NotBound."""
-    person = User.objects.select_for_update().get(pk=person.pk)
+    person = _held_person(person.pk)
     _let_in(person)
     row = StaffIdentity.objects.filter(issuer=account.issuer, subject=account.subject).first()
     if row is not None and row.person_id != person.pk:
         raise NotBound("bound_to_another", "This account of your identity provider is connected to somebody else.")
     if row is not None:
-        return _allow_again(row, by=by, record=record)
+        allow_again(row, by=by, record=record)
+        return person
     return _bind(person, account, by=by, record=record)
 
 
@@ -82,6 +104,16 @@ def end_identity(row: StaffIdentity, *, by: str, record: Recorder, now: datetime
     if not live.update(ended_at=now, ended_by=by):
         return False
     record(Fact("identity.ended", f"person:{row.person.email}", _named(row.issuer, row.subject)))
+    return True
+
+
+def allow_again(row: StaffIdentity, *, by: str, record: Recorder) -> bool:
+    """A human's word: the account signs the same person in again. False if it was live. Raises NotBound."""
+    person = _let_in(_held_person(row.person_id))
+    ended = StaffIdentity.objects.filter(pk=row.pk).exclude(ended_at=None)
+    if not ended.update(ended_at=None, ended_by=""):
+        return False
+    record(Fact("identity.linked", f"person:{person.email}", {**_named(row.issuer, row.subject), "again": True}))
     return True
 
 
@@ -104,7 +136,7 @@ class Settled:
 
 def settle_groups(row: StaffIdentity, *, groups: Iterable[str], record: Recorder) -> Settled:
     """Gives what the groups give now, and takes what they gave and give no more; what humans gave by hand stays."""
-    person = User.objects.select_for_update().get(pk=row.person_id)
+    person = _held_person(row.person_id)
     row = StaffIdentity.objects.select_for_update().get(pk=row.pk)
     names = sorted(set(groups))
     mappings = mappings_of(names)
@@ -224,12 +256,6 @@ def _bind(person: User, account: Account, *, by: str, record: Recorder) -> User:
     )
     record(Fact("identity.linked", f"person:{person.email}", _named(account.issuer, account.subject)))
     return person
-
-
-def _allow_again(row: StaffIdentity, *, by: str, record: Recorder) -> User:
-    if StaffIdentity.objects.filter(pk=row.pk).exclude(ended_at=None).update(ended_at=None, ended_by=""):
-        record(Fact("identity.linked", f"person:{row.person.email}", _named(row.issuer, row.subject)))
-    return row.person
 
 
 def _named(issuer: str, subject: str) -> dict[str, str]:

@@ -23,12 +23,14 @@ from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersion
 from gateway.api.rotation import EmergencyRotations, RotationTasks
 from gateway.api.rules import Bundles, Limits, Policies
 from gateway.api.sign_ins import Sessions
+from gateway.api.staff_identities import StaffIdentities
 from gateway.api.versions import BundleDiff, BundleVersions, PolicyDiff, PolicyVersions
 
 RESOURCES = {
     "people": People,
     "teams": Teams,
     "personal-tokens": Tokens,
+    "staff-identities": StaffIdentities,
     "sessions": Sessions,
     "agents": Agents,
     "agents/<uuid:agent_id>/credentials": AgentCredentials,

@@ -88,6 +88,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list(
             "Directory messages", "governance.directorymessage", "sync", "What directories sent, and what it changed."
         ),
+        _list("Single sign-on", "governance.staffidentity", "passkey", "As whom people sign in at their provider."),
         _list("Personal tokens", "governance.personaltoken", "vpn_key", "By which people's scripts use the API."),
     ),
     "Agents and roles": (

@@ -102,7 +102,7 @@ class PersonAdmin(GovernedModelAdmin):
     list_filter_submit = True
     search_fields = ("email", "name")
     autocomplete_fields = ("manager", "teams", "same_as")
-    readonly_fields = ("last_login", "created_at", "one_time_login", "offboarding")
+    readonly_fields = ("last_login", "created_at", "one_time_login", "single_sign_on", "offboarding")
     fieldsets = (
         (None, {"fields": ("email", "name", "manager", "teams", "same_as")}),
         (
@@ -113,7 +113,7 @@ class PersonAdmin(GovernedModelAdmin):
                 "Only an owner can change the other switches.",
             },
         ),
-        ("Sign-in", {"fields": ("last_login", "created_at", "one_time_login", "offboarding")}),
+        ("Sign-in", {"fields": ("last_login", "created_at", "one_time_login", "single_sign_on", "offboarding")}),
     )
     add_fieldsets: ClassVar[Any] = fieldsets[:2]
 
@@ -187,6 +187,13 @@ class PersonAdmin(GovernedModelAdmin):
     def one_time_login(self, person: User) -> str:
         link = reverse("make_one_time_login", args=[person.pk])
         return format_html('<a class="text-primary-600 underline" href="{}">Make a link</a>', link)
+
+    @display(description="Single sign-on")
+    def single_sign_on(self, person: User) -> str:
+        count = person.staff_identities.filter(ended_at=None).count()
+        link = f"{reverse('admin:governance_staffidentity_changelist')}?person__id__exact={person.pk}"
+        text = f"{count} live account{'' if count == 1 else 's'}" if count else "Not connected"
+        return format_html('<a class="text-primary-600 underline" href="{}">{}</a>', link, text)
 
     @display(description="Leaving")
     def offboarding(self, person: User) -> str:

@@ -40,6 +40,7 @@ from governance.models import (
     RotationTask,
     Rule,
     Secret,
+    StaffIdentity,
     Team,
     Tool,
     ToolDefinition,
@@ -107,6 +108,9 @@ def one_of_each() -> list[Any]:
         Role.objects.create(name="support-agent", schedule={"from": "08:00", "to": "19:00"}),
         Team.objects.create(name="support"),
         PersonalToken.objects.create(person=agent.owner, name="report", digest=bytes(32), hint="gate_pt_a"),
+        StaffIdentity.objects.create(
+            person=agent.owner, protocol="oidc", issuer="https://idp.example.com", subject=HOSTILE, created_by="test"
+        ),
         Freeze.objects.create(agent=agent, created_by="test"),
         ApprovalRequest.objects.create(
             agent=agent.name,

@@ -95,6 +95,9 @@ governance.view_organization                    x         x         .         x
 governance.change_organization                  .         x         .         .
 governance.view_personaltoken                   x         .         .         x
 governance.change_personaltoken                 x         .         .         .
+governance.view_staffidentity                   x         x         .         x
+governance.end_staffidentity                    x         x         .         .
+governance.allow_staffidentity                  x         .         .         .
 governance.view_policy                          .         x         .         x
 governance.add_policy                           .         x         .         .
 governance.change_policy                        .         x         .         .
@@ -158,6 +161,7 @@ governance.make_owner                           .         .         .         .
 ASKS_AGAIN = {
     "audit.view_payload",
     "governance.adopt_directoryuser",
+    "governance.allow_staffidentity",
     "governance.approve_groupmapping",
     "governance.connect_directory",
     "governance.release_directory",
@@ -408,6 +412,7 @@ NOT_BY_FORM = {
     "governance_authorization": "add change delete",
     "governance_oauthclient": "add change delete",
     "governance_personaltoken": "add change delete",
+    "governance_staffidentity": "add change delete",
     "governance_policyversion": "add change delete",
     "governance_rotationtask": "add change delete",
     "governance_secretversion": "add change delete",
@@ -460,6 +465,8 @@ ACTIONS = {
     "governance_oauthclient.disable": "governance.disable_oauthclient",
     "governance_authorization.end": "governance.revoke_authorization",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
+    "governance_staffidentity.end": "governance.end_staffidentity",
+    "governance_staffidentity.allow": "governance.allow_staffidentity",
     "governance_rotationtask.mark_done": "governance.change_rotationtask",
     "governance_rotationtask.drop": "governance.change_rotationtask",
     "governance_tool.quarantine": "governance.change_tool",

@@ -38,6 +38,9 @@ DELETE teams/{team}                             governance.delete_team
 GET    personal-tokens                          governance.view_personaltoken     or her own
 GET    personal-tokens/{personaltoken}          governance.view_personaltoken
 POST   personal-tokens/{personaltoken}/revoke   governance.change_personaltoken
+GET    staff-identities                         governance.view_staffidentity     or her own
+GET    staff-identities/{staffidentity}         governance.view_staffidentity
+POST   staff-identities/{staffidentity}/end     governance.end_staffidentity
 GET    sessions                                 nobody                            or her own
 GET    sessions/{usersession}                   nobody
 DELETE sessions/{usersession}                   nobody
@@ -197,6 +200,7 @@ API_ELSEWHERE = ("api_schema", "api_docs", "api_nowhere")
 COLLECTIONS = {
     "people": "user",
     "personal-tokens": "personaltoken",
+    "staff-identities": "staffidentity",
     "credentials": "agentcredential",
     "policies": "policy",
     "limits": "ratelimit",

@@ -13,9 +13,9 @@ from gateway import tasks
 from gateway.console import sign_ins
 from gateway.console.accounts.local import turned_away
 from gateway.console.acting import person_named
-from gateway.console.single_sign_on.arriving import SESSION_KEY
 from gateway.console.single_sign_on.ways import only_way, way_by
 from gateway.console.step_up import is_fresh
+from gateway.sessions import CAME_BY
 from governance.fence.actor import governed_change
 from governance.models import User
 
@@ -79,7 +79,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """Who came by single sign-on proves it there again."""
-        came = context.request.session.get(SESSION_KEY, {})
+        came = context.request.session.get(CAME_BY, {})
         if way := way_by(came.get("protocol", "")):
             return [{"id": "single_sign_on", "description": way.name, "url": reverse(way.again)}]
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from gateway.actions import act
 from gateway.console.acting import person_named
 from gateway.console.step_up import STAMP
-from gateway.sessions import end_all_sessions
+from gateway.sessions import CAME_BY, end_all_sessions
 from governance.facts import Recorder
 from governance.models import StaffIdentity, User
 from governance.staff_identities import (
@@ -22,14 +22,13 @@ from governance.staff_identities import (
     Account,
     bind_by_confirmation,
     bind_by_email,
+    held_live,
     person_of,
     settle_groups,
 )
 
 BACKEND: Final = "governance.duties.DutyBackend"
 """Sessions belong to it, so that whoever is switched off is out with her next request, however she came in."""
-
-SESSION_KEY: Final = "single_sign_on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def connect(person: User, account: Account) -> Arrival:
 
 
 def _follow(person: User, account: Account, *, record: Recorder, now: datetime) -> Arrival:
-    row = StaffIdentity.objects.get(issuer=account.issuer, subject=account.subject)
+    row = held_live(account)
     settled = settle_groups(row, groups=account.groups, record=record)
     StaffIdentity.objects.filter(pk=row.pk).update(last_used_at=now)
     if settled.has_lost_rights:
@@ -78,7 +77,7 @@ def sign_in(request: HttpRequest, arrival: Arrival, *, proven_at: float) -> None
 
 def mark(request: HttpRequest, arrival: Arrival, *, protocol: str, hint: str) -> None:
     """The provider has just said that she is who she is."""
-    request.session[SESSION_KEY] = {
+    request.session[CAME_BY] = {
         "identity": arrival.identity,
         "protocol": protocol,
         "checked_at": time.time(),

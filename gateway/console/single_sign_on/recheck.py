@@ -1,4 +1,5 @@
-"""Asks the provider every few minutes whether she is still who she was, without a word to her.
+"""Ends with its next request a session whose account was ended here, and asks the provider every few minutes whether
+she is still who she was, without a word to her.
 
 In the place of the library's SessionRefresh, which knows of GET requests only: what it lets pass goes on for ever.
 """
@@ -14,8 +15,10 @@ from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import urlencode
 
-from gateway.console.single_sign_on.arriving import SESSION_KEY
-from gateway.console.single_sign_on.ways import way_by
+from gateway.console.single_sign_on.ways import Way, way_by
+from gateway.sessions import CAME_BY
+from governance.models import User
+from governance.staff_identities import is_live
 
 GRACE_SECONDS: Final = 300
 """What is no page of its own is let through for so long after the next question was due."""
@@ -28,22 +31,24 @@ EXEMPT: Final = (
 
 class AskAgain(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        came = request.session.get(SESSION_KEY)
-        if not came or not request.user.is_authenticated or request.path.startswith(EXEMPT):
+        came = request.session.get(CAME_BY)
+        if not came or not isinstance(request.user, User):
             return None
         sign_on = way_by(came.get("protocol", ""))
-        if sign_on is None:
+        if sign_on is None or not is_live(came["identity"], request.user):
             logout(request)
             return None
         overdue = time.time() - _checked_at(came) - settings.OIDC_RECHECK_SECONDS
-        if overdue < 0:
+        if overdue < 0 or request.path.startswith(EXEMPT):
             return None
-        way = f"{reverse(sign_on.recheck)}?{urlencode({'next': _back(request)})}"
-        if _is_page(request):
-            return redirect(way)
-        if overdue < GRACE_SECONDS:
-            return None
-        return render(request, "account/single_sign_on_recheck.html", {"way": way}, status=403)
+        return _asked(request, sign_on, is_late=overdue >= GRACE_SECONDS)
+
+
+def _asked(request: HttpRequest, sign_on: Way, *, is_late: bool) -> HttpResponse | None:
+    way = f"{reverse(sign_on.recheck)}?{urlencode({'next': _back(request)})}"
+    if _is_page(request):
+        return redirect(way)
+    return render(request, "account/single_sign_on_recheck.html", {"way": way}, status=403) if is_late else None
 
 
 def _checked_at(came: dict[str, Any]) -> float:

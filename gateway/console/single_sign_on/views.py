@@ -19,7 +19,6 @@ from mozilla_django_oidc.views import OIDCAuthenticationCallbackView, OIDCAuthen
 
 from gateway.console.accounts.views import signed_in_recently
 from gateway.console.single_sign_on import provider
-from gateway.console.single_sign_on.arriving import SESSION_KEY
 from gateway.console.single_sign_on.journeys import (
     AGAIN,
     CONNECT,
@@ -40,6 +39,7 @@ from gateway.console.single_sign_on.oidc import CodeFlow, callback_url, id_token
 from gateway.console.single_sign_on.tokens import NotProven
 from gateway.console.single_sign_on.ways import OIDC, Way, way_by, ways
 from gateway.fetching import NotFetched
+from gateway.sessions import CAME_BY
 from governance.models import User
 from governance.staff_identities import NotBound, live_of_person
 
@@ -205,7 +205,7 @@ class SignOut(LogoutView):  # type: ignore[misc]
 @sensitive_variables()
 def way_out(request: HttpRequest) -> str:
     """RP-initiated logout at the provider; empty if she did not come from there, or it offers none."""
-    came = request.session.get(SESSION_KEY)
+    came = request.session.get(CAME_BY)
     if not (came and provider.is_configured()):
         return ""
     try:
