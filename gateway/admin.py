@@ -131,6 +131,9 @@ class StaffIdentityAdmin(ReadOnlyModelAdmin):
     def has_allow_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("governance.allow_staffidentity")
 
+    def acts_on(self, row: StaffIdentity) -> tuple[str, ...]:
+        return ("end",) if row.ended_at is None else ("allow",)
+
     @display(description="Account there", ordering="subject")
     def account(self, row: StaffIdentity) -> str:
         return visible(row.subject)
@@ -151,7 +154,7 @@ class StaffIdentityAdmin(ReadOnlyModelAdmin):
     def group_names(self, row: StaffIdentity) -> str:
         return visible(", ".join(row.groups))
 
-    @admin.action(description="End selected accounts", permissions=["end"])
+    @admin.action(description="End selected…", permissions=["end"])
     def end(self, request: HttpRequest, rows: QuerySet[StaffIdentity]) -> HttpResponse | None:
         rows = rows.filter(ended_at=None).select_related("person")
         if not self.confirmed(request):
@@ -164,7 +167,7 @@ class StaffIdentityAdmin(ReadOnlyModelAdmin):
         self.message_user(request, f"{ended} accounts ended.", messages.SUCCESS)
         return None
 
-    @admin.action(description="Allow selected accounts again…", permissions=["allow"])
+    @admin.action(description="Allow selected again…", permissions=["allow"])
     def allow(self, request: HttpRequest, rows: QuerySet[StaffIdentity]) -> HttpResponse | None:
         rows = rows.exclude(ended_at=None).select_related("person")
         effect = "Each signs in the person it was bound to, as before. Groups give again what they give at that time."
