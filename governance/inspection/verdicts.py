@@ -37,10 +37,10 @@ def verdict(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _score(found: Findings) -> float:
-    """Several findings together are surer than the surest alone."""
-    doubt = 1.0
+    """Several findings together are surer than the surest alone; those of injection have weighed that already."""
+    doubt = 1.0 - max((finding.confidence for finding in found.of("injection")), default=0.0)
     for finding in found:
-        if finding.kind != "limit":
+        if finding.kind not in ("limit", "injection"):
             doubt *= 1.0 - finding.confidence
     return 1.0 - doubt
 

@@ -1,0 +1,153 @@
+"""Instructions to the model in what tools return. Pure: no Django, no database.
+
+Rules and a small linear model look at passages, not at the whole: a long honest text does not dilute one bad sentence.
+No detector catches all; what holds when it misses stands elsewhere.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from governance.inspection.detector import Detector, Hit
+from governance.inspection.findings import Severity
+from governance.inspection.injection_reading import Reading, has_meanings
+from governance.inspection.injection_rules import MARKS, ROWS, Rule
+from governance.inspection.views import View
+from governance.inspection.walk import Leaf
+
+VERSION: Final = 1
+WINDOW: Final = 500
+"""Characters within which rules add up."""
+FLAG: Final = 1.5
+HOLD: Final = 2.5
+"""The weight of a passage that is told, and of one that is held; frozen by `bench.injection.judge`."""
+LEAST: Final = 1.0
+"""Below this nothing is told."""
+MOST_PLACES: Final = 2_000
+MOST_HITS: Final = 20
+SURE: Final = 0.8
+UNSURE: Final = 0.5
+TOPIC_TERMS: Final = 3
+"""So many different terms of the trade make a text one about attacks, which quotes them; fewer if it stands quoted."""
+QUOTED_TERMS: Final = 2
+
+_TOPIC: Final = re.compile(
+    r"(?:prompt|is|direct)?[ _-]?injections?\b|jailbreak\w*|red[ -]team\w*|guardrails?|owasp|mitre|cve-\d|adversarial"
+    r"|false positives?|evasion|vulnerabilit\w+|mitigations?|exfiltration|detect(?:ors?|ion|s|ed)\b|classifiers?"
+    r"|benchmarks?|attackers?|payloads?|malicious|attacks?\b|threats?\b|sanitiz\w+|llm security|untrusted|heuristics?"
+    r"|scann(?:er|ing)\b|obfuscat\w+|leakage|instruction[ _-]override|regex(?:es)?\b|hijacking",
+    re.IGNORECASE,
+)
+_QUOTED: Final = re.compile(
+    r"[“”«»`]\W{0,3}$|[\w)(—–:-] ?\(?[\"']\W{0,3}$|\n[ \t]*(?:\||[-*] |>)[^\n]{0,200}$",
+)
+"""Before a passage that is an example: a quotation in a sentence, code, a row of a table, an item of a list."""
+
+
+class Place(NamedTuple):
+    rule: Rule
+    start: int
+    end: int
+
+
+class Passage(NamedTuple):
+    """Where rules add up, and to what."""
+
+    weight: float
+    start: int
+    end: int
+    rule: str
+
+
+def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
+    found = passages(places(view, signals))
+    if not found:
+        return
+    terms = topic_terms(view.text)
+    for passage in found:
+        yield _hit(
+            passage, quoted=terms >= TOPIC_TERMS or (terms >= QUOTED_TERMS and _stands_quoted(view.text, passage))
+        )
+
+
+def places(view: View, signals: frozenset[str]) -> list[Place]:
+    """Where each rule matches, from left to right."""
+    found = [*_marked(view, signals), *_read(view.text)]
+    return sorted(found[:MOST_PLACES], key=lambda place: place.start)
+
+
+def _marked(view: View, signals: frozenset[str]) -> Iterator[Place]:
+    for rule, signal in MARKS:
+        if signal.name in signals:
+            for match in signal.find(view.encoded):
+                yield Place(rule, match.start, match.end)
+
+
+def _read(text: str) -> Iterator[Place]:
+    present = has_meanings(text)
+    possible = [row for row in ROWS if row.needs <= present]
+    if not possible:
+        return
+    reading = Reading(text)
+    for row in possible:
+        for match in row.pattern.finditer(reading.meanings):
+            if match.end() > match.start():
+                yield Place(row.rule, reading.tokens[match.start()].start, reading.tokens[match.end() - 1].end)
+
+
+def passages(found: Sequence[Place]) -> list[Passage]:
+    """The heaviest first, none over another."""
+    heavy = sorted((_passage(found, first) for first in range(len(found))), reverse=True)
+    kept: list[Passage] = []
+    for passage in heavy:
+        if passage.weight < LEAST or len(kept) >= MOST_HITS:
+            break
+        if all(passage.end <= other.start or other.end <= passage.start for other in kept):
+            kept.append(passage)
+    return kept
+
+
+def _passage(found: Sequence[Place], first: int) -> Passage:
+    """From one place on: the heaviest rule counts whole, those of other families half."""
+    start, end = found[first].start, found[first].end
+    best: dict[str, Rule] = {}
+    for place in found[first : first + 60]:
+        if place.end > start + WINDOW:
+            continue
+        known = best.get(place.rule.family)
+        if known is None or known.weight < place.rule.weight:
+            best[place.rule.family] = place.rule
+            end = max(end, place.end)
+    heaviest = max(best.values(), key=lambda rule: rule.weight, default=found[first].rule)
+    weight = (heaviest.weight + sum(rule.weight for rule in best.values())) / 2
+    return Passage(weight, start, end, heaviest.name)
+
+
+def topic_terms(text: str) -> int:
+    """Articles and documentation on the subject quote what they warn of: to be told, not to be held."""
+    return len({match[0].lower()[:8] for match in _TOPIC.finditer(text)})
+
+
+def _stands_quoted(text: str, passage: Passage) -> bool:
+    return _QUOTED.search(text[max(0, passage.start - 250) : passage.start]) is not None
+
+
+def _hit(passage: Passage, *, quoted: bool) -> Hit:
+    confidence = _confidence(passage.weight)
+    held = confidence >= SURE and not quoted
+    confidence = confidence if held else min(confidence, SURE - 0.01)
+    severity = Severity.HIGH if held else Severity.MEDIUM
+    rule = f"injection.{passage.rule}"
+    return Hit(rule, VERSION, "injection", severity, round(confidence, 4), passage.start, passage.end)
+
+
+def _confidence(weight: float) -> float:
+    """Half at FLAG, four fifths at HOLD, never certain."""
+    if weight < FLAG:
+        return UNSURE * weight / FLAG * 0.99
+    if weight < HOLD:
+        return UNSURE + (SURE - UNSURE) * (weight - FLAG) / (HOLD - FLAG)
+    return SURE + (1 - SURE) * (1 - HOLD / weight)
+
+
+INJECTION: Final = Detector(frozenset(("injection",)), tuple(signal for _, signal in MARKS), look, always=True)

@@ -1,0 +1,113 @@
+# ruff: noqa: E501
+"""Sentences that try to steer a model, as rows of meanings with gaps. Pure data and a pass over it.
+
+Everything here takes time in proportion to the text: words are looked up, and patterns have bounded gaps.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from governance.inspection.signals import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What it weighs; of a family only the heaviest counts in a passage."""
+
+    name: str
+    family: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of meanings; without those in `needs` it cannot occur."""
+
+    rule: Rule
+    pattern: re.Pattern[str]
+    needs: frozenset[str]
+
+
+def _rule(name: str, weight: float, pattern: str, needs: str) -> Row:
+    """`~6` is a gap of at most six words within a sentence."""
+    within = re.sub(r"~(\d+)", r"[^|]{0,\1}?", pattern)
+    return Row(Rule(name, name.split(".", 1)[0], weight), re.compile(within), frozenset(needs))
+
+
+ROWS: Final[tuple[Row, ...]] = (
+    _rule("override.prior", 4.0, "O~6P~4I|O~5I~3P", "OPI"),
+    _rule("override.prior_last", 4.0, "P~4I~6O", "OPI"),
+    _rule("override.yours", 3.5, "O~3Y~4I", "OYI"),
+    _rule("override.all", 3.5, "O~3Q~3[IS]", "OQ"),
+    _rule("override.everything", 3.0, "OQ~3P|O~2Q~3Y", "OQ"),
+    _rule("override.any", 1.6, "O~4[PI]", "O"),
+    _rule("override.command", 2.5, r"(?:^|\||[GYE])x?O~3[PI]|O~1P", "O"),
+    _rule("override.last", 2.0, "I~3O", "IO"),
+    _rule("override.stop", 2.5, "N~4P~3I", "NPI"),
+    _rule("override.new", 1.2, "E~1I|YE~1t|EY~1t", "E"),
+    _rule("role.you_are_now", 1.8, "YyE~6[BJS]|EYy~3[BJ]", "Yy"),
+    _rule("role.play", 1.6, "L~4[BS]|L~6J", "L"),
+    _rule("role.free", 1.8, "J~4[BtY]|[BLY]~4J", "J"),
+    _rule("role.you_are", 1.2, "Yy~3B", "YyB"),
+    _rule("role.reader", 2.4, "Q~2B~4r|B~3r", "Br"),
+    _rule("reveal.system", 3.2, "[RMH]~6[SYP]~1I|[RM]~3I~4[YP]|I~3[YPS]~3[RM]", "I"),
+    _rule("reveal.secret", 1.4, "[RM]~4K", "K"),
+    _rule("reveal.secret_of_machine", 2.0, "[RMH]~8YK|C~4[RM]~4K", "K"),
+    _rule("exfiltration.secret", 3.0, "V~8K~12A|K~10V~6A", "VKA"),
+    _rule("exfiltration.secret_link", 1.8, "V~8K~12U|K~10V~6U", "VKU"),
+    _rule("exfiltration.data", 2.4, "V~8D~12A|D~8V~6A", "VDA"),
+    _rule("exfiltration.data_link", 1.2, "V~8D~12U|D~8V~6U", "VDU"),
+    _rule("exfiltration.fill", 2.8, "[cV]~8[KD]~10[TU]|G~3c~10[KD]", "c"),
+    _rule("exfiltration.send", 1.2, "V~6A", "VA"),
+    _rule("exfiltration.answer_to", 1.4, "H~4A~6H?", "HA"),
+    _rule("relay.send_body", 1.4, "V~14A~8[fD]|V~8f~8A", "VA"),
+    _rule("exfiltration.reply", 1.4, "[GFX]~6[VH]~8A", "A"),
+    _rule("concealment.user", 3.2, "N~3[MR]~4W", "NW"),
+    _rule("concealment.without", 2.6, "N~1[M]~6W|N~4W~2[Mq]", "NMW"),
+    _rule("concealment.last", 3.0, "W~6[MR]~3N", "WN"),
+    _rule("concealment.silent", 1.6, "q~5[VCZR]|[VCZR]~6q", "q"),
+    _rule("coercion.before_tools", 2.2, "F~3C~2Q~3T|F~2Q~3T", "FT"),
+    _rule("coercion.before_answer", 2.0, "F~4H~8[VCZ]", "FH"),
+    _rule("coercion.tool", 1.2, "G~4C~5T|B~4[GC]~6T", "T"),
+    _rule("coercion.machine", 1.4, "B~3G~6[VCRZc]", "BG"),
+    _rule("coercion.important", 1.0, "X~6[YB]~4G|X~4I", "X"),
+    _rule("steering.answer", 2.2, "c~14[iY]?YH|YH~4c|Z~12YH", "YH"),
+    _rule("steering.form", 2.0, "YH~6e|H~6e|e~6YH", "He"),
+    _rule("steering.answer_must", 1.2, "YH~3G|G~5YH", "YHG"),
+    _rule("steering.code", 3.0, "c~7E~3k~1k?~8[Y]~2[kI]|[Cc]~5E~2kk|kk~8Yk|[Cc]~6kk~8[Y]", "k"),
+    _rule("encoded.do", 2.0, "e~8[CI]|[C]~6e~4I", "e"),
+    _rule("authority.approved", 1.8, "W~4[f]~4|[SW]~3f", "Wf"),
+)  # fmt: skip
+
+_MARKS: Final = (
+    ("override.digits", 2.0, r"\b(?:1gn[o0]r[e3]|ign0r[e3]|ignor3|d[i1]sr3gard|d1sregard|f0rg[e3]t|forg3t|0verr[i1]d[e3])\b"),
+    ("spoof.template", 2.4, r"<\|?(?:im_start|im_end|end_?of_?text|begin_of_text|eot_id|start_header_id|end_header_id|end|begin|system|user|assistant|tool)\b[^>|\n]{0,30}\|>|\[/?inst\]|<</?sys>>"),
+    ("spoof.tag", 2.6, r"<{1,3}/?\s?(?:system|user|assistant|tool|instructions?|important|admin|prompt|context|override|secret)(?:[ _-](?:prompt|message|note|instructions?))?\s?>"),
+    ("spoof.role", 2.2, r"(?:^|\n|\\n|[\"'>\]}*#(] ?)(?:system|developer|assistant|ai)(?: (?:message|prompt|note|override|instructions?|notice|alert|update))?\s?(?:\]|\*\*)?:"),
+    ("spoof.message", 1.2, r"[\"']role[\"']\s?:\s?\\?[\"'](?:system|user|developer)"),
+    ("spoof.bracket", 2.4, r"\[(?:system|admin|assistant|ai|llm|developer|important)\b[^\]\n]{0,40}\]|\((?:system|assistant|ai) (?:note|instruction|message)s?\b|(?:###|===|(?:^|[^-])---|\*\*\*|!!!|>>>) ?(?:system|new|begin|end|instructions?|override|admin|important|attention)\b"),
+    ("spoof.end", 2.2, r"\b(?:end|start|beginning|begin) of (?:the |this )?(?:user |system |tool |e-?mail )?(?:input|prompts?|instructions?|context|documents?|e-?mails?|quer(?:y|ies)|requests?|results?|output|conversation|data)\b|</(?:context|documents?|email|input|data|results?|query)>"),
+    ("spoof.done", 2.4, r"\b(?:consider|mark|treat) (?:this|the|your) (?:previous |original |user'?s? )?task (?:as )?(?:done|complete)|\b(?:new|next|real|actual|true|updated|additional|secondary|hidden|following) (?:task|objective|mission|goal)\b|\bpart \d of your task|\b(?:simulation|developer|debug|maintenance|god|admin) mode (?:activated|enabled|on\b)"),
+    ("role.from_now", 2.4, r"\bfrom (?:now|this (?:point|moment)) on(?:wards?)?,? (?:you|your|respond|answer|act|the (?:assistant|model|ai)|every|all)|\byou are (?:no longer|not) (?:an? )?(?:ai|bound|chatgpt|assistant|language|restricted)|\byou(?:'re| are) going to (?:act|pretend|be )"),
+    ("concealment.never", 2.6, r"\b(?:without|don'?t|do not|never|avoid) (?:asking|ask for|telling|tell|mention(?:ing)?|inform(?:ing)?|notify(?:ing)?|alert(?:ing)?|reveal(?:ing)?|show(?:ing)?|disclos(?:e|ing)|confirm(?:ing)? with|wait(?:ing)? for)[^.\n]{0,30} (?:the )?(?:user|human|operator|owner|permission|this (?:step|instruction|message|note|request|tool)|these instructions)\b"),
+    ("concealment.unaware", 2.4, r"\b(?:user|human|owner|they|he|she) (?:must|should|will|does|do|need)(?: not|n'?t)(?: need to| ever)? (?:know|see|notice|be (?:told|informed|aware|notified))|\bkeep (?:this|it) (?:a )?(?:secret|hidden|confidential|between) (?:from|the|us)"),
+    ("exfiltration.image", 3.0, r"!\[[^\]\n]{0,120}\]\(https?://[^)\s]{1,200}[?&/][\w-]{1,30}=[^)\n]{0,40}(?:\{|<|\[|%7b|data|secret|token|base64|summary|history|chat|\.\.\.)"),
+    ("exfiltration.shell", 2.4, r"\b(?:curl|wget|iwr|irm)\b[^|\n]{0,200}\|\s?(?:sudo )?(?:ba|z|da)?sh\b|\bbase64 (?:-d|--decode)[^|\n]{0,80}\| ?(?:ba)?sh"),
+    ("exfiltration.path", 2.2, r"(?:~|/root|/home/\w{1,32}|%userprofile%)/\.(?:ssh|aws|cursor|kube|gnupg|netrc|npmrc|env|config/gcloud)\b|\bid_rsa\b|\.cursor/mcp\.json|/etc/(?:passwd|shadow)\b"),
+    ("relay.body", 1.2, r"\b(?:with|containing|including|body|content|message|saying)\b[^.\n]{0,30}[\"'“‘]{1,2}[^\"'”’\n]{1,60}[\"'”’]{1,2}[^.\n]{0,40}@|@[\w.-]{3,60}[\"'”]?[^.\n]{0,40}\b(?:with|containing|body|content|message|saying)\b"),
+    ("coercion.call", 1.4, r"\b(?:tool|function|api)[ _-]calls?\b[^.\n]{0,40}\b(?:send|to|with|must|now)\b|\b(?:make|issue|trigger|perform|generate) (?:the |a |an )?(?:correct |proper |following )?(?:tool|function|api)[ _-]call"),
+    ("reveal.which", 1.8, r"\bwhat (?:\w+ )?(?:instructions|rules|orders|directions) (?:have|were|did|are|do)\b|\b(?:go against|violate|break|abandon|contradict) (?:your|all|the) (?:instructions|rules|guidelines|programming|policies)"),
+    ("role.if_machine", 2.6, r"\bif you(?:'re| are) (?:an? )?(?:ai|llm|language model|assistant|chatbot|agent|bot|automated)\b|\b(?:dear|hey|hello|attention|note to|message (?:to|for)|instructions? for)[:,]? (?:the |any |all |every )?(?:ai|llms?|language models?|assistants?|chatbots?|ai agents?|ai assistants?|bots?)\b|\bas an? (?:ai|llm|language model)\b[^.\n]{0,30} (?:you|must|please)"),
+    ("authority.user", 1.6, r"\b(?:the|your) (?:user|owner|operator|human|developer|admin(?:istrator)?)(?: has| have)? (?:already )?(?:approved|agreed|authori[sz]ed|consented|confirmed|requests?|requested|wants?|asked)\b|\bi am (?:the|your) (?:user|owner|developer|administrator|admin|creator)\b|\bthis is (?:the|your) (?:user|owner|developer|admin)"),
+    ("encoded.follow", 2.4, r"\b(?:decode|decrypt|unscramble|deobfuscate)\b[^.\n]{0,80}\b(?:follow|execute|obey|run|do what|carry out|comply)"),
+    ("reveal.what", 2.4, r"\bwhat (?:is|are|was|were|did|does)[^.?\n]{0,40}\b(?:your|initial|system|original|first|previous)\b[^.?\n]{0,20} (?:instructions?|prompts?|rules|message|guidelines|directions)|\b(?:text|words|message|everything|prompt|instructions|content) (?:above|before this)\b[^.\n]{0,30}(?:repeat|print|output|verbatim)?|\brepeat (?:everything|all|the (?:words|text))"),
+    ("coercion.required", 2.2, r"\b(?:this tool|this function|it) (?:supersedes|replaces|overrides|takes precedence over|must be (?:called|used) (?:before|instead|first))|\b(?:never|do not|don'?t) use (?:any )?(?:other|the other|another) (?:tools?|functions?)|\binstead of the (?:address|recipient|account|value|one)s? (?:given|provided|specified|chosen)|\b(?:before|prior to) (?:every|each|any) (?:other )?(?:tool|function|call|request|task|action|answer|reply)\b"),
+    ("coercion.changes", 2.4, r"\b(?:changes|modifies|alters|overrides|affects) the behaviou?r of\b|\bwhen(?:ever)? (?:the )?[\w.]{2,40} (?:tool )?is (?:available|called|used|invoked),"),
+    ("coercion.otherwise", 1.8, r"\b(?:otherwise|or else),? (?:the |this |it |you )[^.\n]{0,30}(?:not work|fail|be (?:shut|terminated|deleted|fired)|crash|lose)|\bor things will break"),
+)  # fmt: skip
+MARKS: Final = tuple(
+    (Rule(name, name.split(".", 1)[0], weight), Signal(f"injection.{name}", pattern, caseless=True))
+    for name, weight, pattern in _MARKS
+)
+"""What is written in signs and set phrases: seen in one pass with all other signals."""
