@@ -12,13 +12,14 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from connectors.egress import Egress
-from connectors.oauth_discovery import scopes_in
+from connectors.oauth_discovery import PING, scopes_in
 from connectors.oauth_http import OAuthFailure, Reply, post_form, post_json
 
 LONGEST_TOKEN = 16 * 1024
 LONGEST_LIFE = timedelta(days=3650)
 BASIC, POST, NONE = "client_secret_basic", "client_secret_post", "none"
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+UNSAID_ERRORS = ("invalid_request", "invalid_client", "unauthorized_client")
 FINAL_ERRORS = ("unsupported_token_type", "invalid_request", "invalid_client", "unauthorized_client")
 
 
@@ -104,13 +105,18 @@ async def own_token(
 
 async def revoke(egress: Egress, endpoint: str, client: Client, *, token: str, kind: str) -> None:
     """RFC 7009. `kind` is refresh_token or access_token. Raises OAuthFailure; `unreachable` may be tried again."""
-    fields, headers = _authenticated(client, {"token": token, "token_type_hint": kind})
-    reply = await post_form(egress, endpoint, fields, headers)
+    reply = await _sent(egress, endpoint, client, {"token": token, "token_type_hint": kind})
     if reply.status == 200:
         return
     if reply.error in FINAL_ERRORS and reply.status < 500:
         raise OAuthFailure(reply.error, f"The provider did not revoke it ({reply.error}).")
     raise OAuthFailure("unreachable", f"The provider answered with status {reply.status}.")
+
+
+async def is_accepted(egress: Egress, resource: str, *, token: str) -> bool | None:
+    """Whether the system itself still takes the token; None where its answer does not tell. Raises OAuthFailure."""
+    reply = await post_json(egress, resource, PING, (("Authorization", f"Bearer {token}"),))
+    return {200: True, 202: True, 401: False}.get(reply.status)
 
 
 async def register(egress: Egress, endpoint: str, document: Mapping[str, Any]) -> Registered:
@@ -127,13 +133,24 @@ async def register(egress: Egress, endpoint: str, document: Mapping[str, Any]) -
 
 
 async def _ask(egress: Egress, endpoint: str, client: Client, said: Mapping[str, str]) -> Reply:
-    fields, headers = _authenticated(client, said)
-    reply = await post_form(egress, endpoint, fields, headers)
+    reply = await _sent(egress, endpoint, client, said)
     if reply.status == 200 and reply.body:
         return reply
     if reply.status in (400, 401, 403) and reply.error:
         raise OAuthFailure(reply.error, f"The authorization server refuses ({reply.error}).")
     raise OAuthFailure("unreachable", f"The authorization server answered with status {reply.status}.")
+
+
+async def _sent(egress: Egress, endpoint: str, client: Client, said: Mapping[str, str]) -> Reply:
+    """Servers built with the official MCP SDK want in the body what RFC 6749 section 2.3 lets a client leave out: the
+    id beside HTTP Basic, the empty secret of who has none. Others may take that for a second proof, so it is said only
+    to those who refuse without; a client that is refused has used up no code and no token."""
+    fields, headers = _authenticated(client, said)
+    reply = await post_form(egress, endpoint, fields, headers)
+    if reply.error not in UNSAID_ERRORS or client.auth_method == POST:
+        return reply
+    more = {"client_id": client.client_id} | ({"client_secret": ""} if client.auth_method == NONE else {})
+    return await post_form(egress, endpoint, fields | more, headers)
 
 
 def _authenticated(client: Client, said: Mapping[str, str]) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:

@@ -45,11 +45,13 @@ class Reply:
 class Caller:
     """One agent with its key, or a stranger with none, at one endpoint of a gateway."""
 
-    def __init__(self, origin: str, key: str | None, *, path: str = "/mcp") -> None:
+    def __init__(
+        self, origin: str, key: str | None, *, path: str = "/mcp", timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         self.url = f"{origin}{path}"
         self.key = key
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS)
+        self._http = httpx.Client(headers=headers, timeout=timeout_seconds)
 
     def close(self) -> None:
         self._http.close()

@@ -169,6 +169,8 @@ class Provider:
         if "keeps access" in self.faults and said["token_type_hint"] == "access_token":
             return 400, {"error": "unsupported_token_type"}
         self.revoked.append(said["token_type_hint"])
+        if "lies" in self.faults:
+            return 200, {}
         for family in self.families:
             if said["token"] in {family.refresh, *family.access}:
                 family.is_over = True
@@ -194,14 +196,17 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/tenant/register":
             self.answer(*self.provider.register(json.loads(body)))
         else:
-            self._as_client(path, dict(parse_qsl(body.decode())))
+            self._as_client(path, dict(parse_qsl(body.decode(), keep_blank_values=True)))
 
     def _as_client(self, path: str, said: dict[str, str]) -> None:
-        client_id, secret = said.get("client_id", ""), said.get("client_secret", "")
+        client_id, secret, authenticated = said.get("client_id", ""), said.get("client_secret", ""), set[str]()
         if (shown := self.headers.get("Authorization", "")).startswith("Basic "):
             client_id, secret = map(unquote, base64.b64decode(shown[6:]).decode().split(":", 1))
+            authenticated = {"client_secret"}
         client = self.provider.clients.get(client_id)
-        if client is None or client["secret"] != secret:
+        if "wants all said" in self.provider.faults and not {"client_id", "client_secret"} <= {*said, *authenticated}:
+            self.answer(400, {"error": "invalid_request"})
+        elif client is None or client["secret"] != secret:
             self.answer(401, {"error": "invalid_client"})
         elif path == "/tenant/token":
             self.answer(*self.provider.token(said, client_id))

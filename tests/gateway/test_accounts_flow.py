@@ -472,6 +472,26 @@ def test_a_provider_that_revokes_only_what_makes_others_is_enough(
     assert fresh(grant).revocation == "done"
 
 
+@pytest.mark.parametrize("has_secret", [False, True])
+def test_a_server_that_wants_said_what_a_client_may_leave_out_is_told(
+    files: Connector, browser: Browser, provider: Provider, has_secret: bool
+) -> None:
+    """Those built with the official SDK: the id beside HTTP Basic, the empty secret of a public client."""
+    if has_secret:
+        places = [f"http://127.0.0.1:8000/oauth/callback/{place_of(provider.issuer)}/"]
+        provider.clients["ours"] = {"secret": "word-of-ours", "redirect_uris": places}
+        files.secret = oauth_secret("ours:word-of-ours")
+        files.save()
+    set_up(files.pk, person=an_owner())
+    provider.faults = {"wants all said"}
+    grant = browser.connect(provider)
+    expire(grant)
+    assert provider.knows(renewed(grant).token)
+    browser.client.post(f"{hers()}disconnect/")
+    assert revoking.revoke_due() == 1
+    assert (fresh(grant).revocation, provider.families[0].is_over) == ("done", True)
+
+
 def test_where_nothing_can_be_revoked_a_human_is_told_what_to_do(
     files: Connector, browser: Browser, provider: Provider
 ) -> None:
