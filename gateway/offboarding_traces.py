@@ -7,12 +7,12 @@ import orjson
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from audit.models import EventRow
+from audit.models import EventRow, Mention
 from governance import authorizations, connected_accounts, oauth_clients, rotation, staff_identities
 from governance.facts import Recorder
 from governance.models import Authorization, DirectoryToken, OAuthClient, RotationTask, Secret, UpstreamGrant, User
 from governance.offboarding import Item
-from governance.offboarding_findings import AUTHORIZATION, END_ACCOUNT, ROTATE_SCIM_TOKEN, ROTATE_SECRET
+from governance.offboarding_findings import ACCOUNT, AUTHORIZATION, END_ACCOUNT, ROTATE_SCIM_TOKEN, ROTATE_SECRET
 
 KNEW = ("secret.value_set", "secret.replaced")
 MOST_EVENTS = 20_000
@@ -68,9 +68,7 @@ class ConnectedAccounts:
         risk = "its tokens may be valid at the provider until they are revoked there"
         for row in connected_accounts.live_of_person(person):
             name = str(row.connector.name if row.connector else row.client.server)
-            yield Item(
-                "connected account", name, "ended, revoked at the provider", id=row.pk.hex, risk=risk, step=END_ACCOUNT
-            )
+            yield Item(ACCOUNT, name, "ended, revoked at the provider", id=row.pk.hex, risk=risk, step=END_ACCOUNT)
 
         shared = UpstreamGrant.objects.filter(person=None, created_by=f"person:{person.email}")
         for row in shared.exclude(status=UpstreamGrant.Status.ENDED).select_related("connector", "client__server"):
@@ -150,13 +148,28 @@ ENDERS = (
 )
 
 
+def addresses_of(person: User) -> set[str]:
+    """Hers, and those that her row ever had: evidence names people by the address of the day."""
+    named = Mention.objects.filter(object_id=person.pk.hex).values("event_id")
+    rows = EventRow.objects.filter(pk__in=named, kind="governance.changed").values_list("header", flat=True)
+    changes = (orjson.loads(header)["details"] for header in map(bytes, rows.iterator()) if b'"email"' in header)
+    sides = (
+        side or {}
+        for change in changes
+        if change["object_id"].replace("-", "") == person.pk.hex
+        for side in (change["before"], change["after"])
+    )
+    return {person.email, *(side["email"] for side in sides if "email" in side)}
+
+
 def _authorizations(person: User) -> QuerySet[Authorization]:
     return Authorization.objects.filter(Q(person=person) | Q(agent__owner=person), revoked_at=None)
 
 
 def _secrets_set_by(person: User) -> set[str]:
-    """Evidence knows it, whichever door she came through."""
-    events = EventRow.objects.filter(actor=f"person:{person.email}", kind__in=KNEW, call_id=None).order_by("-id")
+    """Evidence knows it, whichever door she came through, and by whichever address she was known then."""
+    actors = [f"person:{email}" for email in addresses_of(person)]
+    events = EventRow.objects.filter(actor__in=actors, kind__in=KNEW, call_id=None).order_by("-id")
     headers = events.values_list("header", flat=True)[:MOST_EVENTS]
     subjects = (orjson.loads(bytes(header))["details"].get("subject", "") for header in headers)
     return {subject.removeprefix("secret:") for subject in subjects}

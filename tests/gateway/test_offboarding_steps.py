@@ -12,6 +12,7 @@ from audit.checkpoint import BadNote, installation_signer, installation_verifier
 from audit.models import EventRow
 from gateway import actions, offboarding_receipts, offboarding_steps, offboardings
 from governance import rotation, vault
+from governance.fence.actor import governed_change
 from governance.models import (
     Agent,
     AgentCredential,
@@ -123,6 +124,17 @@ def test_secrets_she_knew_are_queued_and_done_when_replaced(ana: User, owner: Us
     Offboarding.objects.update(withdrawn_at=datetime.now(UTC) - timedelta(hours=1))
     offboardings.take_up_what_is_left()
     assert (step("rotate_secret").state, step("rotate_secret").result) == ("done", "replaced: version 2")
+
+
+def test_a_secret_she_set_under_an_earlier_address_is_queued_too(ana: User, owner: User) -> None:
+    """Directories rename people; evidence goes on to name them as they were."""
+    put_secret(ana)
+    put_secret(owner, "other-token")
+    with governed_change(by=BY):
+        User.objects.filter(pk=ana.pk).update(email="ana.lima@example.com")
+    off(User.objects.get(pk=ana.pk))
+    offboardings.take_up_what_is_left()
+    assert RotationTask.objects.get().subject_name == "helpdesk-token"
 
 
 def test_a_key_she_issued_for_somebody_else_lives_until_it_is_replaced(ana: User, heir: User) -> None:
