@@ -1,6 +1,6 @@
 """That nothing of hers works any more: every ended key and token is tried, and the result is evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,8 @@ from gateway.actions import act
 from gateway.live_probe import Word, ask_and_wait, subjects
 from governance import offboarding as verbs
 from governance.facts import Fact, Recorder
-from governance.models import Offboarding, User
+from governance.models import Offboarding, UpstreamGrant, User
+from governance.offboarding_findings import ACCOUNT
 from governance.snapshot_builder import build_snapshot
 
 
@@ -28,6 +29,8 @@ class Check:
     is_active: bool = False
     gateways: tuple[Word, ...] | None = None
     """What each live gateway said when it tried them; None where they were not asked."""
+    accounts: tuple[Mapping[str, str], ...] = ()
+    """Each of her accounts at other systems: dead here, and what is known of it at its provider."""
 
     @property
     def is_clean(self) -> bool:
@@ -43,6 +46,7 @@ class Check:
             "live": list(self.live),
             "active": self.is_active,
             "gateways": None if self.gateways is None else [word.as_json() for word in self.gateways],
+            "accounts": [dict(account) for account in self.accounts],
             "clean": self.is_clean,
         }
 
@@ -55,9 +59,11 @@ def probe(offboarding: Offboarding, *, by: str, gateways: Sequence[Word] | None 
     is_active = person.is_active if person else User.objects.get(id=offboarding.person_id).is_active
     live = verbs.still_live(offboarding.items, live_key_ids=[c.id for c in snapshot.credentials.values()])
     live += _sessions_of(offboarding)
+    accounts = tuple(_accounts_of(offboarding))
+    live += [account["name"] for account in accounts if account["here"] != "ended"]
     tried = sum(item["kind"] in verbs.CREDENTIALS for item in offboarding.items)
     words = None if gateways is None else tuple(gateways)
-    return Check(datetime.now(UTC), by, tried, tuple(live), is_active, words)
+    return Check(datetime.now(UTC), by, tried, tuple(live), is_active, words, accounts)
 
 
 def try_everything(offboarding: Offboarding, *, by: str) -> Check:
@@ -72,6 +78,18 @@ def _sessions_of(offboarding: Offboarding) -> list[str]:
     model = apps.get_model("usersessions", "UserSession")
     there = model._default_manager.filter(pk__in=ended, user_id=offboarding.person_id).count() if ended else 0
     return [f"{there} web sessions"] if there else []
+
+
+def _accounts_of(offboarding: Offboarding) -> Iterator[dict[str, str]]:
+    """Its tokens are erased as soon as they are revoked: what they did then when they were tried is all that can be
+    known, and is in the row."""
+    names = {item["id"]: item["name"] for item in offboarding.items if item["kind"] == ACCOUNT}
+    rows = {row.pk.hex: row for row in UpstreamGrant.objects.filter(pk__in=[UUID(each) for each in names])}
+    for account_id, name in names.items():
+        row = rows.get(account_id)
+        here = row.status if row is not None else "ended"
+        known = (row.revocation_note or row.get_revocation_display()) if row is not None else "nothing of it is kept"
+        yield {"name": f"account at {name}", "here": here, "at_provider": known}
 
 
 def check_again(offboarding: Offboarding, *, by: str) -> Check:

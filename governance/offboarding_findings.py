@@ -20,6 +20,7 @@ from governance.models import Agent, AgentCredential, Freeze, Offboarding, OnCal
 
 KEY = "agent key"
 AUTHORIZATION = "authorization"
+ACCOUNT = "connected account"
 TOKEN = "personal token"  # noqa: S105 - what it is called
 SEEN_KEY = "key she issued"
 RETIRE = "retire_agent"

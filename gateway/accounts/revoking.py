@@ -1,5 +1,6 @@
 """Accounts that have ended, revoked at their providers: refresh token first, because it makes others, then the access
-token; each step is evidence. Then the tokens are erased."""
+token. A provider's word is not taken for it: each token is shown once more where it worked before. All of that is
+evidence, and then the tokens are erased."""
 
 import asyncio
 import logging
@@ -13,7 +14,8 @@ from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
 
 from connectors import oauth_client
-from connectors.oauth_client import Client
+from connectors.egress import Egress
+from connectors.oauth_client import Client, Given
 from connectors.oauth_http import OAuthFailure
 from gateway.accounts.renewing import new_egress
 from gateway.actions import act
@@ -27,6 +29,12 @@ logger = logging.getLogger(__name__)
 BATCH: Final = 50
 BY: Final = "system:worker"
 Revocation = UpstreamGrant.Revocation
+REFUSED, ACCEPTED, UNTRIED = "tried: refused", "tried: accepted", "could not be tried"
+TRIED: Final = {
+    REFUSED: "was tried and refused",
+    ACCEPTED: "was tried and is accepted until it ends by itself",
+    UNTRIED: "could not be tried",
+}
 
 
 @dataclass(slots=True)
@@ -37,6 +45,13 @@ class Attempt:
     steps: list[dict[str, str]] = field(default_factory=list)
     problem: str = ""
     is_temporary: bool = False
+
+    @property
+    def note(self) -> str:
+        """What is known of each token at the end."""
+        tried = {step["token"]: step["result"] for step in self.steps if step["result"] in TRIED}
+        said = "; ".join(f"its {token.replace('_', ' ')} {TRIED[result]}" for token, result in tried.items())
+        return f"revoked at the provider; {said}" if said else "revoked at the provider"
 
 
 def revoke_due() -> int:
@@ -57,9 +72,9 @@ def revoke(grant: UpstreamGrant) -> bool:
     except VaultError:
         logger.exception("tokens of connected account %s cannot be opened", grant.pk)
         return _leave_to_human(grant, "Its tokens cannot be opened here any more.")
-    attempt = asyncio.run(revoke_tokens(str(endpoint), client, tokens))
+    attempt = asyncio.run(_revoked_and_tried(grant, str(endpoint), client, tokens))
     if not attempt.problem:
-        return _finish(grant, Revocation.DONE, "", attempt.steps)
+        return _finish(grant, Revocation.DONE, attempt.note, attempt.steps)
     if attempt.is_temporary and not account_revocations.is_last_attempt(grant):
         account_revocations.note_failed_attempt(grant, attempt.problem)
         return False
@@ -71,6 +86,51 @@ def _opened(grant: UpstreamGrant) -> tuple[Tokens, Client]:
     """Raises VaultError."""
     client_id, client_secret = open_client(grant.client, keyring=keyring())
     return open_tokens(grant, keyring=keyring()), Client(client_id, client_secret, grant.client.auth_method)
+
+
+@sensitive_variables()
+async def _revoked_and_tried(grant: UpstreamGrant, endpoint: str, client: Client, tokens: Tokens) -> Attempt:
+    attempt = await revoke_tokens(endpoint, client, tokens)
+    if attempt.problem:
+        return attempt
+    egress = new_egress()
+    try:
+        if tokens.refresh:
+            attempt.steps.append({"token": "refresh_token", "result": await _renews(egress, grant, client, tokens)})
+        attempt.steps.append({"token": "access_token", "result": await _opens(egress, grant, tokens)})
+    finally:
+        egress.close()
+    if {"token": "refresh_token", "result": ACCEPTED} in attempt.steps:
+        attempt.problem = "The provider says that it is revoked, and renews it nevertheless."
+    return attempt
+
+
+@sensitive_variables()
+async def _renews(egress: Egress, grant: UpstreamGrant, client: Client, tokens: Tokens) -> str:
+    """What it gives against its own word is revoked again, and a human looks."""
+    endpoint, now = str(grant.client.server.metadata["token_endpoint"]), datetime.now(UTC)
+    try:
+        given = await oauth_client.renew(
+            egress, endpoint, client, refresh=tokens.refresh, resource=grant.resource, now=now
+        )
+    except OAuthFailure as failure:
+        return REFUSED if failure.code == "invalid_grant" else UNTRIED
+    await revoke_tokens(str(grant.client.server.metadata["revocation_endpoint"]), client, _as_tokens(given))
+    return ACCEPTED
+
+
+def _as_tokens(given: Given) -> Tokens:
+    return Tokens(given.access, given.refresh, given.expires_at, given.oauth_scopes)
+
+
+@sensitive_variables()
+async def _opens(egress: Egress, grant: UpstreamGrant, tokens: Tokens) -> str:
+    """Where its connector pointed when the account was connected; never where it points by now."""
+    try:
+        accepted = await oauth_client.is_accepted(egress, grant.resource, token=tokens.access)
+    except OAuthFailure:
+        return UNTRIED
+    return UNTRIED if accepted is None else ACCEPTED if accepted else REFUSED
 
 
 @sensitive_variables()
