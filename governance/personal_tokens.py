@@ -76,6 +76,7 @@ SCOPES = {
         "Add, approve and disable OAuth clients", "add_oauthclient", "approve_oauthclient", "disable_oauthclient"
     ),
     "authorizations:revoke": _scope("End what people let in", "revoke_authorization"),
+    "connected-accounts:revoke": _scope("End people's accounts at other systems", "revoke_upstreamgrant"),
     "approvals:decide": _scope("Approve and deny what you may decide", "decide_approvalrequest"),
     "access:ask": _scope("Ask for access, withdraw and renew", "ask_approvalrequest"),
     "grants:revoke": _scope("Revoke grants", "revoke_grant"),

@@ -7,6 +7,7 @@ from gateway.api.agents import AgentCredentials, Agents, Credentials, Roles
 from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.authorizations import Authorizations
 from gateway.api.calls import Call, CallPayloads, CallProof
+from gateway.api.connected_accounts import ConnectedAccounts
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
 from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
@@ -51,6 +52,7 @@ RESOURCES = {
     "issuers": Issuers,
     "oauth-clients": OAuthClients,
     "authorizations": Authorizations,
+    "connected-accounts": ConnectedAccounts,
     "grants": Grants,
     "freezes": Freezes,
     "rotation-tasks": RotationTasks,

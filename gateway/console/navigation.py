@@ -142,6 +142,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Tool definitions", "governance.tooldefinition", "description", "What each tool said it is, ever."),
         _list("Secrets", "governance.secret", "lock", "What we present to the systems. Values are write-only."),
         _list("Secret versions", "governance.secretversion", "history", "When which value was live."),
+        _list("Connected accounts", "governance.upstreamgrant", "link", "Whose accounts at systems may be used."),
     ),
     "Rules": (
         _list("Bundles", "governance.bundle", "inventory_2", "Tools and rules, given to agents as one."),

@@ -45,6 +45,9 @@ from governance.models import (
     Tool,
     ToolDefinition,
     TrustedIssuer,
+    UpstreamAuthServer,
+    UpstreamClient,
+    UpstreamGrant,
     User,
 )
 from governance.policies import publish_policy
@@ -85,6 +88,15 @@ def record_one() -> EventRow:
     )
     record(event)
     return EventRow.objects.get(pk=event.id)
+
+
+def _account_of(person: User, connector: Connector, now: datetime) -> UpstreamGrant:
+    server = UpstreamAuthServer.objects.create(issuer="https://as.example.com", fetched_at=now)
+    made: dict[str, Any] = {"resource": "https://helpdesk.example.com/mcp", "created_at": now, "created_by": "test"}
+    client = UpstreamClient.objects.create(connector=connector, server=server, source="secret", **made)
+    return UpstreamGrant.objects.create(
+        client=client, connector=connector, person=person, problem=HOSTILE, oauth_scopes=[HOSTILE], **made
+    )
 
 
 def one_of_each() -> list[Any]:
@@ -139,6 +151,7 @@ def one_of_each() -> list[Any]:
             created_by="test",
             expires_at=now + timedelta(days=90),
         ),
+        _account_of(agent.owner, definition.tool.connector, now),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
         RotationTask.objects.create(
             subject_kind="secret", subject_id=secret.pk, subject_name=HOSTILE, reason="age", created_at=now, due_at=now

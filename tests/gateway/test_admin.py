@@ -49,7 +49,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
             " notificationchannel chatidentity notice trustedissuer directory directoryuser directorymessage"
-            " groupmapping rotationtask oauthclient authorization staffidentity",
+            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant",
             "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity"
             " directory groupmapping",
         ),
@@ -57,7 +57,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "security",
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
-            " rotationtask oauthclient authorization staffidentity",
+            " rotationtask oauthclient authorization staffidentity upstreamgrant",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer",
         ),
         ("approver", "agent", ""),
@@ -66,7 +66,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "user team agent agentcredential connector tool tooldefinition bundle bundleversion policy policyversion"
             " role freeze organization change eventrow leaf checkpoint gatewayprocess personaltoken ratelimit grant"
             " reaction oncallshift notificationchannel chatidentity notice trustedissuer directory directoryuser"
-            " directorymessage groupmapping rotationtask oauthclient authorization staffidentity",
+            " directorymessage groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant",
             "",
         ),
     ],

@@ -143,6 +143,8 @@ governance.approve_oauthclient                  x         x         .         .
 governance.disable_oauthclient                  x         x         .         .
 governance.view_authorization                   x         x         .         x
 governance.revoke_authorization                 x         x         .         .
+governance.view_upstreamgrant                   x         x         .         x
+governance.revoke_upstreamgrant                 x         x         .         .
 governance.view_trustedissuer                   x         x         .         x
 governance.add_trustedissuer                    .         x         .         .
 governance.change_trustedissuer                 .         x         .         .
@@ -410,6 +412,7 @@ NOT_BY_FORM = {
     "governance_grant": "add change delete",
     "governance_organization": "add delete",
     "governance_authorization": "add change delete",
+    "governance_upstreamgrant": "add change delete",
     "governance_oauthclient": "add change delete",
     "governance_personaltoken": "add change delete",
     "governance_staffidentity": "add change delete",
@@ -464,6 +467,7 @@ ACTIONS = {
     "governance_oauthclient.approve": "governance.approve_oauthclient",
     "governance_oauthclient.disable": "governance.disable_oauthclient",
     "governance_authorization.end": "governance.revoke_authorization",
+    "governance_upstreamgrant.end": "governance.revoke_upstreamgrant",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
     "governance_staffidentity.end": "governance.end_staffidentity",
     "governance_staffidentity.allow": "governance.allow_staffidentity",

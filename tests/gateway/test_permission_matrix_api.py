@@ -125,6 +125,10 @@ POST   oauth-clients/{oauthclient}/disable      governance.disable_oauthclient
 GET    authorizations                           governance.view_authorization
 GET    authorizations/{authorization}           governance.view_authorization
 POST   authorizations/{authorization}/revoke    governance.revoke_authorization
+GET    connected-accounts                       governance.view_upstreamgrant     or her own
+GET    connected-accounts/{upstreamgrant}                   governance.view_upstreamgrant
+POST   connected-accounts/{upstreamgrant}/revoke            governance.revoke_upstreamgrant
+POST   connected-accounts/{upstreamgrant}/settle            governance.revoke_upstreamgrant
 GET    connectors                               governance.view_connector
 POST   connectors                               governance.add_connector
 GET    connectors/{connector}                   governance.view_connector
@@ -208,6 +212,7 @@ COLLECTIONS = {
     "issuers": "trustedissuer",
     "oauth-clients": "oauthclient",
     "authorizations": "authorization",
+    "connected-accounts": "upstreamgrant",
     "definitions": "tooldefinition",
     "events": "eventrow",
     "calls": "eventrow",
