@@ -12,9 +12,11 @@ from governance.models import GroupMapping, StaffIdentity, Team, User
 from governance.staff_identities import (
     Account,
     NotBound,
+    allow_again,
     bind_by_confirmation,
     bind_by_email,
     end_of_person,
+    held_live,
     live_of_person,
     person_of,
     settle_groups,
@@ -231,6 +233,36 @@ def test_an_ended_account_takes_what_its_groups_gave(ana: User, facts: list[Fact
     settle_groups(bound(facts), groups=["IT"], record=facts.append)
     end_of_person(ana, by="test", record=facts.append, now=NOW)
     assert rights(ana) == (False, [], [])
+
+
+@pytest.mark.parametrize("what", ["ended", "switched off"])
+def test_what_ended_since_it_was_looked_up_is_followed_no_more(ana: User, facts: list[Fact], what: str) -> None:
+    """Else an end that came in between would be undone: the groups would give anew what it took."""
+    bound(facts)
+    assert person_of(account()) == ana
+    if what == "ended":
+        end_of_person(ana, by="test", record=facts.append, now=NOW)
+    else:
+        User.objects.update(is_active=False)
+    with refused("identity_ended" if what == "ended" else "inactive"):
+        held_live(account())
+
+
+def test_an_ended_account_is_allowed_again_once_and_for_the_same_person(ana: User, facts: list[Fact]) -> None:
+    row = bound(facts)
+    assert not allow_again(row, by="person:noor@example.com", record=facts.append)
+    end_of_person(ana, by="test", record=facts.append, now=NOW)
+    assert allow_again(row, by="person:noor@example.com", record=facts.append)
+    assert person_of(account()) == ana
+    assert [fact.kind for fact in facts] == ["identity.linked", "identity.ended", "identity.linked"]
+
+
+def test_nobody_who_is_switched_off_is_allowed_again(ana: User, facts: list[Fact]) -> None:
+    row = bound(facts)
+    end_of_person(ana, by="test", record=facts.append, now=NOW)
+    User.objects.update(is_active=False)
+    with refused("inactive"):
+        allow_again(row, by="test", record=facts.append)
 
 
 def test_following_the_same_groups_again_writes_nothing(ana: User, facts: list[Fact]) -> None:
