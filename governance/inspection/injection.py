@@ -12,7 +12,7 @@ from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Severity
 from governance.inspection.injection_reading import Reading, has_meanings
 from governance.inspection.injection_rules import MARKS, ROWS, Rule
-from governance.inspection.views import View
+from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
 VERSION: Final = 1
@@ -68,6 +68,13 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
         yield _hit(
             passage, quoted=terms >= TOPIC_TERMS or (terms >= QUOTED_TERMS and _stands_quoted(view.text, passage))
         )
+
+
+def weight_by_rules(text: str) -> float:
+    """Of the heaviest passage, for who trains and judges the model."""
+    view = View(RAW, text)
+    names = frozenset(signal.name for _, signal in MARKS)
+    return max((passage.weight for passage in passages(places(view, names))), default=0.0)
 
 
 def places(view: View, signals: frozenset[str]) -> list[Place]:
