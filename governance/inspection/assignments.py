@@ -29,6 +29,8 @@ SIGNAL: Final = Signal(
 WORD: Final = re.compile(f"(?:{WORDS})", re.IGNORECASE)
 NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{0,60}")
 MAX_NAME: Final = 60
+LONG: Final = 64
+"""A value of so many characters has no further names in it."""
 ASSIGNS: Final = re.compile(
     r"""\\{0,3}["'`\])]{0,2}(?:\s{0,8}(?::=|=>|->|==|=|:)\s{0,8}|\s{1,3}(?:is|was|to|will\ be)\s{0,2}:?\s{0,3}|>)
         (?:(?P<kind>bearer|basic|token|apikey|sswp|ssws|digest)\s{1,3})?""",
@@ -36,9 +38,9 @@ ASSIGNS: Final = re.compile(
 )
 BARE: Final = re.compile(r"\s(?P<kind>bearer|basic)\s{1,3}|\s{1,3}(?=[\"'])|\s{1,2}")
 VALUE: Final = re.compile(
-    r"""(?:(?:[bru]|f)?\\{0,3}"((?:[^"\\\n]|\\(?!n|"))[^"\n]{0,2000}?)\\{0,3}"
-        | \\{0,3}'([^'\n]{1,2000}?)\\{0,3}' | `([^`\n]{1,2000})`
-        | ([^\s"'`<>]{1,2000}))""",
+    r"""(?:(?:[bru]|f)?\\{0,3}"((?:[^"\\\n]|\\(?!n|"))[^"\n]{0,700}?)\\{0,3}"
+        | \\{0,3}'([^'\n]{1,700}?)\\{0,3}' | `([^`\n]{1,700})`
+        | ([^\s"'`<>]{1,700}))""",
     re.VERBOSE,
 )
 TRAILING: Final = ".,;:!?)]}\\"
@@ -104,11 +106,11 @@ def assigned(view: View) -> Iterator[Hit]:
             continue
         start, end = _name(text, word)
         resume = end
-        if end - start > MAX_NAME:
-            continue
-        found = _value(text, text[start:end], end)
+        found = _value(text, text[start:end], end) if end - start <= MAX_NAME else None
         if found is None:
             continue
+        if not found.is_quoted and len(found.value) >= (3 * LONG if "://" in found.value[:LONG] else LONG):
+            resume = found.end
         for hit in _judged(found):
             resume = max(resume, hit.end)
             yield hit

@@ -97,6 +97,8 @@ def _readings(run: str) -> Iterator[tuple[int, int, bytes]]:
     if HEX.fullmatch(run):
         yield 0, len(run), bytes.fromhex(run)
         return
+    if run.islower() or run.isupper():
+        return  # paths and names; base64 of a text has letters of both cases
     bare = BREAK.sub("", run).translate(URL_SAFE).rstrip("=")
     for skipped in range(4):
         yield 0, len(run), _base64(bare[skipped:])

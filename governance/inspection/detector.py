@@ -1,10 +1,10 @@
 """What a detector is: signals that say when to look, and a function that looks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from governance.inspection.findings import Kind, Severity
-from governance.inspection.signals import Signal
+from governance.inspection.signals import Signal, TooManyMatches
 from governance.inspection.views import View
 from governance.inspection.walk import Leaf
 
@@ -33,3 +33,16 @@ class Detector:
     signals: tuple[Signal, ...]
     look: Callable[[View, Leaf, frozenset[str]], Iterator[Hit]]
     always: bool = False
+
+
+Finder = Callable[[View], Iterator[Hit]]
+
+
+def found(view: View, occurring: frozenset[str], finders: Iterable[tuple[Signal, Finder]]) -> Iterator[Hit]:
+    """What the finders of the signals that occur find; one that meets too much says so, and the others go on."""
+    for signal, finder in finders:
+        if signal.name in occurring:
+            try:
+                yield from finder(view)
+            except TooManyMatches:
+                yield Hit("limit.matches", 1, "limit", Severity.MEDIUM, 1.0, 0, len(view.text))

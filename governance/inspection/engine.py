@@ -12,7 +12,7 @@ from typing import Any, Final
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.detectors import DETECTORS
 from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, limit, settled
-from governance.inspection.signals import SignalTable
+from governance.inspection.signals import SignalTable, TooManyMatches
 from governance.inspection.views import SIGNALS, TooManyViews, View, views
 from governance.inspection.walk import Leaf, TooMuch, leaves
 
@@ -131,12 +131,16 @@ class _Run:
                 return
 
     def _hits(self, leaf: Leaf, offset: int, start: int) -> Iterator[tuple[Hit, View]]:
+        kinds: frozenset[Kind] = self.kinds | {"limit"}
         try:
             for view, signals in views(leaf.text, _occurring):
+                if self._spent(leaf.path, start):
+                    return
                 for detector in self._asked(signals):
-                    yield from ((hit, view) for hit in detector.look(view, leaf, signals) if hit.kind in self.kinds)
-        except TooManyViews:
-            self.found.append(limit("limit.views", leaf.path, start, offset + len(leaf.text)))
+                    yield from ((hit, view) for hit in detector.look(view, leaf, signals) if hit.kind in kinds)
+        except (TooManyViews, TooManyMatches) as over:
+            rule = "limit.views" if isinstance(over, TooManyViews) else "limit.matches"
+            self.found.append(limit(rule, leaf.path, start, offset + len(leaf.text)))
 
     def _asked(self, signals: frozenset[str]) -> Iterator[Detector]:
         for detector, names in NAMES:

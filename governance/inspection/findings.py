@@ -54,7 +54,7 @@ class Budget:
     characters: int = 4_000_000
     leaves: int = 20_000
     depth: int = 200
-    findings: int = 1_000
+    findings: int = 5_000
     cpu_seconds: float = 5.0
 
 

@@ -15,15 +15,14 @@ from governance.inspection.walk import Leaf
 VERSION: Final = 1
 MAX_COLUMNS: Final = 64
 MAX_ROWS: Final = 5_000
+MAX_HEADER: Final = 2_000
+MAX_STEPS: Final = 6
+"""Words and signs between a label and its value."""
 DATE: Final = (
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/. ][0-9]{1,2}[-/. ](?:[0-9]{4}|[0-9]{2})|(?:19"
     r"|20)[0-9]{6}"
     r"|[0-9]{1,2}(?:st|nd|rd|th)?[ .\-/]{1,2}(?:of )?[^\W\d_]{3,12}\.?[, .\-/]{1,3}[0-9]{4}"
     r"|[^\W\d_]{3,12}\.? [0-9]{1,2}(?:st|nd|rd|th)?,? [0-9]{4})"
-)
-JOIN: Final = re.compile(
-    r"""(?ix) (?: [\s"'`:=>#|().,*\\_\-] | \b(?:is|was|no|nr|num|number|id|on|of|the|as|given|reads|card|code"
-    r"|holder)\b ){0,12}? """
 )
 
 
@@ -125,7 +124,12 @@ KINDS: Final = (
         0.6,
     ),
 )
-SIGNAL: Final = Signal("personal.label", "|".join(f"(?:{kind.name})" for kind in KINDS), caseless=True)
+SIGNAL: Final = Signal(
+    "personal.label",
+    "|".join(f"({kind.name})" for kind in KINDS),
+    "|".join(f"(?:{kind.name})" for kind in KINDS),
+    caseless=True,
+)
 NAMES: Final = tuple((kind, re.compile(kind.name, re.IGNORECASE)) for kind in KINDS)
 
 
@@ -135,19 +139,17 @@ def _hit(kind: Labelled, start: int, end: int) -> Hit:
 
 def labelled(view: View) -> Iterator[Hit]:
     """A value that follows its label."""
-    text = view.text
     for match in SIGNAL.find(view.encoded):
-        for kind, name in NAMES:
-            found = name.match(text, match.start) or name.match(text, max(0, match.start - 1))
-            if found is not None and (value := _following(kind, text, max(found.end() - 1, match.end - 1))):
-                yield _hit(kind, *value)
+        kind = next(kind for kind, (start, _) in zip(KINDS, match.groups, strict=True) if start >= 0)
+        if value := _following(kind, view.text, match.end - 1):
+            yield _hit(kind, *value)
 
 
 def _following(kind: Labelled, text: str, position: int) -> tuple[int, int] | None:
     """The value within a few joining words and signs."""
     while position < len(text) and text[position].isalpha():
         position += 1
-    for _ in range(8):
+    for _ in range(MAX_STEPS):
         value = kind.value.match(text, position)
         if value and not text[position - 1 : position].isalnum() and kind.check(value.group()):
             return value.span()
@@ -173,23 +175,30 @@ def named(leaf: Leaf) -> Iterator[Hit]:
             yield _hit(kind, 0, len(leaf.text))
 
 
-def in_columns(text: str) -> Iterator[Hit]:
+def in_columns(view: View) -> Iterator[Hit]:
     """Cells under a header that is a label, in lines that commas, tabs or bars divide."""
-    offset = 0
-    kinds: dict[int, Labelled] = {}
-    divider = ""
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        if number >= MAX_ROWS:
-            return
-        if kinds and divider in line:
-            yield from _cells(kinds, line, divider, offset)
-        else:
-            divider, kinds = _header(line)
-        offset += len(line)
+    text = view.text
+    done = 0
+    for match in SIGNAL.find(view.encoded):
+        if match.start < done:
+            continue
+        start = text.rfind("\n", 0, match.start + 1) + 1
+        done = _line_end(text, max(start, match.start))
+        divider, kinds = _header(text[start:done]) if done - start <= MAX_HEADER else ("", {})
+        for _ in range(MAX_ROWS if kinds else 0):
+            end = _line_end(text, done)
+            if divider not in text[done:end]:
+                break
+            yield from _cells(kinds, text[done:end], divider, done)
+            done = end
+
+
+def _line_end(text: str, start: int) -> int:
+    return text.find("\n", start) + 1 or len(text)
 
 
 def _header(line: str) -> tuple[str, dict[int, Labelled]]:
-    if len(line) > 2000 or any(each.isdigit() for each in line):
+    if any(each.isdigit() for each in line):
         return "", {}
     divider = max(",\t|;", key=line.count)
     names = line.split(divider)

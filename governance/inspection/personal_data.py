@@ -1,25 +1,31 @@
 """Finds what belongs to a person: by checksum, by form, and by the label it stands under."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
 
 from governance.inspection import labels, personal_numbers
-from governance.inspection.detector import Detector, Hit
+from governance.inspection.detector import Detector, Finder, Hit, found
 from governance.inspection.findings import Severity
-from governance.inspection.signals import Signal
+from governance.inspection.signals import Signal, TooManyMatches
 from governance.inspection.views import View
 from governance.inspection.walk import Leaf
 
 VERSION: Final = 1
 NEAR: Final = 48
 """Characters before a value in which its context stands."""
+DENSE: Final = 5_000
+"""Matches of what may well stand in every line of a table."""
+MAX_GROUPS: Final = 500
+"""Groups of digits beside each other."""
+LONGEST_CARD: Final = 23
+"""Nineteen digits and four separators."""
 SEPARATORS: Final = re.compile(r"[ .\-/]")
 DIGITS: Final = re.compile(r"[0-9]")
 
-CARD: Final = Signal("personal.card", r"[0-9](?:[ .\-]?[0-9]){11,22}", r"[0-9](?:[ .\-]?[0-9]){11}")
+CARD: Final = Signal("personal.card", r"[0-9](?:[ \-]?[0-9]){11,}", r"[0-9](?:[ \-]?[0-9]){11}", most=DENSE)
 IBAN: Final = Signal("personal.iban", r"[A-Z]{2}[0-9]{2}[ \-.]?[A-Z0-9]{2}", caseless=True)
 SSN: Final = Signal("personal.ssn", r"[0-9]{3}([\- ])[0-9]{2}([\- ])[0-9]{4}", r"[0-9]{3}[\- ][0-9]{2}[\- ][0-9]{4}")
 NINO: Final = Signal(
@@ -28,9 +34,10 @@ NINO: Final = Signal(
 )
 EMAIL: Final = Signal(
     "personal.email",
-    r"[\pL\pN!#$%&*+/=?^_`{|}~.'-]+@(?:[\pL\pN](?:[\pL\pN-]*[\pL\pN])?\.)+(?:xn--[a-z0-9-]+|\pL{2,24})",
+    r"@(?:[\pL\pN](?:[\pL\pN-]*[\pL\pN])?\.)+(?:xn--[a-z0-9-]+|\pL{2,24})",
     r"@(?:[^\s@<>\"']{1,80}\.)[^\s\d@.]{2}",
     caseless=True,
+    most=DENSE,
 )
 SPELT_EMAIL: Final = Signal(
     "personal.spelt_email",
@@ -43,7 +50,7 @@ IPV4: Final = Signal("personal.ipv4", r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9
 IPV6: Final = Signal(
     "personal.ipv6",
     r"[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?:\.[0-9]{1,3}){0,3}",
-    r"[0-9a-f]:[0-9a-f:]{0,4}:",
+    r"[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){3}",
     caseless=True,
 )
 ABROAD: Final = Signal(
@@ -71,6 +78,8 @@ MRZ: Final = Signal(
     "personal.mrz", r"P[A-Z<][A-Z]{3}[A-Z<]{39}\s{0,2}[A-Z0-9<]{44}", r"P[A-Z<][A-Z]{3}[A-Z]+<[A-Z<]{10}"
 )
 
+LOCAL_SIGNS: Final = frozenset("!#$%*+_~.'-")
+MAX_LOCAL: Final = 64
 IS_ID: Final = re.compile(
     r"(?i)(?:order|track|shipment|invoice|ref(?:erence)?|batch|serial|uuid|guid|(?:^|[^a-z])id|_id|ts|time"
     r"|stamp|isbn|imei|build|seq|sku|part"
@@ -93,6 +102,8 @@ IS_VERSION: Final = re.compile(
     r"|assembly|chrome|firefox|safari|edge|kernel|package|module|plugin|[=<>~]=|@$"
     r"|\bv?\d+\.\d+\.\d+(?:\.\d+)? (?:to|->|and)"
 )
+OF_A_PERSON: Final = re.compile(r"(?i)client|remote|login|user")
+GOES_ON: Final = re.compile(r"\.\d|-\w|\w")
 IS_PHONE: Final = re.compile(
     r"(?i)phone|mobil|\bcell|\btel|\bfax|whatsapp|\bsms|\bcall|\bdial|\bring|\bdesk|contact|reach|\btext (?:me"
     r"|us)|number is|hotline|handy|message|registered"
@@ -170,29 +181,36 @@ def _escaped(text: str, start: int) -> bool:
 def _cards(view: View) -> Iterator[Hit]:
     text = view.text
     for match in CARD.find(view.encoded):
-        if not _stands_alone(text, match.start, match.end, "./") and not _escaped(text, match.start):
+        if not _stands_alone(text, match.start, match.end, ".") and not _escaped(text, match.start):
             continue
+        context = _before(text, match.start)
+        done = 0
         for start, end in _groupings(text, match.start, match.end):
-            issuer = personal_numbers.card(SEPARATORS.sub("", text[start:end]))
-            if issuer is None or not _is_evenly_grouped(text[start:end]):
-                continue
-            context = _before(text, match.start)
-            is_named = IS_CARD.search(context) is not None
-            if not is_named and (IS_ID.search(context) or issuer == personal_numbers.RARE_CARDS):
-                continue
-            yield _hit("card_number", 0.98 if is_named else 0.8, start, end, Severity.HIGH)
-            break
+            confidence = _card(text[start:end], context) if start >= done else 0.0
+            if confidence:
+                done = end
+                yield _hit("card_number", confidence, start, end, Severity.HIGH)
+
+
+def _card(written: str, context: str) -> float:
+    """How sure it is that this is one; 0 where it is none."""
+    issuer = personal_numbers.card(SEPARATORS.sub("", written)) if _is_evenly_grouped(written) else None
+    if issuer is None:
+        return 0.0
+    if IS_CARD.search(context):
+        return 0.98
+    return 0.0 if IS_ID.search(context) or issuer == personal_numbers.RARE_CARDS else 0.8
 
 
 def _groupings(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The whole, then what is left when groups are taken off its ends: other numbers may stand beside it."""
-    yield start, end
-    edges = [start, *(place.end() for place in SEPARATORS.finditer(text, start, end))]
-    ends = [*(place.start() for place in SEPARATORS.finditer(text, start, end)), end]
-    for first in edges[:3]:
-        for last in reversed(ends):
-            if last - first >= 12 and (first, last) != (start, end):
-                yield first, last
+    """Neighbouring groups of digits that together are as long as a card; other numbers may stand beside them."""
+    edges = [start, *(place.end() for place in SEPARATORS.finditer(text, start, end)), end + 1]
+    if len(edges) > MAX_GROUPS:
+        raise TooManyMatches(CARD.name)
+    for first, begin in enumerate(edges[:-1]):
+        for last in edges[first + 1 : first + 7][::-1]:
+            if 12 <= last - 1 - begin <= LONGEST_CARD:
+                yield begin, last - 1
 
 
 def _is_evenly_grouped(written: str) -> bool:
@@ -267,18 +285,26 @@ def _ninos(view: View) -> Iterator[Hit]:
 def _emails(view: View) -> Iterator[Hit]:
     text = view.text
     for match in EMAIL.find(view.encoded):
-        start = match.start
-        written = text[start : match.end]
-        local = re.split(r"[=/`{|}&?]", written.partition("@")[0])[-1].lstrip(".'")
-        start = start + written.index("@") - len(local)
+        start = _local_start(text, match.start)
+        local = text[start : match.start]
         if local and not _is_login(text, start, match.end, local):
             yield _hit("email", 0.95, start, match.end)
+
+
+def _local_start(text: str, at: int) -> int:
+    """Where the part before the @ begins."""
+    start, first = at, max(0, at - MAX_LOCAL)
+    while start > first and (text[start - 1].isalnum() or text[start - 1] in LOCAL_SIGNS):
+        start -= 1
+    while start < at and text[start] in ".'-":
+        start += 1
+    return start
 
 
 def _is_login(text: str, start: int, end: int, local: str) -> bool:
     """Is it a login at a host, a package at a version, a name in a URL?"""
     before, after = text[max(0, start - 80) : start], text[end : end + 2]
-    if NO_ONE.match(local) or text[:end].rpartition(".")[2].lower() in FILE_ENDS or len(local) > 64:
+    if NO_ONE.match(local) or text[:end].rpartition(".")[2].lower() in FILE_ENDS:
         return True
     if re.search(r"[a-z][a-z0-9+.-]*://[^\s\"'<>?]*$", before, re.IGNORECASE) or before.endswith(("@", "/")):
         return True
@@ -295,26 +321,23 @@ def _spelt_emails(view: View) -> Iterator[Hit]:
 def _ipv4s(view: View) -> Iterator[Hit]:
     text = view.text
     for match in IPV4.find(view.encoded):
-        written = text[match.start : match.end]
-        address = personal_numbers.address(written)
-        around = text[match.start - 1 : match.start], text[match.end : match.end + 2]
-        if address is None or around[0] in (".", "-") or re.match(r"\.\d|-\w|\w", around[1]) or around[0].isalnum():
+        if text[match.start - 1 : match.start] in (".", "-") or GOES_ON.match(text, match.end):
             continue
-        if _is_somebodys(address.is_global or address.is_multicast, written, _before(text, match.start)):
+        if match.start and text[match.start - 1].isalnum() and not _escaped(text, match.start):
+            continue
+        if _is_somebodys(text[match.start : match.end], _before(text, match.start)):
             yield _hit("ip_address", 0.8, match.start, match.end, Severity.LOW)
 
 
-def _is_somebodys(is_global: bool, written: str, context: str) -> bool:
-    octets = [int(each) for each in written.split(".")]
-    if not is_global and (
-        octets[0] in (0, 127, 255)
-        or written.startswith("169.254.")
-        or not re.search(r"(?i)client|remote|login|user", context)
-    ):
+def _is_somebodys(written: str, context: str) -> bool:
+    if sum(int(octet) > 30 for octet in written.split(".")) < 2 and not IS_ADDRESS.search(context):
         return False
-    if _last(IS_VERSION, context) > _last(IS_ADDRESS, context):
+    address = personal_numbers.address(written)
+    if address is None or address.is_loopback or address.is_unspecified or address.is_link_local:
         return False
-    return IS_ADDRESS.search(context) is not None or sum(octet > 30 for octet in octets) >= 2
+    if not address.is_global and not address.is_multicast and not OF_A_PERSON.search(context):
+        return False
+    return _last(IS_VERSION, context) <= _last(IS_ADDRESS, context)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> int:
@@ -408,7 +431,7 @@ PLAIN: Final = (
     _Plain("codice_fiscale", CODICE_FISCALE, lambda written: True, 0.85),
     _Plain("passport_mrz", MRZ, lambda written: True, 0.95),
 )
-FINDERS: Final[tuple[tuple[Signal, Callable[[View], Iterator[Hit]]], ...]] = (
+FINDERS: Final[tuple[tuple[Signal, Finder], ...]] = (
     (CARD, _cards),
     (IBAN, _ibans),
     (SSN, _ssns),
@@ -425,14 +448,12 @@ FINDERS: Final[tuple[tuple[Signal, Callable[[View], Iterator[Hit]]], ...]] = (
 
 
 def _look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
-    for signal, finder in FINDERS:
-        if signal.name in occurring:
-            yield from finder(view)
+    yield from found(view, occurring, FINDERS)
     if view.parent is None:
         if leaf.name and not leaf.is_key:
             yield from labels.named(leaf)
         if labels.SIGNAL.name in occurring:
-            yield from labels.in_columns(view.text)
+            yield from labels.in_columns(view)
 
 
 PERSONAL_DATA: Final = Detector(

@@ -114,9 +114,9 @@ def is_stand_in(value: str) -> bool:
     low = value.lower()
     return (
         low in NO_VALUE
+        or REFERENCE.match(value) is not None
         or PLACEHOLDER.search(value) is not None
         or FILLED.search(value) is not None
-        or REFERENCE.search(value) is not None
     )
 
 

@@ -1,11 +1,13 @@
 """Finds credentials: by the formats of their vendors, by their structure, and by the names they stand under."""
 
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from governance.inspection import assignments, checksums, plausible
-from governance.inspection.detector import Detector, Hit
+from governance.inspection.detector import Detector, Finder, Hit, found
 from governance.inspection.findings import Severity
 from governance.inspection.secret_formats import FORMATS, Format
 from governance.inspection.signals import Match, Signal
@@ -18,12 +20,16 @@ LIKELY: Final = 0.9
 DOUBTFUL: Final = 0.6
 MAX_KEY: Final = 16_000
 """Characters of a PEM block."""
+MAX_HEADERS: Final = 600
+"""Characters before its body."""
 BEGIN: Final = Signal(
     "secret.pem", r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[23]:"
 )
 BODY: Final = re.compile(r"[A-Za-z0-9+/=]{16}")
 BODY_RUN: Final = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\[nr]|[A-Za-z-]{2,20}: [^\n]{0,80}\n)*")
-END: Final = re.compile(r"-----END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----|Private-MAC: ?[0-9a-f]+")
+END: Final = Signal(
+    "secret.pem_end", r"-----END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----|Private-MAC: ?[0-9a-f]+"
+)
 JOSE: Final = Signal(
     "secret.jwt",
     r"ey[A-Za-z0-9_\-]{8,}\.(?:ey[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{0,}|[A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]{8,}){3})",
@@ -109,12 +115,7 @@ TEMPLATE: Final = re.compile(r"[${}<>*]|\.\.\.|%\(|^%[sd]$|^:|^\[")
 
 
 def _look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
-    for signal, finder in FINDERS:
-        if signal.name in occurring:
-            yield from finder(view)
-    for each in FORMATS:
-        if each.signal.name in occurring:
-            yield from _formatted(each, view)
+    yield from found(view, occurring, FINDERS)
     if leaf.name and view.parent is None:
         yield from assignments.named(leaf)
 
@@ -151,26 +152,24 @@ def _confidence(each: Format, token: str) -> float:
 
 
 def _private_keys(view: View) -> Iterator[Hit]:
+    ends = [match.end for match in END.find(view.encoded)]
     done = 0
     for match in BEGIN.find(view.encoded):
         if match.start < done:
             continue
-        end = _end_of_key(view.text, match)
+        end = _end_of_key(view.text, match, ends)
         if end is not None:
             done = end
             yield Hit("private_key", VERSION, "secret", Severity.CRITICAL, CERTAIN, match.start, end)
 
 
-def _end_of_key(text: str, begin: Match) -> int | None:
+def _end_of_key(text: str, begin: Match, ends: list[int]) -> int | None:
     """None where no key follows: texts about keys show the first line alone."""
-    last = min(len(text), begin.end + MAX_KEY)
-    closed = END.search(text, begin.end, last)
-    end = closed.end() if closed else _body_end(text, begin.end, last)
-    if plausible.FILLED.search(text[begin.end : begin.end + 80].replace("--", "")) and not BODY.search(
-        text, begin.end, end
-    ):
-        return None
-    return end if BODY.search(text, begin.end, end) else None
+    following = bisect_left(ends, begin.end)
+    end = ends[following] if following < len(ends) else None
+    if end is None or end - begin.end > MAX_KEY:
+        end = _body_end(text, begin.end, min(len(text), begin.end + MAX_KEY))
+    return end if BODY.search(text, begin.end, min(end, begin.end + MAX_HEADERS)) else None
 
 
 def _body_end(text: str, start: int, last: int) -> int:
@@ -217,7 +216,8 @@ def _url_tokens(view: View) -> Iterator[Hit]:
             yield Hit("url_token", VERSION, "secret", Severity.HIGH, LIKELY, start, end)
 
 
-FINDERS: Final[tuple[tuple[Signal, Callable[[View], Iterator[Hit]]], ...]] = (
+FINDERS: Final[tuple[tuple[Signal, Finder], ...]] = (
+    *((each.signal, partial(_formatted, each)) for each in FORMATS),
     (BEGIN, _private_keys),
     (JOSE, _jwts),
     (URL, _urls),
@@ -227,7 +227,7 @@ FINDERS: Final[tuple[tuple[Signal, Callable[[View], Iterator[Hit]]], ...]] = (
 )
 SECRETS: Final = Detector(
     kinds=frozenset(("secret",)),
-    signals=(*(signal for signal, _ in FINDERS), *(each.signal for each in FORMATS)),
+    signals=tuple(signal for signal, _ in FINDERS),
     look=_look,
     always=True,
 )

@@ -17,6 +17,14 @@ CONTINUATION: Final = bytes(range(0x80, 0xC0))
 """Bytes of UTF-8 that begin no character."""
 
 
+MAX_MATCHES: Final = 2_000
+"""Of one signal in one view: each costs some microseconds, and a hostile text is nothing but matches."""
+
+
+class TooManyMatches(Exception):
+    """One signal occurs more often than is looked at."""
+
+
 class Encoded:
     """A text in UTF-8, and how to count its characters from its bytes."""
 
@@ -71,6 +79,7 @@ class Signal:
     caseless: bool = False
     unicode: bool = field(default=False)
     """Are letters beyond ASCII compared without case, and is `\\w` more than ASCII?"""
+    most: int = MAX_MATCHES
 
     @cached_property
     def _compiled(self) -> Any:
@@ -79,9 +88,18 @@ class Signal:
         options.log_errors = False
         return re2.compile(self.pattern, options)
 
+    def prepare(self) -> None:
+        """Compiles it now: no text shall wait for that, and a pattern that cannot be compiled shall stop the start."""
+        _ = self._compiled
+
     def find(self, encoded: Encoded, start: int = 0, end: int | None = None) -> Iterator[Match]:
-        """Its matches from left to right, without overlaps; start and end count bytes."""
-        for match in self._compiled.finditer(encoded.bytes, start, end):
+        """Its matches from left to right, without overlaps; start and end count bytes.
+
+        Raises TooManyMatches after the last one that is looked at.
+        """
+        for number, match in enumerate(self._compiled.finditer(encoded.bytes, start, end)):
+            if number >= self.most:
+                raise TooManyMatches(self.name)
             spans = [match.span(group) for group in range(self._compiled.groups + 1)]
             (first, last), *groups = [
                 (encoded.character(a), encoded.character(b)) if a >= 0 else (-1, -1) for a, b in spans
@@ -104,6 +122,8 @@ class SignalTable:
     def __init__(self, signals: Iterable[Signal]) -> None:
         self._signals = tuple(signals)
         self._names = tuple(signal.name for signal in self._signals)
+        for signal in self._signals:
+            signal.prepare()
         if len(set(self._names)) != len(self._names):
             raise ValueError("two signals have one name")
         self._database = hyperscan.Database()

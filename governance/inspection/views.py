@@ -15,7 +15,7 @@ from governance.inspection.signals import Encoded, Signal
 
 MAX_DEPTH: Final = 3
 MAX_VIEWS: Final = 24
-MAX_DERIVED: Final = 1 << 20
+MAX_DERIVED: Final = 1 << 21
 """Characters of all derived views of one text together."""
 RAW: Final = "raw"
 
@@ -71,14 +71,25 @@ def _decoded(text: str) -> Derived | None:
     return Derived(builder, whole=whole)
 
 
-DECODERS: Final[tuple[tuple[str, Signal | None, Decoder], ...]] = (
-    ("folded", None, _folded),
-    ("html", Signal("view.html", r"<[a-z!/]|&#?[a-z0-9]{2,31};", caseless=True), _shown),
-    ("percent", Signal("view.percent", r"%[0-9A-Fa-f]{2}"), lambda text: Derived(decoding.unquoted(text))),
-    ("json", Signal("view.json", r'\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])'), lambda text: Derived(decoding.unescaped(text))),
-    ("base64", Signal("view.base64", r"[A-Za-z0-9+/_-]{24}"), _decoded),
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One way of hiding; `signal` tells that it may be there. What a layer `opens` is read anew from the first."""
+
+    name: str
+    signal: Signal | None
+    decode: Decoder
+    opens: bool = False
+
+
+_JSON = _Layer(
+    "json", Signal("view.json", r'\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])'), lambda text: Derived(decoding.unescaped(text))
 )
-SIGNALS: Final = tuple(signal for _, signal, _ in DECODERS if signal is not None)
+_PERCENT = _Layer("percent", Signal("view.percent", r"%[0-9A-Fa-f]{2}"), lambda text: Derived(decoding.unquoted(text)))
+_RUNS = _Layer("base64", Signal("view.base64", r"[A-Za-z0-9+/_-]{24}"), _decoded, opens=True)
+_HTML = _Layer("html", Signal("view.html", r"<[a-z!/]|&#?[a-z0-9]{2,31};", caseless=True), _shown)
+LAYERS: Final = (_Layer("folded", None, _folded), _JSON, _JSON, _JSON, _PERCENT, _PERCENT, _RUNS, _HTML, _RUNS)
+"""One is taken off after the other, as one that hides a text puts them on: so their number adds up, not multiplies."""
+SIGNALS: Final = tuple(layer.signal for layer in (_JSON, _PERCENT, _RUNS, _HTML) if layer.signal is not None)
 
 
 class TooManyViews(Exception):
@@ -90,31 +101,46 @@ def views(text: str, occurring: Callable[[View], frozenset[str]]) -> Iterator[tu
 
     Raises TooManyViews after the last one that is looked at.
     """
+    seen = _Seen()
     pending = [View(RAW, text)]
-    known = {text}
-    derived = 0
     while pending:
         view = pending.pop(0)
         hits = occurring(view)
         yield view, hits
-        for child in _children(view, hits):
-            if child.text in known:
+        for layer in LAYERS:
+            child = _without(layer, view, hits)
+            if child is None or not seen.is_new(child):
                 continue
-            derived += len(child.text)
-            if len(known) >= MAX_VIEWS or derived > MAX_DERIVED or view.depth >= MAX_DEPTH:
-                raise TooManyViews(child.name)
-            known.add(child.text)
-            pending.append(child)
+            if layer.opens:
+                pending.append(child)
+            else:
+                view, hits = child, occurring(child)
+                yield view, hits
 
 
-def _children(view: View, hits: frozenset[str]) -> Iterator[View]:
-    for name, signal, decode in DECODERS:
-        if signal is not None and signal.name not in hits:
-            continue
-        made = decode(view.text)
-        if made is None or not (text := made.builder.text()) or text == view.text:
-            continue
-        child = name if view.parent is None else f"{view.name}>{name}"
-        yield View(child, text, view, made.builder.offsets, made.hidden, view.depth + 1)
-        if not made.whole:
-            raise TooManyViews(child)
+@dataclass(slots=True)
+class _Seen:
+    texts: set[str] = field(default_factory=set)
+    characters: int = 0
+
+    def is_new(self, view: View) -> bool:
+        if view.text in self.texts:
+            return False
+        self.texts.add(view.text)
+        self.characters += len(view.text)
+        if len(self.texts) >= MAX_VIEWS or self.characters > MAX_DERIVED or view.depth > MAX_DEPTH:
+            raise TooManyViews(view.name)
+        return True
+
+
+def _without(layer: _Layer, view: View, hits: frozenset[str]) -> View | None:
+    """The view with one layer taken off; None if it has none of that sort."""
+    if layer.signal is not None and layer.signal.name not in hits:
+        return None
+    made = layer.decode(view.text)
+    if made is None or not (text := made.builder.text()) or text == view.text:
+        return None
+    if not made.whole:
+        raise TooManyViews(layer.name)
+    name = layer.name if view.parent is None else f"{view.name}>{layer.name}"
+    return View(name, text, view, made.builder.offsets, made.hidden, view.depth + layer.opens)
