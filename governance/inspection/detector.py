@@ -20,6 +20,7 @@ class Hit:
     confidence: float
     start: int
     end: int
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

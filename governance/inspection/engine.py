@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.detectors import DETECTORS
-from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, limit, settled
+from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, Severity, limit, settled
+from governance.inspection.masking import VaultIndex
 from governance.inspection.signals import SignalTable, TooManyMatches
 from governance.inspection.views import SIGNALS, TooManyViews, View, views
 from governance.inspection.walk import Leaf, TooMuch, leaves
@@ -21,25 +22,37 @@ SEGMENT: Final = 65_536
 CONTEXT: Final = 16_384
 """Characters before and after a segment that are looked at with it: so long may a finding be."""
 DEFAULT_BUDGET: Final = Budget()
+NOTHING_KNOWN: Final = VaultIndex(())
 TABLE: Final = SignalTable([*SIGNALS, *(signal for detector in DETECTORS for signal in detector.signals)])
 NAMES: Final = tuple((each, frozenset(signal.name for signal in each.signals)) for each in DETECTORS)
 """Each detector with the names of its signals."""
 
 
 def inspect_text(
-    text: str, *, path: str = "", name: str = "", kinds: frozenset[Kind] = KINDS, budget: Budget = DEFAULT_BUDGET
+    text: str,
+    *,
+    path: str = "",
+    name: str = "",
+    kinds: frozenset[Kind] = KINDS,
+    budget: Budget = DEFAULT_BUDGET,
+    known: VaultIndex = NOTHING_KNOWN,
 ) -> Findings:
-    """All that is noticed in one text; `name` is the key it stands under."""
-    run = _Run(kinds, budget)
+    """All that is noticed in one text; `name` is the key it stands under, `known` are values that are secret."""
+    run = _Run(kinds, budget, known)
     run.text(Leaf(path, name, text))
     return settled(run.found)
 
 
 def inspect_value(
-    value: Any, *, path: str = "", kinds: frozenset[Kind] = KINDS, budget: Budget = DEFAULT_BUDGET
+    value: Any,
+    *,
+    path: str = "",
+    kinds: frozenset[Kind] = KINDS,
+    budget: Budget = DEFAULT_BUDGET,
+    known: VaultIndex = NOTHING_KNOWN,
 ) -> Findings:
     """All that is noticed in the strings, numbers and keys of a JSON value."""
-    run = _Run(kinds, budget)
+    run = _Run(kinds, budget, known)
     try:
         for leaf in leaves(value, budget, path=path):
             run.text(leaf)
@@ -57,9 +70,15 @@ class Stream:
     """
 
     def __init__(
-        self, *, path: str = "", name: str = "", kinds: frozenset[Kind] = KINDS, budget: Budget = DEFAULT_BUDGET
+        self,
+        *,
+        path: str = "",
+        name: str = "",
+        kinds: frozenset[Kind] = KINDS,
+        budget: Budget = DEFAULT_BUDGET,
+        known: VaultIndex = NOTHING_KNOWN,
     ) -> None:
-        self._run = _Run(kinds, budget)
+        self._run = _Run(kinds, budget, known)
         self._leaf = (path, name)
         self._held = ""
         self._held_from = 0
@@ -96,6 +115,7 @@ class _Run:
 
     kinds: frozenset[Kind]
     budget: Budget
+    known: VaultIndex
     found: list[Finding] = field(default_factory=list)
     characters: int = 0
     started: float = field(default_factory=time.thread_time)
@@ -136,11 +156,17 @@ class _Run:
             for view, signals in views(leaf.text, _occurring):
                 if self._spent(leaf.path, start):
                     return
+                yield from ((hit, view) for hit in self._known(view))
                 for detector in self._asked(signals):
                     yield from ((hit, view) for hit in detector.look(view, leaf, signals) if hit.kind in kinds)
         except (TooManyViews, TooManyMatches) as over:
             rule = "limit.views" if isinstance(over, TooManyViews) else "limit.matches"
             self.found.append(limit(rule, leaf.path, start, offset + len(leaf.text)))
+
+    def _known(self, view: View) -> Iterator[Hit]:
+        if "secret" in self.kinds:
+            for name, start, end in self.known.spans(view.text):
+                yield Hit("known_value", 1, "secret", Severity.CRITICAL, 1.0, start, end, name)
 
     def _asked(self, signals: frozenset[str]) -> Iterator[Detector]:
         for detector, names in NAMES:
@@ -164,4 +190,4 @@ def _occurring(view: View) -> frozenset[str]:
 
 
 def _finding(hit: Hit, path: str, start: int, end: int, view: str) -> Finding:
-    return Finding(hit.rule, hit.version, hit.kind, hit.severity, hit.confidence, path, start, end, view)
+    return Finding(hit.rule, hit.version, hit.kind, hit.severity, hit.confidence, path, start, end, view, hit.subject)

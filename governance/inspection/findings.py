@@ -32,6 +32,8 @@ class Finding:
     start: int
     end: int
     view: str
+    subject: str = ""
+    """Whose value it is, where it is known: the name of a secret in the vault, of a canary."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +46,7 @@ class Finding:
             "start": self.start,
             "end": self.end,
             "view": self.view,
+            "subject": self.subject,
         }
 
 

@@ -81,6 +81,16 @@ class VaultIndex:
         aligned = memoryview(data)[: len(data) // BLOCK * BLOCK].cast("Q")
         return not self._blocks.isdisjoint(aligned[:: self._stride]) and _contains_any(data, self._long)
 
+    def spans(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """(secret name, start, end) of every form of every value in a text."""
+        if not self.find(orjson.dumps(text)[1:-1]):
+            return
+        for form in self._forms:
+            start = text.find(form.text)
+            while start >= 0:
+                yield form.secret, start, start + len(form.text)
+                start = text.find(form.text, start + len(form.text))
+
     def mask(self, value: Any) -> tuple[Any, list[Hit]]:
         """A copy without any secret value, and what was replaced; for when `find` said yes.
 
@@ -108,6 +118,10 @@ class JoinedIndex(VaultIndex):
 
     def find(self, data: bytes) -> bool:
         return any(part.find(data) for part in self._parts)
+
+    def spans(self, text: str) -> Iterator[tuple[str, int, int]]:
+        for part in self._parts:
+            yield from part.spans(text)
 
     def mask(self, value: Any) -> tuple[Any, list[Hit]]:
         hits: list[Hit] = []
