@@ -14,9 +14,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.db.utils import OperationalError
 
 from gateway import live_probe, notices
-from gateway.actions import act
+from gateway.actions import act, was_rolled_back
 from gateway.approving import tell_all
 from gateway.enforcement import Enforcement, looked, waited_seconds
 from gateway.offboarding_enders import ENDERS
@@ -176,9 +177,19 @@ def follow(offboarding_id: UUID) -> Offboarding:
 def follow_for(offboarding_id: UUID, seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> Offboarding:
     """Looks again and again in this thread, until it is finished or the time is over."""
     ends_at = time.monotonic() + seconds
-    while (offboarding := follow(offboarding_id)).state == State.ENFORCING and time.monotonic() < ends_at:
+    while (offboarding := _followed(offboarding_id)).state == State.ENFORCING and time.monotonic() < ends_at:
         sleep(POLL_SECONDS)
     return offboarding
+
+
+def _followed(offboarding_id: UUID) -> Offboarding:
+    """As follow. What could not be noted because others kept the database busy is noted by the next look."""
+    try:
+        return follow(offboarding_id)
+    except OperationalError as error:
+        if not was_rolled_back(error):
+            raise
+        return Offboarding.objects.select_related("person").get(id=offboarding_id)
 
 
 def follow_unfinished() -> int:

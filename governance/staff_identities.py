@@ -128,10 +128,9 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What following the groups did. `has_lost_rights` ends sessions; `is_in_none` may end the person."""
+    """What following the groups did. `has_lost_rights` ends sessions."""
 
     has_lost_rights: bool
-    is_in_none: bool
 
 
 def settle_groups(row: StaffIdentity, *, groups: Iterable[str], record: Recorder) -> Settled:
@@ -139,8 +138,7 @@ def settle_groups(row: StaffIdentity, *, groups: Iterable[str], record: Recorder
     person = _held_person(row.person_id)
     row = StaffIdentity.objects.select_for_update().get(pk=row.pk)
     names = sorted(set(groups))
-    mappings = mappings_of(names)
-    wanted, before, elsewhere = given_by(mappings), _given_of([row]), _given_of(_others(row))
+    wanted, before, elsewhere = given_by(mappings_of(names)), _given_of([row]), _given_of(_others(row))
     given = Given(
         teams=_settle_teams(person, wanted.teams, before.teams, elsewhere.teams),
         duties=_settle_duties(person, wanted.duties, before.duties, elsewhere.duties),
@@ -153,7 +151,13 @@ def settle_groups(row: StaffIdentity, *, groups: Iterable[str], record: Recorder
     if given != before:
         record(Fact("identity.groups_followed", f"person:{person.email}", _difference(before, given)))
     lost = bool(before.duties - given.duties or (before.admin_access and not given.admin_access))
-    return Settled(has_lost_rights=lost, is_in_none=not mappings)
+    return Settled(has_lost_rights=lost)
+
+
+def has_lost_last_group(row: StaffIdentity, groups: Iterable[str]) -> bool:
+    """She was in a mapped group, and is in none. A mapping that was taken away here is no loss of hers: it counts
+    neither before nor now."""
+    return bool(mappings_of(row.groups)) and not mappings_of(groups)
 
 
 def mappings_of(groups: Iterable[str]) -> list[GroupMapping]:

@@ -7,10 +7,10 @@ stream of events ends a whole organisation: beyond a share, the rest waits for s
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from gateway.actions import act
+from gateway.departures import Braked, brake
 from gateway.oauth.assertions import NotBelieved, Statement
 from gateway.oauth.spent import spend
 from gateway.oauth.trusted import still_trusted
@@ -20,17 +20,8 @@ from gateway.sessions import end_all_sessions
 from governance import authorizations
 from governance.facts import Fact, Recorder
 from governance.issuers import knows, person_of
-from governance.models import Offboarding, TrustedIssuer, User
+from governance.models import TrustedIssuer, User
 from governance.offboarding import CannotOffboard
-
-WINDOW: Final = timedelta(minutes=10)
-FEWEST_AT_ONCE: Final = 10
-SHARE_AT_ONCE: Final = 10
-"""Percent of all who are active."""
-
-
-class Braked(Exception):
-    """So many left at once that it looks like a mistake; the sender tries again later, and somebody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +74,12 @@ def _ended(event: Event, person: User, by: str, record: Recorder, now: datetime)
 def _left(event: Event, person: User, *, by: str, record: Recorder, now: datetime) -> dict[str, object]:
     """Where it cannot be done (she is the last owner), her sessions end, and the refusal is on record."""
     if person.is_active:
-        _brake(by, now)
+        brake(by, now)
     try:
         offboard_once_within(person, by=by, reason=f"{by} says: {event.name}", record=record, now=now)
     except CannotOffboard as reason:
         return {"sessions": end_all_sessions(person), "problem": str(reason)[:300]}
     return {}
-
-
-def _brake(by: str, now: datetime) -> None:
-    lately = Offboarding.objects.filter(created_by=by, created_at__gt=now - WINDOW).count()
-    active = User.objects.filter(is_active=True).count()
-    if lately >= max(FEWEST_AT_ONCE, active * SHARE_AT_ONCE // 100):
-        raise Braked(f"{lately} people left by it within {int(WINDOW.total_seconds() // 60)} minutes.")
 
 
 def _tell(issuer: TrustedIssuer, *, by: str) -> None:

@@ -14,10 +14,11 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from connectors.json_depth import is_too_deep
+from gateway.departures import Braked
 from gateway.jwks import KeysAway
 from gateway.oauth.assertions import DEEPEST, MOST_BYTES, Expected, NotBelieved
 from gateway.oauth.trusted import our_issuer, our_names, vouched
-from gateway.security_events.acting import Braked, Done, carry_out
+from gateway.security_events.acting import Done, carry_out
 from gateway.security_events.reading import Effect, Event, NotUnderstood, events_of, subjects_of
 
 logger = logging.getLogger(__name__)

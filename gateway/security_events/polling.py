@@ -7,12 +7,12 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gateway.departures import Braked
 from gateway.fetching import NotFetched, fetch, json_object
 from gateway.jwks import KeysAway
 from gateway.notices.delivery import opened
 from gateway.notices.sending import Undelivered
 from gateway.oauth.assertions import NotBelieved
-from gateway.security_events.acting import Braked
 from gateway.security_events.intake import ERRORS, take_event
 from gateway.security_events.reading import NotUnderstood
 from governance.models import TrustedIssuer

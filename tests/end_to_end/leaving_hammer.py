@@ -31,7 +31,7 @@ from tests.end_to_end.wire import BOTH_KINDS, NEWEST_LEGACY, modern_headers, mod
 SORTS = ("key", "oauth token", "personal token", "page", "admin")
 AT_ONCE = 4
 """So many people leave at the same time."""
-MADE_AT_ONCE = 25
+MADE_AT_ONCE = 10
 """Each transaction has every gateway look again at who may do what."""
 READY_SECONDS = 90.0
 SHOWN_AFTERWARDS = 2

@@ -5,10 +5,12 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.utils import OperationalError
 
 from audit.event import AuditEvent
 from audit.models import EventRow
@@ -17,6 +19,7 @@ from gateway import actions, offboarding_proof, offboardings
 from gateway.enforcement import Enforcement
 from gateway.models import GatewayProcess
 from gateway.tasks import offboard_people
+from governance.fence.lockfile import WriteLockTimeout
 from governance.models import Agent, AgentCredential, Epoch, Offboarding, User
 from governance.offboarding import Plan
 from tests.fresh_database import fresh_database
@@ -132,6 +135,23 @@ def test_a_gateway_that_never_confirms_is_told_and_asked_again(ana: User, gatewa
     offboard_people()
     done = Offboarding.objects.get()
     assert (done.state, json.loads(done.receipt)["enforcement"]["complete"]) == ("enforced", True)
+
+
+@real
+def test_a_database_that_is_busy_for_a_moment_is_looked_at_again(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = begin(ana)
+    looks: list[UUID] = []
+
+    def busy_at_first(offboarding_id: UUID) -> Offboarding:
+        looks.append(offboarding_id)
+        if len(looks) == 1:
+            raise OperationalError("busy") from WriteLockTimeout("busy")
+        return really(offboarding_id)
+
+    really = offboardings.follow
+    monkeypatch.setattr(offboardings, "follow", busy_at_first)
+    assert offboardings.follow_for(begun.id, 30).state == "enforced"
+    assert len(looks) == 2
 
 
 @real

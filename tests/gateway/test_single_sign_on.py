@@ -14,8 +14,9 @@ from django.utils import timezone
 from joserfc.jwk import RSAKey
 
 from audit.models import EventRow
+from gateway import actions, departures
 from gateway.console.single_sign_on import provider
-from governance.models import GroupMapping, StaffIdentity, User
+from governance.models import Agent, AgentCredential, GroupMapping, Offboarding, StaffIdentity, User
 from tests.gateway.forging_issuer import CLIENT, SECRET, ForgingIssuer, come, issuer, running
 from tests.gateway.signing_in import TOO_LONG, enter, is_asked_again, is_in, let_time_pass, person
 
@@ -459,6 +460,60 @@ def test_groups_open_the_admin_and_losing_them_closes_it_everywhere(issuer: Forg
     assert is_in(client)
     assert client.get("/admin/").status_code == 302
     assert User.objects.get(pk=lee.pk).duties == []
+
+
+def came_by_groups(client: Client, issuer: ForgingIssuer, who: User) -> None:
+    """She is signed in, in one mapped group; then the provider knows of none."""
+    mapping("IT")
+    issuer.claims["sub"] = issuer.userinfo["sub"] = f"s-{who.pk}"
+    issuer.userinfo |= {"email": who.email, "groups": ["IT", "everybody"]}
+    come(client, issuer)
+    assert is_in(client)
+    issuer.userinfo["groups"] = ["everybody"]
+
+
+def test_losing_the_last_group_ends_a_person_where_it_is_set_so(
+    issuer: ForgingIssuer, ana: User, client: Client, settings: Any
+) -> None:
+    settings.SINGLE_SIGN_ON_ENDS_WITHOUT_GROUPS = True
+    came_by_groups(client, issuer, ana)
+    agent = Agent.objects.create(name="bot", owner=ana)
+    key = actions.issue_key(agent, by="command:test", expires_in=None)
+    let_recheck_be_due(client)
+    come(client, issuer, by=RECHECK)
+    assert not is_in(client)
+    ended = Offboarding.objects.get()
+    assert (ended.person, ended.created_by, ended.state) == (ana, "system:single sign-on", "enforcing")
+    assert not User.objects.get(pk=ana.pk).is_active
+    assert AgentCredential.objects.get(id=key.credential.id).revoked_at is not None
+    come(client, issuer)
+    assert not is_in(client)
+    assert Offboarding.objects.count() == 1
+
+
+def test_it_ends_nobody_unless_it_is_set_so(issuer: ForgingIssuer, ana: User, client: Client) -> None:
+    came_by_groups(client, issuer, ana)
+    come(Client(), issuer)
+    assert User.objects.get(pk=ana.pk).is_active
+    assert not Offboarding.objects.exists()
+
+
+def test_who_cannot_be_ended_by_her_groups_is_not_let_in_either(
+    issuer: ForgingIssuer, ana: User, client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that forgets everybody's groups ends a few people, not the organisation."""
+    settings.SINGLE_SIGN_ON_ENDS_WITHOUT_GROUPS = True
+    monkeypatch.setattr(departures, "FEWEST_AT_ONCE", 0)
+    came_by_groups(client, issuer, ana)
+    for _ in range(2):
+        again = Client()
+        come(again, issuer)
+        assert [is_in(client), is_in(again)] == [False, False]
+    assert User.objects.get(pk=ana.pk).is_active
+    assert kinds()["offboarding.failed"] == 2
+    monkeypatch.undo()
+    come(again, issuer)
+    assert not User.objects.get(pk=ana.pk).is_active, "what it was is still known"
 
 
 # Connecting by one's own word

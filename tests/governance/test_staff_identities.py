@@ -16,6 +16,7 @@ from governance.staff_identities import (
     bind_by_confirmation,
     bind_by_email,
     end_of_person,
+    has_lost_last_group,
     held_live,
     live_of_person,
     person_of,
@@ -179,7 +180,19 @@ def test_what_humans_gave_stays(ana: User, facts: list[Fact]) -> None:
     assert rights(ana) == (True, ["security", "auditor"], ["support"])
     settled = settle_groups(row, groups=[], record=facts.append)
     assert rights(ana) == (True, ["auditor"], ["support"])
-    assert (settled.has_lost_rights, settled.is_in_none) == (True, True)
+    assert settled.has_lost_rights
+
+
+def test_a_mapping_that_is_taken_away_here_is_no_loss_of_hers(ana: User, facts: list[Fact]) -> None:
+    everything, support = mapping("everything"), mapping("support")
+    row = bound(facts)
+    assert not has_lost_last_group(row, []), "she was in none"
+    settle_groups(row, groups=["everything", "support"], record=facts.append)
+    row.refresh_from_db()
+    assert not has_lost_last_group(row, ["support"])
+    assert has_lost_last_group(row, ["elsewhere"])
+    GroupMapping.objects.filter(pk__in=(everything.pk, support.pk)).update(is_enabled=False)
+    assert not has_lost_last_group(row, [])
 
 
 def test_what_raises_rights_waits_for_a_second_human(ana: User, facts: list[Fact]) -> None:
