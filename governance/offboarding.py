@@ -43,6 +43,7 @@ PERMISSION = "governance.offboard_user"
 FIRST_ITEMS = 20
 """How many items evidence tells in full; the digest binds the rest."""
 FIRST_AGENTS = 200
+ASKED_AT_ONCE = 5_000
 
 
 class CannotOffboard(Exception):
@@ -196,12 +197,14 @@ def still_live(items: Iterable[Mapping[str, Any]], *, live_key_ids: Iterable[str
 
     `live_key_ids` is what the gateways' snapshot admits; the tables are asked as well.
     """
-    keys = {item["id"]: item["name"] for item in items if item["kind"] in CREDENTIALS}
-    stored = AgentCredential.objects.filter(revoked_at=None).values_list("id", flat=True)
-    tokens = PersonalToken.objects.filter(revoked_at=None).values_list("id", flat=True)
-    let_in = Authorization.objects.filter(revoked_at=None).values_list("id", flat=True)
-    live = {*live_key_ids, *(row.hex for rows in (stored, tokens, let_in) for row in rows.iterator())}
-    return [name for key, name in keys.items() if key in live]
+    names = {item["id"]: item["name"] for item in items if item["kind"] in CREDENTIALS}
+    live = set(live_key_ids)
+    for first in range(0, len(names), ASKED_AT_ONCE):
+        some = list(names)[first : first + ASKED_AT_ONCE]
+        for model in (AgentCredential, PersonalToken, Authorization):
+            rows = model.objects.filter(id__in=some, revoked_at=None)
+            live.update(row.hex for row in rows.values_list("id", flat=True))
+    return [name for key, name in names.items() if key in live]
 
 
 # -- what is in the way

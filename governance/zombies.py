@@ -4,7 +4,7 @@ None of it opens anything while the person or agent behind it is not live. It is
 activates her again for a day would wake it, and nobody knows any more what it is for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -138,6 +138,14 @@ SORTS: Mapping[str, Sort] = {
     ),
     "roles": Sort("Roles that nobody holds", "Give each to somebody, or remove it.", _roles),
 }
+
+
+ENDABLE = tuple(name for name, sort in SORTS.items() if sort.end is not None)
+
+
+def each(name: str, now: datetime) -> Iterator[Any]:
+    """All of one sort, by id."""
+    return SORTS[name].find(now).order_by("id").iterator(chunk_size=500)
 
 
 def end(name: str, *, by: str, record: Recorder, now: datetime) -> int:

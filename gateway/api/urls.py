@@ -26,6 +26,7 @@ from gateway.api.rules import Bundles, Limits, Policies
 from gateway.api.sign_ins import Sessions
 from gateway.api.staff_identities import StaffIdentities
 from gateway.api.versions import BundleDiff, BundleVersions, PolicyDiff, PolicyVersions
+from gateway.api.zombies import Zombies
 
 RESOURCES = {
     "people": People,
@@ -96,6 +97,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("calls/<uuid:call_id>/proof", CallProof.as_view({"get": "retrieve"})),
     path("calls/<uuid:call_id>/payloads", CallPayloads.as_view({"post": "create"})),
     path("offboardings/<uuid:offboarding_id>/receipt", Receipt.as_view({"get": "retrieve"})),
+    path("zombies", Zombies.as_view({"get": "list"})),
     *_routes(),
     re_path("", Nowhere.as_view(), name="api_nowhere"),
 ]

@@ -26,7 +26,7 @@ from tests.end_to_end.upstreams import in_background
 
 pytestmark = pytest.mark.timeout(240)
 
-SAMPLE, SOAK = 8, int(os.environ.get("SOAK_LEAVERS", "1000"))
+SAMPLE, SOAK = 12, int(os.environ.get("SOAK_LEAVERS", "1000"))
 CALLERS = ("caller-1", "caller-2")
 LAST_WORDS_SECONDS = 15.0
 """So long a client on a busy machine may need to notice that its stream was ended."""

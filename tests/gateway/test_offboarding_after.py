@@ -1,10 +1,12 @@
 """After an offboarding, as people see it: what is left, undoing, the signature, and what should have ended."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -22,6 +24,7 @@ from governance.models import (
     User,
 )
 from governance.offboarding import Plan
+from tests.gateway.calling import Api, person, problem
 from tests.gateway.signing_in import browser_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -161,3 +164,45 @@ def test_what_lives_is_left_alone(ana: User, browser: Client) -> None:
     assert AgentCredential.objects.filter(revoked_at=None).count() == 1
     assert Agent.objects.get().status == "live"
     assert browser.post(reverse("end_zombies", args=["nothing"])).status_code == 404
+
+
+@pytest.mark.usefixtures("dead")
+def test_the_command_lists_them_and_ends_what_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*words: str) -> dict[str, dict[str, object]]:
+        with pytest.raises(SystemExit) as ended:
+            call_command("zombies", "--json", *words)
+        assert ended.value.code == 4, "roles are left, of which a human decides"
+        found: dict[str, dict[str, object]] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert {name for name, rows in told()["found"].items() if rows} == {
+        "tokens", "keys", "authorizations", "agents", "roles",
+    }  # fmt: skip
+    after = told("--end", "tokens", "--end", "keys", "--actor", "owner@example.com")
+    assert after["ended"] == {"tokens": 1, "keys": 1}
+    assert (after["found"]["tokens"], after["found"]["keys"]) == ([], [])
+    assert EventRow.objects.filter(kind="zombies.ended", actor=BY).count() == 2
+
+
+@pytest.mark.usefixtures("owner")
+def test_the_command_is_quiet_when_there_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("zombies")
+    assert "Nothing is left" in capsys.readouterr().out
+    auditor = User.objects.create_user("ira@example.com", is_staff=True, duties=["auditor"])
+    call_command("zombies", "--actor", auditor.email)
+    with pytest.raises(CommandError, match="may not do this"):
+        call_command("zombies", "--end", "keys", "--actor", auditor.email)
+
+
+def test_the_api_lists_them_by_the_page(dead: dict[str, int]) -> None:
+    ira = Api(person("ira@example.com", "auditor"))
+    found: list[dict[str, str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = ira.get(f"zombies?limit=2{f'&cursor={cursor}' if cursor else ''}").json()
+        found += page["results"]
+        cursor = parse_qs(urlsplit(page["next"]).query)["cursor"][0] if page["next"] else None
+    assert Counter(line["sort"] for line in found) == Counter({name: count for name, count in dead.items() if count})
+    (role,) = ira.get("zombies?sort=roles").json()["results"]
+    assert (role["name"], role["can_end"]) == ("nobody-holds", False)
+    problem(Api(person("mia@example.com", "approver")).get("zombies"), 403, "permission_denied")

@@ -160,6 +160,7 @@ GET    secrets/{secret}/versions                governance.view_secretversion
 GET    secrets/{secret}/versions/{secretversion}            governance.view_secretversion
 GET    reach/agents                             governance.explain_agent
 GET    reach/people                             governance.explain_agent
+GET    zombies                                  governance.view_offboarding
 GET    approvals                                governance.view_approvalrequest   or her own
 GET    approvals/{approval}                     governance.view_approvalrequest
 POST   approvals/{approval}/decisions           governance.decide_approvalrequest

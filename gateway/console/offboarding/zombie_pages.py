@@ -12,7 +12,7 @@ from gateway.console.pages import GovernedPage
 from gateway.console.taken import TakenPage
 from governance.models import Agent, Role
 from governance.offboarding import PERMISSION
-from governance.zombies import SORTS
+from governance.zombies import SORTS, each
 
 VIEW = "governance.view_offboarding"
 SHOWN = 50
@@ -27,8 +27,8 @@ class Zombies(TakenPage):
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         now = datetime.now(UTC)
-        for name, sort in SORTS.items():
-            for row in sort.find(now).iterator(chunk_size=500):
+        for name in SORTS:
+            for row in each(name, now):
                 yield name, str(row.pk), str(row)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
