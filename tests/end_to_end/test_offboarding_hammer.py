@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,16 @@ def start(house: Installation, *words: str) -> "subprocess.Popen[str]":
     )
 
 
+@contextmanager
+def started(house: Installation, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """Until the end of the block, however it comes."""
+    with start(house, *words) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def finish(process: "subprocess.Popen[str]", timeout: float) -> Any:
     output, errors = process.communicate(timeout=timeout)
     assert process.returncode == 0, errors[-4000:]
@@ -68,11 +80,12 @@ def hammer(house: Installation, people: int, *, seconds: float) -> None:
         file: Path = house.folder / "leavers.json"
         origin = house.start_gateway(processes=2, pages=True)
         finish(start(house, "people", str(file), str(people)), seconds)
-        callers = [start(house, "call", str(file), origin, name) for name in CALLERS]
-        holder = start(house, "hold", str(file), origin)
-        done = finish(start(house, "offboard", str(file), "holder", *CALLERS), seconds)
-        found = [finish(caller, 60) for caller in callers]
-        check(house, done, found, finish(holder, 90))
+        with ExitStack() as stack:
+            callers = [stack.enter_context(started(house, "call", str(file), origin, name)) for name in CALLERS]
+            holder = stack.enter_context(started(house, "hold", str(file), origin))
+            done = finish(start(house, "offboard", str(file), "holder", *CALLERS), seconds)
+            found = [finish(caller, 60) for caller in callers]
+            check(house, done, found, finish(holder, 90))
 
 
 def check(house: Installation, done: list[dict[str, Any]], found: list[dict[str, Any]], held: dict[str, Any]) -> None:
