@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.crypto import salted_hmac
 
 from governance import agent_keys, authorizations, key_text
@@ -97,7 +98,7 @@ def issue_for_authorization(
     row: Authorization, *, now: datetime, oauth_scopes: Iterable[str] | None = None, has_refresh: bool = False
 ) -> Tokens:
     """Raises NotIssuable."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         return _issue(_held(row, now=now), now=now, oauth_scopes=oauth_scopes, has_refresh=has_refresh)
 
 
@@ -159,31 +160,37 @@ def issue_for_credential(
     now: datetime,
 ) -> Tokens:
     """For an agent that proved itself. The token ends with the credential, and with the client. Raises NotIssuable."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         client = OAuthClient.objects.select_for_update(no_key=True).get(id=client.id)
-        if client.status != OAuthClient.Status.APPROVED or client.agent_id is None:
+        if client.status != OAuthClient.Status.APPROVED or client.agent_id != credential.agent_id:
             raise NotIssuable("The client is not approved.")
-        rows = AgentCredential.objects.filter(agent_keys.live(now)).select_related("agent__owner", "person")
-        held = rows.filter(id=credential.id, agent_id=client.agent_id).first()
-        if held is None:
-            raise NotIssuable("The credential is no longer live.")
-        if held.person is not None and not held.person.is_active:
-            raise NotIssuable("The person is not active.")
-        _check_agent(held.agent)
+        ends, person_id = _end_and_person(credential, now=now)
         access = key_text.new_text(ACCESS_PREFIX)
-        ends = [end for end in (now + ACCESS_LIFETIME, held.expires_at) if end is not None]
         token = AccessToken.objects.create(
             digest=key_text.digest_of(access),
             issued_at=now,
-            expires_at=min(ends),
-            credential=held,
+            expires_at=min(now + ACCESS_LIFETIME, ends or now + ACCESS_LIFETIME),
+            credential=credential,
             client=client,
-            agent=held.agent,
-            person=held.person,
+            agent=credential.agent,
+            person_id=person_id,
             resource=resource,
             oauth_scopes=list(oauth_scopes),
         )
         return Tokens(token, access)
+
+
+def _end_and_person(credential: AgentCredential, *, now: datetime) -> tuple[datetime | None, UUID | None]:
+    """As they are now. Raises NotIssuable unless it is live, with all that it needs: a few columns, for it is asked
+    with each token."""
+    live = AgentCredential.objects.filter(
+        agent_keys.live(now), agent__status=Agent.Status.LIVE, agent__owner__is_active=True
+    )
+    held = live.filter(Q(person=None) | Q(person__is_active=True), id=credential.id).order_by("id")
+    found = held.values_list("expires_at", "person_id").first()
+    if found is None:
+        raise NotIssuable("The credential, its agent, owner or person is no longer live.")
+    return found
 
 
 # -- codes
@@ -225,7 +232,7 @@ def _once(
     found: AuthorizationCode | RefreshToken, what: str, issue: Callable[[Authorization], Tokens], *, now: datetime
 ) -> Tokens:
     """Uses it up and issues, in one transaction. Raises NotIssuable, Reused."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         unused: QuerySet[Any] = type(found)._default_manager.filter(id=found.id, used_at=None)
         if not unused.update(used_at=now):
             raise Reused(found.authorization, what)
@@ -317,7 +324,7 @@ def poll_device(code: str, *, client: OAuthClient, now: datetime) -> DeviceCode:
 
 def redeem_device(row: DeviceCode, *, now: datetime) -> Tokens:
     """Raises NotIssuable."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         approved = DeviceCode.objects.filter(id=row.id, status=DeviceCode.Status.APPROVED)
         if row.authorization is None or not approved.update(status=DeviceCode.Status.USED):
             raise NotIssuable("The device code was used before.")

@@ -29,6 +29,11 @@ def count(who: str, *, by: int = 1) -> int:
         return by
 
 
+def counted(who: str) -> int:
+    """How many of this minute so far."""
+    return int(cache.get(_key(who), 0))
+
+
 def seconds_left() -> float:
     return WINDOW_SECONDS - time.time() % WINDOW_SECONDS
 

@@ -22,10 +22,11 @@ from gateway.console.acting import person_of
 from gateway.console.csp import HEADER, STRICT
 from gateway.console.me import OwnPage
 from gateway.console.step_up import is_fresh, sign_in_again
+from gateway.oauth.asking import InvalidTarget
 from gateway.oauth.client_documents import NoSuchClient, client_by_document
 from gateway.oauth.clients import find_client
 from gateway.oauth.endpoints import core
-from gateway.oauth.validator import InvalidTarget, held_scopes
+from gateway.oauth.validator import held_scopes
 from gateway.reach.current import current_snapshot
 from governance import authorizations, oauth_clients, oauth_resources, oauth_tokens
 from governance.authorizations import NotAuthorizable

@@ -44,8 +44,8 @@ def find_client(client_id: str) -> OAuthClient | None:
     """An approved one."""
     if not 0 < len(client_id) <= 255 or not client_id.isprintable():
         return None
-    rows = OAuthClient.objects.select_related("agent__owner")
-    return rows.filter(client_id=client_id, status=OAuthClient.Status.APPROVED).first()
+    rows = OAuthClient.objects.filter(client_id=client_id, status=OAuthClient.Status.APPROVED)
+    return rows.order_by("id").first()
 
 
 def prove_client(shown: Shown, *, now: datetime) -> Proven | None:
@@ -88,7 +88,8 @@ def _by_secret(client: OAuthClient, secret: str, now: datetime) -> Proven | None
         known = client.secret_digest
         return Proven(client) if known is not None and hmac.compare_digest(bytes(known), digest) else None
     live = AgentCredential.objects.filter(agent_keys.live(now), kind=AgentCredential.Kind.CLIENT_SECRET)
-    credential = live.filter(agent_id=client.agent_id, digest=digest).first()
+    found = live.filter(agent_id=client.agent_id, digest=digest).select_related("agent")
+    credential = found.order_by("id").first()
     if credential is None or (credential.not_before is not None and credential.not_before > now):
         return None
     return Proven(client, credential)

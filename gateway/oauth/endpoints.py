@@ -1,11 +1,13 @@
 """What clients themselves ask under /oauth/: no cookies, no pages. The library reads, `validator.py` answers."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
@@ -14,12 +16,16 @@ from oauthlib.common import Request
 from oauthlib.oauth2.rfc6749 import errors
 
 from gateway.api import throttling
-from gateway.oauth import identity_assertions, workloads
+from gateway.oauth import identity_assertions, uses, workloads
+from gateway.oauth.asking import LONGEST, said, target_of
+from gateway.oauth.assertions import NotBelieved
 from gateway.oauth.client_assertions import ALGORITHMS
-from gateway.oauth.clients import prove_client
-from gateway.oauth.validator import LONGEST, Validator, said, shown_by, target_of
+from gateway.oauth.spent import spend
+from gateway.oauth.validator import Validator
 from governance import oauth_clients, oauth_resources, oauth_tokens
 from governance.models import AccessToken, Organization
+
+logger = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024
 FAILURES_PER_ADDRESS = 60
@@ -51,17 +57,28 @@ def for_clients(view: View) -> View:
             response = HttpResponse(status=204)
         elif request.method != "POST":
             response = _refused("invalid_request", "Send a POST request.", 405)
-        elif int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:
+        elif int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES or len(request.body) > MOST_BYTES:
             response = _refused("invalid_request", "The request is too large.", 413)
-        elif throttling.count(address, by=0) > FAILURES_PER_ADDRESS:
+        elif throttling.counted(address) > FAILURES_PER_ADDRESS:
             response = _refused("slow_down", "Too many requests failed; wait a minute.", 429)
         else:
-            response = view(request)
+            response = _served(view, request)
             if response.status_code == 401:
                 throttling.count(address)
         return _open_to_browsers(response)
 
     return endpoint
+
+
+def _served(view: View, request: HttpRequest) -> HttpResponse:
+    """Without the database nothing can be recorded, so nothing is issued."""
+    try:
+        response = view(request)
+        uses.write_left()
+        return response
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("%s was not answered: %s", request.path, type(error).__name__)
+        return _refused("temporarily_unavailable", "The gateway cannot record this now. Try again soon.", 503)
 
 
 def _open_to_browsers(response: HttpResponse) -> HttpResponse:
@@ -96,7 +113,10 @@ def token(request: HttpRequest) -> HttpResponse:
 @for_clients
 def revoke(request: HttpRequest) -> HttpResponse:
     """RFC 7009, of the client's own tokens only; what is nobody's, or another's, is answered the same."""
-    _, headers, body, status = core().create_revocation_response(request)
+    try:
+        _, headers, body, status = core().create_revocation_response(request)
+    except errors.OAuth2Error as error:
+        return _as_error(error)
     return _answered(headers, body, status)
 
 
@@ -104,13 +124,22 @@ def revoke(request: HttpRequest) -> HttpResponse:
 def introspect(request: HttpRequest) -> HttpResponse:
     """RFC 7662, for clients that prove themselves, of their own tokens."""
     asked = read(request)
-    proven = prove_client(shown_by(asked), now=datetime.now(UTC))
-    if proven is None:
+    if not Validator().authenticate_client(asked) or not _is_first(asked):
         return _as_error(errors.InvalidClientError(request=asked))
     row = oauth_tokens.find_live(said(asked, "token")[:LONGEST], now=datetime.now(UTC))
-    if row is None or row.client_id != proven.client.id:
+    if row is None or row.client_id != asked.client.id:
         return JsonResponse({"active": False})
     return JsonResponse(_introspected(row))
+
+
+def _is_first(asked: Request) -> bool:
+    """Whether what proved the client was not taken before; it is taken now."""
+    try:
+        if asked.proven.statement is not None:
+            spend(asked.proven.statement)
+    except NotBelieved:
+        return False
+    return True
 
 
 def _introspected(row: AccessToken) -> dict[str, Any]:

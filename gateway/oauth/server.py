@@ -1,7 +1,6 @@
 """The grants we know, and none of the others: no implicit grant, no passwords, no `plain` PKCE."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +19,13 @@ from oauthlib.oauth2.rfc8628 import errors as device_errors
 
 from gateway.actions import act
 from gateway.jwks import KeysAway
-from gateway.oauth import identity_assertions, workloads
+from gateway.oauth import identity_assertions, uses, workloads
+from gateway.oauth.asking import LONGEST, said, targets_of
 from gateway.oauth.assertions import NotBelieved
 from gateway.oauth.identity_assertions import NotVouched
+from gateway.oauth.issuing import Issue, body_of, named, told
 from gateway.oauth.spent import spend
-from gateway.oauth.validator import LONGEST, Validator, body_of, named, said, targets_of, tell
+from gateway.oauth.validator import Validator
 from governance import oauth_clients, oauth_tokens
 from governance.agent_clients import CLIENT_CREDENTIALS
 from governance.facts import Recorder
@@ -137,6 +138,7 @@ class WorkloadGrant(OurGrant):
         )
         try:
             found = workloads.recognised(said(request, "subject_token"), asked, now=datetime.now(UTC))
+            uses.note(found.credential, request)
             by = f"issuer:{found.vouched.issuer.name}"
             tokens = _act(lambda record, now: workloads.issue(found, record=record, now=now), by=by)
         except (NotVouched, NotBelieved, KeysAway) as reason:
@@ -144,13 +146,8 @@ class WorkloadGrant(OurGrant):
         return body_of(tokens) | {"issued_token_type": workloads.ACCESS_TOKEN_TYPE}
 
 
-def _act(issue: Callable[[Recorder, datetime], Tokens], *, by: str) -> Tokens:
-    def work(record: Recorder, now: datetime) -> Tokens:
-        tokens = issue(record, now)
-        tell(tokens, record)
-        return tokens
-
-    return act(work, by=by)
+def _act(issue: Issue, *, by: str) -> Tokens:
+    return act(lambda record, now: told(issue(record, now), record), by=by)
 
 
 def _one_target(request: Request) -> str:

@@ -1,10 +1,10 @@
 """What django-oauth-toolkit and oauthlib ask of us: every question is answered from governance.
 
 The library reads the protocol; nothing is stored by it. What it is told here is looked at again, with locks, in the one
-transaction that issues (`_issued`): between a question of the library's and its next the world may have changed.
+transaction that issues (`issuing.py`): between a question of the library's and its next the world may have changed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,28 +14,20 @@ from oauthlib.common import Request
 from oauthlib.oauth2.rfc6749 import errors
 
 from gateway.actions import act
+from gateway.oauth import uses
+from gateway.oauth.asking import LONGEST, check_same_target, shown_by, target_of
 from gateway.oauth.assertions import NotBelieved
-from gateway.oauth.clients import Proven, Shown, find_client, prove_client
+from gateway.oauth.clients import Proven, find_client, prove_client
+from gateway.oauth.issuing import Issue, body_of, end_family, issued, named
 from gateway.oauth.spent import spend
 from gateway.reach.current import current_snapshot
 from governance import authorizations, key_text, oauth_clients, oauth_resources, oauth_tokens
 from governance.agent_clients import CLIENT_CREDENTIALS
 from governance.authorizations import NotAuthorizable
-from governance.facts import Fact, Recorder
+from governance.facts import Recorder
 from governance.models import AuthorizationCode, OAuthClient, RefreshToken
-from governance.oauth_resources import BadResource, BadScope
-from governance.oauth_tokens import NotIssuable, Reused, Tokens
-
-Issue = Callable[[Recorder, datetime], Tokens]
-LONGEST = 4000
-"""Of anything a client may show."""
-
-
-class InvalidTarget(errors.OAuth2Error):  # type: ignore[misc]
-    """RFC 8707, section 2."""
-
-    error = "invalid_target"
-    description = "Name one MCP endpoint of this gateway as resource."
+from governance.oauth_resources import BadScope
+from governance.oauth_tokens import Reused
 
 
 class Validator(OAuth2Validator):  # type: ignore[misc]
@@ -53,11 +45,13 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
     def authenticate_client(self, request: Request, *args: Any, **kwargs: Any) -> bool:
         proven = prove_client(shown_by(request), now=datetime.now(UTC))
         request.proven, request.client = proven, proven.client if proven is not None else None
+        if proven is not None and proven.credential is not None:
+            uses.note(proven.credential, request)
         return proven is not None
 
     def authenticate_client_id(self, client_id: str, request: Request, *args: Any, **kwargs: Any) -> bool:
-        client = self._load_application(client_id, request)
-        if client is None or client.is_confidential:
+        client = request.client or self._load_application(client_id, request)
+        if client is None or client.client_id != client_id or client.is_confidential:
             return False
         request.proven = Proven(client)
         return True
@@ -132,7 +126,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         if row is None:
             return False
         if row.used_at is not None:
-            _end_family(Reused(row.authorization, "code"), client)
+            end_family(Reused(row.authorization, "code"), client)
             return False
         request.code_row = row
         request.scopes = list(row.authorization.oauth_scopes)
@@ -163,7 +157,7 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
         if row is None:
             return False
         if row.used_at is not None:
-            _end_family(Reused(row.authorization, "refresh token"), client)
+            end_family(Reused(row.authorization, "refresh token"), client)
             return False
         request.refresh_row = row
         return row.expires_at > datetime.now(UTC)
@@ -180,20 +174,20 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
             oauth_clients.REFRESH: self._for_refresh,
             CLIENT_CREDENTIALS: self._for_credential,
         }[request.grant_type](request)
-        tokens = _issued(issue, request)
+        tokens = issued(issue, request)
         token.clear()
         token.update(body_of(tokens))
 
     def _for_code(self, request: Request) -> Issue:
         row = request.code_row
-        _check_same_target(request, row.authorization.resource)
+        check_same_target(request, row.authorization.resource)
         code, verifier, redirect_uri = str(request.code), str(request.code_verifier), row.redirect_uri
         return lambda record, now: oauth_tokens.redeem_code(
             code, client=request.client, redirect_uri=redirect_uri, verifier=verifier, now=now
         )
 
     def _for_refresh(self, request: Request) -> Issue:
-        _check_same_target(request, request.refresh_row.authorization.resource)
+        check_same_target(request, request.refresh_row.authorization.resource)
         shown, scopes = str(request.refresh_token), list(request.scopes)
         return lambda record, now: oauth_tokens.refresh(shown, client=request.client, oauth_scopes=scopes, now=now)
 
@@ -216,53 +210,24 @@ class Validator(OAuth2Validator):  # type: ignore[misc]
     # -- ending
 
     def revoke_token(self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any) -> None:
-        client = request.client
+        """What proved the client is spent with it. Raises OAuth2Error."""
+        client, statement = request.client, request.proven.statement if request.proven is not None else None
         if client is None or not 0 < len(token) <= LONGEST:
             return
         by = named(client)
-        act(lambda record, now: oauth_tokens.revoke_shown(token, client=client, by=by, record=record, now=now), by=by)
+
+        def work(record: Recorder, now: datetime) -> None:
+            if statement is not None:
+                spend(statement)
+            oauth_tokens.revoke_shown(token, client=client, by=by, record=record, now=now)
+
+        try:
+            act(work, by=by)
+        except NotBelieved:
+            raise errors.InvalidClientError(request=request) from None
 
 
-# -- what requests say
-
-
-def said(request: Request, name: str) -> str:
-    """A parameter, empty when absent: the library knows but the usual ones."""
-    return str(getattr(request, name, None) or "")
-
-
-def shown_by(request: Request) -> Shown:
-    header = str(request.headers.get("HTTP_AUTHORIZATION", ""))
-    return Shown(
-        client_id=said(request, "client_id"),
-        secret=said(request, "client_secret")[:LONGEST],
-        assertion_type=said(request, "client_assertion_type"),
-        assertion=said(request, "client_assertion"),
-        basic=header[:LONGEST] if header[:6].lower() == "basic " else "",
-    )
-
-
-def targets_of(request: Request) -> list[str]:
-    """All that are named: the library keeps but the last."""
-    pairs = [*(request.uri_query_params or ()), *(request.decoded_body or ())]
-    return [value for name, value in pairs if name == "resource"]
-
-
-def target_of(request: Request) -> str:
-    """The one canonical endpoint that is asked for. Raises InvalidTarget."""
-    named_targets = targets_of(request)
-    if len(named_targets) != 1:
-        raise InvalidTarget(request=request)
-    try:
-        return oauth_resources.canonical_resource(named_targets[0], origin=settings.PUBLIC_URL)
-    except BadResource:
-        raise InvalidTarget(request=request) from None
-
-
-def _check_same_target(request: Request, resource: str) -> None:
-    """Who repeats it may not change it; it was fixed when the client was let in."""
-    if targets_of(request) and target_of(request) != resource:
-        raise InvalidTarget(request=request)
+# -- what is stored
 
 
 def held_scopes(asked: Iterable[str], resource: str, *, agent_id: str = "", person_id: str = "") -> list[str]:
@@ -289,67 +254,3 @@ def _refresh(token: Any, client: OAuthClient) -> RefreshToken | None:
     rows = RefreshToken.objects.select_related("authorization__client", "authorization__person")
     digest = key_text.digest_of(str(token)[:LONGEST])
     return rows.filter(digest=digest, authorization__client=client).first()
-
-
-# -- what is answered
-
-
-def named(client: OAuthClient) -> str:
-    """As evidence names it."""
-    return f"oauth_client:{client.client_id}"
-
-
-def _issued(issue: Issue, request: Request) -> Tokens:
-    """One transaction: what proved the client is spent, the token is issued, evidence is told. Raises OAuth2Error."""
-    client, statement = request.client, request.proven.statement if request.proven is not None else None
-
-    def work(record: Recorder, now: datetime) -> Tokens:
-        if statement is not None:
-            spend(statement)
-        tokens = issue(record, now)
-        tell(tokens, record)
-        return tokens
-
-    try:
-        return act(work, by=named(client))
-    except Reused as reused:
-        _end_family(reused, client)
-        raise errors.InvalidGrantError(request=request) from None
-    except NotBelieved:
-        raise errors.InvalidClientError(request=request) from None
-    except NotIssuable:
-        raise errors.InvalidGrantError(request=request) from None
-
-
-def _end_family(reused: Reused, client: OAuthClient) -> None:
-    by = named(client)
-    act(
-        lambda record, now: authorizations.revoke(
-            reused.authorization, by=by, record=record, now=now, because=f"Its {reused.what} was used twice."
-        ),
-        by=by,
-    )
-
-
-def tell(tokens: Tokens, record: Recorder) -> None:
-    row = tokens.row
-    told = {
-        "token": str(row.id),
-        "oauth_client": row.client.client_id if row.client is not None else "",
-        "rests_on": f"authorization:{row.authorization_id}" if row.authorization_id else f"key:{row.credential_id}",
-        "resource": row.resource,
-        "oauth_scopes": row.oauth_scopes,
-        "expires_at": row.expires_at,
-    }
-    record(Fact("access_token.issued", f"agent:{row.agent.name}", told))
-
-
-def body_of(tokens: Tokens) -> dict[str, Any]:
-    row = tokens.row
-    body = {
-        "access_token": tokens.access,
-        "token_type": "Bearer",
-        "expires_in": int((row.expires_at - row.issued_at).total_seconds()),
-        "scope": " ".join(row.oauth_scopes),
-    }
-    return body | ({"refresh_token": tokens.refresh} if tokens.refresh else {})
