@@ -15,6 +15,7 @@ from django.urls import re_path  # noqa: E402
 
 import config.urls  # noqa: E402, F401  (the screens are loaded now, not by the first who asks for one)
 from gateway.console.sockets import websocket_urlpatterns  # noqa: E402
+from gateway.oauth.serving import ForPrograms  # noqa: E402
 from gateway.pages import InTurns, OurScreensOnly, refuse  # noqa: E402
 
 pages: Any = get_asgi_application()
@@ -23,7 +24,7 @@ screens = URLRouter([*websocket_urlpatterns, re_path(r"", nowhere)])
 
 application = ProtocolTypeRouter(
     {
-        "http": InTurns(pages),
+        "http": InTurns(ForPrograms(pages)),
         "websocket": AuthMiddlewareStack(OurScreensOnly(screens)),
     }
 )
