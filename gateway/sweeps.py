@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from gateway import jwks
+from gateway.actions import act
 from gateway.notices.delivery import forget_old
 from gateway.oauth import client_documents
 from gateway.oauth.spent import forget_spent
@@ -10,6 +11,9 @@ from gateway.reactions import let_holds_end
 from governance import oauth_tokens
 from governance.approval_endings import empty_old
 from governance.directories import forget_messages
+from governance.unredeemed import AT_ONCE, end_unredeemed, unredeemed
+
+SWEEP = "process:sweep"
 
 
 def forget_what_is_old() -> None:
@@ -24,4 +28,16 @@ def forget_what_is_old() -> None:
     jwks.forget_unused(now)
     client_documents.forget_unused(now)
     forget_messages(now)
+    let_unredeemed_end(now)
     oauth_tokens.forget_old(now)
+
+
+def let_unredeemed_end(now: datetime) -> int:
+    """A governed change, so none where there are none."""
+    ended = 0
+    while unredeemed(now).exists():
+        found = act(lambda record, _: end_unredeemed(by=SWEEP, record=record, now=now), by=SWEEP)
+        ended += found
+        if found < AT_ONCE:
+            break
+    return ended
