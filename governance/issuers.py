@@ -28,7 +28,8 @@ class Wanted:
     ends_access: bool
     directory: Any = None
     poll_url: str = ""
-    poll_secret: Any = None
+    poll_secret: Secret | str | None = None
+    """The row, or its name where only that is known yet."""
 
 
 def issuer_faults(wanted: Wanted) -> Iterator[tuple[str, str]]:
@@ -54,9 +55,11 @@ def _event_faults(wanted: Wanted) -> Iterator[tuple[str, str]]:
         yield "poll_url", "write an https address without user and fragment"
     if bool(wanted.poll_url) != bool(wanted.poll_secret):
         yield "poll_secret", "write the address of its events together with the token for it"
-    if wanted.poll_secret is not None and wanted.poll_secret.kind != Secret.Kind.BEARER:
+    if not isinstance(wanted.poll_secret, Secret):
+        return
+    if wanted.poll_secret.kind != Secret.Kind.BEARER:
         yield "poll_secret", "choose a secret of the kind bearer token"
-    if wanted.poll_secret is not None and wanted.poll_secret.connectors.exists():
+    if wanted.poll_secret.connectors.exists():
         yield "poll_secret", "a connector shows this secret to its system; make one of its own for this"
 
 

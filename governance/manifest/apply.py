@@ -438,7 +438,9 @@ def _write_issuers(steps: list[Step], work: Work) -> None:
     for step in steps:
         entry = step.after
         assert isinstance(entry, IssuerEntry)
-        fields = issuer_columns(entry)
+        directory = models.Directory.objects.get(name=entry.directory) if entry.directory else None
+        referred = {"directory": directory, "poll_secret": _secret_called(entry.poll_secret)}
+        fields = {**issuer_columns(entry), **referred}
         row, _ = models.TrustedIssuer.objects.get_or_create(name=entry.name, defaults=fields)
         _update(row, **fields)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from governance.issuers import LONGEST_AUDIENCE, Wanted, issuer_faults
-from governance.manifest.common import NAME_TEXT, TITLE, Entry
+from governance.manifest.common import NAME_TEXT, TITLE, Entry, Reference
 from governance.manifest.fields import Choice, Flag, ListOf, Number, Text, of
 from governance.manifest.rule_entries import Object
 from governance.models.issuers import ALGORITHMS, TrustedIssuer
@@ -13,7 +13,8 @@ from governance.models.issuers import ALGORITHMS, TrustedIssuer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerEntry(Entry):
-    """`enabled` is None for one that is; in a file, left out leaves it as it is."""
+    """`enabled` is None for one that is; in a file, left out leaves it as it is. `directory` is one that is there:
+    directories are no part of a manifest."""
 
     name: str = of(NAME_TEXT)
     title: str = of(TITLE, "")
@@ -27,7 +28,14 @@ class IssuerEntry(Entry):
     single_use: bool = of(Flag(), True)
     grants_access: bool = of(Flag(), False)
     ends_access: bool = of(Flag(), False)
+    directory: str = of(NAME_TEXT, "")
+    poll_url: str = of(Text(500), "")
+    poll_secret: str = of(NAME_TEXT, "")
     enabled: bool | None = of(Flag(), None)
+
+    def references(self) -> Iterator[Reference]:
+        if self.poll_secret:
+            yield Reference("poll_secret", "secrets", self.poll_secret)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from issuer_faults(
@@ -40,6 +48,9 @@ class IssuerEntry(Entry):
                 audiences=self.audiences,
                 grants_access=self.grants_access,
                 ends_access=self.ends_access,
+                directory=self.directory,
+                poll_url=self.poll_url,
+                poll_secret=self.poll_secret,
             )
         )
 
@@ -54,7 +65,7 @@ class IssuerEntry(Entry):
 
 
 def issuer_columns(entry: IssuerEntry) -> dict[str, Any]:
-    """As the row keeps it."""
+    """As the row keeps it, but for the rows it refers to."""
     return {
         "title": entry.title,
         "kind": entry.kind,
@@ -67,6 +78,7 @@ def issuer_columns(entry: IssuerEntry) -> dict[str, Any]:
         "is_single_use": entry.single_use,
         "grants_access": entry.grants_access,
         "ends_access": entry.ends_access,
+        "poll_url": entry.poll_url,
         "is_enabled": entry.enabled is not False,
     }
 
@@ -85,5 +97,8 @@ def stored_issuer(row: TrustedIssuer) -> IssuerEntry:
         single_use=row.is_single_use,
         grants_access=row.grants_access,
         ends_access=row.ends_access,
+        directory=row.directory.name if row.directory else "",
+        poll_url=row.poll_url,
+        poll_secret=row.poll_secret.name if row.poll_secret else "",
         enabled=None if row.is_enabled else False,
     )

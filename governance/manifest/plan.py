@@ -220,14 +220,18 @@ def _forbidden_programs(steps: Iterable[Step]) -> Iterator[Fault]:
                 yield fault_at(step.entry, field, message)
 
 
+SENT_ELSEWHERE: Mapping[type, tuple[str, ...]] = {
+    NotificationEntry: ("secret", "signing_secret"),
+    IssuerEntry: ("poll_secret",),
+}
+
+
 def _shared_secrets(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
-    """A channel sends its secret elsewhere than a connector does: none serves both."""
+    """A channel or an issuer is sent its secret elsewhere than a connector's system: none serves both."""
     shown = {connector.secret for connector in after["connectors"].values() if connector.secret}
     for step in steps:
         entry = step.after
-        if not isinstance(entry, NotificationEntry):
-            continue
-        for key in ("secret", "signing_secret"):
+        for key in SENT_ELSEWHERE.get(type(entry), ()):
             secret = after["secrets"].get(getattr(entry, key))
             if secret is not None and secret.name in shown:
                 yield fault_at(step.entry, key, f"a connector shows {secret.name} to its system; make another one")

@@ -1,18 +1,21 @@
 """Reads what a plan has to be compared with. Changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from governance.manifest.entries import ConnectorEntry
+from governance.manifest.fields import nearest
+from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.plan import Plan, Refused, plan
+from governance.manifest.reader import Fault
 from governance.manifest.rules import KnownTools, checked
-from governance.manifest.schema import Manifest
+from governance.manifest.schema import Manifest, fault_at
 from governance.manifest.state import stored_manifest
 from governance.manifest.values import SecretValue, misfits, new_values
-from governance.models import Connector, ToolDefinition
+from governance.models import Connector, Directory, ToolDefinition
 from governance.registry import Catalogue, Registration, registration
 from governance.snapshot_builder import read_epoch
 from governance.vault import keyring
@@ -32,10 +35,18 @@ def prepare(wanted: Manifest, *, values: Mapping[str, SecretValue], prune: bool)
     keys = keyring()
     renewed = set(new_values(values, keyring=keys))
     drawn = plan(wanted, stored_manifest(), new_values=renewed, prune=prune)
-    faults = list(misfits(drawn.steps, renewed=renewed, keyring=keys))
+    faults = [*misfits(drawn.steps, renewed=renewed, keyring=keys), *_unknown_directories(drawn)]
     if faults:
         raise Refused(*faults)
     return Prepared(drawn, epoch)
+
+
+def _unknown_directories(drawn: Plan) -> Iterator[Fault]:
+    known = set(Directory.objects.values_list("name", flat=True))
+    for step in drawn.steps:
+        if isinstance(step.after, IssuerEntry) and step.after.directory not in ("", *known):
+            hint = nearest(step.after.directory, known)
+            yield fault_at(step.entry, "directory", f"there is no directory '{step.after.directory}'{hint}")
 
 
 def with_tools(prepared: Prepared, catalogues: Mapping[str, Catalogue]) -> Prepared:

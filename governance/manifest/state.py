@@ -309,7 +309,8 @@ def _notifications() -> Iterator[Entry]:
 
 
 def _issuers() -> Iterator[Entry]:
-    yield from (stored_issuer(row) for row in models.TrustedIssuer.objects.order_by("name"))
+    rows = models.TrustedIssuer.objects.select_related("directory", "poll_secret").order_by("name")
+    yield from (stored_issuer(row) for row in rows)
 
 
 def _names(rows: Iterable[Any]) -> tuple[str, ...]:

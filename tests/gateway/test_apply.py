@@ -22,6 +22,7 @@ from governance.models import (
     BundleVersion,
     Change,
     Connector,
+    Directory,
     Epoch,
     Policy,
     PolicyVersion,
@@ -33,6 +34,7 @@ from governance.models import (
     Team,
     Tool,
     ToolDefinition,
+    TrustedIssuer,
     User,
 )
 from governance.registry import Catalogue, catalogue
@@ -520,3 +522,58 @@ bundles:
     told = run("apply", file(text))
     assert "warning: bundle child: it records arguments and results, because base does" in told
     assert "warning: bundle child: ticket_delete of c stays denied, as base says" in told
+
+
+ISSUER = """\
+secrets: [{name: idp-events, kind: bearer, value_from: {env: HELPDESK_TOKEN}}]
+issuers:
+  - name: idp
+    kind: directory
+    issuer: https://idp.example.com
+    ends_access: true
+    directory: okta
+    poll_url: https://idp.example.com/poll
+    poll_secret: idp-events
+"""
+
+
+def test_an_issuer_has_its_directory_and_the_token_for_its_events(upstreams: Upstreams, file: Any) -> None:
+    Directory.objects.create(name="okta")
+    run("apply", file(ISSUER))
+    row = TrustedIssuer.objects.select_related("directory", "poll_secret").get()
+    assert row.directory is not None
+    assert row.poll_secret is not None
+    assert (row.directory.name, row.poll_url, row.poll_secret.name) == (
+        "okta", "https://idp.example.com/poll", "idp-events",
+    )  # fmt: skip
+    assert TOKEN not in run("export")
+    assert run("apply", file(run("export")), "--prune") == "Nothing to do.\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("directory: okta", "directory: octa"), "there is no directory 'octa'; did you mean 'okta'?"),
+        (("poll_secret: idp-events", "poll_secret: idp-event"), "did you mean 'idp-events'?"),
+        (("kind: bearer", "kind: basic"), "here it has to be bearer"),
+        (("    poll_secret: idp-events\n", ""), "together with the token for it"),
+        (("https://idp.example.com/poll", "ftp://idp.example.com/poll"), "write an https address"),
+        (("kind: directory", "kind: workload"), "only an identity provider speaks for people"),
+    ],
+)
+def test_what_does_not_go_with_an_issuer_is_refused(
+    upstreams: Upstreams, file: Any, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], told: str
+) -> None:
+    Directory.objects.create(name="okta")
+    monkeypatch.setenv("HELPDESK_TOKEN", "user:password")
+    code, text = failure("apply", file(ISSUER.replace(*change)))
+    assert (code in (2, 3), told in text) == (True, True), text
+    assert not TrustedIssuer.objects.exists()
+
+
+def test_the_token_of_a_connector_is_shown_to_no_issuer(demo: Upstreams, file: Any) -> None:
+    Directory.objects.create(name="okta")
+    connector = Connector.objects.select_related("secret").exclude(secret=None).get()
+    assert connector.secret is not None
+    issuer = ISSUER.split("\n", 1)[1].replace("idp-events", connector.secret.name)
+    assert "a connector shows" in failure("apply", file(issuer))[1]
