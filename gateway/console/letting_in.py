@@ -40,6 +40,14 @@ CODES_PER_MINUTE = 10
 NO_DEVICE = (
     "No device waits with this code. Codes live for ten minutes: look at your device again, or start there anew."
 )
+IN_WORDS = {
+    "Invalid client_id parameter value.": "Nobody here knows a client by the id that it gives.",
+    "Missing client_id parameter.": "It does not say who it is (client_id).",
+    "Missing redirect URI.": "It does not say where the answer shall go (redirect_uri).",
+    "Invalid redirect URI.": "The address for the answer (redirect_uri) is not well-formed.",
+    "Mismatching redirect URI.": "The address for the answer (redirect_uri) is none of those that are known of it.",
+}
+"""What the library says of requests that are not sent back, for the person who reads it."""
 TOLD_BY: dict[str, str] = {
     OAuthClient.Origin.ADMIN: "added by an administrator",
     OAuthClient.Origin.CIMD: "described by a document at that address",
@@ -198,7 +206,7 @@ class Consent(LettingIn):
     def _refused(self, error: OAuthToolkitError) -> HttpResponse:
         told = error.oauthlib_error
         if isinstance(error, FatalClientError) or not told.redirect_uri:
-            context = {"why": told.description or told.error}
+            context = {"why": IN_WORDS.get(told.description, told.description) or told.error}
             return render(self.request, "console/let_in_refused.html", context, status=400)
         parts = urlsplit(told.redirect_uri)
         query = [*parse_qsl(parts.query, keep_blank_values=True), *told.twotuples, ("iss", settings.PUBLIC_URL)]

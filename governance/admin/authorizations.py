@@ -57,5 +57,5 @@ class AuthorizationAdmin(ReadOnlyModelAdmin):
             effect = "All tokens that came of them end at once, and what runs with one is cut off."
             return self.preview(request, rows, action="end", verb="End", effect=effect)
         ended = sum(authorizations.revoke(row, **self.performed(request)) for row in rows)
-        self.message_user(request, f"{ended} authorizations ended.", messages.SUCCESS)
+        self.message_user(request, f"{ended} ended.", messages.SUCCESS)
         return None

@@ -94,7 +94,7 @@ class OAuthClientAdmin(ReadOnlyModelAdmin):
             return self.preview(request, clients, action="approve", verb="Approve", effect=effect)
         act = self.by(request)
         count = sum(oauth_clients.approve(client, by=act["by"], record=act["record"]) for client in clients)
-        self.message_user(request, f"{count} clients approved.", messages.SUCCESS)
+        self.message_user(request, f"{count} approved.", messages.SUCCESS)
         return None
 
     @admin.action(description="Disable selected…", permissions=["disable"])
