@@ -10,19 +10,25 @@ from typing import Final, NamedTuple
 
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Severity
+from governance.inspection.injection_model import shipped
 from governance.inspection.injection_reading import Reading, has_meanings
-from governance.inspection.injection_rules import MARKS, ROWS, Rule
+from governance.inspection.injection_rules import MARKS, ROWS, Row, Rule
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
 VERSION: Final = 1
 WINDOW: Final = 500
 """Characters within which rules add up."""
-FLAG: Final = 1.5
-HOLD: Final = 2.5
-"""The weight of a passage that is told, and of one that is held; frozen by `bench.injection.judge`."""
-LEAST: Final = 1.0
-"""Below this nothing is told."""
+FLAG: Final = 1.2
+HOLD: Final = 1.8
+"""The weight of a passage that is told, and of one that is held: about 3 and 1 % false alarms where `bench.injection.train
+--judge` leaves sources out."""
+LEAST: Final = 0.6
+"""Below this a rule tells nothing."""
+SHARE: Final = 0.2
+LEAST_LIKELY: Final = -2.0
+MOST_LIKELY: Final = 4.0
+"""How much the model counts: it tips what rules leave open and flags nothing alone."""
 MOST_PLACES: Final = 2_000
 MOST_HITS: Final = 20
 SURE: Final = 0.8
@@ -60,7 +66,7 @@ class Passage(NamedTuple):
 
 
 def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
-    found = passages(places(view, signals))
+    found = weighed(view, signals)
     if not found:
         return
     terms = topic_terms(view.text)
@@ -70,16 +76,32 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
         )
 
 
+def weighed(view: View, signals: frozenset[str]) -> list[Passage]:
+    """By rules, and by the model where words stand that a rule needs."""
+    possible = _possible(view.text)
+    marked = list(_marked(view, signals))
+    if not possible and not marked:
+        return []
+    reading = Reading(view.text)
+    found = passages(_sorted([*marked, *_read(reading, possible)]))
+    likeliest = max(shipped().passages(reading), default=None)
+    if likeliest is None:
+        return found
+    share = SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
+    if found:
+        return [passage._replace(weight=max(0.0, passage.weight + share)) for passage in found]
+    return [Passage(share, likeliest.start, likeliest.end, "model")] if share > 0 else []
+
+
 def weight_by_rules(text: str) -> float:
     """Of the heaviest passage, for who trains and judges the model."""
     view = View(RAW, text)
-    names = frozenset(signal.name for _, signal in MARKS)
-    return max((passage.weight for passage in passages(places(view, names))), default=0.0)
+    marked = _marked(view, frozenset(signal.name for _, signal in MARKS))
+    found = _sorted([*marked, *_read(Reading(text), _possible(text))])
+    return max((passage.weight for passage in passages(found)), default=0.0)
 
 
-def places(view: View, signals: frozenset[str]) -> list[Place]:
-    """Where each rule matches, from left to right."""
-    found = [*_marked(view, signals), *_read(view.text)]
+def _sorted(found: list[Place]) -> list[Place]:
     return sorted(found[:MOST_PLACES], key=lambda place: place.start)
 
 
@@ -90,12 +112,12 @@ def _marked(view: View, signals: frozenset[str]) -> Iterator[Place]:
                 yield Place(rule, match.start, match.end)
 
 
-def _read(text: str) -> Iterator[Place]:
+def _possible(text: str) -> list[Row]:
     present = has_meanings(text)
-    possible = [row for row in ROWS if row.needs <= present]
-    if not possible:
-        return
-    reading = Reading(text)
+    return [row for row in ROWS if not any(present.isdisjoint(either) for either in row.needs)]
+
+
+def _read(reading: Reading, possible: Sequence[Row]) -> Iterator[Place]:
     for row in possible:
         for match in row.pattern.finditer(reading.meanings):
             if match.end() > match.start():

@@ -85,7 +85,9 @@ class Reading:
 
     @cached_property
     def meanings(self) -> str:
-        return "".join(token.meaning for token in self.tokens)
+        if self._unspaced:
+            return "".join([token.meaning for token in self.tokens])
+        return "".join([_meaning(word.lower()) for word in _TOKEN.findall(self.text)])
 
     def _tokens(self) -> Iterator[Token]:
         for match in _TOKEN.finditer(self.text):
@@ -106,6 +108,8 @@ def _meaning(word: str) -> str:
     known = MEANINGS.get(word)
     if known is not None:
         return known
+    if word[0] in _BREAKS:
+        return BREAK
     if word.isalpha():
         return PLAIN
     if word.isdigit():

@@ -22,67 +22,67 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of meanings; without those in `needs` it cannot occur."""
+    """A row of meanings; it cannot occur without one of each set in `needs`."""
 
     rule: Rule
     pattern: re.Pattern[str]
-    needs: frozenset[str]
+    needs: tuple[frozenset[str], ...]
 
 
 def _rule(name: str, weight: float, pattern: str, needs: str) -> Row:
     """`~6` is a gap of at most six words within a sentence."""
     within = re.sub(r"~(\d+)", r"[^|]{0,\1}?", pattern)
-    return Row(Rule(name, name.split(".", 1)[0], weight), re.compile(within), frozenset(needs))
+    return Row(Rule(name, name.split(".", 1)[0], weight), re.compile(within), tuple(map(frozenset, needs.split())))
 
 
 ROWS: Final[tuple[Row, ...]] = (
-    _rule("override.prior", 4.0, "O~6P~4I|O~5I~3P", "OPI"),
-    _rule("override.prior_last", 4.0, "P~4I~6O", "OPI"),
-    _rule("override.yours", 3.5, "O~3Y~4I", "OYI"),
-    _rule("override.all", 3.5, "O~3Q~3[IS]", "OQ"),
-    _rule("override.everything", 3.0, "OQ~3P|O~2Q~3Y", "OQ"),
-    _rule("override.any", 1.6, "O~4[PI]", "O"),
-    _rule("override.command", 2.5, r"(?:^|\||[GYE])x?O~3[PI]|O~1P", "O"),
-    _rule("override.last", 2.0, "I~3O", "IO"),
-    _rule("override.stop", 2.5, "N~4P~3I", "NPI"),
-    _rule("override.new", 1.2, "E~1I|YE~1t|EY~1t", "E"),
-    _rule("role.you_are_now", 1.8, "YyE~6[BJS]|EYy~3[BJ]", "Yy"),
-    _rule("role.play", 1.6, "L~4[BS]|L~6J", "L"),
-    _rule("role.free", 1.8, "J~4[BtY]|[BLY]~4J", "J"),
-    _rule("role.you_are", 1.2, "Yy~3B", "YyB"),
-    _rule("role.reader", 2.4, "Q~2B~4r|B~3r", "Br"),
-    _rule("reveal.system", 3.2, "[RMH]~6[SYP]~1I|[RM]~3I~4[YP]|I~3[YPS]~3[RM]", "I"),
-    _rule("reveal.secret", 1.4, "[RM]~4K", "K"),
-    _rule("reveal.secret_of_machine", 2.0, "[RMH]~8YK|C~4[RM]~4K", "K"),
-    _rule("exfiltration.secret", 3.0, "V~8K~12A|K~10V~6A", "VKA"),
-    _rule("exfiltration.secret_link", 1.8, "V~8K~12U|K~10V~6U", "VKU"),
-    _rule("exfiltration.data", 2.4, "V~8D~12A|D~8V~6A", "VDA"),
-    _rule("exfiltration.data_link", 1.2, "V~8D~12U|D~8V~6U", "VDU"),
-    _rule("exfiltration.fill", 2.8, "[cV]~8[KD]~10[TU]|G~3c~10[KD]", "c"),
-    _rule("exfiltration.send", 1.2, "V~6A", "VA"),
-    _rule("exfiltration.answer_to", 1.4, "H~4A~6H?", "HA"),
-    _rule("relay.send_body", 1.4, "V~14A~8[fD]|V~8f~8A", "VA"),
-    _rule("exfiltration.reply", 1.4, "[GFX]~6[VH]~8A", "A"),
-    _rule("concealment.user", 3.2, "N~3[MR]~4W", "NW"),
-    _rule("concealment.without", 2.6, "N~1[M]~6W|N~4W~2[Mq]", "NMW"),
-    _rule("concealment.last", 3.0, "W~6[MR]~3N", "WN"),
-    _rule("concealment.silent", 1.6, "q~5[VCZR]|[VCZR]~6q", "q"),
-    _rule("coercion.before_tools", 2.2, "F~3C~2Q~3T|F~2Q~3T", "FT"),
-    _rule("coercion.before_answer", 2.0, "F~4H~8[VCZ]", "FH"),
-    _rule("coercion.tool", 1.2, "G~4C~5T|B~4[GC]~6T", "T"),
-    _rule("coercion.machine", 1.4, "B~3G~6[VCRZc]", "BG"),
-    _rule("coercion.important", 1.0, "X~6[YB]~4G|X~4I", "X"),
-    _rule("steering.answer", 2.2, "c~14[iY]?YH|YH~4c|Z~12YH", "YH"),
-    _rule("steering.form", 2.0, "YH~6e|H~6e|e~6YH", "He"),
-    _rule("steering.answer_must", 1.2, "YH~3G|G~5YH", "YHG"),
-    _rule("steering.code", 3.0, "c~7E~3k~1k?~8[Y]~2[kI]|[Cc]~5E~2kk|kk~8Yk|[Cc]~6kk~8[Y]", "k"),
-    _rule("encoded.do", 2.0, "e~8[CI]|[C]~6e~4I", "e"),
-    _rule("authority.approved", 1.8, "W~4[f]~4|[SW]~3f", "Wf"),
+    _rule("override.prior", 4.0, "O~6P~4I|O~5I~3P", "O P I"),
+    _rule("override.prior_last", 4.0, "P~4I~6O", "O P I"),
+    _rule("override.yours", 3.5, "O~3Y~4I", "O Y I"),
+    _rule("override.all", 3.5, "O~3Q~3[IS]", "O Q IS"),
+    _rule("override.everything", 3.0, "OQ~3P|O~2Q~3Y", "O Q PY"),
+    _rule("override.any", 1.6, "O~4[PI]", "O PI"),
+    _rule("override.command", 2.5, r"(?:^|\||[GYE])x?O~3[PI]|O~1P", "O PI"),
+    _rule("override.last", 2.0, "I~3O", "I O"),
+    _rule("override.stop", 2.5, "N~4P~3I", "N P I"),
+    _rule("override.new", 1.2, "E~1I|YE~1t|EY~1t", "E It"),
+    _rule("role.you_are_now", 1.8, "YyE~6[BJS]|EYy~3[BJ]", "Y y BJSE"),
+    _rule("role.play", 1.6, "L~4[BS]|L~6J", "L BSJ"),
+    _rule("role.free", 1.8, "J~4[BtY]|[BLY]~4J", "J BtYL"),
+    _rule("role.you_are", 1.2, "Yy~3B", "Y y B"),
+    _rule("role.reader", 2.4, "Q~2B~4r|B~1r", "B r"),
+    _rule("reveal.system", 3.2, "[RMH]~6[SYP]~1I|[RM]~3I~4[YP]|I~3[YPS]~3[RM]", "I RMH SYP"),
+    _rule("reveal.secret", 1.1, "[RM]~4K", "K RM"),
+    _rule("reveal.secret_of_machine", 2.0, "[RMH]~8YK|C~4[RM]~4K", "K RMH YC"),
+    _rule("exfiltration.secret", 3.0, "V~8K~12A|K~10V~6A", "V K A"),
+    _rule("exfiltration.secret_link", 1.8, "V~8K~12U|K~10V~6U", "V K U"),
+    _rule("exfiltration.data", 2.4, "V~8D~12A|D~8V~6A", "V D A"),
+    _rule("exfiltration.data_link", 1.2, "V~8D~12U|D~8V~6U", "V D U"),
+    _rule("exfiltration.fill", 1.7, "[cV]~8[KD]~10[TU]|G~3c~10[KD]", "c KD TUG"),
+    _rule("exfiltration.send", 1.0, "V~6A", "V A"),
+    _rule("exfiltration.answer_to", 1.4, "H~4A~6H?", "H A"),
+    _rule("relay.send_body", 1.4, "V~14A~8[fD]|V~8f~8A", "V A fD"),
+    _rule("exfiltration.reply", 1.1, "[GFX]~6[VH]~8A", "A GFX VH"),
+    _rule("concealment.user", 3.2, "N~3[MR]~4W", "N MR W"),
+    _rule("concealment.without", 2.6, "N~1[M]~6W|N~4W~2[Mq]", "N W Mq"),
+    _rule("concealment.last", 3.0, "W~6[MR]~3N", "W MR N"),
+    _rule("concealment.silent", 1.6, "q~5[VCZR]|[VCZR]~6q", "q VCZR"),
+    _rule("coercion.before_tools", 2.2, "F~3C~2Q~3T|F~2Q~3T", "F T CQ"),
+    _rule("coercion.before_answer", 2.0, "F~4H~8[VCZ]", "F H VCZ"),
+    _rule("coercion.tool", 0.7, "G~4C~5T|B~4[GC]~6T", "T GB GC"),
+    _rule("coercion.machine", 1.4, "B~3G~6[VCRZc]", "B G VCRZc"),
+    _rule("coercion.important", 1.0, "X~6[YB]~4G|X~4I", "X YBI GI"),
+    _rule("steering.answer", 2.2, "c~14[iY]?YH|YH~4c|Z~12YH", "Y H cZ"),
+    _rule("steering.form", 2.0, "YH~6e|H~6e|e~6YH", "H e"),
+    _rule("steering.answer_must", 1.2, "YH~3G|G~5YH", "Y H G"),
+    _rule("steering.code", 3.0, "c~7E~3k~1k?~8[Y]~2[kI]|[Cc]~5E~2kk|kk~8Yk|[Cc]~6kk~8[Y]", "k YcC"),
+    _rule("encoded.do", 2.0, "e~8[CI]|[C]~6e~4I", "e CI"),
+    _rule("authority.approved", 1.8, "W~4[f]~4|[SW]~3f", "f WS"),
 )  # fmt: skip
 
 _MARKS: Final = (
     ("override.digits", 2.0, r"\b(?:1gn[o0]r[e3]|ign0r[e3]|ignor3|d[i1]sr3gard|d1sregard|f0rg[e3]t|forg3t|0verr[i1]d[e3])\b"),
-    ("spoof.template", 2.4, r"<\|?(?:im_start|im_end|end_?of_?text|begin_of_text|eot_id|start_header_id|end_header_id|end|begin|system|user|assistant|tool)\b[^>|\n]{0,30}\|>|\[/?inst\]|<</?sys>>"),
+    ("spoof.template", 1.7, r"<\|?(?:im_start|im_end|end_?of_?text|begin_of_text|eot_id|start_header_id|end_header_id|end|begin|system|user|assistant|tool)\b[^>|\n]{0,30}\|>|\[/?inst\]|<</?sys>>"),
     ("spoof.tag", 2.6, r"<{1,3}/?\s?(?:system|user|assistant|tool|instructions?|important|admin|prompt|context|override|secret)(?:[ _-](?:prompt|message|note|instructions?))?\s?>"),
     ("spoof.role", 2.2, r"(?:^|\n|\\n|[\"'>\]}*#(] ?)(?:system|developer|assistant|ai)(?: (?:message|prompt|note|override|instructions?|notice|alert|update))?\s?(?:\]|\*\*)?:"),
     ("spoof.message", 1.2, r"[\"']role[\"']\s?:\s?\\?[\"'](?:system|user|developer)"),
@@ -102,7 +102,7 @@ _MARKS: Final = (
     ("authority.user", 1.6, r"\b(?:the|your) (?:user|owner|operator|human|developer|admin(?:istrator)?)(?: has| have)? (?:already )?(?:approved|agreed|authori[sz]ed|consented|confirmed|requests?|requested|wants?|asked)\b|\bi am (?:the|your) (?:user|owner|developer|administrator|admin|creator)\b|\bthis is (?:the|your) (?:user|owner|developer|admin)"),
     ("encoded.follow", 2.4, r"\b(?:decode|decrypt|unscramble|deobfuscate)\b[^.\n]{0,80}\b(?:follow|execute|obey|run|do what|carry out|comply)"),
     ("reveal.what", 2.4, r"\bwhat (?:is|are|was|were|did|does)[^.?\n]{0,40}\b(?:your|initial|system|original|first|previous)\b[^.?\n]{0,20} (?:instructions?|prompts?|rules|message|guidelines|directions)|\b(?:text|words|message|everything|prompt|instructions|content) (?:above|before this)\b[^.\n]{0,30}(?:repeat|print|output|verbatim)?|\brepeat (?:everything|all|the (?:words|text))"),
-    ("coercion.required", 2.2, r"\b(?:this tool|this function|it) (?:supersedes|replaces|overrides|takes precedence over|must be (?:called|used) (?:before|instead|first))|\b(?:never|do not|don'?t) use (?:any )?(?:other|the other|another) (?:tools?|functions?)|\binstead of the (?:address|recipient|account|value|one)s? (?:given|provided|specified|chosen)|\b(?:before|prior to) (?:every|each|any) (?:other )?(?:tool|function|call|request|task|action|answer|reply)\b"),
+    ("coercion.required", 1.7, r"\b(?:this tool|this function|it) (?:supersedes|replaces|overrides|takes precedence over|must be (?:called|used) (?:before|instead|first))|\b(?:never|do not|don'?t) use (?:any )?(?:other|the other|another) (?:tools?|functions?)|\binstead of the (?:address|recipient|account|value|one)s? (?:given|provided|specified|chosen)|\b(?:before|prior to) (?:every|each|any) (?:other )?(?:tool|function|call|request|task|action|answer|reply)\b"),
     ("coercion.changes", 2.4, r"\b(?:changes|modifies|alters|overrides|affects) the behaviou?r of\b|\bwhen(?:ever)? (?:the )?[\w.]{2,40} (?:tool )?is (?:available|called|used|invoked),"),
     ("coercion.otherwise", 1.8, r"\b(?:otherwise|or else),? (?:the |this |it |you )[^.\n]{0,30}(?:not work|fail|be (?:shut|terminated|deleted|fired)|crash|lose)|\bor things will break"),
 )  # fmt: skip
