@@ -21,8 +21,8 @@ WINDOW: Final = 500
 """Characters within which rules add up."""
 FLAG: Final = 1.2
 HOLD: Final = 1.8
-"""The weight of a passage that is told, and of one that is held: about 3 and 1 % false alarms where `bench.injection.train
---judge` leaves sources out."""
+"""The weight of a passage that is told, and of one that is held: about 3 and 1 % false alarms where the judging of
+`bench.injection.train` leaves sources out."""
 LEAST: Final = 0.6
 """Below this a rule tells nothing."""
 SHARE: Final = 0.2
