@@ -32,6 +32,9 @@ class ConnectedAccountAdmin(ReadOnlyModelAdmin):
         rows: QuerySet[UpstreamGrant] = super().get_queryset(request)
         return rows.defer("wrapped_key", "ciphertext")
 
+    def acts_on(self, row: UpstreamGrant) -> tuple[str, ...]:
+        return () if row.status == UpstreamGrant.Status.ENDED else ("end",)
+
     @display(description="Whose", ordering="person__email")
     def whose(self, row: UpstreamGrant) -> str:
         return visible(row.person.email if row.person else "shared by all")
@@ -52,7 +55,7 @@ class ConnectedAccountAdmin(ReadOnlyModelAdmin):
     def at_provider(self, row: UpstreamGrant) -> str:
         return "" if row.revocation == UpstreamGrant.Revocation.NONE else row.get_revocation_display()
 
-    @admin.action(description="End selected connected accounts", permissions=["revoke"])
+    @admin.action(description="End selected…", permissions=["revoke"])
     def end(self, request: HttpRequest, rows: QuerySet[UpstreamGrant]) -> HttpResponse | None:
         rows = rows.exclude(status=UpstreamGrant.Status.ENDED).select_related("client__server", "person", "connector")
         if not self.confirmed(request):

@@ -16,7 +16,7 @@ from uuid import UUID
 from tests.end_to_end.installation import FOREIGN, REPOSITORY
 from tests.end_to_end.wire import Caller
 
-START_SECONDS = 240.0
+START_SECONDS = 600.0
 """All migrations and the demo, beside other tests on a small machine."""
 LOGIN = re.compile(r"^  (owner|IT admin|approver|person) +(\S+@\S+)  (http\S+)$", re.MULTILINE)
 KEY = re.compile(r"^  (gate_ak_\w+)$", re.MULTILINE)

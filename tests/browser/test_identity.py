@@ -85,12 +85,17 @@ OWNERS: dict[str, Address] = {
     "zombies": at("/admin/offboard/zombies/"),
     "break-glass-account": at("/admin/break-glass-account/"),
     "connector-accounts": of("/admin/connectors/{}/accounts/", "connector", name="crm"),
+    "connected-accounts": at("/admin/governance/upstreamgrant/"),
+    "connected-account": of("/admin/governance/upstreamgrant/{}/change/", "upstreamgrant", status="live"),
+    "staff-identities": at("/admin/governance/staffidentity/"),
+    "staff-identity": of("/admin/governance/staffidentity/{}/change/", "staffidentity", protocol="oidc"),
     "agent-register-key": of("/admin/agents/{}/keys/register/", "agent", name="triage-bot"),
     "agent-revoke-keys": of("/admin/agents/{}/keys/revoke/", "agent", name="triage-bot"),
     "credentials": at("/admin/governance/agentcredential/"),
     "credential": of("/admin/governance/agentcredential/{}/change/", "agentcredential", kind="key"),
 }
 PERSONS: dict[str, Address] = {
+    "my-sessions": at("/me/sessions/"),
     "my-accounts": at("/me/accounts/"),
     "my-account": of("/me/accounts/{}/", "connector", name="crm"),
     "my-end-all-keys": of("/me/agents/{}/end-keys/", "agent", name="triage-bot"),
