@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from governance.inspection import plausible
+from governance.inspection import columns, plausible
 from governance.inspection.detector import Hit
 from governance.inspection.findings import Severity
 from governance.inspection.signals import Match, Signal
@@ -18,12 +18,13 @@ WORDS: Final = (
     r"|credential|private[_\- ]?key|(?:signing|encryption|master|account|storage|license|shared|service|app)[_\- ]?key"
     r"|(?:subscription|webhook|session)[_\- ]?key|_pass|pass_|\bpass|_pw\b|\bpw\b|authorization|authenticate|cookie"
     r"|x-api|api-token|client_key|identified by|\bbearer\b|\bbasic\b|_auth\b|connection[_\- ]?string|webhook|salt|otp"
-    r"|\bpin\b|\bkey\b|_key|[a-z]key"
+    r"|\bpin\b|\bkey\b|_key|[a-z]key|\bauth\b|bindpw|rootpw|\bssws\b|contrase..?a|mot de passe|senha|wachtwoord"
+    r"|пароль|密码"
 )
 SIGNAL: Final = Signal(
     "secret.assigned",
     rf"(?:{WORDS})",
-    rf"(?:{WORDS})[\w\"'\]\)\-.\\ ]{{0,30}}(?:[:=>,]|\bis\b|\b(?:bearer|basic|by|to)\b| )",
+    rf"(?:{WORDS})[\w\"'\]\)\-.\\ ]{{0,30}}(?:[:=>,{{\n]|\bis\b|\b(?:bearer|basic|by|to)\b| )",
     caseless=True,
 )
 WORD: Final = re.compile(f"(?:{WORDS})", re.IGNORECASE)
@@ -32,11 +33,16 @@ MAX_NAME: Final = 60
 LONG: Final = 64
 """A value of so many characters has no further names in it."""
 ASSIGNS: Final = re.compile(
-    r"""\\{0,3}["'`\])]{0,2}(?:\s{0,8}(?::=|=>|->|==|=|:)\s{0,8}|\s{1,3}(?:is|was|to|will\ be)\s{0,2}:?\s{0,3}|>)
+    r"""\\{0,3}["'`\])]{0,2}(?:\s{0,3}[,{]?\s{0,40}["']?(?:value|default)["']?\s{0,3}[:=]\s{0,3}
+          |\s{0,8}(?::=|=>|->|==|=|:)\s{0,8}
+          |\s{1,3}(?:is|was|to|will\ be)(?:\s(?:now|changed|set|reset|updated))?(?:\sto)?\s{0,2}:?\s{0,3}|>
+          |\s(?:for|of|on)\ [\w\ .\-]{1,30}:\s{1,3}|,\s{0,2}(?=["']))
         (?:(?P<kind>bearer|basic|token|apikey|sswp|ssws|digest)\s{1,3})?""",
     re.VERBOSE | re.IGNORECASE,
 )
-BARE: Final = re.compile(r"\s(?P<kind>bearer|basic)\s{1,3}|\s{1,3}(?=[\"'])|\s{1,2}")
+SAYS: Final = re.compile(r"[\s\\\"'`\])]*(?:is|was|to|will|for|of|on)\b", re.IGNORECASE)
+"""Joins a name and a value in prose."""
+BARE: Final = re.compile(r"\s(?P<kind>bearer|basic|ssws)\s{1,3}|\s{1,3}(?=[\"'])|\s{1,2}")
 VALUE: Final = re.compile(
     r"""(?:(?:[bru]|f)?\\{0,3}"((?:[^"\\\n]|\\(?!n|"))[^"\n]{0,700}?)\\{0,3}"
         | \\{0,3}'([^'\n]{1,700}?)\\{0,3}' | `([^`\n]{1,700})`
@@ -46,7 +52,7 @@ VALUE: Final = re.compile(
 TRAILING: Final = ".,;:!?)]}\\"
 PASSWORD_NAME: Final = re.compile(
     r"(?i)pass(?!ed|es|ing|ive|enger|age|port|through|_count|rate)|pwd|passwort|passcode|identified"
-    r"|(?:^|[_-])pw$|secret|_auth$|pin$|otp"
+    r"|(?:^|[_-])pw$|(?:bind|root)pw|secret|_auth$|pin$|otp|contrase|mot de passe|senha|wachtwoord|пароль|密码"
 )
 STRONG_NAME: Final = re.compile(
     r"(?i)secret|api[_\- ]?key|apikey|token|access[_\- ]?key|auth|private[_\- ]?key|credential"
@@ -55,7 +61,7 @@ STRONG_NAME: Final = re.compile(
 )
 NOT_SECRET: Final = re.compile(
     r"""(?ix)
-    public | publishable | (?:^|[_.-])pub(?:[_.-]|$) | pk_ | key[_-]?id | keyid | kid$ | key[_-]?name
+    public | publishable | site[_-]?key | (?:^|[_.-])pub(?:[_.-]|$) | pk_ | key[_-]?id | keyid | kid$ | key[_-]?name
         | secret[_-]?(?:name|id$|ref|path|arn|version|type|manager|store)
     | token[_-]?(?:type|count|uri|url|limit|expir|name|endpoint|usage|budget|lifetime|ttl|id$|address|length
         |info|symbol|s?$) (?<!token)
@@ -77,8 +83,14 @@ NOT_SECRET: Final = re.compile(
     """
 )
 AWS_SECRET: Final = re.compile(r"(?i)aws.{0,20}secret.{0,20}key|secret_?access_?key")
-HEADER: Final = re.compile(r"(?i)authorization$|^auth$|cookie$|x-api-key$|x-auth")
 COOKIE: Final = re.compile(r"(?i)(?:sess|sid|auth|token|jwt|remember)[\w.\-]{0,30}=([^\s;,\"']{12,4000})")
+MAX_COOKIES: Final = 2_000
+COMMAND: Final = Signal(
+    "secret.command",
+    r"(?:sshpass|docker login|podman login|mysql|mysqldump|mysqladmin|mongosh?|redis-cli|ldapsearch)(?: [^\n|;&]*?)?"
+    r" -[paw] ?([^\s\"'-][^\s\"']{5,})",
+    r"(?:sshpass|docker login|podman login|mysql|mysqldump|mysqladmin|mongosh?|redis-cli|ldapsearch) ",
+)
 OPTION: Final = Signal(
     "secret.option",
     r"""(?:--user|\s-u)[ =]["']?[\w.@\-]{1,60}:([^\s"'@:]{6,})""",
@@ -106,6 +118,8 @@ def assigned(view: View) -> Iterator[Hit]:
             continue
         start, end = _name(text, word)
         resume = end
+        if "cookie" in text[start:end].lower():
+            yield from _cookies(text, end)
         found = _value(text, text[start:end], end) if end - start <= MAX_NAME else None
         if found is None:
             continue
@@ -114,6 +128,29 @@ def assigned(view: View) -> Iterator[Hit]:
         for hit in _judged(found):
             resume = max(resume, hit.end)
             yield hit
+
+
+def _cookies(text: str, start: int) -> Iterator[Hit]:
+    """Those of a header that hold a session."""
+    line = text[start : start + MAX_COOKIES].partition("\n")[0]
+    for cookie in COOKIE.finditer(line):
+        if plausible.is_token(cookie.group(1)):
+            yield _hit("session_cookie", 0.85, start + cookie.start(1), start + cookie.end(1))
+
+
+def in_columns(view: View) -> Iterator[Hit]:
+    """Cells under a header that is the name of a secret."""
+    for cell in columns.cells(view, SIGNAL):
+        if WORD.search(cell.name):
+            yield from _judged(_Named(cell.name, cell.text, cell.start, cell.end, "", False, False))
+
+
+def given(view: View) -> Iterator[Hit]:
+    """`docker login -p ...`, `mysql -p...`"""
+    for option in COMMAND.find(view.encoded):
+        start, end = option.groups[0]
+        if plausible.is_password(view.text[start:end]):
+            yield _hit("named_password", 0.8, start, end)
 
 
 def signed_in(view: View) -> Iterator[Hit]:
@@ -149,7 +186,7 @@ def _name(text: str, word: Match) -> tuple[int, int]:
 
 def _value(text: str, name: str, end: int) -> _Named | None:
     joined = ASSIGNS.match(text, end)
-    is_loose = (joined is None or joined.group().strip("\\\"'`]) ")[:1].isalpha()) and name.lower() != "identified by"
+    is_loose = (joined is None or SAYS.match(joined.group()) is not None) and name.lower() != "identified by"
     if joined is None:
         joined = BARE.match(text, end)
     if joined is None:
@@ -163,7 +200,7 @@ def _value(text: str, name: str, end: int) -> _Named | None:
     if not is_quoted:
         value = _unquoted(value)
     scheme = (joined.groupdict().get("kind") or "").lower() or (
-        name.lower() if name.lower() in ("bearer", "basic") else ""
+        name.lower() if name.lower() in ("bearer", "basic", "ssws") else ""
     )
     if is_quoted and not scheme and (prefix := re.match(r"(?i)(bearer|basic|token|apikey|ssws)\s+", value)):
         scheme, value, start = prefix.group(1).lower(), value[prefix.end() :], start + prefix.end()
@@ -178,8 +215,8 @@ def _unquoted(value: str) -> str:
         value = value.partition(";")[0]
     if "," in value and ("=" in value.partition(",")[2] or ":" in value.partition(",")[2]):
         value = value.partition(",")[0]
-    if "(" not in value:
-        value = value.partition(")")[0] or value
+    if "(" not in (closed := value.partition(")")[0]):
+        value = closed or value
     opened = value.count("("), value.count("[")
     while (
         value and value[-1] in TRAILING and not ((value[-1] == ")" and opened[0]) or (value[-1] == "]" and opened[1]))
@@ -190,9 +227,7 @@ def _unquoted(value: str) -> str:
 
 def _judged(found: _Named) -> Iterator[Hit]:
     name, value = found.name.strip(".-_"), found.value
-    if HEADER.search(name) and "cookie" in name.lower():
-        for cookie in COOKIE.finditer(value):
-            yield _hit("session_cookie", 0.85, found.start + cookie.start(1), found.start + cookie.end(1))
+    if "cookie" in name.lower():
         return
     if found.scheme:
         yield from _header(found)

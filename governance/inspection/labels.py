@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from governance.inspection import personal_numbers
+from governance.inspection import columns, personal_numbers
 from governance.inspection.detector import Hit
 from governance.inspection.findings import Severity
 from governance.inspection.signals import Signal
@@ -13,9 +13,6 @@ from governance.inspection.views import View
 from governance.inspection.walk import Leaf
 
 VERSION: Final = 1
-MAX_COLUMNS: Final = 64
-MAX_ROWS: Final = 5_000
-MAX_HEADER: Final = 2_000
 MAX_STEPS: Final = 6
 """Words and signs between a label and its value."""
 DATE: Final = (
@@ -176,47 +173,8 @@ def named(leaf: Leaf) -> Iterator[Hit]:
 
 
 def in_columns(view: View) -> Iterator[Hit]:
-    """Cells under a header that is a label, in lines that commas, tabs or bars divide."""
-    text = view.text
-    done = 0
-    for match in SIGNAL.find(view.encoded):
-        if match.start < done:
-            continue
-        start = text.rfind("\n", 0, match.start + 1) + 1
-        done = _line_end(text, max(start, match.start))
-        divider, kinds = _header(text[start:done]) if done - start <= MAX_HEADER else ("", {})
-        for _ in range(MAX_ROWS if kinds else 0):
-            end = _line_end(text, done)
-            if divider not in text[done:end]:
-                break
-            yield from _cells(kinds, text[done:end], divider, done)
-            done = end
-
-
-def _line_end(text: str, start: int) -> int:
-    return text.find("\n", start) + 1 or len(text)
-
-
-def _header(line: str) -> tuple[str, dict[int, Labelled]]:
-    if any(each.isdigit() for each in line):
-        return "", {}
-    divider = max(",\t|;", key=line.count)
-    names = line.split(divider)
-    if not 2 <= len(names) <= MAX_COLUMNS:
-        return "", {}
-    told = {place: _told(name.strip().strip("\"'*")) for place, name in enumerate(names)}
-    return divider, {place: kind for place, kind in told.items() if kind is not None}
-
-
-def _told(name: str) -> Labelled | None:
-    return next((kind for kind, pattern in NAMES if len(name) <= 40 and pattern.search(name)), None)
-
-
-def _cells(kinds: dict[int, Labelled], line: str, divider: str, offset: int) -> Iterator[Hit]:
-    start = 0
-    for place, cell in enumerate(line.split(divider)):
-        bare = cell.strip().strip("\"'")
-        if bare and (kind := kinds.get(place)) and (value := kind.value.fullmatch(bare)) and kind.check(value.group()):
-            first = offset + start + cell.index(bare)
-            yield _hit(kind, first, first + len(bare))
-        start += len(cell) + len(divider)
+    """Cells under a header that is a label."""
+    for cell in columns.cells(view, SIGNAL):
+        kind = next((kind for kind, pattern in NAMES if pattern.search(cell.name)), None)
+        if kind and (value := kind.value.fullmatch(cell.text)) and kind.check(value.group()):
+            yield _hit(kind, cell.start, cell.end)

@@ -62,6 +62,9 @@ NO_VALUE: Final = frozenset(
         "changeit",
         "letmein",
         "hunter2",
+        "s3cr3t",
+        "p4ssw0rd",
+        "p@ssw0rd",
         "secret123",
         "password123",
         "pwd",
@@ -101,6 +104,11 @@ NUMBER: Final = re.compile(r"^[\d.,:/ +-]+$")
 DATE: Final = re.compile(r"^\d{4}-\d\d-\d\d")
 VERSIONED: Final = re.compile(r"^[a-z]+(?:[-_./][a-z]+)*[-_./]?\d{1,4}(?:[.\-_]\d{1,4})*$")
 """`gpt-4`, `cl100k_base`, `bcrypt12`: names with a number."""
+
+
+SEPARATED: Final = re.compile(r"[a-z]+[-_.]")
+GIBBERISH: Final = re.compile(r"(?i)[bcdfghjklmnpqrstvwxz]{6}")
+"""No word has so many consonants."""
 
 
 def entropy(text: str) -> float:
@@ -146,7 +154,9 @@ def is_password(value: str) -> bool:
     """Would a person or a generator set it, and would nobody write it as a word?"""
     if len(value) < 6 or len(value) > 256 or is_stand_in(value) or DATE.match(value):
         return False
-    if is_word_like(value) or NUMBER.match(value) or VERSIONED.match(value):
+    if len(value) >= 10 and value.isalpha() and GIBBERISH.search(value):
+        return True
+    if is_word_like(value) or NUMBER.match(value) or (VERSIONED.match(value) and len(SEPARATED.findall(value)) < 4):
         return False
     return _kinds(value) >= 2 and len(set(value)) >= 5
 

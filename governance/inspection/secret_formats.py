@@ -207,7 +207,7 @@ FORMATS: Final = (
     ),
     shaped(
         "telegram_token",
-        r"[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}",
+        r"(?:bot)?[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}",
         r"[0-9]{8}:AA[A-Za-z0-9_\-]{10}|[0-9]{9,10}:AA[A-Za-z0-9_\-]{10}",
         WORD,
     ),

@@ -223,11 +223,13 @@ FINDERS: Final[tuple[tuple[Signal, Finder], ...]] = (
     (URL, _urls),
     (TOKEN_USER, _url_tokens),
     (assignments.SIGNAL, assignments.assigned),
+    (assignments.SIGNAL, assignments.in_columns),
     (assignments.OPTION, assignments.signed_in),
+    (assignments.COMMAND, assignments.given),
 )
 SECRETS: Final = Detector(
     kinds=frozenset(("secret",)),
-    signals=tuple(signal for signal, _ in FINDERS),
+    signals=tuple(dict.fromkeys(signal for signal, _ in FINDERS)),
     look=_look,
     always=True,
 )

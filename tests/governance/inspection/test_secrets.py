@@ -96,6 +96,15 @@ ASSIGNED = (
 )  # fmt: skip
 
 
+ASSIGNED += (
+    '<add key="Password" value="{}" />', 'variable "db_password" {{\n  default = "{}"\n}}',
+    "define('DB_PASSWORD', '{}');",
+    "docker login -u me -p {} registry.example.org", "Password for staging: {}", "the password was changed to {}",
+    "| user | password |\n|---|---|\n| bob | {} |", "user,password\nbob,{}\n",
+    '[{{"name":"DB_PASSWORD","value":"{}"}}]', "contraseña: {}",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("shape", ASSIGNED)
 @pytest.mark.parametrize("password", PASSWORDS[:3])
 def test_a_password_is_known_by_its_name(shape: str, password: str) -> None:
@@ -144,6 +153,14 @@ HARMLESS = (
     "-----BEGIN CERTIFICATE-----\nMIIDOjCCAiICCQCmbkQEYlfyoTANBgkqhkiG9w0BAQUFADBeMQswCQYDVQQGEwJ1\n-----END CERTIFICATE-----",  # noqa: E501
     "if password == confirm_password: raise", "token='server-or-dc-pat'", "passwordHash: bcrypt12",
     "arn:aws:iam::115771222015:role/deploy",
+)  # fmt: skip
+
+
+HARMLESS += (
+    'login(\n  password="admin",\n  session=session, retries=3,\n  timeout=120,\n)',
+    "[badge](https://example.org/b.svg?token=CPkjw91Ngo)",
+    "basic understanding of v2", "Authorization: Bearer $TOKEN", 'token = request.headers["X-Token"]',
+    "secret: s3cr3t",
 )  # fmt: skip
 
 
