@@ -63,6 +63,11 @@ def may_offboard(acting: User, person: User) -> bool:
     return acting.is_active and acting.has_perm(PERMISSION) and may_change_person(acting, person)
 
 
+def may_cancel(acting: User, offboarding: Offboarding) -> bool:
+    """Nobody keeps herself in, and whoever may not end an owner does not keep one in either."""
+    return acting.pk != offboarding.person_id and may_offboard(acting, offboarding.person)
+
+
 def preview(person: User, *, plan: Plan, enders: Sequence[Ender] = ()) -> list[Item]:
     """What offboarding would do, in order. Changes nothing. Raises CannotOffboard."""
     check(person, plan)

@@ -174,9 +174,11 @@ class Offboardings(Listed, Retrieved):
 
     @act(verbs.PERMISSION)
     def cancel(self, request: Request, pk: Any) -> Response:
-        """Only while it waits for its time."""
+        """Only while it waits for its time, and not one's own."""
 
         def work(row: Offboarding, act: Act, _: Mapping[str, Any]) -> None:
+            if not verbs.may_cancel(act.person, row):
+                raise Problem("permission_denied", "Nobody cancels her own, and only an owner one of an owner.")
             if not verbs.cancel(row, record=act.record, now=act.now):
                 raise Problem("conflict", f"It does not wait any more ({row.state}).")
 

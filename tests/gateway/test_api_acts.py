@@ -14,6 +14,7 @@ from governance.models import (
     Bundle,
     Connector,
     Freeze,
+    Offboarding,
     Organization,
     Policy,
     RateLimit,
@@ -347,6 +348,18 @@ def test_an_offboarding_is_planned_and_cancelled(owner: Api) -> None:
     assert planned["state"] == "scheduled"
     assert owner.post(f"offboardings/{planned['id']}/cancel").json()["state"] == "cancelled"
     problem(owner.post(f"offboardings/{planned['id']}/cancel"), 409, "conflict")
+
+
+def test_nobody_keeps_herself_or_an_owner_in(owner: Api) -> None:
+    noor = it_admin()
+    second = User.objects.create_superuser("second@example.com")
+    later = {"at": "2100-01-01T00:00:00Z"}
+    planned = [
+        owner.post("offboardings", {"person": email, **later}).json() for email in ("noor@example.com", second.email)
+    ]
+    for each in planned:
+        problem(noor.post(f"offboardings/{each['id']}/cancel"), 403, "permission_denied")
+    assert {row.state for row in Offboarding.objects.all()} == {"scheduled"}
 
 
 def test_offboarding_keeps_to_the_rules_of_the_screen(owner: Api) -> None:

@@ -188,6 +188,19 @@ def test_an_auditor_looks_and_checks_but_cancels_nothing(lukasz: User) -> None:
 
 
 @real
+def test_she_does_not_cancel_her_own(lukasz: User) -> None:
+    User.objects.filter(pk=lukasz.pk).update(is_staff=True, duties=["it-admin"])
+    lukasz.refresh_from_db()
+    later = datetime.now(UTC) + timedelta(days=1)
+    planned = offboardings.schedule_offboarding(lukasz, plan=Plan(), due_at=later, by="command:test")
+    hers = browser_of(lukasz)
+    assert "Cancel this plan" not in hers.get(reverse("offboarding", args=[planned.pk])).content.decode()
+    assert hers.post(reverse("cancel_offboarding", args=[planned.pk])).status_code == 403
+    planned.refresh_from_db()
+    assert planned.state == "scheduled"
+
+
+@real
 def test_the_receipt_as_files(lukasz: User) -> None:
     done = offboardings.offboard(lukasz, plan=Plan("lee@example.com"), by="command:test")
     client = sign_in("auditor")

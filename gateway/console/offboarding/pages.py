@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q
 from django.forms import DateTimeField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -41,6 +41,7 @@ from governance.offboarding import (
     Plan,
     check,
     findings_digest,
+    may_cancel,
     may_offboard,
 )
 
@@ -220,6 +221,7 @@ class OffboardingPage(GovernedPage):
             "may_be_undone": self._may_be_undone(),
             "place": offboarding_proof.place_in_log(row),
             "may_offboard": self.may(PERMISSION),
+            "may_cancel": may_cancel(self.person, row),
             "may_read_evidence": self.may("audit.view_eventrow"),
             "zone": organization_zone(),
             **super().get_context_data(**kwargs),
@@ -251,6 +253,8 @@ class Cancel(GovernedPage):
 
     def post(self, request: HttpRequest, offboarding_id: Any) -> HttpResponse:
         offboarding = get_object_or_404(Offboarding.objects.select_related("person"), pk=offboarding_id)
+        if not may_cancel(self.person, offboarding):
+            raise PermissionDenied
         offboardings.cancel_offboarding(offboarding, by=self.by)
         return HttpResponseRedirect(reverse("offboarding", args=[offboarding_id]))
 
