@@ -67,9 +67,10 @@ def find_live(text: str) -> DirectoryToken | None:
 
 def still_live(row: DirectoryToken) -> bool:
     """In the transaction of what it asks for: whoever revokes it, or switches the directory off, comes before or
-    after, never in between."""
+    after, never in between; and messages of one directory come one after the other."""
     live = live_tokens().filter(id=row.id, directory__is_enabled=True)
-    return live.select_for_update(of=("self",)).exists()
+    locked = live.select_related("directory").only("directory__is_enabled").select_for_update(of=("self", "directory"))
+    return locked.first() is not None
 
 
 def note_use(row: DirectoryToken, *, now: datetime) -> None:

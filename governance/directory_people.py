@@ -4,13 +4,15 @@ The directory's row is its word; the person is ours. Only a *change* of what the
 something: whoever was ended here is not brought back by a directory that repeats itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
 
 from governance.directory_gifts import NOTHING, apply, gifts_of
 from governance.directory_losses import comes_back, leaves
@@ -43,8 +45,11 @@ class Told:
 def arrives(told: Told, sync: Sync) -> DirectoryUser:
     """Raises NameTaken."""
     row = DirectoryUser(id=new_id(sync.now), directory=sync.directory, created_at=sync.now)
-    _keep(row, told, sync)
-    _meet(row, sync)
+    _say(row, told, sync)
+    was_here = _find_person(row, sync)
+    row.save(force_insert=True)
+    _add_emails(row, _folded(told.emails))
+    _settle_in(row, sync, was_here=was_here)
     _set_manager_of_reports(row)
     sync.note("user added", user=row.user_name, person=row.person.email if row.person else "")
     return row
@@ -55,9 +60,15 @@ def changes(row: DirectoryUser, told: Told, sync: Sync) -> None:
     was_active, had_manager = row.active, bool(row.manager_ref)
     differences = _differences(row.body, told.body)
     row.version += 1
-    _keep(row, told, sync)
+    _say(row, told, sync)
+    is_met = row.person_id is not None
+    was_here = is_met or _find_person(row, sync)
+    row.save()
+    _keep_emails(row, told.emails)
     sync.note("user changed", user=row.user_name, fields=differences)
-    _meet(row, sync)
+    _settle_in(row, sync, was_here=was_here and not is_met)
+    if row.person is not None and not is_met:
+        apply(row.person, NOTHING, gifts_of({row.id})[row.id])
     if had_manager and not row.manager_ref and row.person_id:
         User.objects.filter(id=row.person_id).update(manager=None)
     if was_active and not row.active:
@@ -109,7 +120,8 @@ def _check_adoption(row: DirectoryUser, person: User, acting: User) -> None:
         raise RuleBroken("", "One of them belongs to somebody already.")
 
 
-def _keep(row: DirectoryUser, told: Told, sync: Sync) -> None:
+def _say(row: DirectoryUser, told: Told, sync: Sync) -> None:
+    """As the row will say it; it is not saved yet. Raises NameTaken."""
     key = folded(told.user_name)
     if _others(row, sync).filter(user_name_key=key).exists():
         raise NameTaken(told.user_name)
@@ -118,8 +130,6 @@ def _keep(row: DirectoryUser, told: Told, sync: Sync) -> None:
     row.email, row.active = told.email, told.active
     row.manager_ref, row.body = told.manager_ref, told.body
     row.changed_at = sync.now
-    row.save(force_insert=row._state.adding)
-    _keep_emails(row, told.emails)
 
 
 def _others(row: DirectoryUser, sync: Sync) -> Any:
@@ -127,35 +137,50 @@ def _others(row: DirectoryUser, sync: Sync) -> Any:
 
 
 def _keep_emails(row: DirectoryUser, emails: Iterable[str]) -> None:
-    wanted = {folded(email) for email in emails}
+    wanted = _folded(emails)
     kept = set(row.emails.values_list("key", flat=True))
     if kept - wanted:
         row.emails.filter(key__in=kept - wanted).delete()
-    DirectoryEmail.objects.bulk_create(DirectoryEmail(user=row, key=key) for key in sorted(wanted - kept))
+    _add_emails(row, wanted - kept)
 
 
-def _meet(row: DirectoryUser, sync: Sync) -> None:
-    """Finds who that is here, or makes her."""
-    if row.person is not None:
-        _update_profile(row, row.person, sync)
-        return
+def _add_emails(row: DirectoryUser, keys: Collection[str]) -> None:
+    DirectoryEmail.objects.bulk_create(DirectoryEmail(user=row, key=key) for key in sorted(keys))
+
+
+def _folded(emails: Iterable[str]) -> set[str]:
+    return {folded(email) for email in emails}
+
+
+def _find_person(row: DirectoryUser, sync: Sync) -> bool:
+    """Finds who that is here, or makes her; the row is not saved yet. True for somebody it brought before."""
     address = _usable(row.email)
-    person = User.objects.filter(email__iexact=address).first() if address else None
-    problem = "" if address else NO_ADDRESS
-    if person is not None and not _was_its_own(row, person, sync):
-        person, problem = None, SOMEBODY_IS_HERE
-    elif person is None and address:
-        person = _new_person(row, address, sync)
-    if person is not None:
-        row.person = person
-        row.save(update_fields=["person"])
-        _update_profile(row, person, sync)
-        if row.active:
-            comes_back(row, sync)
-            _bring_back(row, sync)
-    elif problem != row.problem:
-        row.problem = problem
-        row.save(update_fields=["problem"])
+    if not address:
+        row.problem = NO_ADDRESS
+        return False
+    person = _with_address(address).first()
+    if person is None:
+        row.person, row.problem = _new_person(row, address, sync), ""
+        return False
+    if not _was_its_own(row, person, sync):
+        row.problem = SOMEBODY_IS_HERE
+        return False
+    row.person, row.problem = person, ""
+    return True
+
+
+def _settle_in(row: DirectoryUser, sync: Sync, *, was_here: bool) -> None:
+    if row.person is None:
+        return
+    _update_profile(row, row.person, sync)
+    if was_here and row.active:
+        comes_back(row, sync)
+        _bring_back(row, sync)
+
+
+def _with_address(address: str) -> QuerySet[User]:
+    """Whatever the case it is written in, by the index that keeps addresses unique."""
+    return User.objects.alias(folded=Lower("email")).filter(folded=address).order_by("id")
 
 
 def _new_person(row: DirectoryUser, address: str, sync: Sync) -> User:
@@ -226,7 +251,7 @@ def _why_not_renamed(person: User, address: str) -> str:
     """Whoever can rename somebody has her password reset mailed elsewhere."""
     if may_do_anything(person):
         return HAS_RIGHTS
-    return ADDRESS_TAKEN if User.objects.filter(email__iexact=address).exclude(id=person.id).exists() else ""
+    return ADDRESS_TAKEN if _with_address(address).exclude(id=person.id).exists() else ""
 
 
 def _manager_of(row: DirectoryUser) -> User | None:

@@ -107,12 +107,10 @@ class Exchange:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One operation: what it says, what follows from it and the row that tells of both, or nothing. Messages of
-        one directory come one after the other."""
+        """One operation: what it says, what follows from it and the row that tells of both, or nothing."""
         with governed_change(by=self._sync.by):
             if not still_live(self._asked.token):
                 raise UnauthorizedException
-            Directory.objects.select_for_update().get(id=self._sync.directory.id)
             yield
             self._keep(STATUS_OF.get(self._asked.method, 200))
             self._sync.changes.clear()

@@ -84,8 +84,11 @@ class DirectoryStorage(ScimStorage):
     def row(self, resource_type: ResourceType, resource_id: str | None, *, to_change: bool = False) -> Row:
         """Raises NotFoundException."""
         rows = self._rows(resource_type)
+        if to_change:
+            rows = rows.select_for_update(of=("self",))
+            rows = rows if _is_group(resource_type) else rows.select_related("person__manager")
         try:
-            found: Row = (rows.select_for_update(of=("self",)) if to_change else rows).get(id=UUID(str(resource_id)))
+            found: Row = rows.get(id=UUID(str(resource_id)))
         except (ValueError, DirectoryUser.DoesNotExist, DirectoryGroup.DoesNotExist):
             raise NotFoundException(detail=f"{resource_type.name} {resource_id!r} not found") from None
         return found
@@ -106,6 +109,7 @@ class DirectoryStorage(ScimStorage):
                 directory_groups.change_members(row, add=members, nested=nested, sync=self.sync)
             else:
                 row = directory_people.arrives(_checked(told_of(resource)), self.sync)
+                return user_resource(self._model(resource_type), row)
         return self._whole(row, resource_type)
 
     @transaction.atomic
@@ -139,7 +143,7 @@ class DirectoryStorage(ScimStorage):
         mine = {"directory_id": self.sync.directory.id, "deleted_at": None}
         if _is_group(resource_type):
             return DirectoryGroup.objects.filter(**mine).order_by("id")
-        return DirectoryUser.objects.filter(**mine).select_related("person__manager").order_by("id")
+        return DirectoryUser.objects.filter(**mine).order_by("id")
 
     def _narrowed(self, resource_type: ResourceType, search: SearchRequest[Any]) -> Narrowed:
         if search.filter is None:
@@ -150,14 +154,13 @@ class DirectoryStorage(ScimStorage):
         self, kind: ResourceType, found: Narrowed, search: SearchRequest[Any], position: Any
     ) -> SearchPage:
         rows = self._rows(kind).filter(found.which)
-        page = SearchPage(rows.count(), [])
         if search.count == 0:
-            return page
+            return SearchPage(rows.count(), [])
+        page = SearchPage(None, [])
         if search.cursor is None:
-            start = search.start_index_0 or 0
-            chosen = list(rows[start : None if search.count is None else start + search.count])
+            chosen, page.total = _from_place(rows, search.start_index_0 or 0, search.count)
         else:
-            chosen = _beside(rows, position, search.count, page)
+            chosen, page.total = _beside(rows, position, search.count, page), rows.count()
         page.resources = self._shown(chosen, kind, with_members=_wants(search, "members"))
         return page
 
@@ -233,6 +236,13 @@ def _check_lengths(*texts: str) -> None:
 def _check_version(row: Row, expected: str | None) -> None:
     if expected is not None and version_of(row) != expected:
         raise PreconditionFailedException
+
+
+def _from_place(rows: QuerySet[Any], start: int, count: int | None) -> tuple[list[Row], int]:
+    """A page and how many there are; who asks for one by name is told without counting."""
+    chosen = list(rows[start : None if count is None else start + count])
+    is_last = (chosen or not start) and (count is None or len(chosen) < count)
+    return chosen, start + len(chosen) if is_last else rows.count()
 
 
 def _beside(rows: QuerySet[Any], position: Any, count: int | None, page: SearchPage) -> list[Row]:
