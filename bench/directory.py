@@ -10,8 +10,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from bench.processes import cpu_seconds
 from tests.end_to_end.directory_cycle import PATCH, Provider
 from tests.end_to_end.installation import Installation
 
@@ -27,15 +30,27 @@ def main(database: str, people: int) -> None:
         origin = house.start_gateway(pages=True)
         provider = Provider(origin, house.answer("scim_token", "--json")["token"])
         names = [f"p{number}@corp.test" for number in range(people)]
-        started = time.perf_counter()
-        provider.cycle(names, "everybody")
-        print(
-            f"{database}: {people} people in {time.perf_counter() - started:.1f} s, each looked for, made and grouped"
-        )
-        started = time.perf_counter()
-        provider.cycle(names, "everybody")
-        print(f"the same again, nothing new: {time.perf_counter() - started:.1f} s")
+        with _timed(house, f"{database}: {people} people, each looked for, made and grouped"):
+            provider.cycle(names, "everybody")
+        with _timed(house, "the same again, nothing new"):
+            provider.cycle(names, "everybody")
+        with _timed(house, "all of them read, page by page"):
+            provider.everybody()
         _large_group(provider, house)
+
+
+@contextmanager
+def _timed(house: Installation, what: str) -> Iterator[None]:
+    """How long it took, and how much of a processor: other work on the machine changes the one, hardly the other."""
+    assert house.pages is not None
+    pids = (house.processes[0].pid, house.pages.pid)
+    before, started = [cpu_seconds(pid) for pid in pids], time.perf_counter()
+    yield
+    took = time.perf_counter() - started
+    gateway, pages = (cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True))
+    print(
+        f"{what}: {took:.1f} s; processor time {gateway:.1f} s in the gateway, {pages:.1f} s in the pages", flush=True
+    )
 
 
 def _large_group(provider: Provider, house: Installation) -> None:
