@@ -16,8 +16,10 @@ from django.urls import re_path  # noqa: E402
 import config.urls  # noqa: E402, F401  (the screens are loaded now, not by the first who asks for one)
 from gateway.console.sockets import websocket_urlpatterns  # noqa: E402
 from gateway.oauth.serving import ForPrograms  # noqa: E402
-from gateway.pages import InTurns, OurScreensOnly, refuse  # noqa: E402
+from gateway.pages import TURNS, InTurns, OurScreensOnly, refuse  # noqa: E402
+from governance.fence.sqlite.kept import KEPT  # noqa: E402
 
+KEPT.most = TURNS
 pages: Any = get_asgi_application()
 nowhere: Any = refuse
 screens = URLRouter([*websocket_urlpatterns, re_path(r"", nowhere)])

@@ -15,6 +15,7 @@ from django.db.utils import OperationalError
 
 from governance.fence.actor import current_actor
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
+from governance.fence.sqlite.kept import KEPT, Kept, opened_now
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "VACUUM", "REINDEX")
 
@@ -30,8 +31,13 @@ class DatabaseWrapper(SQLiteDatabaseWrapper):
         self._lock: WriteLock | None = None
         self._locked = False
         self._reading = False
+        self._kept: Kept | None = None
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self._kept = KEPT.take(self._file) or opened_now(self._new_connection(conn_params))
+        return self._kept.connection
+
+    def _new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -78,12 +84,23 @@ class DatabaseWrapper(SQLiteDatabaseWrapper):
 
     def _close(self) -> None:
         try:
-            super()._close()  # type: ignore[misc]
+            if not self._is_kept_for_another():
+                super()._close()  # type: ignore[misc]
         finally:
             self.unlock()
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None
+
+    def _is_kept_for_another(self) -> bool:
+        kept, self._kept = self._kept, None
+        if kept is None or kept.connection is not self.connection or self.is_in_memory_db():
+            return False
+        return not self.in_atomic_block and not self.errors_occurred and KEPT.give(self._file, kept)
+
+    @property
+    def _file(self) -> str:
+        return str(self.settings_dict["NAME"])
 
     def lock_for_writing(self) -> None:
         """Raises OperationalError when another process keeps the lock for 2 s."""
