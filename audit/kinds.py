@@ -60,6 +60,8 @@ KINDS = {
     "directory.person_changed": "Directory: changed a person",
     "directory.person_back": "Directory: brought a person back",
     "directory.members_changed": "Directory: changed who is in a group",
+    "directory.compared": "Directory: compared with its own list",
+    "directory.compare_failed": "Directory: its own list could not be read",
     "directory.losses_held": "Directory: takes away from many, which waits",
     "directory.losses_released": "Directory: what waited was agreed to",
     "directory.losses_dropped": "Directory: what waited was not done",

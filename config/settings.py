@@ -308,6 +308,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60,
         "options": {"expires": 60},
     },
+    "compare directories": {
+        "task": "gateway.tasks.compare_directories",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "revoke accounts": {"task": "gateway.tasks.revoke_accounts", "schedule": 15, "options": {"expires": 15}},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
 }

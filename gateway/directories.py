@@ -91,7 +91,11 @@ def approve_mapping(mapping: GroupMapping, *, acting: User) -> None:
     )
 
 
-def _fresh(losses: Collection[DirectoryLoss], directory: Directory) -> list[DirectoryLoss]:
+def losses_of(directory: Directory, ids: Collection[int]) -> list[DirectoryLoss]:
     """As they are now, in one order."""
-    chosen = DirectoryLoss.objects.filter(id__in=[loss.pk for loss in losses], directory=directory)
+    chosen = DirectoryLoss.objects.filter(id__in=ids, directory=directory)
     return list(chosen.select_related("user__person__manager", "group").order_by("id"))
+
+
+def _fresh(losses: Collection[DirectoryLoss], directory: Directory) -> list[DirectoryLoss]:
+    return losses_of(directory, [loss.pk for loss in losses])

@@ -11,6 +11,7 @@ from gateway.reactions import let_holds_end
 from governance import oauth_tokens
 from governance.approval_endings import empty_old
 from governance.directories import forget_messages
+from governance.directory_pulls import forget_runs
 from governance.unredeemed import AT_ONCE, end_unredeemed, unredeemed
 
 SWEEP = "process:sweep"
@@ -29,6 +30,7 @@ def forget_what_is_old() -> None:
     client_documents.forget_unused(now)
     forget_messages(now)
     let_unredeemed_end(now)
+    forget_runs(now)
     oauth_tokens.forget_old(now)
 
 

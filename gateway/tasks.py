@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery import shared_task
+from django.utils.module_loading import import_string
 
 from audit.tally import count_new_calls
 from gateway import approving, password_resets, rotations, zombies
@@ -19,6 +20,7 @@ from gateway.recovery import recover
 from gateway.security_events.polling import poll_all
 from gateway.store import forget_what_is_over
 from gateway.sweeps import forget_what_is_old
+from governance.directory_pulls import due
 from governance.fence.log import trim_change_log
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 QUESTIONS = threading.BoundedSemaphore(2)
 """Of the worker's four threads: planned offboardings must not wait for slow upstreams."""
 ASK_LATER_SECONDS = 10
+LOOK_AT_ALL = "gateway.scim.pulling.looking.look_at_all"
 
 
 @shared_task(ignore_result=True)
@@ -91,6 +94,13 @@ def trim_changes() -> None:
 def poll_security_events() -> None:
     """Of issuers that do not send them."""
     poll_all()
+
+
+@shared_task(ignore_result=True)
+def compare_directories() -> None:
+    """With their own lists. The protocol's library is loaded only where a directory has one."""
+    if due(datetime.now(UTC)):
+        import_string(LOOK_AT_ALL)()
 
 
 @shared_task(ignore_result=True)

@@ -68,6 +68,13 @@ SCOPES = {
     "limits:write": _scope(
         "Add, change and remove rate limits", "add_ratelimit", "change_ratelimit", "delete_ratelimit"
     ),
+    "directories:write": _scope("Add and change directories", "add_directory", "change_directory"),
+    "directories:connect": _scope("Make and revoke tokens of directories", "connect_directory"),
+    "directories:release": _scope("Decide what a directory's brake keeps waiting", "release_directory"),
+    "mappings:write": _scope(
+        "Add, change and remove what groups give", "add_groupmapping", "change_groupmapping", "delete_groupmapping"
+    ),
+    "mappings:approve": _scope("Agree to what groups give, as the second human", "approve_groupmapping"),
     "issuers:write": _scope(
         "Add, change and remove trusted issuers",
         "add_trustedissuer", "change_trustedissuer", "delete_trustedissuer",

@@ -8,6 +8,7 @@ from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.authorizations import Authorizations
 from gateway.api.calls import Call, CallPayloads, CallProof
 from gateway.api.connected_accounts import ConnectedAccounts
+from gateway.api.directories import Directories, DirectoryLosses, GroupMappings
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
 from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
@@ -50,6 +51,9 @@ RESOURCES = {
     "secrets": Secrets,
     "secrets/<uuid:secret_id>/versions": SecretVersions,
     "approvals": Approvals,
+    "directories": Directories,
+    "directories/<uuid:directory_id>/losses": DirectoryLosses,
+    "group-mappings": GroupMappings,
     "issuers": Issuers,
     "oauth-clients": OAuthClients,
     "authorizations": Authorizations,

@@ -132,6 +132,21 @@ def losses_held(directory: Directory, people: int, *, now: datetime) -> None:
     _write(Kind.DIRECTORY, subject, with_duty(User.Duty.IT_ADMIN), channels(), now=now, body=body)
 
 
+def directory_differs(directory: Directory, found: int, *, now: datetime) -> None:
+    """To those who look after people, when a look at its own list finds what the look before did not."""
+    subject = f"{directory} says otherwise than what is here"
+    _of_directory(directory, subject, f"Its own list differs from what is here in {found} places.", now=now)
+
+
+def directory_unread(directory: Directory, problem: str, *, now: datetime) -> None:
+    _of_directory(directory, f"The list of {directory} cannot be read", f"It was read before. {problem}", now=now)
+
+
+def _of_directory(directory: Directory, subject: str, line: str, *, now: datetime) -> None:
+    body = {"lines": [line], "path": f"/admin/directories/{directory.pk}/"}
+    _write(Kind.DIRECTORY, subject, with_duty(User.Duty.IT_ADMIN), channels(), now=now, body=body)
+
+
 def to_replace(tasks: Sequence[RotationTask], *, owner: User | None, now: datetime) -> None:
     """To who sees to them, in one message; what is nobody's goes to those who look after agents and to channels."""
     shown = [f"{task}, due {_moment(task.due_at)}." for task in tasks[:MOST_LINES]]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,8 +15,8 @@ from gateway.api import throttling
 from gateway.scim.answers import refusal, stranger, too_often
 from gateway.scim.wire import understood
 from governance import canonical
-from governance.directories import find_live, is_welcome_from, note_use
-from governance.models import DirectoryToken
+from governance.directories import find_live, is_welcome_from, note_use, still_live
+from governance.models import Directory, DirectoryToken
 
 SERVE = "gateway.scim.serving.serve"
 MOST_BYTES = 1024 * 1024
@@ -33,9 +33,12 @@ NUL = b"\\u0000"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One message that may be served. `body` is None where there is none."""
+    """One message that may be served. `body` is None where there is none; `hint` says by what right it came, which
+    `still_counts` looks at again in its transaction."""
 
-    token: DirectoryToken
+    directory: Directory
+    hint: str
+    still_counts: Callable[[], bool]
     method: str
     path: str
     query: dict[str, str]
@@ -93,7 +96,9 @@ def _asked(request: HttpRequest, path: str, token: DirectoryToken) -> Asked:
     query = request.GET.dict()
     _check_text(path, *query.values(), longest=LONGEST_FILTER)
     return Asked(
-        token=token,
+        directory=token.directory,
+        hint=token.hint,
+        still_counts=partial(still_live, token),
         method=str(request.method),
         path=f"/{path}",
         query={str(key): str(value) for key, value in query.items()},

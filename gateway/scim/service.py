@@ -8,6 +8,7 @@ import hashlib
 from functools import lru_cache
 from typing import Any, Union, cast
 
+import orjson
 from django.conf import settings
 from scim2_models import (
     Bulk,
@@ -32,8 +33,10 @@ from scim2_server.handler import ScimHandler
 from scim2_server.service import ScimService
 from scim2_server.utils import load_default_provider, parametrize
 
+from gateway.scim.answers import MEDIA_TYPE
 from gateway.scim.members import Plan, plan_of
 from gateway.scim.storage import DirectoryStorage, refused_as_scim_says
+from gateway.scim.wire import understood
 from governance import directory_groups
 from governance.models import DirectoryGroup
 
@@ -77,6 +80,13 @@ def service() -> ScimService:
     served = ScimService(provider_with(TOLERANT), secret=secret)
     KEPT.extend(_messages_of(served))
     return served
+
+
+def as_pushed(endpoint: str, body: dict[str, Any]) -> Resource[Any]:
+    """What a PUT of it would say. Raises SCIMException."""
+    with service().provider:
+        kind = service().resource_type_at(endpoint)
+        return service().read_replacement(kind, orjson.dumps(understood("PUT", body)), MEDIA_TYPE)
 
 
 KEPT: list[Any] = []

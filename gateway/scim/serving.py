@@ -23,7 +23,6 @@ from gateway.scim.door import Asked
 from gateway.scim.service import DirectoryHandler, service
 from gateway.scim.storage import DirectoryStorage
 from gateway.scim.wire import without_passwords
-from governance.directories import still_live
 from governance.fence.actor import governed_change
 from governance.models import Directory, DirectoryMessage
 from governance.offboarding import CannotOffboard
@@ -63,8 +62,8 @@ class Exchange:
         self._id = uuid.uuid4().hex
         self._is_reading = asked.method in READING or asked.path.endswith("/.search")
         self._is_kept = False
-        by, now = actor_of(asked.token.directory), datetime.now(UTC)
-        self._sync = sync_of(asked.token.directory, by=by, record=recorder(by=by, now=now), now=now)
+        by, now = actor_of(asked.directory), datetime.now(UTC)
+        self._sync = sync_of(asked.directory, by=by, record=recorder(by=by, now=now), now=now)
 
     def answered(self) -> HttpResponse:
         try:
@@ -109,7 +108,7 @@ class Exchange:
     def _transaction(self) -> Iterator[None]:
         """One operation: what it says, what follows from it and the row that tells of both, or nothing."""
         with governed_change(by=self._sync.by):
-            if not still_live(self._asked.token):
+            if not self._asked.still_counts():
                 raise UnauthorizedException
             yield
             self._keep(STATUS_OF.get(self._asked.method, 200))
@@ -133,7 +132,7 @@ class Exchange:
             at=self._sync.now,
             request_id=self._id,
             source_ip=asked.address[:64],
-            token_hint=asked.token.hint,
+            token_hint=asked.hint,
             method=asked.method,
             path=path[:1000],
             status=status,

@@ -27,6 +27,7 @@ from gateway.console.base import (
 from governance.admin.fields import Lines, Ticks
 from governance.directories import checked_networks
 from governance.directory_gifts import reshaped
+from governance.directory_pulls import pull_faults
 from governance.group_mappings import check_teams, proposed
 from governance.house_rules import RuleBroken
 from governance.models import Directory, DirectoryMessage, DirectoryUser, GroupMapping, User
@@ -47,11 +48,14 @@ class DirectoryForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="One a line, e.g. 203.0.113.0/24. Without any it may come from anywhere.",
     )
 
+    person: ClassVar[User]
+
     class Meta:
         widgets = {
             "is_enabled": Switch,
             "ends_without_groups": Switch,
             "agents_to_manager": Switch,
+            "pull_applies": Switch,
         }
 
     def clean_networks(self) -> list[str]:
@@ -59,6 +63,14 @@ class DirectoryForm(forms.ModelForm):  # type: ignore[type-arg]
             return checked_networks(self.cleaned_data["networks"])
         except RuleBroken as rule:
             raise ValidationError(str(rule)) from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        said = {name: cleaned.get(name, getattr(self.instance, name)) for name in ("pull_url", "pull_secret")}
+        changed = not {"pull_url", "pull_secret"}.isdisjoint(self.changed_data)
+        for field, message in pull_faults(said["pull_url"], said["pull_secret"], person=self.person, changed=changed):
+            self.add_error(field if field in self.fields else None, message)
+        return cleaned
 
 
 @admin.register(Directory)
@@ -84,7 +96,20 @@ class DirectoryAdmin(GovernedModelAdmin):
             },
         ),
         ("Who leaves", {"fields": ("ends_without_groups", "agents_to_manager")}),
+        (
+            "Its own list",
+            {
+                "fields": ("pull_url", "pull_secret", "pull_minutes", "pull_applies"),
+                "description": "If it serves SCIM, what it says there is compared with what is here; "
+                "messages may get lost, and somebody may change things here by hand.",
+            },
+        ),
     )
+
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        form = super().get_form(request, *args, **options)
+        form.person = request.user
+        return form
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Directory]:
         people = Count("users", filter=Q(users__deleted_at=None), distinct=True)

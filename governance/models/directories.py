@@ -7,14 +7,18 @@ to those, in the same transaction (governance/directory_people.py).
 import uuid
 from typing import ClassVar
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 
 from governance.models.base import Governed, NameField
 from governance.models.people import Team, User
+from governance.models.secrets import Secret
 
 BRAKE_SHARE = 10
 BRAKE_NUMBER = 10
+OFTENEST_MINUTES = 5
+RAREST_MINUTES = 7 * 24 * 60
 
 
 class Directory(Governed):
@@ -45,6 +49,34 @@ class Directory(Governed):
         "agents go to the manager",
         default=True,
         help_text="Agents of who leaves pass to her manager; otherwise they are suspended.",
+    )
+    pull_url = models.CharField(
+        "address of its SCIM server",
+        max_length=500,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="Where its people and groups are read and compared, if it serves them: https://idp.example.com/scim/v2.",
+    )
+    pull_secret = models.ForeignKey(
+        Secret,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="directories",
+        verbose_name="token for that",
+    )
+    pull_minutes = models.PositiveIntegerField(
+        "minutes between two looks",
+        default=60,
+        db_default=60,
+        validators=[MinValueValidator(OFTENEST_MINUTES), MaxValueValidator(RAREST_MINUTES)],
+    )
+    pull_applies = models.BooleanField(
+        "what differs is set right",
+        default=False,
+        db_default=False,
+        help_text="As if the directory had sent it, with the same brake. Off: differences are shown and told.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=300, blank=True)
@@ -266,6 +298,40 @@ class DirectoryMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+class DirectoryRun(models.Model):
+    """One look at the directory's own list: what was read there, and what is otherwise here."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Under way"
+        DONE = "done", "Compared"
+        FAILED = "failed", "Could not be read"
+
+    directory = models.ForeignKey(Directory, on_delete=models.PROTECT, related_name="runs")
+    state = models.CharField(max_length=7, choices=State, default=State.RUNNING)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    users = models.PositiveIntegerField(default=0)
+    groups = models.PositiveIntegerField(default=0)
+    found = models.PositiveIntegerField(default=0)
+    differences = models.JSONField(default=list, blank=True)
+    gone = models.JSONField(default=list, blank=True)
+    applied = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("directory",), condition=models.Q(state="running"), name="one_directory_run_at_a_time"
+            ),
+        )
+        indexes = (models.Index(fields=("directory", "-id"), name="directory_run_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.directory}: {self.get_state_display()}"
 
 
 class DirectoryLoss(models.Model):

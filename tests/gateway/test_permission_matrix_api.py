@@ -112,6 +112,20 @@ POST   limits                                   governance.add_ratelimit
 GET    limits/{ratelimit}                       governance.view_ratelimit
 PATCH  limits/{ratelimit}                       governance.change_ratelimit
 DELETE limits/{ratelimit}                       governance.delete_ratelimit
+GET    directories                              governance.view_directory
+POST   directories                              governance.add_directory
+GET    directories/{directory}                  governance.view_directory
+PATCH  directories/{directory}                  governance.change_directory
+POST   directories/{directory}/issue-token      governance.connect_directory
+POST   directories/{directory}/revoke-token     governance.connect_directory
+POST   directories/{directory}/decide-losses    governance.release_directory
+GET    directories/{directory}/losses           governance.release_directory
+GET    group-mappings                           governance.view_groupmapping
+POST   group-mappings                           governance.add_groupmapping
+GET    group-mappings/{groupmapping}            governance.view_groupmapping
+PATCH  group-mappings/{groupmapping}            governance.change_groupmapping
+DELETE group-mappings/{groupmapping}            governance.delete_groupmapping
+POST   group-mappings/{groupmapping}/approve    governance.approve_groupmapping
 GET    issuers                                  governance.view_trustedissuer
 POST   issuers                                  governance.add_trustedissuer
 GET    issuers/{trustedissuer}                  governance.view_trustedissuer
@@ -210,6 +224,8 @@ COLLECTIONS = {
     "policies": "policy",
     "limits": "ratelimit",
     "rotation-tasks": "rotationtask",
+    "directories": "directory",
+    "group-mappings": "groupmapping",
     "issuers": "trustedissuer",
     "oauth-clients": "oauthclient",
     "authorizations": "authorization",

@@ -15,6 +15,7 @@ from gateway.console.pages import ConsolePage, GovernedPage
 from gateway.hostile_text import visible
 from governance.directories import MOST_LIVE
 from governance.directory_people import whom_it_may_be
+from governance.directory_pulls import IN_WORDS
 from governance.group_mappings import why_not_approvable
 from governance.house_rules import RuleBroken
 from governance.models import Directory, DirectoryLoss, DirectoryToken, DirectoryUser, GroupMapping
@@ -50,7 +51,22 @@ class Overview(OfDirectory, ConsolePage):
             "held": self.directory.losses.filter(state=DirectoryLoss.State.HELD).count(),
             "mappings": self.directory.mappings.count(),
             "last": self.directory.messages.all()[:LAST_MESSAGES],
+            **self._compared(),
         }
+
+    def _compared(self) -> dict[str, Any]:
+        run = self.directory.runs.order_by("-id").first()
+        found = run.differences if run else ()
+        return {"run": run, "differences": [{"who": each["who"], **_told(each)} for each in found]}
+
+
+def _told(difference: dict[str, Any]) -> dict[str, str]:
+    more = ", ".join(f"{key}: {_text(value)}" for key, value in difference.items() if key not in ("what", "who"))
+    return {"words": IN_WORDS.get(difference["what"], difference["what"]), "more": more}
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @method_decorator(sensitive_variables("issued", "context"), name="post")

@@ -125,7 +125,7 @@ def test_a_mapping_that_raises_rights_waits_for_an_owner(admin: Client, idp: Pro
 
 
 def test_networks_are_checked_as_they_are_written(admin: Client) -> None:
-    form = {"name": "okta", "is_enabled": "on", "brake_number": 10, "brake_share": 10}
+    form = {"name": "okta", "is_enabled": "on", "brake_number": 10, "brake_share": 10, "pull_minutes": 60}
     wrong = admin.post(path("admin:governance_directory_add"), {**form, "networks": "203.0.113.0/24\nnonsense"})
     assert "is no network" in wrong.content.decode()
     admin.post(path("admin:governance_directory_add"), {**form, "networks": "203.0.113.0/24"})
