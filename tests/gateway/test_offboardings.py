@@ -96,7 +96,8 @@ def test_the_receipt_is_bound_by_evidence(ana: User) -> None:
     assert event["actor"] == BY
     receipt = json.loads(done.receipt)
     assert receipt["check"] | {"at": ""} == {
-        "at": "", "by": "system:offboarding", "tried": 1, "live": [], "active": False, "gateways": None, "clean": True,
+        "at": "", "by": "system:offboarding", "tried": 1, "live": [], "active": False, "gateways": None, "accounts": [],
+        "clean": True,
     }  # fmt: skip
     place = offboarding_proof.place_in_log(done)
     assert place is not None
