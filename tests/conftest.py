@@ -43,6 +43,12 @@ def openid_provider() -> Iterator[canaille.Canaille]:
     yield from _offer(canaille.running())
 
 
+@pytest.fixture(scope="module")
+def pushing_provider() -> Iterator[canaille.Canaille]:
+    """The same, and it pushes its people over SCIM to its clients."""
+    yield from _offer(canaille.running(pushes_scim=True))
+
+
 @pytest.fixture
 def within_one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is counted per minute is counted in the same one, whenever the test begins and however slow it is."""

@@ -44,8 +44,8 @@ class DirectoryRow(Row):
         model = Directory
         fields = (
             "id", "name", "title", "enabled", "networks", "brake_number", "brake_share", "ends_without_groups",
-            "agents_to_manager", "pull_url", "pull_secret", "pull_minutes", "pull_applies", "tokens", "created_at",
-            "created_by", "last_seen_at",
+            "agents_to_manager", "pull_url", "pull_secret", "pull_minutes", "pull_applies", "manages_agents",
+            "tokens", "created_at", "created_by", "last_seen_at",
         )  # fmt: skip
         read_only_fields = ("id", "tokens", "created_at", "created_by", "last_seen_at")
 

@@ -20,7 +20,7 @@ from scim2_models.path import (
 )
 
 from governance.directory_sync import folded
-from governance.models import DirectoryEmail, DirectoryGroup, DirectoryMember, DirectoryUser
+from governance.models import DirectoryAgent, DirectoryEmail, DirectoryGroup, DirectoryMember, DirectoryUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,14 @@ TIMES = {
     CompareOperator.le: "lte",
     CompareOperator.eq: "exact",
 }
-Row = type[DirectoryUser] | type[DirectoryGroup]
+Row = type[DirectoryUser] | type[DirectoryGroup] | type[DirectoryAgent]
+
+FOLDED: dict[tuple[Row, str], str] = {
+    (DirectoryUser, "username"): "user_name_key",
+    (DirectoryAgent, "agentusername"): "user_name_key",
+    (DirectoryGroup, "displayname"): "display_name_key",
+}
+"""Names, in the column that knows no case."""
 
 
 def narrowed(node: FilterNode, row: Row) -> Narrowed:
@@ -91,7 +98,7 @@ def _compared(name: str, operator: CompareOperator, value: object, row: Row) -> 
     if name == "id":
         return Narrowed(Q(id=_id(value)) if _id(value) else NONE, is_exact=True)
     if not isinstance(value, str):
-        is_flag = name == "active" and isinstance(value, bool) and row is DirectoryUser
+        is_flag = name == "active" and isinstance(value, bool) and row is not DirectoryGroup
         return Narrowed(Q(active=value)) if is_flag else ANY
     return _named(name, value, row)
 
@@ -99,12 +106,10 @@ def _compared(name: str, operator: CompareOperator, value: object, row: Row) -> 
 def _named(name: str, value: str, row: Row) -> Narrowed:
     if name == "externalid":
         return Narrowed(Q(external_id=value))
-    if row is DirectoryUser and name == "username":
-        return Narrowed(Q(user_name_key=folded(value)), is_exact=True)
+    if column := FOLDED.get((row, name)):
+        return Narrowed(Q(**{column: folded(value)}), is_exact=True)
     if row is DirectoryUser and name in ("emails", "emails.value"):
         return Narrowed(Q(id__in=DirectoryEmail.objects.filter(key=folded(value)).values("user_id")))
-    if row is DirectoryGroup and name == "displayname":
-        return Narrowed(Q(display_name_key=folded(value)), is_exact=True)
     if row is DirectoryGroup and name in ("members", "members.value"):
         return Narrowed(Q(id__in=DirectoryMember.objects.filter(value=value).values("group_id")), is_exact=True)
     return ANY

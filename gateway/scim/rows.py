@@ -9,6 +9,7 @@ from scim2_models import Resource
 from gateway.scim.wire import ENTERPRISE
 from governance.directory_people import Told
 from governance.models import DirectoryGroup, DirectoryMember, DirectoryUser
+from governance.models.directories import DirectoryRow
 
 Model = type[Resource[Any]]
 OURS = ("id", "meta", "groups", "members", "password")
@@ -71,7 +72,7 @@ def _meta(kind: str, row: DirectoryUser | DirectoryGroup) -> dict[str, Any]:
     }
 
 
-def version_of(row: DirectoryUser | DirectoryGroup) -> str:
+def version_of(row: DirectoryRow) -> str:
     return f'W/"{row.version}"'
 
 

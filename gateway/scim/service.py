@@ -5,7 +5,7 @@ the first message of a directory comes (gateway/scim/door.py).
 """
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 from typing import Any, Union, cast
 
 import orjson
@@ -33,6 +33,7 @@ from scim2_server.handler import ScimHandler
 from scim2_server.service import ScimService
 from scim2_server.utils import load_default_provider, parametrize
 
+from gateway.scim.agents import RESOURCE_TYPE, AgentResource
 from gateway.scim.answers import MEDIA_TYPE
 from gateway.scim.members import Plan, plan_of
 from gateway.scim.storage import DirectoryStorage, refused_as_scim_says
@@ -51,7 +52,7 @@ TOLERANT = ScimPolicy(
 )
 
 
-def provider_with(policy: ScimPolicy) -> ScimProvider:
+def provider_with(policy: ScimPolicy, *, agents: bool = False) -> ScimProvider:
     plain = load_default_provider()
     assert plain.config is not None
     config = plain.config.model_copy(
@@ -71,13 +72,17 @@ def provider_with(policy: ScimPolicy) -> ScimProvider:
             ),
         }
     )
-    return ScimProvider(plain.models, plain.resource_types, config=config, policy=policy)
+    if not agents:
+        return ScimProvider(plain.models, plain.resource_types, config=config, policy=policy)
+    models, kinds = [*plain.models, AgentResource], [*plain.resource_types, RESOURCE_TYPE]
+    return ScimProvider(models, kinds, config=config, policy=policy)
 
 
-@lru_cache(maxsize=1)
-def service() -> ScimService:
+@cache
+def service(*, agents: bool = False) -> ScimService:
+    """With the agent resource or without: what a directory may not use, it does not see announced."""
     secret = hashlib.sha256(b"gatehouse scim cursors" + settings.SECRET_KEY.encode()).hexdigest()
-    served = ScimService(provider_with(TOLERANT), secret=secret)
+    served = ScimService(provider_with(TOLERANT, agents=agents), secret=secret)
     KEPT.extend(_messages_of(served))
     return served
 

@@ -62,6 +62,7 @@ class Exchange:
         self._id = uuid.uuid4().hex
         self._is_reading = asked.method in READING or asked.path.endswith("/.search")
         self._is_kept = False
+        self._service = service(agents=asked.directory.manages_agents)
         by, now = actor_of(asked.directory), datetime.now(UTC)
         self._sync = sync_of(asked.directory, by=by, record=recorder(by=by, now=now), now=now)
 
@@ -69,7 +70,7 @@ class Exchange:
         try:
             response = self._handled()
         except SCIMException as refused:
-            response = service().error_response(refused)
+            response = self._service.error_response(refused)
         except RecursionError:
             return self._refused(400, "That is too deeply nested.", "invalidFilter")
         except IntegrityError:
@@ -78,12 +79,12 @@ class Exchange:
             return self._refused(409, str(reason))
         if not self._is_kept:
             self._keep_if_possible(int(response.status), problem=str((response.body or {}).get("detail") or ""))
-        return answer(int(response.status), response.body, response.headers)
+        return answer(int(response.status), _as_announced(self._asked.path, response.body), response.headers)
 
     def _handled(self) -> ScimResponse:
-        with service().provider:
-            storage = DirectoryStorage(service().provider, self._sync, self._enclosing)
-            handler = DirectoryHandler(service(), storage, answers_whole=self._names_attributes)
+        with self._service.provider:
+            storage = DirectoryStorage(self._service.provider, self._sync, self._enclosing)
+            handler = DirectoryHandler(self._service, storage, answers_whole=self._names_attributes)
             return handler.handle(self._request())
 
     def _request(self) -> ScimRequest:
@@ -140,6 +141,14 @@ class Exchange:
             changes=self._sync.changes[:MOST_CHANGES_KEPT] if status < 400 else [],
             problem=problem[:500],
         )
+
+
+def _as_announced(path: str, body: Any) -> Any:
+    """Cursors (RFC 9865) are served and not announced: clients that check the configuration against RFC 7643 alone
+    refuse the whole of it for one attribute they do not know."""
+    if path.rstrip("/").lower() != "/serviceproviderconfig" or not isinstance(body, dict):
+        return body
+    return {key: value for key, value in body.items() if key != "pagination"}
 
 
 def _kept_body(body: Any) -> Any:

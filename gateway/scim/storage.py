@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 from uuid import UUID
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import QuerySet
 from scim2_models import (
@@ -25,6 +26,7 @@ from scim2_server.memory import _page
 from scim2_server.storage import ScimStorage, SearchPage
 from scim2_server.utils import parametrize
 
+from gateway.scim import agents
 from gateway.scim.filters import ANY, Narrowed, narrowed
 from gateway.scim.rows import (
     Model,
@@ -37,17 +39,25 @@ from gateway.scim.rows import (
     user_resource,
     version_of,
 )
-from governance import directory_groups, directory_people
+from governance import directory_agents, directory_groups, directory_people
+from governance.directory_agents import ToldAgent
 from governance.directory_people import Told
 from governance.directory_sync import NameTaken, Sync, UnknownMember
-from governance.models import DirectoryGroup, DirectoryUser
+from governance.models import DirectoryAgent, DirectoryGroup, DirectoryUser
 
 MOST_LOOKED_AT = 2_000
 """Rows that one search may have to look at one by one."""
 LONGEST_TEXT = 300
 
-Row = DirectoryUser | DirectoryGroup
+Row = DirectoryUser | DirectoryGroup | DirectoryAgent
 Parameters = ResponseParameters[Any] | None
+ROWS: dict[str | None, type[Row]] = {"User": DirectoryUser, "Group": DirectoryGroup, agents.KIND: DirectoryAgent}
+LOCKED_WITH: dict[str | None, tuple[str, ...]] = {
+    "User": ("person__manager",),
+    "Group": ("directory",),
+    agents.KIND: ("agent__owner",),
+}
+"""What a change looks at beside the row."""
 
 
 class DirectoryStorage(ScimStorage):
@@ -86,10 +96,10 @@ class DirectoryStorage(ScimStorage):
         rows = self._rows(resource_type)
         if to_change:
             rows = rows.select_for_update(of=("self",))
-            rows = rows if _is_group(resource_type) else rows.select_related("person__manager")
+            rows = rows.select_related(*LOCKED_WITH[resource_type.name])
         try:
             found: Row = rows.get(id=UUID(str(resource_id)))
-        except (ValueError, DirectoryUser.DoesNotExist, DirectoryGroup.DoesNotExist):
+        except (ValueError, ObjectDoesNotExist):
             raise NotFoundException(detail=f"{resource_type.name} {resource_id!r} not found") from None
         return found
 
@@ -102,7 +112,9 @@ class DirectoryStorage(ScimStorage):
     def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
         row: Row
         with refused_as_scim_says():
-            if _is_group(resource_type):
+            if _is_agent(resource_type):
+                row = directory_agents.agent_arrives(_checked_agent(resource), self.sync)
+            elif _is_group(resource_type):
                 name, body = _group_of(resource)
                 row = directory_groups.group_arrives(name, body.get("externalId", ""), body, self.sync)
                 members, nested = member_values(resource)
@@ -124,6 +136,8 @@ class DirectoryStorage(ScimStorage):
                 directory_groups.group_changes(row, name, body.get("externalId", ""), body, self.sync)
                 members, nested = member_values(resource)
                 directory_groups.replace_members(row, members, nested=nested, sync=self.sync)
+            elif isinstance(row, DirectoryAgent):
+                directory_agents.agent_changes(row, _checked_agent(resource), self.sync)
             else:
                 directory_people.changes(row, _checked(told_of(resource)), self.sync)
         return self._whole(row, resource_type)
@@ -134,6 +148,8 @@ class DirectoryStorage(ScimStorage):
         _check_version(row, expected_version)
         if isinstance(row, DirectoryGroup):
             directory_groups.group_is_deleted(row, self.sync)
+        elif isinstance(row, DirectoryAgent):
+            directory_agents.agent_is_deleted(row, self.sync)
         else:
             directory_people.is_deleted(row, self.sync)
 
@@ -141,14 +157,12 @@ class DirectoryStorage(ScimStorage):
 
     def _rows(self, resource_type: ResourceType) -> QuerySet[Any]:
         mine = {"directory_id": self.sync.directory.id, "deleted_at": None}
-        if _is_group(resource_type):
-            return DirectoryGroup.objects.filter(**mine).order_by("id")
-        return DirectoryUser.objects.filter(**mine).order_by("id")
+        return cast(QuerySet[Any], ROWS[resource_type.name].objects.filter(**mine).order_by("id"))
 
     def _narrowed(self, resource_type: ResourceType, search: SearchRequest[Any]) -> Narrowed:
         if search.filter is None:
             return Narrowed(ANY.which, is_exact=True)
-        return narrowed(search.filter.ast, DirectoryGroup if _is_group(resource_type) else DirectoryUser)
+        return narrowed(search.filter.ast, ROWS[resource_type.name])
 
     def _page_of_rows(
         self, kind: ResourceType, found: Narrowed, search: SearchRequest[Any], position: Any
@@ -194,6 +208,8 @@ class DirectoryStorage(ScimStorage):
         if _is_group(kind):
             members = members_of([row.id for row in chosen]) if with_members else {}
             return [group_resource(model, cast(DirectoryGroup, row), members.get(row.id, ())) for row in chosen]
+        if _is_agent(kind):
+            return [agents.agent_resource(model, cast(DirectoryAgent, row)) for row in chosen]
         groups = groups_of([row.id for row in chosen])
         return [user_resource(model, cast(DirectoryUser, row), groups[row.id]) for row in chosen]
 
@@ -201,11 +217,16 @@ class DirectoryStorage(ScimStorage):
 @contextmanager
 def refused_as_scim_says() -> Iterator[None]:
     try:
-        yield
+        with agents.refused_as_scim_says():
+            yield
     except NameTaken:
         raise UniquenessException from None
     except UnknownMember as unknown:
         raise InvalidValueException(detail=f"There is no user {unknown} here yet.") from None
+
+
+def _is_agent(resource_type: ResourceType) -> bool:
+    return resource_type.name == agents.KIND
 
 
 def _is_group(resource_type: ResourceType) -> bool:
@@ -219,6 +240,12 @@ def _group_of(resource: Resource[Any]) -> tuple[str, dict[str, Any]]:
         raise InvalidValueException(detail="A group needs a displayName.")
     _check_lengths(name, str(body.get("externalId", "")))
     return name, body
+
+
+def _checked_agent(resource: Resource[Any]) -> ToldAgent:
+    told = agents.told_of_agent(resource)
+    _check_lengths(told.user_name, told.external_id, told.display_name)
+    return told
 
 
 def _checked(told: Told) -> Told:

@@ -56,6 +56,7 @@ class DirectoryForm(forms.ModelForm):  # type: ignore[type-arg]
             "ends_without_groups": Switch,
             "agents_to_manager": Switch,
             "pull_applies": Switch,
+            "manages_agents": Switch,
         }
 
     def clean_networks(self) -> list[str]:
@@ -96,6 +97,7 @@ class DirectoryAdmin(GovernedModelAdmin):
             },
         ),
         ("Who leaves", {"fields": ("ends_without_groups", "agents_to_manager")}),
+        ("Agents", {"fields": ("manages_agents",)}),
         (
             "Its own list",
             {

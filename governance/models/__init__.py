@@ -4,6 +4,7 @@ from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.directories import (
     Directory,
+    DirectoryAgent,
     DirectoryEmail,
     DirectoryGroup,
     DirectoryLoss,
@@ -61,6 +62,7 @@ __all__ = (
     "CredentialUse",
     "DeviceCode",
     "Directory",
+    "DirectoryAgent",
     "DirectoryEmail",
     "DirectoryGroup",
     "DirectoryLoss",

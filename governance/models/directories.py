@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 
+from governance.models.agents import Agent
 from governance.models.base import Governed, NameField
 from governance.models.people import Team, User
 from governance.models.secrets import Secret
@@ -77,6 +78,12 @@ class Directory(Governed):
         default=False,
         db_default=False,
         help_text="As if the directory had sent it, with the same brake. Off: differences are shown and told.",
+    )
+    manages_agents = models.BooleanField(
+        "agents, too (experimental)",
+        default=False,
+        db_default=False,
+        help_text="Serves /Agents: it may bring agents, hand them over, suspend and retire them. It gives no role.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=300, blank=True)
@@ -221,6 +228,26 @@ class DirectoryMember(models.Model):
 
     def __str__(self) -> str:
         return self.value
+
+
+class DirectoryAgent(DirectoryRow):
+    """An agent as the directory describes it; `agent` is the one that was made for it here."""
+
+    directory = models.ForeignKey(Directory, on_delete=models.PROTECT, related_name="agents")
+    agent = models.OneToOneField(Agent, on_delete=models.PROTECT, related_name="directory_agent")
+    user_name = models.CharField(max_length=300)
+    user_name_key = models.CharField(max_length=400)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("id",)
+        indexes = (
+            models.Index(fields=("directory", "user_name_key"), name="directory_agent_user_name"),
+            models.Index(fields=("directory", "external_id"), name="directory_agent_external_id"),
+        )
+
+    def __str__(self) -> str:
+        return self.user_name
 
 
 class GroupMapping(Governed):

@@ -37,7 +37,7 @@ def open_database() -> Iterator[None]:
 )
 def test_the_protocols_own_suite_finds_no_error(policy: ScimPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     served = ScimService(provider_with(policy), secret="of a test")
-    monkeypatch.setattr(serving, "service", lambda: served)
+    monkeypatch.setattr(serving, "service", lambda *, agents: served)
     idp: Any = Provider()
     client = WSGISCIMClient(
         WSGIHandler(),
