@@ -82,7 +82,7 @@ def test_a_new_key(desk: Desk, house: House) -> None:
     hands.type("30")
     hands.go_to("Issue the key")
     hands.press("Enter")
-    expect(page.get_by_role("heading", name="New key of triage-bot").first).to_be_visible()
+    expect(page.get_by_role("heading", name="New agent key of triage-bot").first).to_be_visible()
     hands.go_to("Copy the key")
     hands.press("Enter")
     expect(page.get_by_role("button", name="Copied")).to_have_text("Copied")

@@ -53,6 +53,18 @@ def prove_at_provider(page: Page, user_name: str) -> None:
     page.locator("input[name=password]").press("Enter")
 
 
+def come_in_again(page: Page, house: House) -> None:
+    """By the session at the provider, which now and then answers 500 to the second code of one second."""
+    page.goto("/account/single-sign-on/start/")
+    again = page.get_by_role("link", name="Try again with Example ID")
+    for _ in range(3):
+        if not again.is_visible():
+            break
+        page.wait_for_timeout(1100)
+        again.click()
+    page.wait_for_url(f"{house.origin}/admin/")
+
+
 def test_in_by_one_click_and_out_with_the_provider(browser: Browser, house: House, openid_provider: Canaille) -> None:
     email = house.email("IT admin")
     openid_provider.put_user("noor", email=email)
@@ -92,8 +104,7 @@ def test_an_owner_connects_herself_and_signs_out_there_too(
         expect(page.get_by_text("Connected to olga")).to_be_visible()
         page.goto("/account/logout/")
         page.get_by_role("button", name="Sign out").click()
-        page.goto("/account/single-sign-on/start/")
-        page.wait_for_url(f"{house.origin}/admin/")
+        come_in_again(page, house)
         page.goto("/account/logout/")
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("link", name="Sign out there, too").click()

@@ -50,6 +50,7 @@ from governance.models import UpstreamGrant
 UpstreamGrant.objects.exclude(renewing_until=None).update(renewing_until=datetime.now(UTC))
 """
 AT_ONCE = 12
+CALLED_FROM = "SELECT process_id, COUNT(*) FROM audit_event WHERE kind = 'call.outcome' GROUP BY process_id"
 
 
 class Browser:
@@ -209,6 +210,7 @@ def test_from_a_bare_address_to_a_call_on_her_behalf_and_to_its_end(desk: Desk) 
 
 def test_many_calls_in_two_gateways_renew_a_token_once(desk: Desk) -> None:
     before = len(desk.files.renewals)
+    earlier = desk.house.sql(CALLED_FROM)
     desk.files.holds = True
     calls = desk.begin(cast.LEE, AT_ONCE)
     eventually(lambda: len(desk.files.renewals) == before + 1)
@@ -220,8 +222,8 @@ def test_many_calls_in_two_gateways_renew_a_token_once(desk: Desk) -> None:
     assert {text_of(call.result(60)) for call in calls} == {f"files of {cast.LEE}"}
     assert len(desk.files.renewals) == before + 1, "the others took what the one had got"
     assert not any(family.is_over for family in desk.families(cast.LEE))
-    query = "SELECT COUNT(DISTINCT process_id) FROM audit_event WHERE kind = 'call.outcome'"
-    assert desk.house.sql(query) == [(2,)], "calls came to both gateways"
+    both = [row for row in desk.house.sql(CALLED_FROM) if row not in earlier]
+    assert len(both) == 2, "calls came to both gateways"
 
 
 def test_what_a_provider_gave_to_a_process_that_died_ends_in_a_clear_word_and_no_loop(desk: Desk) -> None:

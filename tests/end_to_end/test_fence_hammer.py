@@ -181,7 +181,7 @@ def test_no_intent_rests_on_a_right_that_was_taken_away_for_long(installation: I
 
 
 def test_the_oracle_notices_a_gateway_without_the_fence(installation: Installation) -> None:
-    result = hammer(installation, 3, fenced=False)
+    result = hammer(installation, 8, fenced=False)
     stale = Oracle(installation).stale_intents()
     print(f"\n{installation.database}, unfenced: {len(stale)} stale of {result['intents']} intents")
     assert stale

@@ -84,7 +84,8 @@ class Script:
             return
         status, kind, body = said
         own_id = json.dumps(turn.seen.message["id"]).encode()
-        await turn.respond(body.replace(b'"%s"' % ID.encode(), own_id), status=status, kind=kind)
+        body = body.replace(b'"%s"' % ID.encode(), own_id)
+        await turn.respond(body, status=status, kind=kind, extra="Connection: close\r\n")
         turn.writer.close()
 
 

@@ -179,8 +179,8 @@ def test_each_end_of_a_credential_is_final_at_once(desk: Desk):
 
 
 def test_a_successor_takes_over_what_goes_on(desk: Desk):
-    preview = desk.house.answer("offboard", cast.OMAR, "--dry-run", "--successor", cast.LEE)
     assert desk.caller(cast.HANDOVER_BOT).tools()
+    preview = desk.house.answer("offboard", cast.OMAR, "--dry-run", "--successor", cast.LEE)
     receipt = desk.house.answer("offboard", cast.OMAR, "--successor", cast.LEE, "--actor", cast.NOOR)
     assert receipt["successor"] == cast.LEE
     assert [told | found for found, told in zip(preview["items"], receipt["items"], strict=True)] == receipt["items"]

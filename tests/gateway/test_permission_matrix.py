@@ -493,6 +493,7 @@ COMMANDS = {
     "rotate": ("governance.rewrap_secret", ["--kek"]),
     "scim_token": ("governance.connect_directory", []),
     "unfreeze": ("governance.change_freeze", ["--everything"]),
+    "zombies": ("governance.view_offboarding", []),
 }
 
 

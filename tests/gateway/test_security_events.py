@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from audit.models import EventRow
-from gateway.security_events.acting import FEWEST_AT_ONCE
+from gateway.departures import FEWEST_AT_ONCE
 from gateway.security_events.polling import poll_all
 from gateway.security_events.reading import CAEP, RISC, Subject, subjects_of
 from governance import oauth_clients
