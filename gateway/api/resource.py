@@ -218,7 +218,7 @@ class Resource(Endpoint):
 
     def locked(self, *, needs_match: bool = False) -> Any:
         """The row of the path, held until the transaction ends, in the state that the request says it saw."""
-        self.queryset.model._default_manager.select_for_update().filter(pk=self.kwargs["pk"]).first()
+        self.queryset.model._default_manager.select_for_update().filter(pk=self.kwargs["pk"]).order_by("pk").first()
         row = get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"])
         self.check_object_permissions(self.request, row)
         check_if_match(self.request, self.shown(row), is_required=needs_match)

@@ -18,6 +18,7 @@ from gateway.mcp.metadata import answer_headers
 from gateway.pipeline import run
 from governance import authorizations, key_text, oauth_clients, oauth_tokens
 from governance.facts import Fact
+from governance.fence.actor import governed_change
 from governance.models import Authorization, User
 from governance.oauth_resources import resource_of
 from governance.snapshot import Credential, Snapshot
@@ -154,19 +155,11 @@ def test_a_persons_client_holds_what_she_holds_and_no_more() -> None:
 @pytest.fixture
 def let_in(fresh_database: None) -> Authorization:
     facts: list[Fact] = []
-    ana = User.objects.create_user("ana@example.com")
-    client = oauth_clients.register(
-        name="Editor", redirect_uris=["http://127.0.0.1/cb"], by="test", record=facts.append, now=datetime.now(UTC)
-    ).client
-    return authorizations.let_in(
-        client,
-        ana,
-        resource=at("support"),
-        oauth_scopes=["bundle:support"],
-        by="test",
-        record=facts.append,
-        now=datetime.now(UTC),
-    )
+    done = {"by": "test", "record": facts.append, "now": datetime.now(UTC)}
+    with governed_change(by="test"):
+        ana = User.objects.create_user("ana@example.com")
+        client = oauth_clients.register(name="Editor", redirect_uris=["http://127.0.0.1/cb"], **done).client
+        return authorizations.let_in(client, ana, resource=at("support"), oauth_scopes=["bundle:support"], **done)
 
 
 class Reads:

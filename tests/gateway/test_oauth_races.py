@@ -11,6 +11,7 @@ from gateway.oauth.client_assertions import ASSERTION_TYPE
 from governance import oauth_clients
 from governance.agent_clients import client_of_agent
 from governance.agent_keys import register_public_key
+from governance.fence.actor import governed_change
 from governance.models import AccessToken
 from governance.public_keys import read_public_key
 from tests.fresh_database import fresh_database
@@ -66,9 +67,10 @@ def test_of_all_who_show_a_device_code_at_once_one_gets_tokens(world: World) -> 
 
 def test_of_all_who_show_a_statement_at_once_one_gets_a_token(world: World) -> None:
     key = new_key()
-    client_of_agent(world.agent, by="test", record=FACTS.append)
     public = read_public_key(str(key.as_pem(private=False), "ascii"))
-    register_public_key(world.agent, public, by="test", record=FACTS.append, now=world.now, expires_at=None)
+    with governed_change(by="test"):
+        client_of_agent(world.agent, by="test", record=FACTS.append)
+        register_public_key(world.agent, public, by="test", record=FACTS.append, now=world.now, expires_at=None)
     statement = signed(claims_of("triage-bot", sub="triage-bot", aud=settings.PUBLIC_URL), key, kid=None)
     said = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": statement, "resource": SUPPORT}
     answers = at_once(lambda: post("token", grant_type="client_credentials", **said), times=4)
