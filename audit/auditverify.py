@@ -319,7 +319,7 @@ class Bundle:
     def check(self) -> Findings:
         for head in (self.head, *self.anchors):
             self._guard(head.check)
-        if not self.anchors:
+        if not self.anchors or "leaves.bin" not in self.names:
             self.findings.not_checked.append(
                 "No anchor was compared: whoever holds the log's database and its key can have written all of it anew."
             )
@@ -364,7 +364,9 @@ class Bundle:
 
     def _read_leaves(self) -> bytes:
         with self.files.open("leaves.bin") as file:
-            leaves = file.read()
+            leaves = file.read(self.head.size * HASH)
+            if file.read(1):
+                self.findings.add("leaves.bin goes on after it, under no signature", leaf=self.head.size)
         if len(leaves) % HASH:
             self.findings.add("leaves.bin is cut off", leaf=len(leaves) // HASH)
         return leaves
@@ -381,6 +383,9 @@ class Bundle:
             index, epoch, header = _event(line)
             if index < expected:
                 self.findings.add("is told twice or out of order", leaf=index)
+                continue
+            if index >= self.head.size:
+                self.findings.add("it is after the checkpoint, under no signature", leaf=index)
                 continue
             self._miss(expected, index)
             expected = index + 1
@@ -410,9 +415,13 @@ class Bundle:
         self.findings.not_checked.append(
             "That these are all events of their kind: a bundle of single events proves each."
         )
+        last = -1
         for line in self.files.lines("events.log"):
             index, epoch, header = _event(line)
-            self.events += 1
+            if index <= last:
+                self.findings.add("is told twice or out of order", leaf=index)
+                continue
+            last, self.events = index, self.events + 1
             name = f"proofs/{index}.tlog-proof"
             if name not in self.names:
                 self.findings.add("there is no proof of it", leaf=index)
@@ -466,7 +475,10 @@ def _event(line: bytes) -> tuple[int, int, bytes]:
     """`index epoch header`, a line each; the header is the exact bytes that were hashed."""
     try:
         index, epoch, header = line.rstrip(b"\n").split(b" ", 2)
-        return int(index), int(epoch), header
+        place, moment = int(index), int(epoch)
+        if not (0 <= place < 1 << 63 and -(1 << 63) <= moment < 1 << 63):
+            raise ValueError
+        return place, moment, header
     except ValueError:
         raise Unusable(f"events.log: not a line of an event: {line[:80]!r}") from None
 

@@ -17,8 +17,10 @@ import orjson
 from audit import auditverify
 from audit.checkpoint import Verifier
 from audit.models import Checkpoint, EventRow, Leaf
-from audit.pages import Unreadable, by_id, each, pages
+from audit.pages import Row, Unreadable, by_id, each, pages
 
+MOST_MISSING = 1_000_000
+"""Leaves in a row whose places are kept; a log that lost more has nothing to show."""
 VERIFIER = Path(auditverify.__file__)
 READ_ME = """\
 Evidence of the log {log}, up to the checkpoint of {size:,} leaves, exported {at:%Y-%m-%d %H:%M} UTC.
@@ -51,7 +53,7 @@ def export_log(folder: Path, *, verifier: Verifier | None, at: datetime) -> Expo
     newest = Checkpoint.objects.order_by("-size").first()
     if newest is None or verifier is None:
         raise CannotExport("Nothing is under a signature yet: start the sequencer, or wait a second.")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     if any(folder.iterdir()):
         raise CannotExport(f"{folder} is not empty: name a new folder.")
     told = _write_leaves_and_events(folder, size=newest.size)
@@ -71,21 +73,31 @@ def _write_leaves_and_events(folder: Path, *, size: int) -> Exported:
     """Leaf by leaf as they stand; one that is missing or cannot be read leaves its place empty."""
     leaves = events = 0
     with (folder / "leaves.bin").open("wb") as hashes, (folder / "events.log").open("wb") as lines:
-        for page in pages(Leaf.objects.filter(index__lt=size), "index", "event_id", "hash"):
+        for page in pages(Leaf.objects.filter(index__gte=0, index__lt=size), "index", "event_id", "hash"):
             readable = [row for row in page if not isinstance(row, Unreadable)]
             found = by_id(EventRow.objects.all(), [row[1] for row in readable], "epoch", "header")
             for index, event_id, stored in readable:
+                if index - leaves > MOST_MISSING:
+                    raise CannotExport(f"Leaves {leaves} to {index - 1} are missing: run verify_audit.")
                 hashes.write(bytes(auditverify.HASH * (index - leaves)) + _of_32_bytes(stored))
                 leaves = index + 1
-                event = found.get(event_id)
-                if event is None or isinstance(event, Unreadable):
-                    continue
-                events += 1
-                lines.write(b"%d %d %b\n" % (index, event[1], bytes(event[2]).replace(b"\n", b" ")))
+                line = _line(index, found.get(event_id))
+                lines.write(line)
+                events += bool(line)
         for file in (hashes, lines):
             file.flush()
             os.fsync(file.fileno())
     return Exported(leaves=leaves, events=events)
+
+
+def _line(index: int, event: Row | Unreadable | None) -> bytes:
+    """Nothing for what is gone or is no event any more: then its place is empty there, too."""
+    if event is None or isinstance(event, Unreadable):
+        return b""
+    _, epoch, header = event
+    if not isinstance(epoch, int) or not isinstance(header, bytes | memoryview):
+        return b""
+    return b"%d %d %b\n" % (index, epoch, bytes(header).replace(b"\n", b" "))
 
 
 def _notes(size: int) -> Iterator[str]:

@@ -108,13 +108,14 @@ def test_the_verifier_goes_with_the_files_and_reads_a_zip(log: Signer, tmp_path:
     ("damage", "first_bad"),
     [
         ("DELETE FROM audit_event WHERE id = {at_5}", 5),
+        ("UPDATE audit_event SET header = 'text' WHERE id = {at_5}", 5),
         ("UPDATE audit_event SET epoch = epoch + 1 WHERE id = {at_5}", 5),
         ("UPDATE audit_event SET header = (SELECT header FROM audit_event WHERE id = {at_2}) WHERE id = {at_5}", 5),
         ('DELETE FROM audit_leaf WHERE "index" = 7', 7),
         ('UPDATE audit_leaf SET "index" = 99 WHERE "index" = 7', 7),
         ("DELETE FROM audit_event WHERE id IN ({at_3}, {at_4}, {at_5})", 3),
     ],
-    ids=["deleted", "another epoch", "another header", "leaf deleted", "leaf moved", "a run deleted"],
+    ids=["deleted", "no bytes", "another epoch", "another header", "leaf deleted", "leaf moved", "a run deleted"],
 )
 def test_an_adversary_is_found_and_the_first_bad_leaf_named(
     log: Signer, tmp_path: Path, damage: str, first_bad: int
@@ -167,6 +168,26 @@ def test_another_s_signature_or_log_is_refused(log: Signer, tmp_path: Path) -> N
     assert "speaks of the log gw.corp.example/audit" in told
 
 
+def test_what_comes_after_the_checkpoint_is_never_sound(log: Signer, tmp_path: Path) -> None:
+    """Somebody without the key adds an event at the end, with a leaf that fits it."""
+    folder = exported(log, tmp_path / "out")
+    header = b'{"kind":"call.outcome"}'
+    for name, more in (("leaves.bin", leaf_hash(leaf_entry(3, header))), ("events.log", b"13 3 %b\n" % header)):
+        (folder / name).write_bytes((folder / name).read_bytes() + more)
+    (folder / "bundle.json").write_bytes(orjson.dumps({"format": auditverify.FORMAT, "events": 14}))
+    code, told = run("bundle", folder, "--key", log.verifier)
+    assert code == 1
+    assert "first bad leaf 13;" in told
+
+
+@pytest.mark.parametrize("line", [b"0 %d {}" % (1 << 70), b"-1 0 {}", b"nothing", b"%d 0 {}" % (1 << 70)])
+def test_lines_that_are_none_are_said_to_be(log: Signer, tmp_path: Path, line: bytes) -> None:
+    folder = exported(log, tmp_path / "out")
+    (folder / "events.log").write_bytes(line + b"\n")
+    code, told = run("bundle", folder, "--key", log.verifier)
+    assert (code, "not a line of an event" in told) == (2, True)
+
+
 @pytest.mark.parametrize("name", ["events.log", "leaves.bin", "checkpoint.txt", "checkpoints.jsonl", "bundle.json"])
 def test_files_that_are_cut_off_are_never_sound(log: Signer, tmp_path: Path, name: str) -> None:
     folder = exported(log, tmp_path / "out")
@@ -200,6 +221,11 @@ def test_single_events_with_their_proofs(log: Signer, tmp_path: Path) -> None:
     (folder / "bundle.json").write_bytes(orjson.dumps({"format": auditverify.FORMAT, "events": 3}))
     code, told = run("bundle", folder, "--key", log.verifier)
     assert (code, "3 events" in told) == (0, True)
+    kept = tmp_path / "anchor.txt"
+    kept.write_text(Checkpoint.objects.get(size=9).note)
+    assert "No anchor was compared" in run("bundle", folder, "--key", log.verifier, "--anchor", kept)[1]
+    (folder / "events.log").write_bytes(b"".join([*lines, lines[0]]))
+    assert run("bundle", folder, "--key", log.verifier)[0] == 1, "one event counts once"
     (folder / "events.log").write_bytes(b"".join(lines).replace(b"triage-bot", b"nobody-bot"))
     code, told = run("bundle", folder, "--key", log.verifier)
     assert code == 1
