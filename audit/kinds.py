@@ -59,6 +59,7 @@ KINDS = {
     "directory.person_adopted": "Directory: given a person that was here before",
     "directory.person_changed": "Directory: changed a person",
     "directory.person_back": "Directory: brought a person back",
+    "directory.agent_added": "Directory: brought an agent",
     "directory.members_changed": "Directory: changed who is in a group",
     "directory.compared": "Directory: compared with its own list",
     "directory.compare_failed": "Directory: its own list could not be read",

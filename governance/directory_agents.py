@@ -51,6 +51,7 @@ def agent_arrives(told: ToldAgent, sync: Sync) -> DirectoryAgent:
     _check_name(agent)
     agent.save(force_insert=True)
     row = DirectoryAgent(id=new_id(sync.now), directory=sync.directory, agent=agent, created_at=sync.now)
+    row.has_suspended = not told.active
     _say(row, told, sync)
     row.save(force_insert=True)
     details = {"directory": sync.directory.name, "owner": agent.owner.email}
@@ -66,15 +67,15 @@ def agent_changes(row: DirectoryAgent, told: ToldAgent, sync: Sync) -> None:
     was_active, had_owners, agent = row.active, row.body.get("owners"), row.agent
     row.version += 1
     _say(row, told, sync)
-    row.save()
     sync.note("agent changed", agent=agent.name)
     _describe(agent, told)
     if told.body.get("owners") != had_owners:
         _hand_over(agent, _owner(told.owners, sync), sync)
     if was_active and not row.active:
-        suspend_agent(agent, record=sync.record)
-    elif row.active and not was_active and agent.owner.is_active:
-        resume_agent(agent, record=sync.record)
+        row.has_suspended = suspend_agent(agent, record=sync.record)
+    elif row.active and not was_active and row.has_suspended and agent.owner.is_active:
+        row.has_suspended = not resume_agent(agent, record=sync.record)
+    row.save()
 
 
 def agent_is_deleted(row: DirectoryAgent, sync: Sync) -> None:

@@ -75,8 +75,10 @@ def put_client(*, client_id: str, **values: Any) -> dict[str, Any]:
 
 
 def issue_token(*, client_id: str, token: str) -> dict[str, Any]:
-    """The bearer by which SCIM is pushed to this client."""
+    """The one bearer by which SCIM is pushed to this client: of several, canaille takes any."""
     client = Backend.instance.get(models.Client, client_id=client_id)
+    for former in Backend.instance.query(models.Token, client=client, subject=None):
+        Backend.instance.delete(former)
     now = datetime.now(UTC).replace(microsecond=0)
     row = models.Token(
         token_id=f"push-{client_id}",

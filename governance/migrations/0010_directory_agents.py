@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                 ("user_name", models.CharField(max_length=300)),
                 ("user_name_key", models.CharField(max_length=400)),
                 ("active", models.BooleanField(default=True)),
+                ("has_suspended", models.BooleanField(default=False)),
                 (
                     "agent",
                     models.OneToOneField(

@@ -231,13 +231,15 @@ class DirectoryMember(models.Model):
 
 
 class DirectoryAgent(DirectoryRow):
-    """An agent as the directory describes it; `agent` is the one that was made for it here."""
+    """An agent as the directory describes it; `agent` is the one that was made for it here. It wakes only an agent that
+    its own word has put to sleep."""
 
     directory = models.ForeignKey(Directory, on_delete=models.PROTECT, related_name="agents")
     agent = models.OneToOneField(Agent, on_delete=models.PROTECT, related_name="directory_agent")
     user_name = models.CharField(max_length=300)
     user_name_key = models.CharField(max_length=400)
     active = models.BooleanField(default=True)
+    has_suspended = models.BooleanField(default=False)
 
     class Meta:
         ordering = ("id",)

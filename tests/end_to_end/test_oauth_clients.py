@@ -21,6 +21,7 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from tests import cast
 from tests.end_to_end.conftest import Helpdesk, MakeInstallation
 from tests.end_to_end.installation import Installation
+from tests.end_to_end.wire import modern_headers, modern_message
 
 CALLBACK = "http://127.0.0.1:43210/callback"
 SET_UP = """
@@ -190,9 +191,9 @@ def test_authlib_comes_in_refreshes_and_is_ended(desk: Desk) -> None:
     assert answer["state"] == state
     token = client.fetch_token(told["token_endpoint"], code=answer["code"], code_verifier=verifier, **target)
     fresh = client.refresh_token(told["token_endpoint"], refresh_token=token["refresh_token"], **target)
-    asked = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    headers = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {fresh['access_token']}"}
-    assert httpx.post(resource["resource"], json=asked, headers=headers).status_code != 401
+    asked = modern_message("tools/list", {})
+    headers = modern_headers(asked) | {"Authorization": f"Bearer {fresh['access_token']}"}
+    assert httpx.post(resource["resource"], json=asked, headers=headers).status_code == 200
     client.revoke_token(told["revocation_endpoint"], token=fresh["refresh_token"], body=f"client_id={desk.client_id}")
     assert httpx.post(resource["resource"], json=asked, headers=headers).status_code == 401
 

@@ -95,6 +95,9 @@ def test_who_was_suspended_here_is_not_woken_by_a_repetition(idp: Provider, ana:
         Agent.objects.update(status="suspended")
     idp.patches(address, set_active(True))
     assert Agent.objects.get().status == "suspended"
+    idp.patches(address, set_active(False))
+    idp.patches(address, set_active(True))
+    assert Agent.objects.get().status == "suspended", "off and on is no way around it"
 
 
 def test_a_new_owner_takes_over_and_the_keys_end(idp: Provider, ana: str, lee: str) -> None:
