@@ -1,0 +1,34 @@
+"""The kinds of sinks by name. A kind is a module with `check(settings)` and `build(settings, secret, way)`, loaded on
+first use: the libraries behind some are too heavy for every process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, cast
+
+from audit.sinks.base import Build, Check, Sink, WayOut
+
+NATIVE, OCSF, CEF = "native", "ocsf", "cef"
+
+
+@dataclass(frozen=True, slots=True)
+class SinkKind:
+    """`secret` says in words what the vault must hold for it; empty if it needs nothing, and `secret_is_optional` if
+    some destinations need nothing. A batch is sent once it is full or its oldest record waited `linger_seconds`."""
+
+    label: str
+    module: str
+    secret: str = ""
+    secret_is_optional: bool = False
+    formats: tuple[str, ...] = (NATIVE, OCSF)
+    linger_seconds: float = 0
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raises ValueError that names the field."""
+        cast(Check, import_module(self.module).check)(settings)
+
+    def build(self, settings: Mapping[str, Any], secret: str | None, way: WayOut) -> Sink:
+        return cast(Build, import_module(self.module).build)(settings, secret, way)
+
+
+SINK_KINDS: Final[Mapping[str, SinkKind]] = {}
