@@ -29,8 +29,8 @@ class OAuthClientAdmin(ReadOnlyModelAdmin):
 
     empty_hint = (
         "A client that people use here for the first time waits in this list, if the organization lets clients of its "
-        "host describe themselves (Organization, in Operations). Clients without a description are added by "
-        "POST /api/v1/oauth-clients; agents that ask for tokens are here too."
+        "host describe themselves (Organization, in Operations). A client without a description is added by hand; "
+        "agents that ask for tokens are here too."
     )
     list_display = ("shown_name", "shown_id", "state", "origin", "codes_go_to", "people", "created_at")
     list_filter = ("status", "origin")

@@ -90,6 +90,8 @@ OWNERS: dict[str, Address] = {
     "staff-identities": at("/admin/governance/staffidentity/"),
     "staff-identity": of("/admin/governance/staffidentity/{}/change/", "staffidentity", protocol="oidc"),
     "agent-register-key": of("/admin/agents/{}/keys/register/", "agent", name="triage-bot"),
+    "agent-workload": of("/admin/agents/{}/keys/workload/", "agent", name="triage-bot"),
+    "oauth-client-new": at("/admin/oauth-clients/new/"),
     "agent-revoke-keys": of("/admin/agents/{}/keys/revoke/", "agent", name="triage-bot"),
     "credentials": at("/admin/governance/agentcredential/"),
     "credential": of("/admin/governance/agentcredential/{}/change/", "agentcredential", kind="key"),

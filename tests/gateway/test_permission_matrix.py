@@ -275,6 +275,8 @@ SCREENS = {
     "agent_setup": "governance.view_agent",
     "agent_issue_key": "governance.issue_agentcredential",
     "agent_register_key": "governance.issue_agentcredential",
+    "agent_workload": "governance.issue_agentcredential",
+    "oauth_client_new": "governance.add_oauthclient",
     "agent_revoke_keys": "governance.revoke_agentcredential",
     "agent_suspend": "governance.change_agent",
     "agent_resume": "governance.change_agent",
