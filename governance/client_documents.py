@@ -139,8 +139,8 @@ def enqueue(
 
 
 def renew(client: OAuthClient, described: Described, *, by: str, record: Recorder) -> OAuthClient:
-    """What the document says by now. One that would send codes to a new place waits again: who approved it had not
-    seen that place."""
+    """What the document says by now. What whoever approved it had not seen makes it wait again: a new place for codes,
+    a new way to a token, and another name, unless the host that is trusted with its clients gives it."""
     row = OAuthClient.objects.select_for_update().get(id=client.id)
     said = {
         "name": described.name,
@@ -150,12 +150,14 @@ def renew(client: OAuthClient, described: Described, *, by: str, record: Recorde
     if all(getattr(row, field) == value for field, value in said.items()):
         return row
     new_places = places_of(described.redirect_uris) - places_of(row.redirect_uris)
-    waits = bool(new_places) and row.status == OAuthClient.Status.APPROVED
+    new_ways = set(described.grant_types) - set(row.grant_types)
+    is_renamed = described.name != row.name and row.origin == OAuthClient.Origin.DCR
+    waits = bool(new_places or new_ways or is_renamed) and row.status == OAuthClient.Status.APPROVED
     for field, value in said.items():
         setattr(row, field, value)
     row.status = OAuthClient.Status.PENDING if waits else row.status
     row.save(update_fields=[*said, "status"])
-    told = {"waits_again": waits, "new_places": sorted(new_places), "by": by}
+    told = {"waits_again": waits, "new_places": sorted(new_places), "new_ways": sorted(new_ways), "by": by}
     record(Fact("oauth_client.described_anew", f"oauth_client:{row.client_id}", told))
     return row
 

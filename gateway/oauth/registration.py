@@ -113,8 +113,16 @@ def _own(request: HttpRequest, client_id: str) -> tuple[OAuthClient, str]:
 def _bound(request: HttpRequest) -> None:
     """By address, for whoever would fill the queue; the queue itself is bounded as well."""
     key = f"oauth:registered:{request.META.get('REMOTE_ADDR', '')}"
-    if not cache.add(key, 1, AN_HOUR) and cache.incr(key) > MOST_AN_HOUR:
+    if not cache.add(key, 1, AN_HOUR) and _one_more(key) > MOST_AN_HOUR:
         raise _No(429, "temporarily_unavailable", "Too many registrations from this address. Try again in an hour.")
+
+
+def _one_more(key: str) -> int:
+    """Its hour may end just now."""
+    try:
+        return int(cache.incr(key))
+    except ValueError:
+        return 1
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:

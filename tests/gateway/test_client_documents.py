@@ -21,7 +21,7 @@ from governance import oauth_clients
 from governance.client_documents import MOST_WAITING, is_document_id
 from governance.fence.actor import governed_change
 from governance.models import OAuthClient, Organization
-from governance.oauth_clients import redirect_allowed
+from governance.oauth_clients import DEVICE, redirect_allowed
 from tests.gateway.signing_in import sign_in
 from tests.gateway.statements import HERE, FakeIssuer, serving
 
@@ -89,6 +89,16 @@ def test_a_new_place_for_codes_waits_again(host: FakeIssuer) -> None:
     host.publishes(PATH, {**DOCUMENT, "redirect_uris": ["http://localhost/other"]})
     assert shown(after=YOUNG + FLOOR).status == "approved"
     host.publishes(PATH, {**DOCUMENT, "redirect_uris": ["http://localhost/cb", "https://evil.example.com/cb"]})
+    assert shown(after=YOUNG * 3).status == "pending"
+
+
+def test_a_new_way_to_a_token_waits_again_and_another_name_does_not(host: FakeIssuer) -> None:
+    host.publishes(PATH, {**DOCUMENT, "grant_types": ["authorization_code"]})
+    approve(shown())
+    host.publishes(PATH, {**DOCUMENT, "grant_types": ["authorization_code"], "client_name": "Claude Code 2"})
+    renamed = shown(after=YOUNG + FLOOR)
+    assert (renamed.name, renamed.status) == ("Claude Code 2", "approved")
+    host.publishes(PATH, {**DOCUMENT, "grant_types": ["authorization_code", DEVICE], "client_name": "Claude Code 2"})
     assert shown(after=YOUNG * 3).status == "pending"
 
 
@@ -261,6 +271,16 @@ def test_a_client_looks_after_what_it_registered(client: Client) -> None:
     assert looks_after(client, "delete", mine).status_code == 204
     assert OAuthClient.objects.get(client_id=mine["client_id"]).status == "disabled"
     assert looks_after(client, "put", mine, body).status_code == 401
+
+
+def test_who_was_approved_under_one_name_waits_under_another(client: Client) -> None:
+    mine = registers(client).json()
+    approve(OAuthClient.objects.get())
+    body = {"client_id": mine["client_id"], "client_name": "Inspector", "redirect_uris": ["http://127.0.0.1/cb"]}
+    looks_after(client, "put", mine, body)
+    assert OAuthClient.objects.get().status == "approved"
+    looks_after(client, "put", mine, {**body, "client_name": "Claude Code"})
+    assert OAuthClient.objects.get().status == "pending"
 
 
 # Looking at them
