@@ -187,3 +187,57 @@ class Mention(models.Model):
 
     def __str__(self) -> str:
         return f"{self.object_id} in {self.event_id}"
+
+
+class SinkCursor(models.Model):
+    """How far one sink is: every leaf before `acked_index` has been acknowledged or is a dead letter.
+
+    `next_index` ends the batch that was begun; whoever comes after a crash sends exactly that batch again. Only the
+    holder of `lease` moves it. What is refused waits until a human resumes it or changes the sink, whose `version`
+    then differs.
+    """
+
+    sink = models.UUIDField(primary_key=True)
+    acked_index = models.BigIntegerField(default=0)
+    next_index = models.BigIntegerField(default=0)
+    lease = models.UUIDField(null=True)
+    leased_until = models.DateTimeField(null=True)
+    acked_at = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    refused_version = models.CharField(max_length=64, default="")
+    last_error = models.CharField(max_length=300, default="")
+    last_error_at = models.DateTimeField(null=True)
+    checkpoint_size = models.BigIntegerField(default=0)
+    checkpoint_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "audit_sink_cursor"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(acked_index__gte=0) & models.Q(next_index__gte=models.F("acked_index")),
+                name="sink_cursor_in_order",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"sink {self.sink} at leaf {self.acked_index}"
+
+
+class DeadLetter(models.Model):
+    """A leaf that one sink does not take. It is written anew from the evidence whenever it is tried again."""
+
+    id = models.BigAutoField(primary_key=True)
+    sink = models.UUIDField()
+    index = models.BigIntegerField()
+    event_id = models.UUIDField()
+    error = models.CharField(max_length=300)
+    attempts = models.PositiveIntegerField(default=1)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_dead_letter"
+        constraints = (models.UniqueConstraint(fields=("sink", "index"), name="dead_letter_once"),)
+
+    def __str__(self) -> str:
+        return f"leaf {self.index} for sink {self.sink}"

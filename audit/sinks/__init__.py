@@ -13,13 +13,13 @@ NATIVE, OCSF, CEF = "native", "ocsf", "cef"
 
 @dataclass(frozen=True, slots=True)
 class SinkKind:
-    """`secret` says in words what the vault must hold for it; empty if it needs nothing, and `secret_is_optional` if
+    """`needs` says in words what the vault must hold for it; empty if nothing, and `may_lack_it` if
     some destinations need nothing. A batch is sent once it is full or its oldest record waited `linger_seconds`."""
 
     label: str
     module: str
-    secret: str = ""
-    secret_is_optional: bool = False
+    needs: str = ""
+    may_lack_it: bool = False
     formats: tuple[str, ...] = (NATIVE, OCSF)
     linger_seconds: float = 0
 
@@ -31,4 +31,6 @@ class SinkKind:
         return cast(Build, import_module(self.module).build)(settings, secret, way)
 
 
-SINK_KINDS: Final[Mapping[str, SinkKind]] = {}
+SINK_KINDS: Final[Mapping[str, SinkKind]] = {
+    "webhook": SinkKind("Signed webhook", "audit.sinks.webhook", needs="Key that signs the messages"),
+}
