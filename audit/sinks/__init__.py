@@ -33,4 +33,16 @@ class SinkKind:
 
 SINK_KINDS: Final[Mapping[str, SinkKind]] = {
     "webhook": SinkKind("Signed webhook", "audit.sinks.webhook", needs="Key that signs the messages"),
+    "splunk": SinkKind("Splunk HTTP Event Collector", "audit.sinks.splunk", needs="Token of the collector"),
+    "sentinel": SinkKind("Microsoft Sentinel", "audit.sinks.sentinel", needs="Client secret of the application"),
+    "syslog": SinkKind(
+        "Syslog over TLS",
+        "audit.sinks.syslog",
+        needs="Client certificate and its key, both in PEM",
+        may_lack_it=True,
+        formats=(NATIVE, OCSF, CEF),
+    ),
+    "otlp": SinkKind(
+        "OpenTelemetry logs", "audit.sinks.otlp", needs="Value of the header that signs in", may_lack_it=True
+    ),
 }

@@ -1,5 +1,6 @@
 """Checking what an administrator entered. Each raises ValueError that begins with the field's name."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,14 @@ def text(settings: Mapping[str, Any], name: str, *, default: str | None = None) 
     if not isinstance(found, str) or (default is None and not found.strip()):
         raise ValueError(f"{name}: needed, as text" if found is None or found == "" else f"{name}: must be text")
     return found.strip()
+
+
+def like(settings: Mapping[str, Any], name: str, pattern: str, must_be: str, *, default: str | None = None) -> str:
+    """Text that matches the pattern whole, or is its default."""
+    found = text(settings, name, default=default)
+    if found != default and not re.fullmatch(pattern, found):
+        raise ValueError(f"{name}: {must_be}")
+    return found
 
 
 def url(settings: Mapping[str, Any], name: str = "url", *, default: str | None = None) -> str:
