@@ -26,6 +26,8 @@ from audit.sinks.base import Poisoned, Record, Refused, Sink, SinkFailure, Throt
 
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 300.0
 CHECKPOINT_EVERY: Final = timedelta(hours=1)
+UNNAMED: Final = "gatehouse"
+"""The organisation that has no name yet: searches group by it, and leave out what has none."""
 MOST_POISON_IN_A_ROW: Final = 10
 """A destination that takes nothing at all is set up wrongly: no reason to bury the whole log."""
 
@@ -55,18 +57,19 @@ class Writer:
 
     @classmethod
     def of(cls, destination: Destination) -> "Writer":
-        return cls(destination.org, FORMATS[destination.format], redaction(destination.profile))
+        return cls(destination.org or UNNAMED, FORMATS[destination.format], redaction(destination.profile))
 
     def record(self, entry: Entry, *, at_most: int) -> Record:
         """One that is too long for the destination goes without its details: a gap would look like a deletion."""
         body = self.format.record(entry, org=self.org, redact=self.redact)
         if len(body) > at_most:
             body = self.format.record(entry, org=self.org, redact=redaction(METADATA))
-        return Record(entry.index, entry.event_id, entry.at, body)
+        return Record(entry.index, entry.event_id, entry.at, body, org=self.org)
 
     def checkpoint(self, signed: SignedSize) -> Record:
         body = self.format.checkpoint(signed, org=self.org)
-        return Record(signed.size, uuid5(NAMESPACE_URL, signed.note), signed.at, body, is_checkpoint=True)
+        event_id = uuid5(NAMESPACE_URL, signed.note)
+        return Record(signed.size, event_id, signed.at, body, is_checkpoint=True, org=self.org)
 
 
 class Exporter:

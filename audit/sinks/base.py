@@ -22,6 +22,7 @@ class Record:
     at: datetime
     body: bytes
     is_checkpoint: bool = False
+    org: str = ""
 
 
 class Sink(Protocol):

@@ -39,7 +39,6 @@ class Settings:
     """`url` may end in the collector's port or in its path for logs; `header` is what carries the secret, whole."""
 
     url: str
-    org: str
     service_name: str
     header: str
     compress: bool
@@ -53,7 +52,6 @@ class Settings:
             raise ValueError("header: one that the request itself needs")
         return Settings(
             url=url if urlsplit(url).path else url + LOGS_PATH,
-            org=entered.text(settings, "org", default="gatehouse"),
             service_name=entered.text(settings, "service_name", default="gatehouse"),
             header=header,
             compress=entered.flag(settings, "compress", default=True),
@@ -79,8 +77,7 @@ class Otlp:
         self._settings = settings
         self._secret = secret
         self._client = client
-        resource = {"service.name": settings.service_name, "gatehouse.org": settings.org}
-        self._resource = Resource(attributes=[_text(name, value) for name, value in resource.items()])
+        self._resource = Resource(attributes=[_text("service.name", settings.service_name)])
 
     def send(self, records: Sequence[Record]) -> None:
         message = self._request(records).SerializeToString()
@@ -121,6 +118,7 @@ def _log_record(record: Record) -> LogRecord:
         body=AnyValue(string_value=record.body.decode(errors="replace")),
         attributes=[
             _text("log.record.uid", str(record.event_id)),
+            _text("gatehouse.org", record.org),
             KeyValue(key=number, value=AnyValue(int_value=record.index)),
         ],
     )

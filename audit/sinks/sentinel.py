@@ -41,7 +41,7 @@ CLOUDS: Final[Mapping[str, tuple[str, str]]] = {
 COLUMNS: Final[Mapping[str, str]] = {
     name: name.capitalize() for name in ("kind", "actor", "agent", "person", "connector", "tool", "decision", "outcome")
 }
-"""Members of a native event's header that get a column of their own."""
+"""Members of an event's header that get a column of their own."""
 
 GUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 TENANT: Final = rf"{GUID}|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
@@ -62,7 +62,6 @@ class Settings:
     tenant: str
     client_id: str
     cloud: str
-    org: str
     compress: bool
 
     @staticmethod
@@ -80,7 +79,6 @@ class Settings:
             tenant=entered.like(settings, "tenant", TENANT, "the tenant's id or domain"),
             client_id=entered.like(settings, "client_id", GUID, "the application's (client) id"),
             cloud=entered.choice(settings, "cloud", CLOUDS, default="public"),
-            org=entered.text(settings, "org", default="gatehouse"),
             compress=entered.flag(settings, "compress", default=True),
         )
 
@@ -128,14 +126,13 @@ class Sentinel:
             event = orjson.loads(body)
         except orjson.JSONDecodeError:
             event = body.decode(errors="replace")
-        header = event.get("header") if isinstance(event, dict) else None
-        told = header if isinstance(header, dict) else {}
+        told = _header_in(event)
         row = {
             "TimeGenerated": record.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "EventId": str(record.event_id),
             # A checkpoint is no leaf: its number is the size of the log, and a gap search must not count it.
             "LogSize" if record.is_checkpoint else "LeafIndex": record.index,
-            "Org": self._settings.org,
+            "Org": record.org,
             **{column: told[name] for name, column in COLUMNS.items() if isinstance(told.get(name), str)},
             "Event": event,
         }
@@ -198,6 +195,12 @@ class Sentinel:
             told = f"The sign-in service refuses ({answer.status}): check tenant, client_id and the secret."
             raise Refused(told) from None
         return answer.told()
+
+
+def _header_in(event: Any) -> dict[str, Any]:
+    """What was recorded, in either of our formats in JSON."""
+    held = event.get("header", event.get("unmapped")) if isinstance(event, dict) else None
+    return held if isinstance(held, dict) else {}
 
 
 def _refuse(answer: Answer) -> NoReturn:

@@ -64,7 +64,6 @@ class Settings:
     """`url` is the collector's without a path: https://http-inputs-acme.splunkcloud.com, https://splunk:8088."""
 
     url: str
-    org: str
     host: str
     source: str
     sourcetype: str
@@ -78,7 +77,6 @@ class Settings:
         entered.only(settings, *Settings.__slots__)
         return Settings(
             url=entered.url(settings).rstrip("/"),
-            org=entered.text(settings, "org", default="gatehouse"),
             host=entered.text(settings, "host", default="gatehouse"),
             source=entered.text(settings, "source", default="gatehouse:audit"),
             sourcetype=entered.text(settings, "sourcetype", default="gatehouse:audit"),
@@ -142,7 +140,7 @@ class Splunk:
             "time": round(record.at.timestamp(), 3),
             **self._envelope,
             "fields": {
-                "org": self._settings.org,
+                "org": record.org,
                 "event_id": str(record.event_id),
                 # A checkpoint is no leaf: its number is the size of the log, and a gap search must not count it.
                 "log_size" if record.is_checkpoint else "leaf_index": str(record.index),

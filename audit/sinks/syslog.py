@@ -42,7 +42,6 @@ class Settings:
     host: str
     port: int
     ca: str
-    org: str
     hostname: str
     facility: int
     enterprise: int
@@ -54,7 +53,6 @@ class Settings:
             host=entered.like(settings, "host", HOST, "a host's name or address"),
             port=entered.whole(settings, "port", default=6514, least=1, most=65535),
             ca=entered.text(settings, "ca", default=""),
-            org=entered.text(settings, "org", default="gatehouse"),
             hostname=entered.like(settings, "hostname", PRINTABLE, "ASCII without spaces", default="gatehouse"),
             facility=entered.whole(settings, "facility", default=LOG_AUDIT, least=0, most=23),
             enterprise=entered.whole(settings, "enterprise", default=EXAMPLE_ENTERPRISE, least=1, most=2**31),
@@ -133,7 +131,7 @@ def _message(record: Record, settings: Settings, body: bytes, about: Sequence[tu
     kind = "CHECKPOINT" if record.is_checkpoint else "EVENT"
     # A checkpoint is no leaf: its number is the size of the log, and a gap search must not count it.
     number = "size" if record.is_checkpoint else "idx"
-    told = (("org", settings.org), ("event_id", str(record.event_id)), (number, str(record.index)), *about)
+    told = (("org", record.org), ("event_id", str(record.event_id)), (number, str(record.index)), *about)
     structured = " ".join(f'{name}="{escaped(value)}"' for name, value in told)
     head = f"<{priority}>1 {at} {settings.hostname} gatehouse - {kind} [gatehouse@{settings.enterprise} {structured}] "
     return head.encode() + body

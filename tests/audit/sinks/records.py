@@ -38,7 +38,7 @@ def entry(index: int, **details: object) -> Entry:
 
 def record(index: int, **details: object) -> Record:
     leaf = entry(index, **details)
-    return Record(index, leaf.event_id, leaf.at, native.record(leaf, org="acme", redact=None))
+    return Record(index, leaf.event_id, leaf.at, native.record(leaf, org="acme", redact=None), org="acme")
 
 
 def records(count: int, *, first: int = 0) -> list[Record]:
@@ -47,7 +47,7 @@ def records(count: int, *, first: int = 0) -> list[Record]:
 
 def checkpoint(size: int) -> Record:
     body = native.checkpoint(SignedSize(size, BEGAN, "gw/audit\n3\nroot\n"), org="acme")
-    return Record(size, UUID(int=1 << 100), BEGAN, body, is_checkpoint=True)
+    return Record(size, UUID(int=1 << 100), BEGAN, body, is_checkpoint=True, org="acme")
 
 
 def way_to(fake: Callable[[httpx.Request], httpx.Response]) -> WayOut:

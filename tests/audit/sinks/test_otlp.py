@@ -12,7 +12,7 @@ URL = "https://collector.corp.example:4318"
 
 
 def sink_for(fake: FakeOtlp, *, secret: str = API_KEY, **settings: object) -> otlp.Otlp:
-    return otlp.Otlp(otlp.Settings.of({"url": URL, "org": "acme", **settings}), secret, way_to(fake).http())
+    return otlp.Otlp(otlp.Settings.of({"url": URL, **settings}), secret, way_to(fake).http())
 
 
 def attributes_of(log: object) -> dict[str, object]:
@@ -31,8 +31,12 @@ def test_an_event_arrives_whole_with_its_place_in_the_log_as_an_attribute(compre
     assert orjson.loads(log.body.string_value)["header"]["tool"] == "github__merge_pr"
     assert log.time_unix_nano == 1795309365456789000
     assert log.event_name == "gatehouse.event"
-    assert attributes_of(log) == {"log.record.uid": str(sent.event_id), "gatehouse.leaf_index": 42}
-    assert fake.resources == [{"service.name": "gatehouse", "gatehouse.org": "acme"}]
+    assert attributes_of(log) == {
+        "log.record.uid": str(sent.event_id),
+        "gatehouse.org": "acme",
+        "gatehouse.leaf_index": 42,
+    }
+    assert fake.resources == [{"service.name": "gatehouse"}]
 
 
 def test_a_checkpoint_is_not_counted_as_a_leaf():

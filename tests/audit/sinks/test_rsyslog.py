@@ -68,7 +68,7 @@ def rsyslog(tmp_path: Path) -> Iterator[tuple[int, Authority, Path]]:
 
 def test_every_event_arrives_as_one_message_that_rsyslog_understands(rsyslog: tuple[int, Authority, Path]):
     port, authority, received = rsyslog
-    settings = {"host": "localhost", "port": port, "ca": authority.pem.decode(), "hostname": "gw1", "org": "acme"}
+    settings = {"host": "localhost", "port": port, "ca": authority.pem.decode(), "hostname": "gw1"}
     sink = syslog.Syslog(syslog.Settings.of(settings), authority.issue("gw1").both, lambda *_: ["127.0.0.1"])
 
     sink.send(records(300))

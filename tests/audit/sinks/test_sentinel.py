@@ -13,7 +13,6 @@ SETTINGS = {
     "stream": STREAM,
     "tenant": TENANT,
     "client_id": CLIENT_ID,
-    "org": "acme",
 }
 
 

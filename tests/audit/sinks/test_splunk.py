@@ -24,7 +24,7 @@ class Time:
 
 def sink_for(fake: FakeSplunk, *, token: str = TOKEN, **settings: object) -> splunk.Splunk:
     time = Time()
-    read = splunk.Settings.of({"url": URL, "index": "ai_audit", "org": "acme", **settings})
+    read = splunk.Settings.of({"url": URL, "index": "ai_audit", **settings})
     return splunk.Splunk(read, token, way_to(fake).http(), sleep=time.wait, clock=time)
 
 
