@@ -183,6 +183,7 @@ OUTCOMES = {
     "cancelled": "Cancelled by the agent",
     "refused": "Refused",
     "withheld": "Withheld: permission ended meanwhile",
+    "screened": "Withheld: a rule forbids its content",
     "not_sent": "Not sent",
     "unknown": "Unknown",
 }
@@ -198,6 +199,7 @@ TONES = {
     "cancelled": "info",
     "refused": "bad",
     "withheld": "warn",
+    "screened": "warn",
     "not_sent": "info",
     "unknown": "warn",
 }

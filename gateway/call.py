@@ -12,7 +12,11 @@ from gateway.commit.entry import Run
 from gateway.values import per_call
 from governance.decision import Decision
 from governance.inspection.field_masks import Place
+from governance.inspection.findings import Findings
+from governance.inspection.redaction import Found
 from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Snapshot, Tool
+
+NOTHING = Findings()
 
 
 @per_call
@@ -62,7 +66,8 @@ class Call:
     """`candidates` are the bundles through which the exposed name reaches this tool, by bundle name.
 
     `params` are the members of the upstream request's parameters as canonical JSON. `recorded_arguments` is what
-    evidence keeps: the arguments, and what was answered to the upstream's questions, if anything was.
+    evidence keeps: the arguments, and what was answered to the upstream's questions, if anything was. What a rule masks
+    is in none of them.
     """
 
     id: UUID
@@ -74,6 +79,12 @@ class Call:
     params: Mapping[str, bytes] = field(repr=False)
     recorded_arguments: bytes = field(repr=False)
     arguments_digest: str
+    findings: Findings = NOTHING
+    """What was looked for in the arguments and is there."""
+    found: tuple[Found, ...] = ()
+    """The same, provably; and what is not there any more, because a rule masks it."""
+    redacted_by: tuple[str, ...] = ()
+    """The rules that masked arguments."""
 
     @property
     def presents(self) -> str:
@@ -177,7 +188,8 @@ class NotSent:
 @per_call
 class SafeResult:
     """What may reach the agent. `outcome` is ok, tool_error (the tool said so), input_required (the upstream asks
-    something first) or error (JSON-RPC error). `encoded` is the result or error as canonical JSON."""
+    something first), error (JSON-RPC error) or screened (a rule withholds it). `encoded` is the result or error as
+    canonical JSON."""
 
     outcome: str
     result: dict[str, Any] | None = field(repr=False)
@@ -187,6 +199,10 @@ class SafeResult:
     encoded: bytes = field(repr=False)
     places: tuple[Place, ...] = ()
     """Where rules masked fields."""
+    found: tuple[Found, ...] = ()
+    """What rules were looking for, and is there."""
+    screened_by: tuple[str, ...] = ()
+    """The rules that had something to do with it."""
 
 
 @per_call

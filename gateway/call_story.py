@@ -30,6 +30,7 @@ CAME_BACK = {
     "failed": "The system did not answer as it should.",
     "cancelled": "The agent cancelled it while the system worked on it.",
     "withheld": "The system answered, but the agent had lost its permission meanwhile.",
+    "screened": "The system answered with what a rule does not let through.",
     "not_sent": "It was held up and never sent.",
     "unknown": "Nobody knows whether it was carried out.",
 }
@@ -41,6 +42,7 @@ ANSWERED = {
     "failed": "The agent was told that the system failed.",
     "cancelled": "Nobody waited for an answer any more.",
     "withheld": "The agent got nothing of the answer.",
+    "screened": "The agent was told that the answer is withheld, and not to repeat the call.",
     "not_sent": "The agent was told that nothing was done and may try again.",
     "unknown": "The agent was told not to repeat the call, because it may have taken effect.",
 }
@@ -58,6 +60,7 @@ WHY_REFUSED = {
     "approval_required": "A rule wants a person's approval.",
     "frozen": "An administrator has frozen it.",
     "credential_in_arguments": "The arguments contain a credential.",
+    "not_inspected": "A rule masks what it sends, and it was too large to be looked at.",
     "repeated": "The same call was sent before: its client repeated a retry whose answer it had lost.",
     "connector_disabled": "The system is switched off.",
     "secret_missing": "The gateway has no secret for the system at present.",

@@ -12,12 +12,16 @@ from gateway import refusals
 from gateway.accounts.presented import Presented, guarding
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
+from gateway.inspecting import findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import arguments_of, find_target, params_of
+from gateway.values import changed
 from governance import canonical
 from governance.decision import AccessRequest, Decision, Effect, best, decide
+from governance.inspection.findings import Finding
 from governance.inspection.masking import VaultIndex
+from governance.inspection.redaction import redact
 from governance.oauth_resources import resource_of, scope_of
 from governance.snapshot import Account, Agent, Bundle, Credential, Snapshot
 
@@ -217,6 +221,53 @@ def permitted(call: Call, decision: Decision, seen: Run | None = None) -> Permit
     return Permitted(call, decision, seen)
 
 
+async def inspected(call: Call, ports: Ports) -> Call:
+    """With what was found in its arguments of what rules look for there, and without what they mask. Raises Refusal."""
+    names = _looked_for(call)
+    if not names:
+        return call
+    call = await _looked_into(call, names, ports)
+    if not call.findings:
+        return call
+    decision = decided(call, ports)
+    if decision.effect is Effect.DENY or not decision.redacts:
+        return call
+    if not call.findings.is_complete:
+        raise refusal_of(call.caller, refusals.NOT_INSPECTED, decision_facts(call, decision))
+    frame = _without(call, masked_by(decision.redacts, call.findings))
+    masked = await _looked_into(resolve(frame, call.caller, ports), names, ports)
+    return changed(masked, found=call.found, redacted_by=tuple(screen.rule for screen in decision.redacts))
+
+
+def _looked_for(call: Call) -> frozenset[str]:
+    """By the rules of all bundles through which it may go."""
+    caller, names = call.caller, frozenset[str]()
+    for bundle in call.candidates:
+        holding = caller.snapshot.holding(caller.agent, bundle, call.tool, caller.credential.person_id)
+        names |= holding.looked_for if holding is not None else frozenset()
+    return names
+
+
+async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
+    sent = _sent(call.frame, call.arguments)
+    found = await ports.inspector.look(sent, names, size=len(call.recorded_arguments))
+    return changed(call, findings=found, found=proof_of(sent, found)) if found else call
+
+
+def _sent(frame: Frame, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody on our side wrote: the arguments, and answers to the upstream's questions."""
+    answers = frame.resumed.get("inputResponses")
+    return {"arguments": arguments} if answers is None else {"arguments": arguments, "inputResponses": answers}
+
+
+def _without(call: Call, found: list[Finding]) -> Frame:
+    masked = redact(_sent(call.frame, call.arguments), found)
+    resumed = dict(call.frame.resumed)
+    if "inputResponses" in masked:
+        resumed["inputResponses"] = masked["inputResponses"]
+    return changed(call.frame, arguments=masked["arguments"], resumed=resumed)
+
+
 def screen_arguments(permitted: Permitted, vault: VaultIndex, account: Presented | None = None) -> Screened:
     refuse_credentials(permitted.call, permitted.decision, guarding(vault, account))
     return Screened(permitted, account)
@@ -252,6 +303,7 @@ def _access_request(
         spent=spent,
         rests_on=call.caller.credential.reads,
         ends_at=call.caller.credential.expires_at,
+        findings=told(call.findings) if call.findings else (),
     )
 
 
@@ -295,4 +347,4 @@ def decision_facts(call: Call, decision: Decision | None) -> dict[str, Any]:
         facts["code"] = decision.code
         facts["bundle"] = f"{decision.bundle} v{decision.bundle_version}"
         facts["rules"] = [rule.as_json() for rule in decision.rules]
-    return facts
+    return facts | findings_facts(call)

@@ -9,6 +9,7 @@ from audit.record import record
 from connectors.base import UpstreamFailure
 from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
 from gateway.commit.entry import Claim, Entry
+from gateway.inspecting import findings_facts
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.run_labels import met_by
@@ -76,6 +77,7 @@ def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
         "definition": call.tool.definition_digest,
         "credential": call.caller.credential.id,
         "secret_version": secret.version_id if secret else None,
+        **findings_facts(call),
     }
 
 
@@ -161,6 +163,10 @@ def outcome_entry(
     }
     if outcome.places:
         details["masked_fields"] = [place.as_json() for place in outcome.places]
+    if outcome.found:
+        details["findings"] = [found.as_json() for found in outcome.found]
+    if outcome.screened_by:
+        details["screened_by"] = list(outcome.screened_by)
     if (approval := intent.screened.permitted.approval) is not None and approval.narrowed:
         details["narrowed"] = list(approval.narrowed)
     entry = _closing(intent, ports, outcome.outcome, details, body=outcome.encoded, is_fenced=is_fenced)

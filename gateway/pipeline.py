@@ -42,6 +42,7 @@ from gateway.deciding import (
     caller_facts,
     connecting,
     decision_facts,
+    inspected,
     refusal_of,
     resolve,
     screen_arguments,
@@ -72,7 +73,7 @@ from gateway.ports import Ports
 from gateway.redeeming import permit
 from gateway.refusals import Refusal
 from gateway.relaying import ScreenedRelay
-from gateway.screening import APPROVAL_META, TOOL_CALL, screen_result
+from gateway.screening import APPROVAL_META, TOOL_CALL, screen_content, screen_result
 from governance.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -134,6 +135,8 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
     try:
         vault = guarding(ports.vault_index(ports.snapshot()), intent.account)
         safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
+        if intent.decision.screens and isinstance(safe, SafeResult):
+            safe = await screen_content(intent, safe, ports.inspector)
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
         passed(COMMIT_OUTCOME)
@@ -155,7 +158,8 @@ async def admit(
         try:
             caller = authenticate(frame, snapshot, ports)
             passed(AUTHENTICATE)
-            permitted = await permit(resolve(frame, caller, ports), ports, is_confirmed=is_confirmed)
+            call = await inspected(resolve(frame, caller, ports), ports)
+            permitted = await permit(call, ports, is_confirmed=is_confirmed)
             passed(DECIDE)
             account = await present_account(permitted, ports) if permitted.call.tool.connector.account else None
             screened = screen_arguments(permitted, ports.vault_index(snapshot), account)

@@ -15,6 +15,7 @@ from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
 from gateway.credential_uses import CredentialUses
 from gateway.held import HeldCalls
+from gateway.inspecting import Inspector
 from gateway.limits import Allowance
 from gateway.mcp.sessions import Sessions
 from gateway.mcp.task_table import Tasks
@@ -40,6 +41,7 @@ class Ports(Protocol):
     access_tokens: AccessTokens
     uses: CredentialUses
     accounts: Accounts
+    inspector: Inspector
 
     def now(self) -> datetime: ...
 

@@ -3,6 +3,7 @@
 Without a reaction that could be set off this costs a look at an empty tuple. A reaction sets off no other.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -21,6 +22,7 @@ from gateway.models import RunLabel
 from gateway.refusals import Refusal
 from gateway.run_labels import HELD, add_labels, run_of
 from governance.facts import Recorder
+from governance.inspection.findings import NAMED
 from governance.models import Agent
 from governance.models.reactions import Reaction as Row
 from governance.reactions import SECRET, by, counts_from, fired, freeze_agent, to_denials, to_finding
@@ -29,6 +31,9 @@ from governance.snapshot_values import Reaction
 
 IN_ARGUMENTS: Final = "A key or secret was in what it sent."
 IN_RESULT: Final = "A value of the vault was in what a system answered."
+FOUND_IN_ARGUMENTS: Final = "{} was found in what it sent."
+FOUND_IN_RESULT: Final = "{} was found in what a system answered."
+WORDS: Final = {"secret": "A secret", "personal_data": "Personal data", "injection": "An injected instruction"}
 DENIALS: Final = frozenset(
     reason.code
     for reason in (
@@ -54,18 +59,31 @@ class Reactions:
             return
         agent = str(refusal.facts.get("agent", ""))
         if refusal.reason is refusals.CREDENTIAL_IN_ARGUMENTS:
-            await self._to_secret(IN_ARGUMENTS, agent, frame.session_id, snapshot)
+            await self._to_finding(SECRET, IN_ARGUMENTS, agent, frame.session_id, snapshot)
+        kinds = {str(found["kind"]) for found in refusal.facts.get("findings", ())}
+        await self._to_kinds(kinds, FOUND_IN_ARGUMENTS, agent, frame.session_id, snapshot)
         if reactions := to_denials(snapshot.reactions):
             await self._thread.run(partial(_count_denials, agent, reactions))
 
     async def to_outcome(self, intent: Intent, outcome: SafeResult | UpstreamFailure, snapshot: Snapshot) -> None:
         """After it was recorded, before the agent sees it."""
-        if snapshot.reactions and isinstance(outcome, SafeResult) and outcome.masked:
-            call = intent.call
-            await self._to_secret(IN_RESULT, call.caller.agent.name, call.frame.session_id, snapshot)
+        if not snapshot.reactions:
+            return
+        call, agent, session = intent.call, intent.call.caller.agent.name, intent.call.frame.session_id
+        await self._to_kinds({found.kind for found in call.found}, FOUND_IN_ARGUMENTS, agent, session, snapshot)
+        if isinstance(outcome, SafeResult):
+            if outcome.masked:
+                await self._to_finding(SECRET, IN_RESULT, agent, session, snapshot)
+            await self._to_kinds({found.kind for found in outcome.found}, FOUND_IN_RESULT, agent, session, snapshot)
 
-    async def _to_secret(self, why: str, agent: str, session: str, snapshot: Snapshot) -> None:
-        for reaction in to_finding(snapshot.reactions, SECRET):
+    async def _to_kinds(self, kinds: Collection[str], why: str, agent: str, session: str, snapshot: Snapshot) -> None:
+        """What could not be looked at is no finding here: nobody is frozen for a long text."""
+        for name, of in NAMED.items():
+            if not of.isdisjoint(kinds):
+                await self._to_finding(name, why.format(WORDS[name]), agent, session, snapshot)
+
+    async def _to_finding(self, finding: str, why: str, agent: str, session: str, snapshot: Snapshot) -> None:
+        for reaction in to_finding(snapshot.reactions, finding):
             do = _freeze if reaction.action == Row.Action.FREEZE_AGENT else partial(_hold, session=session)
             await self._thread.run(partial(do, reaction, agent, why=why))
 

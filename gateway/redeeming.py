@@ -17,6 +17,7 @@ from gateway.deciding import (
     decided,
     decision_facts,
     denial,
+    inspected,
     permitted,
     refusal_of,
     refuse_credentials,
@@ -90,7 +91,7 @@ async def _redeem(asked: Asked, ports: Ports) -> Permitted:
     now = ports.now()
     held = await ports.held.find(asked.digest, now, awaited=asked.call.frame.awaited)
     if held is not None and _is_approved(held, now):
-        released = _released(asked, held, ports)
+        released = _released(asked, held, await _as_stored(asked.call, held, ports), ports)
         if isinstance(released, Permitted):
             return released
         await ports.held.void(held.key, released, now, approval_recorder(asked, ports))
@@ -113,11 +114,10 @@ async def _ask(asked: Asked, ports: Ports) -> HeldCall:
 # -- redeeming
 
 
-def _released(asked: Asked, held: HeldCall, ports: Ports) -> Permitted | str:
+def _released(asked: Asked, held: HeldCall, call: Call, ports: Ports) -> Permitted | str:
     """The call as it was agreed to; or why that is void. Raises Refusal when it is denied meanwhile."""
     if not held.arguments:
         return ARGUMENTS
-    call = _as_stored(asked.call, held, ports)
     snapshot = call.caller.snapshot
     if why := _outdated(asked, held, call):
         return why
@@ -133,13 +133,13 @@ def _released(asked: Asked, held: HeldCall, ports: Ports) -> Permitted | str:
     return replace(released, seen=asked.seen, approval=_approval(asked, held, call, found))
 
 
-def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:
+async def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:
     """With the arguments humans agreed to, which they may have narrowed."""
-    if held.arguments == call.recorded_arguments:
+    if not held.arguments or held.arguments == call.recorded_arguments:
         return call
     stored: Any = canonical.parse(held.arguments)
     arguments = stored["arguments"] if call.frame.resumed else stored
-    return resolve(replace(call.frame, arguments=arguments), call.caller, ports)
+    return await inspected(resolve(replace(call.frame, arguments=arguments), call.caller, ports), ports)
 
 
 def _outdated(asked: Asked, held: HeldCall, call: Call) -> str:

@@ -96,6 +96,12 @@ CREDENTIAL_IN_ARGUMENTS = Reason(
     "Denied: the arguments contain a credential.",
     "Never put keys or tokens into tool arguments; the gateway adds the upstream's secret itself.",
 )
+NOT_INSPECTED = Reason(
+    "not_inspected",
+    Shape.RESULT,
+    "Denied: a rule masks what you send, and it is too large or too deep to be looked at.",
+    "Send less at once.",
+)
 REPEATED = Reason(
     "repeated",
     Shape.RESULT,

@@ -11,6 +11,7 @@ from gateway.accounts.presented import guarding
 from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.evidence import asked_entry, told_entry
+from gateway.inspecting import met
 from gateway.ports import Ports
 from gateway.run_labels import met_by
 from governance import canonical
@@ -78,7 +79,7 @@ class ScreenedRelay:
             return
         body, vault = canonical.encode(params), self._vault()
         shown = vault.mask(params)[0] if vault.find(body) else params
-        if len(body) <= LARGEST and isinstance(shown, dict):
+        if len(body) <= LARGEST and isinstance(shown, dict) and await self._is_fit(shown, len(body)):
             with suppress(EvidenceUnavailable):
                 await self._meet()
                 await self._relay.notify(method, shown)
@@ -93,6 +94,8 @@ class ScreenedRelay:
             raise NotAnswered("Too many questions in one call.")
         if problem := question_problem(requests, self.powers, self._vault()):
             raise NotAnswered(problem)
+        if not await self._is_fit(requests, len(canonical.encode(requests))):
+            raise NotAnswered("A rule forbids what the question contains.")
         await self._commit_question(requests)
         try:
             answers = await self._relay.ask(requests)
@@ -105,6 +108,14 @@ class ScreenedRelay:
         if problem:
             raise NotAnswered(problem)
         return answers
+
+    async def _is_fit(self, said: Mapping[str, Any], size: int) -> bool:
+        """What a rule denies or masks in the result is not said before it either."""
+        screens = [screen for screen in self._intent.decision.screens if screen.effect != "flag" and screen.findings]
+        if not screens:
+            return True
+        names = frozenset(name for screen in screens for name in screen.findings)
+        return not met(screens, await self._ports.inspector.look(said, names, size=size))
 
     async def _meet(self) -> None:
         """What is said before the result is met like the result: the run has its labels before the agent hears of it.

@@ -4,15 +4,20 @@ from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Intent, SafeResult
+from gateway.inspecting import Inspector, masked_by, met, proof_of
 from gateway.relaying import result_problem
 from gateway.targets import expose_uris
+from gateway.values import changed
 from governance import canonical
+from governance.answers import Screen
 from governance.inspection.field_masks import Place, mask_fields
 from governance.inspection.masking import VaultIndex
+from governance.inspection.redaction import redact
 
 WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
 WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
 WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
+SCREENED = "screened"
 FINISHED = ("ok", "tool_error")
 TOOL_CALL = "tools/call"
 APPROVAL_META = "com.gatehouse/approval"
@@ -41,6 +46,39 @@ def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResu
         encoded = canonical.encode(content)
     result, error = (None, content) if is_error else (content, None)
     return SafeResult(outcome, result, error, masked, raw, encoded, places)
+
+
+async def screen_content(intent: Intent, safe: SafeResult, inspector: Inspector) -> SafeResult:
+    """What rules want of the answer's content. What could not be looked at in full is withheld where a rule denies or
+    masks it."""
+    content: Any = safe.result if safe.result is not None else safe.error
+    names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
+    found = await inspector.look(content, names, size=len(safe.encoded))
+    wanted = met(intent.decision.screens, found)
+    safe = changed(safe, found=proof_of(content, found), screened_by=tuple(screen.rule for screen in wanted))
+    denial = next((screen for screen in wanted if screen.effect == "deny"), None)
+    masks = [screen for screen in wanted if screen.effect == "mask"]
+    if denial is None and masks and not found.is_complete:
+        denial = masks[0]._replace(reason="It is too large or too deep to be looked at, and a rule masks it.")
+    if denial is not None:
+        return _screened(intent, safe, denial)
+    if not masks:
+        return safe
+    content = redact(content, masked_by(masks, found))
+    result, error = (content, None) if safe.result is not None else (None, content)
+    return changed(safe, result=result, error=error, encoded=canonical.encode(content))
+
+
+def _screened(intent: Intent, safe: SafeResult, denial: Screen) -> SafeResult:
+    """The call has run: the agent must not be invited to repeat it."""
+    why = denial.reason or "A rule forbids its content."
+    text = f"The answer was withheld. {why} The call was carried out: do not repeat it."
+    meta = {"com.gatehouse/decision": {"code": "screened", "rule": denial.rule}}
+    if intent.call.frame.method == TOOL_CALL:
+        result: Any = {"content": [{"type": "text", "text": text}], "isError": True, "_meta": meta}
+        return changed(safe, outcome=SCREENED, result=result, error=None, encoded=canonical.encode(result))
+    error = {"code": -32603, "message": text, "data": meta}
+    return changed(safe, outcome=SCREENED, result=None, error=error, encoded=canonical.encode(error))
 
 
 def _without_fields(intent: Intent, content: dict[str, Any]) -> tuple[dict[str, Any], tuple[Place, ...]]:

@@ -1,7 +1,7 @@
 """What the rules of a hold on a tool come to, once their conditions are worked out. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from governance.approval_terms import Terms
@@ -57,6 +57,15 @@ class Mask(NamedTuple):
     fields: tuple[str, ...]
 
 
+class Screen(NamedTuple):
+    """What a rule, by key, wants done where content has what it names; without names, whatever the content."""
+
+    rule: str
+    effect: str
+    findings: frozenset[str]
+    reason: str
+
+
 class Denial(NamedTuple):
     """`exists`: whether another call of the tool might be permitted."""
 
@@ -101,11 +110,25 @@ class Questions:
         matched = tuple(_matched(self.rules, verdicts))
         return Answers(
             verdicts,
-            rules=tuple(_trace(rule, verdict) for rule, verdict in matched),
-            asks=tuple(_ask(rule) for rule, _ in matched if rule.effect == "ask"),
+            rules=tuple(trace(rule, verdict) for rule, verdict in matched),
+            asks=tuple(ask_of(rule) for rule, _ in matched if rule.effect == "ask"),
             masks=tuple(Mask(rule.key, rule.fields) for rule, _ in matched if rule.fields),
-            denial=_denial([rule for rule, _ in matched if rule.effect == "deny"]),
+            denial=denial_of([rule for rule, _ in matched if rule.effect == "deny"]),
         )
+
+
+def with_content(answers: Answers, found: Iterable[tuple[Rule, Verdict]]) -> Answers:
+    """And what follows from rules that waited for content, now that it is there."""
+    matched = tuple(found)
+    if not matched:
+        return answers
+    denies = [rule for rule, _ in matched if rule.effect == "deny"]
+    return replace(
+        answers,
+        rules=(*answers.rules, *(trace(rule, verdict) for rule, verdict in matched)),
+        asks=(*answers.asks, *(ask_of(rule) for rule, _ in matched if rule.effect == "ask")),
+        denial=answers.denial or (Denial(denies[0].reason or "A rule forbids this content.", True) if denies else None),
+    )
 
 
 def _matched(rules: Iterable[tuple[str, Rule]], verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Rule, Verdict]]:
@@ -115,16 +138,16 @@ def _matched(rules: Iterable[tuple[str, Rule]], verdicts: Mapping[str, Verdict])
             yield rule, verdict
 
 
-def _trace(rule: Rule, verdict: Verdict) -> RuleTrace:
+def trace(rule: Rule, verdict: Verdict) -> RuleTrace:
     outcome = "always" if rule.condition is None else verdict.name.lower()
     return RuleTrace(rule.policy, rule.version, rule.position, rule.effect, rule.origin, rule.reason, outcome)
 
 
-def _ask(rule: Rule) -> Ask:
+def ask_of(rule: Rule) -> Ask:
     return Ask(rule.key, rule.reason or "This call needs a human's approval.", rule.terms or NOBODY)
 
 
-def _denial(denies: list[Rule]) -> Denial | None:
+def denial_of(denies: list[Rule]) -> Denial | None:
     """A tool that is always denied does not exist for the agent."""
     if not denies:
         return None

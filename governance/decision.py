@@ -1,15 +1,17 @@
 """May this agent run this tool now? Pure: no database, no clock, no network."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from governance.answers import Answers, Ask, Mask, RuleTrace
+from governance.answers import Answers, Ask, Mask, RuleTrace, Screen, with_content
+from governance.conditions import Verdict
 from governance.consents import answering, resting_on
 from governance.holdings import Holding
 from governance.scopes import fitting, outside
 from governance.snapshot import Agent, Bundle, Role, Snapshot, Tool
+from governance.snapshot_values import Rule
 
 
 class Effect(StrEnum):
@@ -32,7 +34,8 @@ class AccessRequest(NamedTuple):
     `person_id` is the human on whose behalf the agent acts: what she may not, it may not either. `labels` are those of
     the run, None while nobody has looked (then rules that read them are undecided). `consented` are the asking rules,
     by key, to which humans have agreed for exactly this call; `spent` the ids of grants whose uses are all counted.
-    `rests_on` and `ends_at` are those of an access token.
+    `rests_on` and `ends_at` are those of an access token. `findings` are what was found in the arguments, each with its
+    `kind` as rules name it.
     """
 
     agent_id: str
@@ -49,6 +52,7 @@ class AccessRequest(NamedTuple):
     spent: frozenset[str] = frozenset()
     rests_on: frozenset[str] = frozenset()
     ends_at: datetime | None = None
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 class Decision(NamedTuple):
@@ -56,7 +60,8 @@ class Decision(NamedTuple):
 
     `asks` are the rules that want humans to agree and to which nobody has agreed yet. `grants` are ids of grants that
     it rests on; `counted_grants` those of them whose use is counted when the intent commits. `reads_labels` says
-    whether a rule that could match reads the labels of the run. `masks` are owed by whoever hands on the result.
+    whether a rule that could match reads the labels of the run. `masks` and `screens` are owed by whoever hands on the
+    result, `redacts` by whoever sends the arguments.
     """
 
     effect: Effect
@@ -75,6 +80,8 @@ class Decision(NamedTuple):
     counted_grants: tuple[str, ...] = ()
     reads_labels: bool = False
     masks: tuple[Mask, ...] = ()
+    screens: tuple[Screen, ...] = ()
+    redacts: tuple[Screen, ...] = ()
 
 
 def decide(request: AccessRequest, snapshot: Snapshot, now: datetime) -> Decision:
@@ -135,7 +142,7 @@ def _stop(code: str, reason: str, holding: Holding, snapshot: Snapshot) -> Decis
 class _Weighing:
     """What rules, data scopes and grants come to for one call that nothing else stops."""
 
-    __slots__ = ("_answers", "_holding", "_is_listing", "_now", "_request", "_snapshot")
+    __slots__ = ("_answers", "_found", "_holding", "_is_listing", "_now", "_request", "_snapshot")
 
     def __init__(self, request: AccessRequest, snapshot: Snapshot, now: datetime, holding: Holding) -> None:
         self._request = request
@@ -143,7 +150,8 @@ class _Weighing:
         self._now = now
         self._holding = holding
         self._is_listing = request.arguments is None
-        self._answers = self._answered()
+        self._found = () if self._is_listing or not request.findings else tuple(self._on_arguments())
+        self._answers = with_content(self._answered(), self._found)
 
     def _answered(self) -> Answers:
         request, holding = self._request, self._holding
@@ -152,6 +160,27 @@ class _Weighing:
         return questions.answers(
             variables_of(request, holding, self._snapshot, self._now, reads=reads) if reads else {}
         )
+
+    def _on_arguments(self) -> Iterator[tuple[Rule, Verdict]]:
+        """Rules whose findings are there."""
+        names = {str(each["kind"]) for each in self._request.findings}
+        return self._matching(rule for rule in self._holding.on_arguments if not rule.findings.isdisjoint(names))
+
+    def _matching(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Verdict]]:
+        variables: dict[str, Any] | None = None
+        for rule in rules:
+            verdict = Verdict.TRUE
+            if rule.condition is not None:
+                variables = variables or variables_of(self._request, self._holding, self._snapshot, self._now)
+                verdict = rule.verdict(variables)
+            if rule.takes_part(verdict):
+                yield rule, verdict
+
+    def _screens(self) -> tuple[Screen, ...]:
+        """What the result is owed; conditions are worked out now."""
+        if self._is_listing or not self._holding.on_result:
+            return ()
+        return tuple(_screen(rule) for rule, _ in self._matching(self._holding.on_result))
 
     def decision(self, sides: list[list[Role]]) -> Decision:
         """`sides` are the roles in time of the agent and, if it acts for one, of the person."""
@@ -179,6 +208,8 @@ class _Weighing:
             counted_grants=tuple([grant for grant in grants if snapshot.grants[grant].is_counted]) if grants else (),
             reads_labels=holding.reads_labels,
             masks=answers.masks,
+            screens=self._screens(),
+            redacts=tuple(_screen(rule) for rule, _ in self._found if rule.effect == "mask"),
         )
 
     # -- what comes out
@@ -280,7 +311,7 @@ def variables_of(
         "person": (holding.person or holding.agent.owner).variables,
         "tool": holding.tool.variables,
         "args": request.arguments or {},
-        "findings": [],
+        "findings": list(request.findings),
     }
     if "session" in reads:
         variables["session"] = _session(request)
@@ -289,6 +320,10 @@ def variables_of(
     if "time" in reads and holding.reads_time:
         variables["time"] = snapshot.calendar.variables(snapshot.calendar.local(now))
     return variables
+
+
+def _screen(rule: Rule) -> Screen:
+    return Screen(rule.key, rule.effect, rule.findings, rule.reason)
 
 
 def _session(request: AccessRequest) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from governance.answers import ALWAYS, Questions
 from governance.condition_sets import condition_set
 from governance.conditions import Condition, Verdict, evaluate_knowing
+from governance.inspection.findings import NAMED
 from governance.snapshot_values import Agent, Bundle, Grant, Person, Role, Rule, Scope, Tool, matches_any
 
 Scopes = Mapping[str, tuple[Scope, ...]]
@@ -39,6 +40,12 @@ class Holding:
     reads_time: bool
     """Whether a rule, scope or consent does."""
     reads_labels: bool
+    on_arguments: tuple[Rule, ...]
+    """Those that wait for what is found in the arguments."""
+    on_result: tuple[Rule, ...]
+    """Those that wait for the result."""
+    looked_for: frozenset[str]
+    """What has to be looked for in the arguments, as rules name it."""
     called: Questions = field(repr=False)
     listed: Questions = field(repr=False)
     """Without all that looks at arguments."""
@@ -52,6 +59,13 @@ def conditions_of(rules: Iterable[Rule], scopes: Scopes, consents: Iterable[Gran
         *(grant.condition for grant in consents),
     )
     return list({each.source: each for each in found if isinstance(each, Condition)}.values())
+
+
+def looked_for(on_arguments: Iterable[Rule], conditions: Iterable[Condition]) -> frozenset[str]:
+    """A condition may read any of it."""
+    if any("findings" in condition.reads for condition in conditions):
+        return frozenset(NAMED)
+    return frozenset().union(*(rule.findings for rule in on_arguments))
 
 
 def questions(rules: Iterable[Rule], conditions: Collection[Condition], known: Mapping[str, Any]) -> Questions:

@@ -31,7 +31,10 @@ UNLISTED = ("resource:", "prompt:")
 """What a rule may name without any list of it here: only its upstream knows which there are."""
 MOST_SCHEMAS = 100
 """Of different tools that one condition is held against; each takes some milliseconds."""
-NOT_ENFORCED = "stored, but NOT ENFORCED: this version does not inspect content yet"
+FINDINGS_UNKNOWN = (
+    "conditions are worked out before the call, when nobody knows what its result contains: the rule counts as if the "
+    "condition were true. Name findings in the rule instead"
+)
 _FOUND = re.compile(r"(?<![\w.])findings\b")
 _READ = re.compile(r"\bargs\s*\.\s*([A-Za-z_]\w*)")
 _OPENING = ("additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf", "if")
@@ -133,8 +136,8 @@ def _pointless(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
         yield fault("masks_nothing", "this rule masks nothing: name findings, or fields of the result", "findings")
     if rule.effect == "ask" and rule.on == "result":
         yield fault("asks_too_late", "this rule asks about a result: the call has run by then", "on")
-    if (rule.findings or rule.on == "result" or _FOUND.search(rule.when)) and not rule.fields:
-        yield fault("not_enforced", NOT_ENFORCED, "", Severity.WARN)
+    if rule.on == "result" and _FOUND.search(rule.when):
+        yield fault("findings_unknown", FINDINGS_UNKNOWN, "when", Severity.WARN)
     if rule.effect == "permit":
         message = "this rule changes nothing: who holds a tool may call it, and a permit outweighs no deny and no ask"
         yield fault("permit_changes_nothing", message, "effect", Severity.WARN)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from governance.approvers import Subject, eligible
 from governance.conditions import Condition
-from governance.holdings import Holding, conditions_of, questions, scopes_of
+from governance.holdings import Holding, conditions_of, looked_for, questions, scopes_of
 from governance.networks import Networks
 from governance.snapshot_values import (
     NOBODY,
@@ -279,6 +279,9 @@ class Snapshot:
         deciding = [rule for rule in rules if not rule.reads_content]
         consents = self._consents(agent, person, tool, deciding)
         conditions = conditions_of(deciding, scopes, consents)
+        content = [rule for rule in rules if rule.screens]
+        on_arguments = tuple(rule for rule in content if rule.on == "arguments")
+        worked_out = [*conditions, *(rule.condition for rule in content if isinstance(rule.condition, Condition))]
         known = {"agent": agent.variables, "person": (person or agent.owner).variables, "tool": tool.variables}
         return Holding(
             agent=agent,
@@ -296,8 +299,11 @@ class Snapshot:
                 *(grant.starts_at for grant in consents),
             ),
             has_grants=any(role.grant_id for role in (*roles, *person_roles)),
-            reads_time=any("time" in condition.reads for condition in conditions),
-            reads_labels=bool(self.holds) or any(condition.reads_labels for condition in conditions),
+            reads_time=any("time" in condition.reads for condition in worked_out),
+            reads_labels=bool(self.holds) or any(condition.reads_labels for condition in worked_out),
+            on_arguments=on_arguments,
+            on_result=tuple(rule for rule in content if rule.on == "result"),
+            looked_for=looked_for(on_arguments, conditions),
             called=questions(deciding, conditions, known),
             listed=questions(
                 [rule for rule in deciding if not rule.reads_arguments],

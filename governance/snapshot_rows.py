@@ -222,9 +222,10 @@ def rules(only: Ids) -> Mapping[str, list[models.Rule]]:
 def rule_of(row: models.Rule) -> Rule:
     """Compiles its condition."""
     masks = row.effect == models.Rule.Effect.MASK and bool(row.fields)
+    on_result = row.on == models.Rule.Side.RESULT
     condition = _condition(row.condition, row)
-    if masks and _mentions(row.condition, "findings"):
-        condition = Undecidable()  # nobody knows the result's findings yet, and what masks must not wait for them
+    if (masks or on_result) and _mentions(row.condition, "findings"):
+        condition = Undecidable()  # conditions are worked out before the call: nobody knows the result's findings yet
     return Rule(
         policy_id=key(row.version.policy_id),
         policy=row.version.policy.name,
@@ -235,7 +236,7 @@ def rule_of(row: models.Rule) -> Rule:
         tools=tuple(row.tools),
         condition=condition,
         reads_arguments=_mentions(row.condition, "args"),
-        reads_content=not masks and (bool(row.findings) or row.on == models.Rule.Side.RESULT),
+        reads_content=not masks and (bool(row.findings) or on_result),
         reason=row.reason,
         connectors=tuple(row.connectors),
         data_classes=frozenset(row.data_classes),
@@ -243,6 +244,8 @@ def rule_of(row: models.Rule) -> Rule:
         access=row.access,
         fields=tuple(row.fields) if masks else (),
         terms=terms_of(row.approvers, row) if row.effect == models.Rule.Effect.ASK else None,
+        on=row.on,
+        findings=frozenset(row.findings),
     )
 
 

@@ -276,10 +276,18 @@ class Rule:
     """Of a rule that masks: globs over paths in the result."""
     terms: Terms | None = None
     """Of a rule that asks."""
+    on: str = "arguments"
+    findings: frozenset[str] = frozenset()
+    """Of which one must be there; empty: whatever is there."""
 
     @property
     def key(self) -> str:
         return f"{self.policy} v{self.version}#{self.position}"
+
+    @property
+    def screens(self) -> bool:
+        """Whether it has to do with content."""
+        return self.effect != "permit" and (self.reads_content or bool(self.fields and self.findings))
 
     @property
     def selector(self) -> Hashable:
@@ -298,6 +306,11 @@ class Rule:
             and (not self.risks or about["risk"] in self.risks)
             and (not self.access or (self.access == "read") is bool(about["read_only"]))
         )
+
+    def verdict(self, variables: Mapping[str, Any]) -> Verdict:
+        if self.condition is None:
+            return Verdict.TRUE
+        return Verdict.UNDECIDED if isinstance(self.condition, Undecidable) else self.condition.evaluate(variables)
 
     def takes_part(self, verdict: Verdict) -> bool:
         """An undecided condition counts for a rule that tightens and against one that permits."""

@@ -145,7 +145,7 @@ class _Run:
             first, last = (edge + offset for edge in view.raw_span(hit.start, hit.end))
             if first < start or (end is not None and first >= end):
                 continue
-            self.found.append(_finding(hit, leaf.path, first, last, view.name))
+            self.found.append(_finding(hit, leaf, first, last, view.name))
             if len(self.found) >= self.budget.findings:
                 self._stop("limit.findings", leaf.path, last)
                 return
@@ -189,5 +189,17 @@ def _occurring(view: View) -> frozenset[str]:
     return TABLE.occurring(view.encoded)
 
 
-def _finding(hit: Hit, path: str, start: int, end: int, view: str) -> Finding:
-    return Finding(hit.rule, hit.version, hit.kind, hit.severity, hit.confidence, path, start, end, view, hit.subject)
+def _finding(hit: Hit, leaf: Leaf, start: int, end: int, view: str) -> Finding:
+    return Finding(
+        hit.rule,
+        hit.version,
+        hit.kind,
+        hit.severity,
+        hit.confidence,
+        leaf.path,
+        start,
+        end,
+        view,
+        hit.subject,
+        leaf.is_key,
+    )

@@ -1,12 +1,22 @@
 """What inspection noticed in a text, where, and how sure it is. Never the text itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
 Kind = Literal["secret", "personal", "injection", "unicode", "definition", "limit"]
 KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind))
+
+
+NAMED: Final[Mapping[str, frozenset[Kind]]] = {
+    "secret": frozenset(("secret",)),
+    "personal_data": frozenset(("personal",)),
+    "injection": frozenset(("injection", "unicode")),
+}
+"""How rules name what may be found, and the kinds of finding that are meant."""
+SURE: Final = 0.5
+"""Findings that are less sure are told by the test bench, and no rule counts them."""
 
 
 class Severity(IntEnum):
@@ -34,6 +44,8 @@ class Finding:
     view: str
     subject: str = ""
     """Whose value it is, where it is known: the name of a secret in the vault, of a canary."""
+    in_key: bool = False
+    """It stands in the name of a member, not in its value."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -77,15 +89,24 @@ class Findings:
     def is_complete(self) -> bool:
         return not any(finding.kind == "limit" for finding in self.found)
 
+    def sure(self) -> "Findings":
+        """Those that count: surer than a guess, and what could not be looked at."""
+        return Findings(tuple(finding for finding in self.found if finding.confidence >= SURE))
+
+    def named(self) -> frozenset[str]:
+        """What rules call it. What was not looked at may be anything."""
+        kinds = {finding.kind for finding in self.found}
+        return frozenset(name for name, of in NAMED.items() if "limit" in kinds or not of.isdisjoint(kinds))
+
     def of(self, *kinds: Kind) -> "Findings":
         return Findings(tuple(finding for finding in self.found if finding.kind in kinds))
 
 
 def settled(found: Iterable[Finding]) -> Findings:
     """Of the same rule at the same place the surest stays, whatever view it came from."""
-    best: dict[tuple[str, str, int, int], Finding] = {}
+    best: dict[tuple[str, bool, str, int, int], Finding] = {}
     for finding in found:
-        place = (finding.path, finding.rule, finding.start, finding.end)
+        place = (finding.path, finding.in_key, finding.rule, finding.start, finding.end)
         if place not in best or best[place].confidence < finding.confidence:
             best[place] = finding
     return Findings(tuple(sorted(best.values(), key=lambda each: (each.path, each.start, each.end, each.rule))))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from governance.inspection.engine import inspect_text
-from governance.inspection.findings import KINDS, Finding, Findings, Kind, Severity
+from governance.inspection.findings import KINDS, SURE, Finding, Findings, Kind, Severity
 
 TASKS: Final[Mapping[str, frozenset[Kind]]] = {
     "secrets": frozenset(("secret",)),
@@ -14,8 +14,6 @@ TASKS: Final[Mapping[str, frozenset[Kind]]] = {
     "tool_description": frozenset(("definition", "injection", "unicode")),
 }
 """Which kinds of finding answer a task; of any other task, all."""
-FLAGGED: Final = 0.5
-"""Findings that are less sure are told, and flag nothing."""
 MASKED: Final = frozenset(("secret", "personal"))
 
 
@@ -24,7 +22,7 @@ def verdict(record: Mapping[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     found = inspect_text(record["text"], kinds=kinds)
     elapsed = time.perf_counter() - started
-    sure = [finding for finding in found if finding.kind in kinds and finding.confidence >= FLAGGED]
+    sure = [finding for finding in found if finding.kind in kinds and finding.confidence >= SURE]
     return {
         "id": record["id"],
         "flagged": bool(sure),

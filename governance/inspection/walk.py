@@ -37,24 +37,25 @@ def leaves(value: Any, budget: Budget, *, path: str = "", name: str = "") -> Ite
         elif isinstance(value, list | tuple):
             inside = [(each, f"{path}/{number}", name, depth + 1, False) for number, each in enumerate(value)]
             pending.extend(reversed(inside))
-        elif (text := _text(value)) is not None:
+        elif (text := text_of(value)) is not None:
             seen += 1
             yield Leaf(path, name, text, is_key)
 
 
 def _members(members: dict[str, Any], path: str, depth: int) -> Iterator[tuple[Any, str, str, int, bool]]:
     for key, member in members.items():
-        below = f"{path}/{_token(key)}"
+        below = f"{path}/{token_of(key)}"
         yield key, below, "", depth, True
         yield member, below, key[:MAX_TOKEN], depth, False
 
 
-def _text(value: Any) -> str | None:
-    """Numbers may be cards and codes; true, false and null say nothing."""
+def text_of(value: Any) -> str | None:
+    """Of a leaf. Numbers may be cards and codes; true, false and null say nothing."""
     if isinstance(value, str):
         return value or None
     return None if value is None or isinstance(value, bool) else str(value)
 
 
-def _token(key: str) -> str:
+def token_of(key: str) -> str:
+    """Of a path."""
     return key[:MAX_TOKEN].replace("~", "~0").replace("/", "~1")

@@ -18,7 +18,6 @@ from governance.manifest.entries import (
 from governance.manifest.fields import nearest
 from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.reader import Fault
-from governance.manifest.rule_entries import FOUND, ReactionEntry
 from governance.manifest.schema import LABELS, SECTIONS, Manifest, dump_entry, fault_at
 from governance.programs import program_faults
 from governance.registry import Registration
@@ -125,7 +124,7 @@ def plan(wanted: Manifest, stored: Manifest, *, new_values: Iterable[str], prune
     ]
     if faults:
         raise Refused(*faults)
-    warnings = (*_left_alone(wanted, have, prune=prune), *_loosened(steps, after), *_never_fired(steps))
+    warnings = (*_left_alone(wanted, have, prune=prune), *_loosened(steps, after))
     return Plan(tuple(steps), have, after, warnings)
 
 
@@ -270,13 +269,6 @@ def _left_alone(wanted: Manifest, have: Keyed, *, prune: bool) -> Iterator[str]:
         for email in sorted(have["people"].keys() - wanted.by_key("people").keys()):
             if have["people"][email].is_owner:
                 yield f"{email} is an owner and stays, although the file does not name her"
-
-
-def _never_fired(steps: Iterable[Step]) -> Iterator[str]:
-    reactions = [step.after for step in steps if isinstance(step.after, ReactionEntry)]
-    for reaction in reactions:
-        if unseen := sorted(set(reaction.findings) - FOUND):
-            yield f"reaction {reaction.name}: this version does not find {' or '.join(unseen)} yet, so it never fires"
 
 
 def _loosened(steps: Iterable[Step], after: Keyed) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from governance.approval_terms import DUTIES, KEYS, MOST_HUMANS, TermsError, parse_terms, terms_as_json
 from governance.conditions import ConditionError, compile_condition
+from governance.inspection.findings import NAMED
 from governance.manifest.common import CLOCK, EMAIL, NAME_TEXT, NAMES, TITLE, Entry, Reference
 from governance.manifest.fields import Choice, Flag, ListOf, Moment, Number, Record, Schema, Text, of
 from governance.manifest.reader import Node, node_of
@@ -16,9 +17,7 @@ from governance.rule_checks import RuleFault
 from governance.rule_texts import RuleText
 from governance.time_of_day import WEEKDAYS
 
-FINDINGS = ("injection", "personal_data", "secret")
-FOUND = frozenset({"secret"})
-"""What this version finds; rules and reactions on others are stored, and told to be without effect."""
+FINDINGS = tuple(sorted(NAMED))
 RISKS = ("low", "medium", "high")
 TOOL_GLOBS = ListOf(Text(200), at_least=1)
 MOST_MINUTES = 1440

@@ -240,22 +240,6 @@ def test_a_rule_may_be_about_the_one_upstream_that_is_silent() -> None:
     assert found.unchecked == {"p": frozenset({0})}
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "{effect: mask, on: result, findings: [secret]}",
-        "{effect: flag, findings: [secret]}",
-        "{effect: deny, findings: [secret]}",
-        "{effect: deny, on: result}",
-    ],
-)
-def test_nobody_believes_in_what_is_not_enforced(rule: str) -> None:
-    text = DESK.replace("RULE", rule)
-    for before in ("", text):
-        (warning,) = judged(rule, before=before).warnings
-        assert "policy p, rule 1: stored, but NOT ENFORCED" in warning
-
-
 def test_a_bundle_that_changes_is_checked_with_the_policies_it_uses() -> None:
     before = DESK.replace("RULE", "{effect: deny, tools: [billing_refund]}")
     narrowed = "bundles: [{name: support, policies: [p], tools: [{connector: helpdesk, allow: [kb_search]}]}]"
@@ -302,10 +286,3 @@ def test_what_a_bundle_selects_needs_its_connector() -> None:
 
 def test_a_rule_may_name_resources_and_prompts_that_nobody_can_list() -> None:
     assert judged("{effect: deny, tools: ['resource:file:///salaries/*', 'prompt:x']}").steps
-
-
-def test_a_reaction_that_nothing_sets_off_yet_is_told() -> None:
-    reaction = "reactions: [{{name: r, trigger: finding, findings: [{}], action: hold_run}}]"
-    (warning,) = drawn(reaction.format("secret, injection")).warnings
-    assert "does not find injection yet" in warning
-    assert drawn(reaction.format("secret")).warnings == ()

@@ -54,8 +54,12 @@ def codes(*rules: RuleText, **others: tuple[RuleText, ...]) -> list[tuple[int, s
         (RuleText("permit"), "permit_changes_nothing", "warn", "effect"),
         (RuleText("deny", approvers={"team": "t"}), "approvers_ignored", "refuse", "approvers"),
         (RuleText("ask", approvers={"cuont": 2}), "terms_invalid", "refuse", "approvers.cuont"),
-        (RuleText("deny", findings=("secret",)), "not_enforced", "warn", ""),
-        (RuleText("deny", when="findings.exists(found, found.kind == 'secret')"), "not_enforced", "warn", ""),
+        (
+            RuleText("deny", on="result", when="findings.exists(found, found.kind == 'secret')"),
+            "findings_unknown",
+            "warn",
+            "when",
+        ),
     ],
 )
 def test_a_rule_that_does_nothing_is_told_why(rule: RuleText, code: str, severity: str, field: str) -> None:

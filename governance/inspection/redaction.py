@@ -1,0 +1,135 @@
+"""A JSON value without what was found in it, and what was found, provably: where, by which rule, never what. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from governance.inspection.findings import Finding
+from governance.inspection.walk import Leaf, text_of, token_of
+
+MOST_PLACES: Final = 100
+"""Different ones that are told; all are masked."""
+FINGERPRINTS: Final = 10
+"""Of one rule at one place."""
+UNSEEN: Final = "[NOT INSPECTED]"
+"""Stands for a text that could not be looked at in full."""
+ALIKE: Final[Mapping[str, str]] = {"injection": "[INSTRUCTION]", "unicode": "", "definition": "[INSTRUCTION]"}
+"""What passages of these kinds leave behind, whichever rule saw them."""
+
+Spans = Mapping[tuple[str, bool], list[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Evidence of a finding: `fingerprints` are keyed, so that the same value is known again and cannot be guessed."""
+
+    rule: str
+    version: int
+    kind: str
+    path: str
+    count: int
+    fingerprints: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "version": self.version,
+            "kind": self.kind,
+            "path": self.path,
+            "count": self.count,
+            "fingerprints": list(self.fingerprints),
+        }
+
+
+def redact(value: Any, found: Iterable[Finding]) -> Any:
+    """A copy in which each finding is replaced by the name of what it was. Numbers become text."""
+    return _Walk(_by_leaf(found)).value(value, "")
+
+
+def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], str]) -> list[Found]:
+    """What was found in `value`, at most MOST_PLACES of it, the most frequent first. A place is told by what is left of
+    its keys; of what was not looked at nobody knows what its keys say."""
+    findings = list(found)
+    spans = _by_leaf(findings)
+    counts: Counter[tuple[str, int, str, str]] = Counter()
+    prints: dict[tuple[str, int, str, str], dict[str, None]] = defaultdict(dict)
+    for leaf, shown in _leaves(value, "", "", spans):
+        for each in spans[leaf.path, leaf.is_key]:
+            place = (each.rule, each.version, each.kind, shown)
+            if each.kind != "limit":
+                counts[place] += 1
+                if len(prints[place]) < FINGERPRINTS:
+                    prints[place][fingerprint(leaf.text[each.start : each.end])] = None
+    counts.update((each.rule, each.version, each.kind, "") for each in findings if each.kind == "limit")
+    return [Found(*place, count, tuple(prints[place])) for place, count in counts.most_common(MOST_PLACES)]
+
+
+def _by_leaf(found: Iterable[Finding]) -> Spans:
+    spans: dict[tuple[str, bool], list[Finding]] = defaultdict(list)
+    for finding in found:
+        spans[finding.path, finding.in_key].append(finding)
+    return spans
+
+
+def _leaves(value: Any, path: str, shown: str, spans: Spans) -> Iterator[tuple[Leaf, str]]:
+    """Only those that something was found in, each with what may be told of its path."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            below, found = f"{path}/{token_of(key)}", spans.get((f"{path}/{token_of(key)}", True))
+            told = f"{shown}/{token_of(_without(key, found) if found else key)}"
+            if found:
+                yield Leaf(below, "", key, is_key=True), told
+            yield from _leaves(member, below, told, spans)
+    elif isinstance(value, list | tuple):
+        for number, member in enumerate(value):
+            yield from _leaves(member, f"{path}/{number}", f"{shown}/{number}", spans)
+    elif (path, False) in spans and (text := text_of(value)) is not None:
+        yield Leaf(path, "", text), shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One pass over one value, whose depth is known to be bounded."""
+
+    spans: Spans
+    used: Counter[str] = field(default_factory=Counter)
+
+    def value(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return self.object(value, path)
+        if isinstance(value, list | tuple):
+            return [self.value(member, f"{path}/{number}") for number, member in enumerate(value)]
+        found, text = self.spans.get((path, False)), text_of(value)
+        return _without(text, found) if found and text is not None else value
+
+    def object(self, members: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """Two keys may become one; neither member may be lost."""
+        shown: dict[str, Any] = {}
+        for key, member in members.items():
+            below = f"{path}/{token_of(key)}"
+            found = self.spans.get((below, True))
+            name = _without(key, found) if found else key
+            while name in shown or (name != key and name in members):
+                self.used[name] += 1
+                name = f"{name}#{self.used[name] + 1}"
+            shown[name] = self.value(member, below)
+        return shown
+
+
+def _without(text: str, found: Iterable[Finding]) -> str:
+    """Findings that overlap become one, named after the first."""
+    parts: list[str] = []
+    end = 0
+    for each in sorted(found, key=lambda each: (each.start, -each.end)):
+        if each.kind == "limit":
+            return UNSEEN
+        if each.start >= end:
+            parts += [text[end : each.start], ALIKE.get(each.kind, placeholder(each))]
+        end = max(end, each.end)
+    return "".join((*parts, text[end:]))
+
+
+def placeholder(finding: Finding) -> str:
+    name = finding.rule.upper()
+    return f"[SECRET:{finding.rule}]" if finding.kind == "secret" else f"[{name}]"
