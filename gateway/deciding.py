@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -26,6 +26,7 @@ from governance.oauth_resources import resource_of, scope_of
 from governance.snapshot import Account, Agent, Bundle, Credential, Snapshot
 
 ARGUMENTS_LIMIT = 1024 * 1024
+NO_NAMES: Final[frozenset[str]] = frozenset()
 RESUMED = ("inputResponses", "requestState")
 
 
@@ -221,11 +222,8 @@ def permitted(call: Call, decision: Decision, seen: Run | None = None) -> Permit
     return Permitted(call, decision, seen)
 
 
-async def inspected(call: Call, ports: Ports) -> Call:
-    """With what was found in its arguments of what rules look for there, and without what they mask. Raises Refusal."""
-    names = _looked_for(call)
-    if not names:
-        return call
+async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
+    """With what was found of these in its arguments, and without what rules mask there. Raises Refusal."""
     call = await _looked_into(call, names, ports)
     if not call.findings:
         return call
@@ -239,12 +237,13 @@ async def inspected(call: Call, ports: Ports) -> Call:
     return changed(masked, found=call.found, redacted_by=tuple(screen.rule for screen in decision.redacts))
 
 
-def _looked_for(call: Call) -> frozenset[str]:
-    """By the rules of all bundles through which it may go."""
-    caller, names = call.caller, frozenset[str]()
+def looked_for(call: Call) -> frozenset[str]:
+    """What the rules of all bundles through which it may go look for in its arguments."""
+    caller, names = call.caller, NO_NAMES
     for bundle in call.candidates:
         holding = caller.snapshot.holding(caller.agent, bundle, call.tool, caller.credential.person_id)
-        names |= holding.looked_for if holding is not None else frozenset()
+        if holding is not None and holding.looked_for:
+            names |= holding.looked_for
     return names
 
 

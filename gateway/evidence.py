@@ -68,7 +68,7 @@ def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | 
 
 def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
     secret = call.tool.connector.secret
-    return {
+    grounds = {
         "code": decision.code,
         "method": call.frame.method,
         "bundle": f"{decision.bundle} v{decision.bundle_version}",
@@ -77,8 +77,8 @@ def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
         "definition": call.tool.definition_digest,
         "credential": call.caller.credential.id,
         "secret_version": secret.version_id if secret else None,
-        **findings_facts(call),
     }
+    return grounds | findings_facts(call) if call.found else grounds
 
 
 def _consent(permitted: Permitted) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from gateway.deciding import (
     connecting,
     decision_facts,
     inspected,
+    looked_for,
     refusal_of,
     resolve,
     screen_arguments,
@@ -158,7 +159,9 @@ async def admit(
         try:
             caller = authenticate(frame, snapshot, ports)
             passed(AUTHENTICATE)
-            call = await inspected(resolve(frame, caller, ports), ports)
+            call = resolve(frame, caller, ports)
+            if names := looked_for(call):
+                call = await inspected(call, names, ports)
             permitted = await permit(call, ports, is_confirmed=is_confirmed)
             passed(DECIDE)
             account = await present_account(permitted, ports) if permitted.call.tool.connector.account else None

@@ -18,6 +18,7 @@ from gateway.deciding import (
     decision_facts,
     denial,
     inspected,
+    looked_for,
     permitted,
     refusal_of,
     refuse_credentials,
@@ -139,7 +140,8 @@ async def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:
         return call
     stored: Any = canonical.parse(held.arguments)
     arguments = stored["arguments"] if call.frame.resumed else stored
-    return await inspected(resolve(replace(call.frame, arguments=arguments), call.caller, ports), ports)
+    narrowed = resolve(replace(call.frame, arguments=arguments), call.caller, ports)
+    return await inspected(narrowed, names, ports) if (names := looked_for(narrowed)) else narrowed
 
 
 def _outdated(asked: Asked, held: HeldCall, call: Call) -> str:

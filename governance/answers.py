@@ -1,6 +1,6 @@
 """What the rules of a hold on a tool come to, once their conditions are worked out. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -117,11 +117,8 @@ class Questions:
         )
 
 
-def with_content(answers: Answers, found: Iterable[tuple[Rule, Verdict]]) -> Answers:
+def with_content(answers: Answers, matched: Collection[tuple[Rule, Verdict]]) -> Answers:
     """And what follows from rules that waited for content, now that it is there."""
-    matched = tuple(found)
-    if not matched:
-        return answers
     denies = [rule for rule, _ in matched if rule.effect == "deny"]
     return replace(
         answers,

@@ -151,7 +151,7 @@ class _Weighing:
         self._holding = holding
         self._is_listing = request.arguments is None
         self._found = () if self._is_listing or not request.findings else tuple(self._on_arguments())
-        self._answers = with_content(self._answered(), self._found)
+        self._answers = with_content(self._answered(), self._found) if self._found else self._answered()
 
     def _answered(self) -> Answers:
         request, holding = self._request, self._holding
@@ -178,9 +178,10 @@ class _Weighing:
 
     def _screens(self) -> tuple[Screen, ...]:
         """What the result is owed; conditions are worked out now."""
-        if self._is_listing or not self._holding.on_result:
-            return ()
         return tuple(_screen(rule) for rule, _ in self._matching(self._holding.on_result))
+
+    def _redacts(self) -> tuple[Screen, ...]:
+        return tuple(_screen(rule) for rule, _ in self._found if rule.effect == "mask")
 
     def decision(self, sides: list[list[Role]]) -> Decision:
         """`sides` are the roles in time of the agent and, if it acts for one, of the person."""
@@ -208,8 +209,8 @@ class _Weighing:
             counted_grants=tuple([grant for grant in grants if snapshot.grants[grant].is_counted]) if grants else (),
             reads_labels=holding.reads_labels,
             masks=answers.masks,
-            screens=self._screens(),
-            redacts=tuple(_screen(rule) for rule, _ in self._found if rule.effect == "mask"),
+            screens=self._screens() if holding.on_result and not self._is_listing else (),
+            redacts=self._redacts() if self._found else (),
         )
 
     # -- what comes out
