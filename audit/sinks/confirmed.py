@@ -22,21 +22,27 @@ from typing import Any, Final
 WRITE_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 20.0
 """For the handshake, and for the other side's end once everything is written."""
+ENDED_EARLY: Final = "It ended the connection before everything was sent."
 PART_BYTES: Final = 64 * 1024
 MOST_HEARD_BYTES: Final = 1024 * 1024
 """Certificates, tickets and an end are all that a receiver has to say."""
 
 
-def deliver(content: bytes, plain: socket.socket, tls: ssl.SSLContext, *, host: str) -> None:
-    """Returns once the receiver at the other end of the connected socket has read all of it. Raises OSError."""
+def deliver(content: bytes, plain: socket.socket, tls: ssl.SSLContext, *, host: str, signed_end: bool) -> None:
+    """Returns once the receiver at the other end of the connected socket has read all of it. Raises OSError.
+
+    With `signed_end` its end must be one in TLS, which nobody on the way can make.
+    """
     conversation = Conversation(plain, tls, host)
     conversation.open(ends_at=time.monotonic() + ANSWER_SECONDS)
     conversation.write(content, ends_at=time.monotonic() + WRITE_SECONDS)
-    conversation.end(ends_at=time.monotonic() + ANSWER_SECONDS)
+    is_signed = conversation.end(ends_at=time.monotonic() + ANSWER_SECONDS)
+    if signed_end and not is_signed:
+        raise NotProven("It ended the connection, but not its TLS session.")
 
 
-class EndedEarly(ConnectionError):
-    """The receiver ended before everything was sent."""
+class NotProven(ConnectionError):
+    """The message says what the receiver did; it is safe to show."""
 
 
 class Conversation:
@@ -54,7 +60,7 @@ class Conversation:
         while self._wants_more(self._tls.do_handshake):
             self._flush()
             if not self._receive():
-                raise EndedEarly
+                raise NotProven(ENDED_EARLY)
         self._flush()
 
     def write(self, content: bytes, *, ends_at: float) -> None:
@@ -64,18 +70,21 @@ class Conversation:
             self._tls.write(view[start : start + PART_BYTES])
             self._flush()
 
-    def end(self, *, ends_at: float) -> None:
+    def end(self, *, ends_at: float) -> bool:
+        """Whether the other side ended its TLS session too, and not the connection alone."""
         self._ends_at = ends_at
         self._take_what_came()
         if self._has_ended():
-            raise EndedEarly
+            raise NotProven(ENDED_EARLY)
         # Nothing that came is left unread, so this sends our end and can do no more.
         self._wants_more(self._tls.unwrap)
         self._flush()
         self._plain.shutdown(socket.SHUT_WR)
+        is_signed = False
         while self._receive():
-            self._has_ended()
+            is_signed = self._has_ended()
         self._wait_until_confirmed()
+        return is_signed
 
     def _wants_more(self, act: Callable[[], Any]) -> bool:
         try:
@@ -108,7 +117,7 @@ class Conversation:
     def _hear(self, sealed: bytes) -> bool:
         self._heard_bytes += len(sealed)
         if self._heard_bytes > MOST_HEARD_BYTES:
-            raise ConnectionError("It talks where it should listen.")
+            raise NotProven("It talks where it should listen.")
         self._incoming.write(sealed)
         return bool(sealed)
 
@@ -117,7 +126,7 @@ class Conversation:
         with suppress(BlockingIOError):
             while self._hear(self._plain.recv(PART_BYTES)):
                 continue
-            raise EndedEarly
+            raise NotProven(ENDED_EARLY)
 
     def _remaining(self) -> float:
         remaining = self._ends_at - time.monotonic()

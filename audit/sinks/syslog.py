@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from audit.sinks import settings as entered
 from audit.sinks.base import Record, Refused, Sink, Unreachable, WayOut
-from audit.sinks.confirmed import deliver
+from audit.sinks.confirmed import NotProven, deliver
 from audit.sinks.cutting import cut
 
 FRAME_BYTES: Final = 8_000
@@ -45,6 +45,7 @@ class Settings:
     hostname: str
     facility: int
     enterprise: int
+    require_close_notify: bool
 
     @staticmethod
     def of(settings: Mapping[str, Any]) -> "Settings":
@@ -56,6 +57,7 @@ class Settings:
             hostname=entered.like(settings, "hostname", PRINTABLE, "ASCII without spaces", default="gatehouse"),
             facility=entered.whole(settings, "facility", default=LOG_AUDIT, least=0, most=23),
             enterprise=entered.whole(settings, "enterprise", default=EXAMPLE_ENTERPRISE, least=1, most=2**31),
+            require_close_notify=entered.flag(settings, "require_close_notify", default=False),
         )
         if read.ca:
             _trusting(read.ca)
@@ -87,9 +89,11 @@ class Syslog:
         tls = self._tls = self._tls or self._context()
         with self._connected() as plain:
             try:
-                deliver(frames, plain, tls, host=self._settings.host)
+                deliver(frames, plain, tls, host=self._settings.host, signed_end=self._settings.require_close_notify)
             except ssl.SSLCertVerificationError as error:
                 raise Refused(f"Its certificate is not accepted: {error.verify_message}.") from None
+            except NotProven as failure:
+                raise Unreachable(str(failure)) from None
             except TimeoutError:
                 raise Unreachable("It did not take the batch, or did not close after it, in time.") from None
             except OSError as error:
