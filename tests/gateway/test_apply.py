@@ -177,7 +177,8 @@ def test_the_example_of_the_documentation(upstreams: Upstreams, file: Any) -> No
     Path(splunk).write_text("splunk-token-0123456789\n")
     text = EXAMPLE.replace("SPLUNK_TOKEN_FILE", splunk)
     told = run("apply", file(text))
-    assert "policy no-secrets-out, rule 1: stored, but NOT ENFORCED" in told
+    assert "policy no-secrets-out" in told
+    assert "warning" not in told.lower()
     assert told.endswith("Applied.\n")
     assert run("apply", file(text)).endswith("Nothing to do.\n")
     values = {
