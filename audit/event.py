@@ -45,7 +45,8 @@ class AuditEvent:
     """Who, what, when, why and with which outcome. Actors are text: evidence outlives what it describes.
 
     `kind` is `<subject>.<past event>`, e.g. call.intent, call.outcome, call.refused, tools.listed,
-    governance.changed, offboarding.completed. `decided_epoch` is the epoch of the snapshot that decided.
+    governance.changed, offboarding.completed. `decided_epoch` is the epoch of the snapshot that decided. `session`
+    is the run of an agent that it belongs to, if it does to one.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class AuditEvent:
     decision: str = ""
     outcome: str = ""
     process_id: UUID | None = None
+    session: UUID | None = None
     decided_epoch: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
     payload_commitment: bytes = b""
@@ -86,6 +88,7 @@ class AuditEvent:
                 "payload_commitment": self.payload_commitment.hex(),
                 "person": self.person,
                 "process_id": self.process_id,
+                "session": self.session,
                 "tool": self.tool,
             },
             option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z,

@@ -12,7 +12,8 @@ class EventRow(models.Model):
 
     Every call pays for each index entry. All events of an agent have one, for open calls must be found at once. By
     tool and person only what settled a call has one, and by decision, outcome, kind and actor only what is rarer
-    than a call that went well. There is none on time: ids are time-ordered, so a range of ids is a range of time.
+    than a call that went well. By session it is what began a call, which leads to its outcome. There is none on time:
+    ids are time-ordered, so a range of ids is a range of time.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -27,6 +28,7 @@ class EventRow(models.Model):
     decision = models.TextField(db_default="")
     outcome = models.TextField(db_default="")
     process_id = models.UUIDField(null=True)
+    session = models.UUIDField(null=True)
     epoch = models.BigIntegerField(db_default=0)
     decided_epoch = models.BigIntegerField(db_default=0)
     header = models.BinaryField()
@@ -61,6 +63,11 @@ class EventRow(models.Model):
             ),
             models.Index(fields=("kind", "id"), condition=models.Q(call_id__isnull=True), name="audit_event_by_kind"),
             models.Index(fields=("actor", "id"), condition=models.Q(call_id__isnull=True), name="audit_event_by_actor"),
+            models.Index(
+                fields=("session", "id"),
+                condition=models.Q(session__isnull=False) & ~models.Q(kind="call.outcome"),
+                name="audit_event_by_session",
+            ),
         )
 
     def __str__(self) -> str:

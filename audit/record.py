@@ -33,6 +33,7 @@ class Row(NamedTuple):
     decision: str
     outcome: str
     process_id: UUID | None
+    session: UUID | None
     decided_epoch: int
     header: bytes
 
@@ -99,6 +100,7 @@ def encode(event: AuditEvent) -> Row:
         decision=as_column(event.decision),
         outcome=as_column(event.outcome),
         process_id=event.process_id,
+        session=event.session,
         decided_epoch=event.decided_epoch,
         header=event.header(),
     )
@@ -129,5 +131,6 @@ def _for_sqlite(row: Row) -> tuple[Any, ...]:
     """Django's own storage format: UUIDs as 32 hex digits, times as naive UTC."""
     call_id = row.call_id.hex if row.call_id else None
     process_id = row.process_id.hex if row.process_id else None
+    session = row.session.hex if row.session else None
     at = str(row.at.astimezone(UTC).replace(tzinfo=None))
-    return (row.id.hex, row.kind, at, call_id, *row[4:11], process_id, *row[12:])
+    return (row.id.hex, row.kind, at, call_id, *row[4:11], process_id, session, *row[13:])

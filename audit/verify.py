@@ -23,7 +23,7 @@ from audit.record import as_column
 
 MAX_PROBLEMS = 100
 TEXTS = ("actor", "agent", "person", "connector", "tool", "decision", "outcome")
-EVENT_COLUMNS = ("epoch", "header", "at", "kind", "decided_epoch", "call_id", "process_id", *TEXTS)
+EVENT_COLUMNS = ("epoch", "header", "at", "kind", "decided_epoch", "call_id", "process_id", "session", *TEXTS)
 
 NOT_CHECKED = (
     "No anchor outside this installation was compared: whoever holds the database and the signing key can"
@@ -296,7 +296,9 @@ def _fault_of_event(event: Row | Unreadable) -> str | None:
 
 
 def _columns_of(header: dict[str, Any]) -> dict[str, Any]:
+    """Events of before there were sessions, and those that the database writes, name none."""
     ids = {name: header[name] and UUID(header[name]) for name in ("id", "call_id", "process_id")}
+    ids["session"] = UUID(header["session"]) if header.get("session") else None
     texts = {name: as_column(header[name]) for name in TEXTS}
     at = datetime.fromisoformat(header["at"])
     return ids | texts | {"at": at, "kind": header["kind"], "decided_epoch": header["decided_epoch"]}

@@ -27,9 +27,9 @@ class Frame:
     a tool's or prompt's arguments, {"uri"} of a resource, {"ref", "argument", "context"} of a completion. `resumed`
     holds `inputResponses` and the upstream's own `requestState` when an earlier answer was `input_required`; `call_id`
     is that of the only call this may become, so that repeating it does nothing. `trace` holds W3C trace context only;
-    `session_id` groups the calls of one run. `stated_reason` is what the agent says it wants this for. `awaited` is the
-    request for approval that a view of this call has waited for: if that is over, its end is told, and nobody is asked
-    again.
+    `session_id` groups the calls of one run. `stated_reason` is what the agent says it wants this for, `stated_context`
+    what its client says of the conversation it comes from. `awaited` is the request for approval that a view of this
+    call has waited for: if that is over, its end is told, and nobody is asked again.
     """
 
     token: str = field(repr=False)
@@ -45,6 +45,7 @@ class Frame:
     resumed: Mapping[str, Any] = field(default_factory=dict, repr=False)
     call_id: UUID | None = None
     stated_reason: str = field(default="", repr=False)
+    stated_context: str = field(default="", repr=False)
     awaited: UUID | None = None
     relay: Relay = field(default=SILENCE, repr=False, compare=False)
 

@@ -280,6 +280,8 @@ def refuse_credentials(call: Call, decision: Decision, vault: VaultIndex) -> Non
         outgoing += canonical.encode(dict(call.frame.trace))
     if call.frame.stated_reason:
         outgoing += canonical.encode(call.frame.stated_reason)
+    if call.frame.stated_context:
+        outgoing += canonical.encode(call.frame.stated_context)
     if call.frame.token.encode() in outgoing or vault.find(outgoing):
         raise refusal_of(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, decision_facts(call, decision))
 
@@ -340,6 +342,7 @@ def decision_facts(call: Call, decision: Decision | None) -> dict[str, Any]:
         "connector": call.tool.connector.name,
         "tool": call.tool.name,
         "arguments_digest": call.arguments_digest,
+        "definition": call.tool.definition_digest,
     }
     if decision is not None:
         facts["decision"] = decision.effect.value

@@ -10,9 +10,11 @@ from connectors.base import UpstreamFailure
 from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
 from gateway.commit.entry import Claim, Entry
 from gateway.inspecting import findings_facts
+from gateway.operation import times_ms
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.run_labels import met_by
+from gateway.run_sessions import session_at, session_of
 from gateway.values import changed
 from governance import canonical
 from governance.decision import Decision
@@ -38,8 +40,10 @@ def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | 
     agent = call.caller.agent
     event_id = uuid7()
     payload, commitment = None, b""
+    said: tuple[str, ...] = ()
     if decision.records_payload:
-        payload, commitment = ports.seal_payload(event_id, call.recorded_arguments)
+        body, said = _asked_for(call)
+        payload, commitment = ports.seal_payload(event_id, body)
     event = AuditEvent(
         kind=kind,
         id=event_id,
@@ -52,9 +56,10 @@ def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | 
         tool=call.tool.name,
         decision=decision.effect.value,
         process_id=ports.process_id,
+        session=session_of(call),
         decided_epoch=decision.epoch,
         payload_commitment=commitment,
-        details={**_grounds(call, decision), **_consent(permitted), **_where(call.frame)},
+        details={**_grounds(call, decision), **_consent(permitted), **_sent(screened, said), **_where(call.frame)},
     )
     return Entry(
         event,
@@ -64,6 +69,36 @@ def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | 
         claim=_claim(permitted),
         seen=permitted.seen,
     )
+
+
+def _asked_for(call: Call) -> tuple[bytes, tuple[str, ...]]:
+    """What is sealed of the question: the arguments and, where the agent's side said anything of its reasons, that as
+    well. It is told in words of somebody's, so it must be erasable: the header names only that it is there."""
+    frame = call.frame
+    told = (("reason", frame.stated_reason), ("context", frame.stated_context))
+    said = {name: text for name, text in told if text}
+    if not said:
+        return call.recorded_arguments, ()
+    return b'{"asked":' + call.recorded_arguments + b',"said":' + canonical.encode(said) + b"}", tuple(said)
+
+
+def _sent(screened: Screened, said: tuple[str, ...]) -> dict[str, Any]:
+    """What goes to the upstream, and with which account; `said` is what the sealed body holds beside it."""
+    sent: dict[str, Any] = {"bytes": sum(map(len, screened.permitted.call.params.values()))}
+    if screened.account is not None:
+        sent["account"] = screened.account.account_id
+    if said:
+        sent["said"] = said
+    return sent
+
+
+def _took(*, is_answered: bool) -> dict[str, float]:
+    """Of an answer its connector knows better what the upstream took."""
+    times = times_ms()
+    if times is None:
+        return {}
+    gateway, upstream = times
+    return {"gateway_ms": gateway} if is_answered else {"gateway_ms": gateway, "upstream_ms": upstream}
 
 
 def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
@@ -124,6 +159,7 @@ def approval_recorder(asked: Asked, ports: Ports) -> Recorder:
                 tool=call.tool.name,
                 decision=decision.effect.value,
                 process_id=ports.process_id,
+                session=session_of(call),
                 decided_epoch=decision.epoch,
                 details={"subject": fact.subject, **grounds, **fact.details},
             )
@@ -153,13 +189,14 @@ def outcome_entry(
 ) -> Entry:
     """What came back, as the agent is about to see it."""
     if isinstance(outcome, UpstreamFailure):
-        failure = {"code": outcome.code, "reached": outcome.reached}
+        failure = {"code": outcome.code, "reached": outcome.reached, **_took(is_answered=False)}
         said = "cancelled" if outcome.code == "cancelled" else "failed"
         return _closing(intent, ports, said, failure, is_fenced=is_fenced)
     details: dict[str, Any] = {
         "upstream_ms": round(outcome.raw.upstream_ms, 3),
         "bytes": outcome.raw.size_bytes,
         "masked": list(outcome.masked),
+        **_took(is_answered=True),
     }
     if outcome.places:
         details["masked_fields"] = [place.as_json() for place in outcome.places]
@@ -196,9 +233,10 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
     facts = dict(refusal.facts)
     vault = ports.vault_index(ports.snapshot())
     agent, person = facts.pop("agent"), facts.pop("person", "")
+    at = ports.now()
     event = AuditEvent(
         kind="call.refused",
-        at=ports.now(),
+        at=at,
         actor=f"agent:{agent}",
         agent=agent,
         person=person,
@@ -207,6 +245,7 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
         decision=facts.pop("decision", "deny"),
         outcome="refused",
         process_id=ports.process_id,
+        session=session_at(frame, agent, person, at),
         decided_epoch=facts.pop("epoch", 0),
         details={
             "reason": refusal.reason.code,
@@ -277,6 +316,7 @@ def _of_call(
         decision=decision.effect.value,
         outcome=outcome,
         process_id=ports.process_id,
+        session=session_of(call),
         decided_epoch=intent.epoch,
         payload_commitment=commitment,
         details=details,

@@ -142,6 +142,15 @@ def passed(stage: Stage) -> float:
     return seconds
 
 
+def times_ms() -> tuple[float, float] | None:
+    """What the gateway itself and what the upstream took so far, for the record; None outside of an operation."""
+    current = _current()
+    if current is None:
+        return None
+    total, upstream = perf_counter() - current._began, current.upstream_seconds
+    return round((total - upstream) * 1000, 3), round(upstream * 1000, 3)
+
+
 def passed_upstream(intent: Intent) -> None:
     """What the upstream took is not the gateway's own time."""
     current, call = _current(), intent.call

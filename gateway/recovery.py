@@ -74,6 +74,7 @@ def _close(intent: EventRow) -> int:
         decision=intent.decision,
         outcome="unknown",
         process_id=intent.process_id,
+        session=intent.session,
         decided_epoch=intent.epoch,
         details={"code": "process_died"},
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -96,6 +97,12 @@ class Seals:
             key = PayloadKey.objects.filter(pk=key_id).first()
             self._sealers[key_id] = _opened_key(key) if key else None
         return self._sealers[key_id]
+
+
+def asked_of(header: bytes, body: Any) -> Any:
+    """The arguments alone, where what the agent's side said of its reasons was sealed with them."""
+    details = orjson.loads(header).get("details", {})
+    return body["asked"] if "said" in details and isinstance(body, dict) else body
 
 
 def _opened_key(key: PayloadKey) -> PayloadSealer:

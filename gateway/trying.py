@@ -18,7 +18,7 @@ import orjson
 
 from audit.event import first_id_at
 from audit.models import EventRow, Payload
-from gateway.sealed_payloads import Seals, Unreadable
+from gateway.sealed_payloads import Seals, Unreadable, asked_of
 from governance import canonical
 from governance.conditions import Condition, Verdict, evaluate_knowing
 from governance.decision import RANK, AccessRequest, Decision, Effect, decide
@@ -204,7 +204,7 @@ class _Replay:
     def _arguments(self, event: EventRow, header: bytes, payload: Payload) -> Mapping[str, Any] | None:
         """None where they cannot be opened, or were not arguments alone."""
         try:
-            found = canonical.parse(self.seals.body(event.pk, header, payload))
+            found = asked_of(header, canonical.parse(self.seals.body(event.pk, header, payload)))
         except (Unreadable, canonical.NotCanonical):
             return None
         return found if isinstance(found, dict) else None

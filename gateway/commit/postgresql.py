@@ -28,7 +28,7 @@ LENGTH = Struct("!i")
 NULL = LENGTH.pack(-1)
 VERDICTS = {ord(verdict.value): verdict for verdict in Verdict}
 STATEMENT = b"commit"
-PARAMETERS = (TEXT, *(TEXT_ARRAY,) * 12, BYTEA_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, *(TEXT_ARRAY,) * 3)
+PARAMETERS = (TEXT, *(TEXT_ARRAY,) * 13, BYTEA_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, *(TEXT_ARRAY,) * 3)
 FORMATS = (Format.BINARY,) * len(PARAMETERS)
 MARKS = ", ".join(f"${number}" for number in range(2, len(PARAMETERS) + 1))
 COMMIT = f"SELECT current_epoch, verdicts FROM gatehouse_commit($1::text::uuid, {MARKS})"  # noqa: S608  (only placeholders)
@@ -164,9 +164,8 @@ def _is_answer(error: Exception) -> bool:
 
 
 def _columns(rows: list[Row], group: list[Entry]) -> list[bytes]:
-    ids, kinds, ats, calls, actors, agents, persons, connectors, tools, decisions, outcomes, _, decided, headers = zip(
-        *rows, strict=True
-    )
+    (ids, kinds, ats, calls, actors, agents, persons, connectors, tools, decisions, outcomes, _, sessions, decided,
+     headers) = zip(*rows, strict=True)  # fmt: skip
     payloads = [entry.payload for entry in group]
     literals = {read_set: _array_literal(read_set) for read_set in {entry.read_set for entry in group}}
     return [
@@ -181,6 +180,7 @@ def _columns(rows: list[Row], group: list[Entry]) -> list[bytes]:
         _names(tools),
         _names(decisions),
         _names(outcomes),
+        _names([session.hex if session else None for session in sessions]),
         _names([str(epoch) for epoch in decided]),
         _bytes(headers),
         _names([payload.key_id if payload else None for payload in payloads]),

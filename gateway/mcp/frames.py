@@ -14,6 +14,9 @@ Params = dict[str, Any]
 REASON = "com.gatehouse/reason"
 """Member of `_meta` in which an agent may say why it wants a call that humans must agree to."""
 REASON_LIMIT = 2_000
+CONTEXT = "com.gatehouse/context"
+"""Member of `_meta` in which a client may say which conversation a call comes from; sealed with its arguments."""
+CONTEXT_LIMIT = 8_000
 
 
 def frame_of(context: Context) -> Frame:
@@ -39,14 +42,15 @@ def bare_frame(context: Context, name: str = "", arguments: Any = None) -> Frame
         trace=context.message.trace,
         client=client_of(context),
         method=context.message.method,
-        stated_reason=_stated_reason(context.message.meta),
+        stated_reason=_stated(context.message.meta, REASON, REASON_LIMIT),
+        stated_context=_stated(context.message.meta, CONTEXT, CONTEXT_LIMIT),
     )
 
 
-def _stated_reason(meta: Mapping[str, Any]) -> str:
-    """Why the agent says it wants this; one that is too long is none."""
-    reason = meta.get(REASON)
-    return reason if isinstance(reason, str) and len(reason) <= REASON_LIMIT else ""
+def _stated(meta: Mapping[str, Any], member: str, limit: int) -> str:
+    """What the agent's side says of the call; what is too long is nothing."""
+    said = meta.get(member)
+    return said if isinstance(said, str) and len(said) <= limit else ""
 
 
 def client_of(context: Context) -> str:

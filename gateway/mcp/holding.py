@@ -53,6 +53,7 @@ STORED = (
     "method",
     "resumed",
     "stated_reason",
+    "stated_context",
 )
 """Of a call that is kept with its task: all but the agent's key, which whoever runs it brings."""
 

@@ -20,6 +20,7 @@ from gateway.mcp.paging import page
 from gateway.pipeline import DECISIONS
 from gateway.ports import Ports
 from gateway.refusals import Refusal
+from gateway.run_sessions import session_at
 from gateway.targets import PROMPT, RESOURCE, TOOL, exposed_name, selections
 from governance import canonical
 from governance.decision import AccessRequest, Effect, decide
@@ -246,14 +247,16 @@ def _entry(frame: Frame, visible: Visible, shown: Iterable[str], ports: Ports) -
     }
     if visible.missing:
         details["missing"] = [shelf.connector.name for shelf in visible.missing]
+    at = ports.now()
     event = AuditEvent(
         kind=kind.record,
-        at=ports.now(),
+        at=at,
         actor=f"agent:{agent.name}",
         agent=agent.name,
         person=agent.owner.email,
         decision="permit",
         process_id=ports.process_id,
+        session=session_at(frame, agent.name, visible.caller.person.email, at),
         decided_epoch=visible.caller.snapshot.epoch,
         details=details,
     )

@@ -20,6 +20,7 @@ from gateway.commit.entry import Entry, EvidenceUnavailable, Verdict
 from gateway.mcp.context import Context
 from gateway.mcp.errors import METHOD_NOT_FOUND
 from gateway.mcp.exchange import Exchange, may_hear
+from gateway.mcp.frames import bare_frame
 from gateway.mcp.revisions import APPROVALS, REQUEST_ACCESS
 from gateway.mcp.tasks import wants_task
 from gateway.mcp.waiting import Crowded
@@ -27,6 +28,7 @@ from gateway.pipeline import DECISIONS, refused_answer
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.requests_of_agents import CannotAsk, Standing, Wish
+from gateway.run_sessions import session_at
 from governance.snapshot import Bundle, Tool
 
 MOST_MINUTES = 24 * 60
@@ -162,14 +164,16 @@ async def _is_recorded(context: Context, count: int, ports: Ports) -> bool:
 
 def _disclosed(context: Context, count: int, ports: Ports) -> Entry:
     caller = context.caller
+    at = ports.now()
     event = AuditEvent(
         kind="approvals.listed",
-        at=ports.now(),
+        at=at,
         actor=f"agent:{caller.agent.name}",
         agent=caller.agent.name,
         person=caller.person.email,
         decision="permit",
         process_id=ports.process_id,
+        session=session_at(bare_frame(context), caller.agent.name, caller.person.email, at),
         decided_epoch=ports.snapshot().epoch,
         details={"endpoint": context.bundle or "*", "requests": count, "source_ip": context.request.source_ip},
     )
