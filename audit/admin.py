@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from audit.kinds import CALL_KINDS, DECISIONS, OUTCOMES, TONES, VERBS, kind_in_words
-from audit.models import Checkpoint, EventRow, Leaf
+from audit.models import AgentSession, Checkpoint, EventRow, Leaf
 from audit.search import VIEWS, EventSearch
 from gateway.console.base import (
     ExactTextFilter,
@@ -222,6 +222,51 @@ def _short(text: str) -> SafeString:
 
 def _hexadecimal(raw: bytes | memoryview) -> str:
     return bytes(raw).hex()
+
+
+class SessionChangeList(KeysetChangeList):
+    def url_for_result(self, result: Any) -> str:
+        return reverse("session_page", args=[result.pk])
+
+
+@admin.register(AgentSession)
+class SessionAdmin(EvidenceAdmin):
+    """The runs of agents, summed up a moment after their calls end."""
+
+    list_display = ("began_shown", "agent_shown", "person_shown", "calls", "refused", "failed", "last_shown")
+    list_filter = (ExactTextFilter.on("agent", "agent"), ExactTextFilter.on("person", "person"))
+    empty_hint = "As soon as an agent has called a tool, its session stands here."
+    export_columns = ("id", "began_at", "agent", "person", "calls", "refused", "failed", "last_at")
+    ordering = ("-began",)
+    fields = ("timeline", "began_shown", "last_shown", "agent_shown", "person_shown", "calls", "refused", "failed")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SessionChangeList]:
+        return SessionChangeList
+
+    @display(description="Began (UTC)")
+    def began_shown(self, session: AgentSession) -> SafeString:
+        return moment(session.began_at)
+
+    @display(description="Last call ended (UTC)")
+    def last_shown(self, session: AgentSession) -> SafeString:
+        return moment(session.last_at)
+
+    @display(description="Agent")
+    def agent_shown(self, session: AgentSession) -> str:
+        return visible(session.agent)
+
+    @display(description="For")
+    def person_shown(self, session: AgentSession) -> str:
+        return visible(session.person)
+
+    @display(description="Timeline")
+    def timeline(self, session: AgentSession) -> SafeString:
+        link = reverse("session_page", args=[session.pk])
+        return format_html('<a class="font-medium text-primary-600" href="{}">The whole session</a>', link)
+
+    @display(description="Id")
+    def copy_id(self, session: Any) -> SafeString:
+        return _short(str(session.pk))
 
 
 @admin.register(Leaf)

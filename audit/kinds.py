@@ -3,6 +3,8 @@
 CALL_ENDS = ("call.outcome", "call.refused")
 """Each call ends in exactly one of these, so they stand for it in lists and numbers."""
 
+CALL_STARTS = ("call.intent", "call.refused")
+
 CALL_KINDS = ("call.intent", *CALL_ENDS)
 
 TALK_KINDS = ("call.asked", "call.told")
@@ -168,6 +170,7 @@ KINDS = {
     "backup.restored": "Backup: restored",
     "evidence.exported": "Evidence: log exported",
     "payload.opened": "Evidence: arguments or result opened",
+    "session.exported": "Evidence: session exported",
     "audit.heartbeat": "Evidence: sign of life",
 }
 VERBS = {"call.intent": "asks for", "call.outcome": "called", "call.refused": "was refused"}

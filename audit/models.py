@@ -4,6 +4,8 @@ No foreign key leads out of or between these tables: evidence outlives what it d
 governed row deadlocks with its deletion.
 """
 
+from datetime import UTC, datetime
+
 from django.db import models
 
 
@@ -162,6 +164,37 @@ class CallTally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.calls} calls of {self.agent} in {self.hour:%Y-%m-%d %H}h"
+
+
+class AgentSession(models.Model):
+    """One run of an agent for one person, summed up from its calls as they end; may be thrown away and counted anew.
+
+    `began` is the id of its first call: ids are time-ordered, so this is the order of the list.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    began = models.UUIDField(unique=True)
+    agent = models.TextField(db_default="")
+    person = models.TextField(db_default="")
+    last_at = models.DateTimeField()
+    calls = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_session"
+        verbose_name = "session"
+        indexes = (
+            models.Index(fields=("agent", "began"), name="audit_session_by_agent"),
+            models.Index(fields=("person", "began"), name="audit_session_by_person"),
+        )
+
+    def __str__(self) -> str:
+        return f"session {self.id} of {self.agent}"
+
+    @property
+    def began_at(self) -> datetime:
+        return datetime.fromtimestamp((self.began.int >> 80) / 1000, UTC)
 
 
 class TallyCursor(models.Model):

@@ -5,6 +5,7 @@ to its left, so the path to the next checkpoint's root is found without reading 
 """
 
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -55,43 +56,66 @@ class Proof:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """The leaves between a checkpoint and the next one, which signs them; `left` is the tree before them."""
+
+    left: Frontier
+    hashes: list[bytes]
+    signed: Checkpoint
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        at = index - self.left.size
+        return path_from(self.left.extend(self.hashes[:at]), self.hashes[at:])
+
+
 def prove(event: EventRow) -> Proof | None:
     """None until a checkpoint covers the event, or when the log around it is damaged."""
-    leaf = Leaf.objects.filter(event_id=event.pk).first()
-    if leaf is None:
-        return None
-    signed = Checkpoint.objects.filter(size__gt=leaf.index).order_by("size").first()
-    path = _path(leaf.index, signed.size) if signed else None
-    if signed is None or path is None:
-        return None
+    return prove_all([event]).get(event.pk)
+
+
+def prove_all(events: Iterable[EventRow]) -> dict[UUID, Proof]:
+    """Of each event that can be proved; what lies between two checkpoints is read once for all its events."""
+    by_id = {event.pk: event for event in events}
+    proofs: dict[UUID, Proof] = {}
+    stretch: _Stretch | None = None
+    for leaf in Leaf.objects.filter(event_id__in=by_id).order_by("index"):
+        if stretch is None or stretch.signed.size <= leaf.index:
+            stretch = _stretch_around(leaf.index)
+        if stretch is not None:
+            proofs[leaf.event_id] = _proof(by_id[leaf.event_id], leaf, stretch)
+    return proofs
+
+
+def _proof(event: EventRow, leaf: Leaf, stretch: _Stretch) -> Proof:
     return Proof(
         event_id=event.pk,
         index=leaf.index,
         leaf=bytes(leaf.hash),
         entry=leaf_entry(event.epoch, bytes(event.header)),
-        size=signed.size,
-        root=bytes(signed.root),
-        path=path,
-        note=signed.note,
+        size=stretch.signed.size,
+        root=bytes(stretch.signed.root),
+        path=stretch.path(leaf.index),
+        note=stretch.signed.note,
     )
 
 
-def _path(index: int, size: int) -> tuple[bytes, ...] | None:
-    """Siblings from the leaf up; None if leaves are missing or too many."""
+def _stretch_around(index: int) -> _Stretch | None:
+    """None if no checkpoint covers it, or leaves are missing or too many."""
+    signed = Checkpoint.objects.filter(size__gt=index).order_by("size").first()
     before = Checkpoint.objects.filter(size__lte=index).order_by("-size").first()
     start = before.size if before else 0
-    if size - start > MOST_LEAVES:
+    if signed is None or signed.size - start > MOST_LEAVES:
         return None
-    rows = Leaf.objects.filter(index__gte=start, index__lt=size).order_by("index").values_list("hash", flat=True)
-    hashes = [bytes(row) for row in rows]
-    if len(hashes) != size - start:
+    rows = Leaf.objects.filter(index__gte=start, index__lt=signed.size).order_by("index")
+    hashes = [bytes(row) for row in rows.values_list("hash", flat=True)]
+    if len(hashes) != signed.size - start:
         return None
     try:
         known = Frontier.from_bytes(start, bytes(before.frontier)) if before else Frontier()
     except ValueError:
         return None
-    left = known.extend(hashes[: index - start])
-    return path_from(left, hashes[index - start :])
+    return _Stretch(known, hashes, signed)
 
 
 def path_from(left: Frontier, rest: list[bytes]) -> tuple[bytes, ...]:

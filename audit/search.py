@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.event import first_id_at
-from audit.kinds import CALL_ENDS, CALL_KINDS, DECISIONS, KINDS, OUTCOMES, ROUTINE_KINDS
+from audit.kinds import CALL_ENDS, CALL_KINDS, CALL_STARTS, DECISIONS, KINDS, OUTCOMES, ROUTINE_KINDS
 from audit.models import EventRow
 from audit.record import MAX_COLUMN_CHARS
 
@@ -30,7 +30,7 @@ CONFINED_TO = "day"
 VIEWS = {"calls": "Calls", "acts": "What people and the gateway did", "all": "All events"}
 
 OFTEN = ("period", "agent", "person", "tool", "decision", "outcome")
-RARELY = ("since", "until", "connector", "kind", "by", "q")
+RARELY = ("since", "until", "connector", "kind", "by", "session", "q")
 
 Events = QuerySet[EventRow]
 
@@ -76,6 +76,7 @@ class EventSearch(forms.Form):
     outcome = Choice("Outcome", OUTCOMES)
     kind = Choice("Kind", KINDS)
     by = WholeText("Done by")
+    session = forms.UUIDField(label="Session", required=False)
 
     @property
     def often(self) -> list[forms.BoundField]:
@@ -96,7 +97,7 @@ class EventSearch(forms.Form):
         asked = self.cleaned_data
         if asked["view"]:
             return str(asked["view"])
-        return "all" if asked["kind"] or asked["q"] or asked["by"] else "calls"
+        return "all" if asked["kind"] or asked["q"] or asked["by"] or asked["session"] else "calls"
 
     @property
     def is_narrowed(self) -> bool:
@@ -106,12 +107,12 @@ class EventSearch(forms.Form):
     def is_confined(self) -> bool:
         """A connector alone is looked for in the past day only: an index of its own would cost every call."""
         asked = self.cleaned_data
-        others = ("q", "period", "since", "agent", "person", "tool", "outcome", "by")
+        others = ("q", "period", "since", "agent", "person", "tool", "outcome", "by", "session")
         return bool(asked["connector"]) and not any(asked[name] for name in others)
 
     def narrow(self, events: Events) -> Events:
         """Only for a valid form. Each step leaves the order alone."""
-        for step in (_in_view, _in_time, _in_columns, _by_id):
+        for step in (_in_view, _in_time, _in_columns, _in_session, _by_id):
             events = step(self, events)
         return events
 
@@ -119,7 +120,7 @@ class EventSearch(forms.Form):
 def _in_view(search: EventSearch, events: Events) -> Events:
     match search.view_shown:
         case "calls":
-            return events.filter(kind__in=CALL_ENDS)
+            return events.filter(kind__in=CALL_STARTS if search.cleaned_data["session"] else CALL_ENDS)
         case "acts":
             return events.filter(call_id=None).exclude(kind__in=(*CALL_KINDS, *ROUTINE_KINDS))
     return events
@@ -147,6 +148,12 @@ def _in_columns(search: EventSearch, events: Events) -> Events:
     if asked["kind"] == "call.refused":
         events = events.filter(outcome="refused")
     return events.filter(call_id=None) if asked["kind"] and asked["kind"] not in CALL_KINDS else events
+
+
+def _in_session(search: EventSearch, events: Events) -> Events:
+    """A call has one entry in the index of sessions, that of its beginning."""
+    session = search.cleaned_data["session"]
+    return events if session is None else events.filter(session=session).exclude(kind="call.outcome")
 
 
 def _by_id(search: EventSearch, events: Events) -> Events:

@@ -1,4 +1,4 @@
-"""Counts calls by hour from the log, so that no screen ever counts evidence.
+"""Counts calls by hour and by session from the log, so that no screen ever counts evidence.
 
 Leaves have no gaps, so the next leaf to read says exactly what has been counted. A page of leaves and the cursor
 move in one short transaction: each leaf counts once, however many counters run and wherever one dies.
@@ -14,7 +14,8 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from audit.kinds import CALL_ENDS
-from audit.models import CallTally, EventRow, Leaf, TallyCursor
+from audit.models import AgentSession, CallTally, EventRow, Leaf, TallyCursor
+from audit.session_sums import add_sessions, session_sums
 
 PAGE = 2_000
 MOST_LEAVES = 50_000
@@ -67,6 +68,7 @@ def count_anew() -> None:
     """Throws the tallies away; the next runs count from the first leaf."""
     with transaction.atomic():
         CallTally.objects.all().delete()
+        AgentSession.objects.all().delete()
         TallyCursor.objects.update(next_leaf=0)
 
 
@@ -76,13 +78,15 @@ def _count_page() -> int:
     end = _end_of_page(start)
     if end == start:
         return 0
-    sums = _sums(_calls_between(start, end))
+    calls = list(_calls_between(start, end))
+    sums, sessions = _sums(calls), session_sums(calls)
     with transaction.atomic():
         TallyCursor.objects.get_or_create(id=1)
         if not TallyCursor.objects.filter(next_leaf=start).update(next_leaf=end):
             return 0
         with connection.cursor() as cursor:
             cursor.executemany(ADD, [_row(subject, total) for subject, total in sorted(sums.items())])
+        add_sessions(sessions)
     return end - start
 
 

@@ -1,9 +1,10 @@
 """One call as a story in the order of time, told from its evidence alone."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -13,9 +14,6 @@ from audit.kinds import DECISIONS, OUTCOMES, TALK_KINDS, TONES
 from audit.models import EventRow
 from gateway.hostile_text import visible
 from governance.models import AgentCredential, SecretVersion
-from governance.models.base import Governed
-
-Row = TypeVar("Row", bound=Governed)
 
 MOST_TALK = 1_000
 """Of the agent while the call ran; it may have run others meanwhile."""
@@ -72,6 +70,11 @@ WHY_REFUSED = {
     "malformed_request": "The message could not be read.",
     "bad_arguments": "The arguments could not be accepted.",
 }
+SAID = {
+    "reason": "the agent's reason",
+    "context": "its client's words on the conversation",
+    "reason, context": "the agent's reason, and its client's words on the conversation",
+}
 WITH_REMEDY = "The agent was told no, with the reason and what it may do instead."
 TOLD_NO = {
     "unknown_tool": "The agent was told that there is no such tool, so that it learns nothing of what others may use.",
@@ -120,7 +123,7 @@ class Record:
 
     @classmethod
     def of(cls, row: EventRow) -> "Record":
-        return cls(row, _details(bytes(row.header)))
+        return cls(row, details_of(bytes(row.header)))
 
     def text(self, name: str) -> str:
         """Agents and clients chose some of these: made visible, and never trusted to be text."""
@@ -191,25 +194,27 @@ def _talk(by_kind: Mapping[str, EventRow]) -> tuple[EventRow, ...]:
 
 def story_of(events: CallEvents) -> Story:
     records = {kind: Record.of(event) for kind, event in events.by_kind.items()}
-    return tell(records, _names(records.values()), talk=[Record.of(event) for event in events.talk])
+    return tell(records, names_in(records.values()), talk=[Record.of(event) for event in events.talk])
 
 
-def _names(records: Iterable[Record]) -> dict[str, str]:
+def names_in(records: Iterable[Record]) -> dict[str, str]:
     """What people call the keys and secrets that these records mention, by the ids as they stand there."""
-    names: dict[str, str] = {}
-    for record in records:
-        if (key := _found(AgentCredential, record.text("credential"))) is not None:
-            names[record.text("credential")] = f"{key.hint}…"
-        if (version := _found(SecretVersion, record.text("secret_version"))) is not None:
-            names[record.text("secret_version")] = f"{version.secret.name} v{version.number}"
-    return names
+    told = list(records)
+    keys = _ids({record.text("credential") for record in told})
+    secrets = _ids({record.text("secret_version") for record in told})
+    credentials = AgentCredential.objects.in_bulk(keys)
+    versions = SecretVersion.objects.select_related("secret").in_bulk(secrets)
+    names = {text: f"{credentials[key].hint}…" for key, text in keys.items() if key in credentials}
+    shown = {key: f"{version.secret.name} v{version.number}" for key, version in versions.items()}
+    return names | {text: shown[key] for key, text in secrets.items() if key in shown}
 
 
-def _found(model: type[Row], key: str) -> Row | None:
-    try:
-        return model._default_manager.filter(pk=UUID(key)).first()
-    except ValueError:
-        return None
+def _ids(texts: Iterable[str]) -> dict[UUID, str]:
+    found: dict[UUID, str] = {}
+    for text in texts:
+        with suppress(ValueError):
+            found[UUID(text)] = text
+    return found
 
 
 def tell(records: Mapping[str, Record], names: Mapping[str, str], *, talk: Iterable[Record] = ()) -> Story:
@@ -221,7 +226,7 @@ def tell(records: Mapping[str, Record], names: Mapping[str, str], *, talk: Itera
     start = intent or end
     assert start is not None, "a call has an intent, an outcome or a refusal"
     steps: list[Step | None] = [_asked(start, _moment(start.row.call_id) or start.row.at, names), _decided(start)]
-    steps += [_sent(start, names)] if intent is not None else []
+    steps += [_agreed(start), _sent(start, names)] if intent is not None else []
     steps += [_said(record) for record in talk]
     steps += [_came_back(end), _changed(end), _answered(end)] if end else [_under_way()]
     return Story(start.row.call_id or start.row.pk, start, end, tuple(step for step in steps if step))
@@ -239,6 +244,7 @@ def _asked(record: Record, at: datetime, names: Mapping[str, str]) -> Step:
         ("Protocol", record.text("revision"), True),
         ("Trace", _trace(record), True),
         ("Digest of the arguments", record.text("arguments_digest"), True),
+        ("Sealed with the arguments", SAID.get(_listed(record.details.get("said")), ""), False),
     )
     on = f" on {visible(row.connector)}" if row.connector else ""
     return Step("Asked", at, f"{visible(row.agent)} asked for {wanted}{on}.", facts=facts)
@@ -251,6 +257,24 @@ def _decided(record: Record) -> Step:
     if not rules:
         sentence += " No rule took part: holding the tool is enough."
     return Step("Decided", row.at, sentence, TONES.get(row.decision, ""), _decision_facts(record), rules)
+
+
+def _agreed(record: Record) -> Step | None:
+    """Whom it waited for; the request itself tells when each of them said so."""
+    approval = record.details.get("approval")
+    if not isinstance(approval, dict):
+        return None
+    people, narrowed = _listed(approval.get("approvers")), _listed(approval.get("narrowed"))
+    facts = _facts(
+        ("By", people, False),
+        ("Request", visible(str(approval.get("request", ""))), True),
+        ("Arguments they changed", narrowed, True),
+    )
+    return Step("Agreed", None, "People had to agree, and did. Their consent is used up by this call.", "info", facts)
+
+
+def _listed(names: Any) -> str:
+    return visible(", ".join(map(str, names))) if isinstance(names, list) else ""
 
 
 def _refused(record: Record) -> Step:
@@ -286,8 +310,7 @@ def _said(record: Record) -> Step:
 
 
 def _methods(record: Record) -> str:
-    named = record.details.get("methods")
-    return visible(", ".join(map(str, named))) if isinstance(named, list) else ""
+    return _listed(record.details.get("methods"))
 
 
 def _came_back(record: Record) -> Step:
@@ -297,6 +320,7 @@ def _came_back(record: Record) -> Step:
     reached = {"True": "yes", "False": "no"}.get(record.text("reached"), "")
     facts = _facts(
         ("The system took", _milliseconds(record), False),
+        ("The gateway took", _milliseconds(record, "gateway_ms"), False),
         ("Size of the answer", f"{record.text('bytes')} bytes" if record.text("bytes") else "", False),
         ("What went wrong", "" if why else code, True),
         ("Did it reach the system", reached, False),
@@ -310,12 +334,20 @@ def _changed(record: Record) -> Step | None:
     masked = record.details.get("masked")
     if not isinstance(masked, list):
         return None
-    if not masked:
-        return Step("Changed", None, "Nothing: no secret of ours was in the answer.")
-    names = ", ".join(visible(str(name)) for name in masked)
-    return Step(
-        "Changed", None, "The answer contained secrets of ours. They were masked.", "warn", (Fact("Of", names),)
-    )
+    places = record.details.get("masked_fields")
+    if not masked and not places:
+        return Step("Changed", None, "Nothing: no secret of ours was in the answer, and no rule masks a field of it.")
+    facts = [Fact("Secrets of ours", _listed(masked))] if masked else []
+    facts += [_masked_at(place) for place in places if isinstance(place, dict)] if isinstance(places, list) else []
+    sentence = "Parts of the answer were masked before the agent got it. What stood there is kept nowhere."
+    return Step("Changed", None, sentence, "warn", tuple(facts))
+
+
+def _masked_at(place: Mapping[str, Any]) -> Fact:
+    def text(name: str) -> str:
+        return visible(str(place.get(name, "")))
+
+    return Fact(f"By {text('rule')}", f"{text('path')} ({text('count')})", is_code=True)
 
 
 def _answered(record: Record) -> Step:
@@ -344,7 +376,7 @@ def _rule(rule: Mapping[str, Any]) -> RuleShown:
     return RuleShown(text("effect"), name, text("from"), text("reason"), text("condition"))
 
 
-def _details(header: bytes) -> Mapping[str, Any]:
+def details_of(header: bytes) -> Mapping[str, Any]:
     try:
         details = orjson.loads(header).get("details")
     except (ValueError, AttributeError):
@@ -362,8 +394,8 @@ def _trace(record: Record) -> str:
     return visible(", ".join(f"{name} {value}" for name, value in pairs))
 
 
-def _milliseconds(record: Record) -> str:
-    value = record.details.get("upstream_ms")
+def _milliseconds(record: Record, name: str = "upstream_ms") -> str:
+    value = record.details.get(name)
     return f"{value:,.1f} ms" if isinstance(value, int | float) else ""
 
 

@@ -33,6 +33,7 @@ class Opened:
     title: str
     body: bytes = field(default=b"", repr=False)
     problem: str = ""
+    event_id: UUID | None = None
 
 
 def sealed_payloads(events: Sequence[EventRow]) -> QuerySet[Payload]:
@@ -50,18 +51,25 @@ def opening(events: Sequence[EventRow], *, call_id: UUID, reason: str) -> Fact:
     return Fact("payload.opened", f"call:{call_id}", details)
 
 
+def opening_session(events: Sequence[EventRow], *, session: UUID, reason: str) -> Fact:
+    """One record for all bodies of a stretch of a session; it names every call."""
+    calls = sorted({str(event.call_id or event.pk) for event in events})
+    return Fact("payload.opened", f"session:{session}", {"reason": reason, "agent": events[0].agent, "calls": calls})
+
+
 def opened(events: Sequence[EventRow]) -> list[Opened]:
     """For whoever has recorded the opening."""
     sealed = {payload.event_id: payload for payload in sealed_payloads(events)}
-    return [_open(event, sealed[event.pk]) for event in events if event.pk in sealed]
+    seals = Seals()
+    return [_open(event, sealed[event.pk], seals) for event in events if event.pk in sealed]
 
 
-def _open(event: EventRow, payload: Payload) -> Opened:
+def _open(event: EventRow, payload: Payload, seals: "Seals") -> Opened:
     title = TITLES.get(event.kind, event.kind)
     try:
-        return Opened(title, Seals().body(event.pk, bytes(event.header), payload))
+        return Opened(title, seals.body(event.pk, bytes(event.header), payload), event_id=event.pk)
     except Unreadable as reason:
-        return Opened(title, reason.body, str(reason))
+        return Opened(title, reason.body, str(reason), event.pk)
 
 
 class Unreadable(Exception):
@@ -80,6 +88,11 @@ class Seals:
 
     def body(self, event_id: UUID, header: bytes, payload: Payload) -> bytes:
         """Raises Unreadable."""
+        return self.parts(event_id, header, payload)[1]
+
+    def parts(self, event_id: UUID, header: bytes, payload: Payload) -> tuple[bytes, bytes]:
+        """The blinding key, which shows an outsider that this body is the one committed to, and the body. Raises
+        Unreadable."""
         sealer = self._sealer(payload.key_id)
         if sealer is None:
             raise Unreadable("Its key is gone: it cannot be opened any more.")
@@ -90,7 +103,7 @@ class Seals:
         blinding, body = plain[:BLINDING_BYTES], plain[BLINDING_BYTES:]
         if commitment(body, blinding).hex() != _committed(header):
             raise Unreadable("This is not what the record commits to.", body)
-        return body
+        return blinding, body
 
     def _sealer(self, key_id: str) -> PayloadSealer | None:
         if key_id not in self._sealers:

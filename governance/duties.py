@@ -136,6 +136,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.change": VIEW,
         "governance.eventrow": ("export",),
         "audit.eventrow": VIEW,
+        "audit.agentsession": VIEW,
         "audit.payload": VIEW,
         "audit.calltally": VIEW,
         "audit.leaf": VIEW,

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import orjson
 
 from audit.event import AuditEvent
-from audit.models import Checkpoint, EventRow, Leaf
+from audit.models import AgentSession, Checkpoint, EventRow, Leaf
 from audit.record import record
 from gateway.models import GatewayProcess, Notice
 from governance.agent_keys import key_digest
@@ -75,6 +76,9 @@ def a_waiting_definition() -> ToolDefinition:
     return ToolDefinition.objects.create(tool=tool, digest="d" * 64, body=body)
 
 
+SESSION = UUID("4b9c1c3e-7c57-8d3a-9f5e-0123456789ab")
+
+
 def record_one() -> EventRow:
     event = AuditEvent(
         kind="call.refused",
@@ -84,6 +88,7 @@ def record_one() -> EventRow:
         tool=HOSTILE,
         decision="deny",
         outcome="refused",
+        session=SESSION,
         details={"asked_for": HOSTILE},
     )
     record(event)
@@ -172,6 +177,9 @@ def one_of_each() -> list[Any]:
             directory=directory, at=now, request_id="1", method="POST", path="/Users", status=201, body={"x": HOSTILE}
         ),
         Change.objects.latest("id"),
+        AgentSession.objects.create(
+            id=SESSION, began=event.id, agent=HOSTILE, person=HOSTILE, last_at=now, calls=1, refused=1
+        ),
         Leaf.objects.create(index=0, event_id=event.id, hash=bytes(32)),
         Checkpoint.objects.create(size=1, root=bytes(32), frontier=b"", at=now, note="signed"),
         GatewayProcess.objects.create(host="gw1", pid=1, started_at=now, beat_at=now),

@@ -28,6 +28,7 @@ READ_ONLY = (
     "governance_change",
     "audit_eventrow",
     "audit_leaf",
+    "audit_agentsession",
     "audit_checkpoint",
     "gateway_gatewayprocess",
     "gateway_notice",
@@ -64,9 +65,10 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
         (
             "auditor",
             "user team agent agentcredential connector tool tooldefinition bundle bundleversion policy policyversion"
-            " role freeze organization change eventrow leaf checkpoint gatewayprocess personaltoken ratelimit grant"
-            " reaction oncallshift notificationchannel chatidentity notice trustedissuer directory directoryuser"
-            " directorymessage groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant",
+            " role freeze organization change eventrow agentsession leaf checkpoint gatewayprocess personaltoken"
+            " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
+            " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
+            " upstreamgrant",
             "",
         ),
     ],

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 
 RIGHTS = """
                                             it-admin  security  approver  auditor
+audit.view_agentsession                         .         .         .         x
 audit.view_calltally                            x         x         .         x
 audit.view_checkpoint                           .         .         .         x
 audit.view_eventrow                             .         .         .         x
@@ -316,6 +317,9 @@ SCREENS = {
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
     "open_payloads": "audit.view_payload",
+    "session_page": "audit.view_eventrow",
+    "open_session": "audit.view_payload",
+    "session_bundle": "governance.export_eventrow",
     "directory": "governance.view_directory",
     "directory_token": "governance.connect_directory",
     "revoke_directory_token": "governance.connect_directory",
@@ -352,6 +356,8 @@ ASKED_BY_POST = (
     "_impact",
     "_impact_of_new",
     "open_payloads",
+    "open_session",
+    "session_bundle",
     "revoke_directory_token",
     "check_offboarding",
     "cancel_offboarding",
@@ -426,6 +432,7 @@ NOT_BY_FORM = {
     "governance_user": "delete",
     "audit_eventrow": "add change delete",
     "audit_leaf": "add change delete",
+    "audit_agentsession": "add change delete",
     "audit_checkpoint": "add change delete",
     "gateway_gatewayprocess": "add change delete",
     "gateway_notice": "add change delete",

@@ -67,6 +67,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "bundle_id": "bundle",
         "policy_id": "policy",
         "call_id": "eventrow",
+        "run_id": "agentsession",
         "offboarding_id": "offboarding",
         "step_id": "offboardingstep",
         "token_id": "personaltoken",
