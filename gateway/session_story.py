@@ -102,10 +102,14 @@ def page_of(session: UUID, *, start: UUID | None = None) -> SessionPage | None:
     )
 
 
-def _with_outcomes(lines: Sequence[EventRow]) -> list[tuple[EventRow, ...]]:
+def ends_of(lines: Sequence[EventRow]) -> dict[UUID | None, EventRow]:
+    """By the call that ended."""
     calls = [line.call_id for line in lines if line.call_id is not None]
-    ends = EventRow.objects.filter(call_id__in=calls, kind="call.outcome")
-    by_call = {end.call_id: end for end in ends}
+    return {end.call_id: end for end in EventRow.objects.filter(call_id__in=calls, kind="call.outcome")}
+
+
+def _with_outcomes(lines: Sequence[EventRow]) -> list[tuple[EventRow, ...]]:
+    by_call = ends_of(lines)
     return [(line, by_call[line.call_id]) if line.call_id in by_call else (line,) for line in lines]
 
 

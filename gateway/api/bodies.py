@@ -52,6 +52,13 @@ class PdfAccepted(JsonRenderer):
     format = "pdf"
 
 
+class ZipAccepted(JsonRenderer):
+    """As for CSV; problems are JSON all the same."""
+
+    media_type = "application/zip"
+    format = "zip"
+
+
 def encoded(data: Any) -> bytes:
     """The one encoding of an answer, so that equal answers are equal bytes."""
     return orjson.dumps(data, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)

@@ -3,6 +3,7 @@ import re
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
+from gateway.api.agent_sessions import AgentSessions, SessionBundle, SessionBundleWithPayloads, SessionLines
 from gateway.api.agents import AgentCredentials, Agents, Credentials, Roles
 from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.authorizations import Authorizations
@@ -62,6 +63,8 @@ RESOURCES = {
     "freezes": Freezes,
     "rotation-tasks": RotationTasks,
     "offboardings": Offboardings,
+    "agent-sessions": AgentSessions,
+    "agent-sessions/<uuid:run_id>/lines": SessionLines,
     "events": Events,
     "changes": Changes,
     "leaves": Leaves,
@@ -100,6 +103,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("calls/<uuid:call_id>", Call.as_view({"get": "retrieve"})),
     path("calls/<uuid:call_id>/proof", CallProof.as_view({"get": "retrieve"})),
     path("calls/<uuid:call_id>/payloads", CallPayloads.as_view({"post": "create"})),
+    path("agent-sessions/<uuid:run_id>/bundle", SessionBundle.as_view({"post": "create"})),
+    path("agent-sessions/<uuid:run_id>/bundle-with-payloads", SessionBundleWithPayloads.as_view({"post": "create"})),
     path("offboardings/<uuid:offboarding_id>/receipt", Receipt.as_view({"get": "retrieve"})),
     path("zombies", Zombies.as_view({"get": "list"})),
     *_routes(),

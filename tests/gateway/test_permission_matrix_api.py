@@ -201,6 +201,11 @@ POST   offboardings/{offboarding}/cancel        governance.offboard_user
 POST   offboardings/{offboarding}/check         governance.view_offboarding
 POST   offboardings/{offboarding}/undo          governance.offboard_user
 GET    offboardings/{offboarding}/receipt       governance.view_offboarding
+GET    agent-sessions                           audit.view_agentsession
+GET    agent-sessions/{agentsession}            audit.view_agentsession
+GET    agent-sessions/{agentsession}/lines      audit.view_eventrow
+POST   agent-sessions/{agentsession}/bundle     audit.view_leaf
+POST   agent-sessions/{agentsession}/bundle-with-payloads   audit.view_payload
 GET    events                                   audit.view_eventrow
 GET    events/{eventrow}                        audit.view_eventrow
 GET    calls/{eventrow}                         audit.view_eventrow
@@ -232,6 +237,7 @@ COLLECTIONS = {
     "connected-accounts": "upstreamgrant",
     "definitions": "tooldefinition",
     "events": "eventrow",
+    "agent-sessions": "agentsession",
     "calls": "eventrow",
     "sessions": "usersession",
     "processes": "gatewayprocess",
