@@ -111,6 +111,10 @@ def call_id(house: House) -> str:
     return house.one("SELECT call_id FROM audit_event WHERE kind = 'call.outcome' ORDER BY id DESC LIMIT 1")
 
 
+def session_id(house: House) -> str:
+    return house.one("SELECT session FROM audit_event WHERE kind = 'call.outcome' ORDER BY id DESC LIMIT 1")
+
+
 def key_of(house: House) -> str:
     agent = house.id_of("governance_agent", name="triage-bot")
     query = "SELECT id FROM governance_agentcredential WHERE agent_id = ? AND revoked_at IS NULL ORDER BY created_at"
@@ -158,6 +162,7 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "tool-callers": of("/admin/tools/{}/callers/", "governance_tool", name="billing_refund"),
     "tool": of("/admin/governance/tool/{}/change/", "governance_tool", name="billing_refund"),
     "call": lambda house: f"/admin/calls/{call_id(house)}/",
+    "session": lambda house: f"/admin/sessions/{session_id(house)}/",
     "person": of("/admin/governance/user/{}/change/", "governance_user", email="ana@example.com"),
     "person-add": lambda _: "/admin/governance/user/add/",
     "person-history": of("/admin/governance/user/{}/history/", "governance_user", email="ana@example.com"),
