@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from audit.kinds import CALL_KINDS, DECISIONS, OUTCOMES, TONES, VERBS, kind_in_words
-from audit.models import AgentSession, Checkpoint, EventRow, Leaf
+from audit.models import AgentSession, Checkpoint, DeadLetter, EventRow, Leaf
 from audit.search import VIEWS, EventSearch
 from gateway.console.base import (
     ExactTextFilter,
@@ -313,3 +313,33 @@ class CheckpointAdmin(EvidenceAdmin):
     @display(description="Signed note")
     def note_shown(self, checkpoint: Checkpoint) -> str:
         return block(checkpoint.note)
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyModelAdmin):
+    empty_hint = "Every sink takes every leaf so far. What one does not take is kept here and can be tried again."
+    list_display = ("index", "sink_id_shown", "error_shown", "attempts", "at")
+    export_columns = ("index", "sink", "event_id", "error", "attempts", "at")
+    ordering = ("sink", "index")
+    list_filter = (ExactTextFilter.on("sink", "sink"), ExactTextFilter.on("index", "index"))
+    fields = ("index", "sink", "event", "error_shown", "attempts", "at")
+    readonly_fields = ("event", "error_shown")
+    actions = None
+    list_fullwidth = True
+
+    @display(description="Sink")
+    def sink_id_shown(self, letter: DeadLetter) -> SafeString:
+        return format_html(
+            '<a class="text-primary-600" href="{}">{}</a>',
+            reverse("admin:governance_sink_change", args=[letter.sink]),
+            str(letter.sink)[:8],
+        )
+
+    @display(description="Why")
+    def error_shown(self, letter: DeadLetter) -> str:
+        return visible(letter.error)
+
+    @display(description="Event")
+    def event(self, letter: DeadLetter) -> SafeString:
+        link = reverse("admin:audit_eventrow_change", args=[letter.event_id])
+        return format_html('<a class="text-primary-600" href="{}">{}</a>', link, letter.event_id)

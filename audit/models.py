@@ -234,7 +234,7 @@ class SinkCursor(models.Model):
 
     `next_index` ends the batch that was begun; whoever comes after a crash sends exactly that batch again. Only the
     holder of `lease` moves it. What is refused waits until a human resumes it or changes the sink, whose `version`
-    then differs.
+    then differs. What somebody asked for (a sample, its dead letters once more) is done by whoever sends.
     """
 
     sink = models.UUIDField(primary_key=True)
@@ -250,6 +250,10 @@ class SinkCursor(models.Model):
     last_error_at = models.DateTimeField(null=True)
     checkpoint_size = models.BigIntegerField(default=0)
     checkpoint_at = models.DateTimeField(null=True)
+    sample_asked_at = models.DateTimeField(null=True)
+    sample_said = models.CharField(max_length=300, default="", db_default="")
+    sample_said_at = models.DateTimeField(null=True)
+    retry_asked_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "audit_sink_cursor"

@@ -1,6 +1,7 @@
 from functools import partial
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -8,14 +9,26 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.paginator import InfinitePaginator
 
-from gateway import staff_identities
-from gateway.console.base import AutocompleteSelectFilter, ReadOnlyModelAdmin, display, needs_fresh_login, visible
+from audit import cursors
+from audit.models import SinkCursor
+from gateway import sink_acts, staff_identities
+from gateway.console.base import (
+    AutocompleteSelectFilter,
+    GovernedModelAdmin,
+    ReadOnlyModelAdmin,
+    Select,
+    Switch,
+    display,
+    needs_fresh_login,
+    visible,
+)
 from gateway.models import GatewayProcess, Notice
 from gateway.notices.delivery import try_again
 from gateway.recovery import DEAD_AFTER
+from gateway.sinks import check_sink
 from governance.duties import may_sign_in_as
 from governance.facts import Fact
-from governance.models import NotificationChannel, StaffIdentity, User
+from governance.models import NotificationChannel, Sink, StaffIdentity, User
 from governance.staff_identities import NotBound, allow_again
 
 
@@ -192,3 +205,139 @@ class StaffIdentityAdmin(ReadOnlyModelAdmin):
             self.message_user(request, f"{row.person.email}: {refusal}", messages.WARNING)
         else:
             self.message_user(request, f"{row.person.email} can sign in there again.", messages.SUCCESS)
+
+
+class SinkForm(forms.ModelForm):  # type: ignore[type-arg]
+    kind = forms.ChoiceField(choices=tuple(Sink.KINDS.items()), widget=Select)
+    send_again_from = forms.CharField(
+        required=False,
+        max_length=40,
+        help_text="A leaf's number or a moment (2026-11-21 14:00): everything from there on is sent once more.",
+    )
+
+    class Meta:
+        widgets = {"is_enabled": Switch}
+
+    def clean_send_again_from(self) -> int | None:
+        text = str(self.cleaned_data["send_again_from"])
+        try:
+            return sink_acts.leaf_of(text) if text else None
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        kind = self.instance.kind if self.instance.pk and "kind" not in cleaned else cleaned.get("kind")
+        secret = cleaned.get("secret")
+        if secret is not None and (secret.connectors.exists() or secret.channels.exists()):
+            self.add_error("secret", "It is shown to another system. Make one of its own for this.")
+        try:
+            check_sink(str(kind), str(cleaned.get("format")), cleaned.get("settings") or {}, has_secret=bool(secret))
+        except ValueError as error:
+            field, _, text = str(error).partition(": ")
+            self.add_error(*((field, text) if field in self.fields else ("settings", str(error))))
+        return cleaned
+
+
+@admin.register(Sink)
+class SinkAdmin(GovernedModelAdmin):
+    """Where evidence is sent, and how far it is. What is asked for here, the worker does within a second."""
+
+    form = SinkForm
+    fixed_fields = ("name", "kind")
+    fresh_login_for = "governance.change_sink"
+    empty_hint = "Evidence stays here. A sink sends every leaf to a SIEM, an object store or a program of yours."
+    list_display = ("name", "kind", "state", "lag", "arrived_at", "last_error")
+    list_filter = ("kind", "is_enabled")
+    search_fields = ("name", "title")
+    actions = ("send_sample", "resume", "retry_dead_letters")
+    fieldsets = (
+        (None, {"fields": ("name", "title", "kind", "is_enabled")}),
+        (
+            "Where to",
+            {"fields": ("settings", "secret"), "description": "The settings of each kind are in docs/export.md."},
+        ),
+        ("What it sees", {"fields": ("format", "redaction")}),
+        ("How far it is", {"fields": ("state", "lag", "arrived_at", "last_error", "sample", "send_again_from")}),
+    )
+    readonly_fields = ("state", "lag", "arrived_at", "last_error", "sample")
+
+    @display(description="State", label={"sends": "success", "waits": "warning", "refused": "danger", "off": "info"})
+    def state(self, sink: Sink) -> str:
+        place = self._place(sink)
+        if not sink.is_enabled:
+            return "off"
+        if place is not None and place.refused_version:
+            return "refused"
+        return "waits" if place is not None and place.failures else "sends"
+
+    @display(description="Lag")
+    def lag(self, sink: Sink) -> str:
+        place = self._place(sink)
+        if place is None:
+            return "not begun"
+        behind = cursors.lag(place, now=timezone.now())
+        return f"{behind.records:,} records, {behind.seconds:,.0f} s"
+
+    @display(description="Arrived last")
+    def arrived_at(self, sink: Sink) -> Any:
+        place = self._place(sink)
+        return place.acked_at if place else None
+
+    @display(description="Last error")
+    def last_error(self, sink: Sink) -> str:
+        place = self._place(sink)
+        return visible(place.last_error) if place else ""
+
+    @display(description="Sample")
+    def sample(self, sink: Sink) -> str:
+        place = self._place(sink)
+        if place is None:
+            return ""
+        return "under way" if place.sample_asked_at else visible(place.sample_said)
+
+    def _place(self, sink: Sink) -> SinkCursor | None:
+        if not hasattr(sink, "_place"):
+            sink._place = SinkCursor.objects.filter(sink=sink.pk).first()  # type: ignore[attr-defined]
+        found: SinkCursor | None = sink._place  # type: ignore[attr-defined]
+        return found
+
+    def save_model(self, request: HttpRequest, obj: Sink, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if (leaf := form.cleaned_data.get("send_again_from")) is not None:
+            sink_acts.replay(obj, leaf=leaf, record=self.by(request)["record"])
+
+    @admin.action(description="Test selected: send a sample", permissions=["change"])
+    def send_sample(self, request: HttpRequest, sinks: QuerySet[Sink]) -> HttpResponse | None:
+        effect = "Each gets the newest checkpoint, which discloses nothing. What came of it stands on the sink's page."
+        return self._do(request, sinks, "send_sample", "Send a sample to", effect)
+
+    @admin.action(description="Resume selected", permissions=["change"])
+    def resume(self, request: HttpRequest, sinks: QuerySet[Sink]) -> HttpResponse | None:
+        effect = "Those that were refused, or wait after a failure, are tried again at once."
+        return self._do(request, sinks, "resume", "Resume", effect)
+
+    @admin.action(description="Retry dead letters of selected", permissions=["change"])
+    def retry_dead_letters(self, request: HttpRequest, sinks: QuerySet[Sink]) -> HttpResponse | None:
+        effect = "Leaves that were not taken are written anew, as the sink is set up now, and sent one by one."
+        return self._do(request, sinks, "retry_dead_letters", "Retry dead letters of", effect)
+
+    def _do(
+        self, request: HttpRequest, sinks: QuerySet[Sink], action: str, verb: str, effect: str
+    ) -> HttpResponse | None:
+        preview = partial(self.preview, request, sinks, action=action, verb=verb, effect=effect)
+        if again := needs_fresh_login(request, "governance.change_sink", as_typed=preview):
+            return again
+        if not self.confirmed(request):
+            return preview()
+        for sink in sinks:
+            SINK_ACTS[action](sink, record=self.by(request)["record"])
+        self.message_user(request, "The worker does it within a second or two.", messages.SUCCESS)
+        return None
+
+
+SINK_ACTS = {
+    "send_sample": sink_acts.test,
+    "resume": sink_acts.resume,
+    "retry_dead_letters": sink_acts.retry,
+}

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_ready, worker_shutdown
 from django.utils.module_loading import import_string
 
 from audit.tally import count_new_calls
 from gateway import approving, password_resets, rotations, zombies
 from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
+from gateway.exporting import ExportThread
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
 from gateway.notices import slack_answers
 from gateway.notices.delivery import deliver_due
@@ -29,6 +31,19 @@ QUESTIONS = threading.BoundedSemaphore(2)
 """Of the worker's four threads: planned offboardings must not wait for slow upstreams."""
 ASK_LATER_SECONDS = 10
 LOOK_AT_ALL = "gateway.scim.pulling.looking.look_at_all"
+EXPORT = ExportThread()
+
+
+@worker_ready.connect
+def begin_export(**_: Any) -> None:
+    """Sinks are no tasks: they take as long as they take, and the worker's few threads are for others."""
+    EXPORT.start()
+
+
+@worker_shutdown.connect
+def end_export(**_: Any) -> None:
+    if EXPORT.is_alive():
+        EXPORT.stop()
 
 
 @shared_task(ignore_result=True)

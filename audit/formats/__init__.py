@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from audit.formats import native
+from audit.formats import cef, native, ocsf
 from audit.formats.entry import Entry, Redact, SignedSize
 
 
@@ -25,4 +25,8 @@ class Format:
     checkpoint: WriteCheckpoint
 
 
-FORMATS: Final[Mapping[str, Format]] = {"native": Format("Gatehouse JSON", native.record, native.checkpoint)}
+FORMATS: Final[Mapping[str, Format]] = {
+    "native": Format("Gatehouse JSON", native.record, native.checkpoint),
+    "ocsf": Format("OCSF 1.8", ocsf.record, ocsf.checkpoint),
+    "cef": Format("CEF", cef.record, cef.checkpoint),
+}

@@ -32,6 +32,14 @@ class SinkKind:
 
 
 SINK_KINDS: Final[Mapping[str, SinkKind]] = {
+    "kafka": SinkKind("Kafka", "audit.sinks.kafka", needs="User and password for SASL", may_lack_it=True),
+    "s3": SinkKind(
+        "S3 or compatible",
+        "audit.sinks.s3",
+        needs="Access key id and secret access key",
+        formats=(NATIVE, OCSF, CEF),
+        linger_seconds=60,
+    ),
     "webhook": SinkKind("Signed webhook", "audit.sinks.webhook", needs="Key that signs the messages"),
     "splunk": SinkKind("Splunk HTTP Event Collector", "audit.sinks.splunk", needs="Token of the collector"),
     "sentinel": SinkKind("Microsoft Sentinel", "audit.sinks.sentinel", needs="Client secret of the application"),

@@ -165,6 +165,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Changes", "governance.change", "difference", "Governed changes of the last day, row by row."),
         _list("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
         _list("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),
+        _list("Sinks", "governance.sink", "output", "Where evidence is sent, and how far each is."),
+        _list("Dead letters", "audit.deadletter", "mark_email_unread", "Leaves that a sink does not take."),
     ),
     "Operations": (
         _list("Trusted issuers", "governance.trustedissuer", "verified_user", "Whose signed word counts here."),

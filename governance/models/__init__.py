@@ -41,6 +41,7 @@ from governance.models.registry import Connector, Tool, ToolDefinition
 from governance.models.roles import Role
 from governance.models.rotation import RotationTask
 from governance.models.secrets import Secret, SecretVersion
+from governance.models.sinks import Sink
 from governance.models.staff_identities import StaffIdentity
 
 __all__ = (
@@ -94,6 +95,7 @@ __all__ = (
     "Rule",
     "Secret",
     "SecretVersion",
+    "Sink",
     "StaffIdentity",
     "Team",
     "TokenRevocation",

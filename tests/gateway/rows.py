@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 
 from audit.event import AuditEvent
-from audit.models import AgentSession, Checkpoint, EventRow, Leaf
+from audit.models import AgentSession, Checkpoint, DeadLetter, EventRow, Leaf
 from audit.record import record
 from gateway.models import GatewayProcess, Notice
 from governance.agent_keys import key_digest
@@ -41,6 +41,7 @@ from governance.models import (
     RotationTask,
     Rule,
     Secret,
+    Sink,
     StaffIdentity,
     Team,
     Tool,
@@ -185,6 +186,8 @@ def one_of_each() -> list[Any]:
         GatewayProcess.objects.create(host="gw1", pid=1, started_at=now, beat_at=now),
         channel := NotificationChannel.objects.create(name="leads", kind="slack", target="C0123456789", secret=secret),
         ChatIdentity.objects.create(channel=channel, workspace="T0EXAMPLE", account="U0ANA", person=agent.owner),
+        sink := Sink.objects.create(name="soc", kind="webhook", settings={"url": "https://soc.example.com/"}),
+        DeadLetter.objects.create(sink=sink.pk, index=0, event_id=event.id, error=HOSTILE, at=now),
         Notice.objects.create(
             kind="asked", subject=HOSTILE, channel_id=channel.pk, written_at=now, next_try_at=now, given_up_at=now
         ),

@@ -50,7 +50,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
             " notificationchannel chatidentity notice trustedissuer directory directoryuser directorymessage"
-            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant",
+            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter",
             "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity"
             " directory groupmapping",
         ),
@@ -58,8 +58,9 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "security",
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
-            " rotationtask oauthclient authorization staffidentity upstreamgrant",
-            "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer",
+            " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter",
+            "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
+            " sink",
         ),
         ("approver", "agent", ""),
         (
@@ -68,7 +69,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             " role freeze organization change eventrow agentsession leaf checkpoint gatewayprocess personaltoken"
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
-            " upstreamgrant",
+            " upstreamgrant sink deadletter",
             "",
         ),
     ],

@@ -23,6 +23,7 @@ audit.view_agentsession                         .         .         .         x
 audit.view_calltally                            x         x         .         x
 audit.view_checkpoint                           .         .         .         x
 audit.view_eventrow                             .         .         .         x
+audit.view_deadletter                           x         x         .         x
 audit.view_leaf                                 .         .         .         x
 audit.view_payload                              .         .         .         x
 gateway.view_gatewayprocess                     x         .         .         x
@@ -96,6 +97,10 @@ governance.view_organization                    x         x         .         x
 governance.change_organization                  .         x         .         .
 governance.view_personaltoken                   x         .         .         x
 governance.change_personaltoken                 x         .         .         .
+governance.view_sink                            x         x         .         x
+governance.add_sink                             .         x         .         .
+governance.change_sink                          .         x         .         .
+governance.delete_sink                          .         x         .         .
 governance.view_staffidentity                   x         x         .         x
 governance.end_staffidentity                    x         x         .         .
 governance.allow_staffidentity                  x         .         .         .
@@ -169,6 +174,8 @@ ASKS_AGAIN = {
     "governance.connect_directory",
     "governance.release_directory",
     "governance.break_glass_grant",
+    "governance.add_sink",
+    "governance.change_sink",
     "governance.add_trustedissuer",
     "governance.apply_manifest",
     "governance.change_trustedissuer",
@@ -431,6 +438,7 @@ NOT_BY_FORM = {
     "governance_tooldefinition": "add change delete",
     "governance_user": "delete",
     "audit_eventrow": "add change delete",
+    "audit_deadletter": "add change delete",
     "audit_leaf": "add change delete",
     "audit_agentsession": "add change delete",
     "audit_checkpoint": "add change delete",
@@ -478,6 +486,9 @@ ACTIONS = {
     "governance_authorization.end": "governance.revoke_authorization",
     "governance_upstreamgrant.end": "governance.revoke_upstreamgrant",
     "governance_personaltoken.revoke": "governance.change_personaltoken",
+    "governance_sink.send_sample": "governance.change_sink",
+    "governance_sink.resume": "governance.change_sink",
+    "governance_sink.retry_dead_letters": "governance.change_sink",
     "governance_staffidentity.end": "governance.end_staffidentity",
     "governance_staffidentity.allow": "governance.allow_staffidentity",
     "governance_rotationtask.mark_done": "governance.change_rotationtask",

@@ -49,6 +49,7 @@ from governance.models import (
     Rule,
     Secret,
     SecretVersion,
+    Sink,
     StaffIdentity,
     Team,
     TokenRevocation,
@@ -106,6 +107,7 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
             subject_kind="secret", subject_id=agent.pk, reason="asked", created_at=timezone.now(), due_at=timezone.now()
         ),
         StaffIdentity.objects.create(person=person, issuer="https://id.example", subject="1", created_by="test"),
+        Sink.objects.create(name="sink", kind="webhook", settings={"url": "https://soc.example"}),
     )
 
 

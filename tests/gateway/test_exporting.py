@@ -1,0 +1,209 @@
+"""Sinks as people configure them: from the row and its secret to the destination."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from django.urls import reverse
+
+from audit import cursors
+from audit.checkpoint import installation_signer
+from audit.formats import FORMATS
+from audit.models import DeadLetter, EventRow, SinkCursor
+from audit.redaction import PROFILES
+from audit.sequencer import Sequencer
+from audit.sinks import SINK_KINDS, SinkKind
+from audit.sinks.base import Refused
+from audit.wishes import ARRIVED
+from gateway import sink_acts
+from gateway.exporting import Exporting, Outlet, Turn
+from gateway.recorder import recorder
+from gateway.sinks import check_sink, configured
+from governance.fence.actor import governed_change
+from governance.models import Secret, Sink
+from governance.vault import put_secret_value
+from tests.audit.exporting import FakeSink
+from tests.gateway.signing_in import sign_in
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+KEY = "whsec_c2VjcmV0LW9mLXRlc3Rz"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSink:
+    """Takes the place of every webhook, and keeps the secret that it was built with."""
+    sink = FakeSink(max_records=100)
+
+    def build(settings: object, secret: str | None, way: object) -> FakeSink:
+        sink.secret = secret  # type: ignore[attr-defined]
+        return sink
+
+    monkeypatch.setattr(SinkKind, "build", lambda self, settings, secret, way: build(settings, secret, way))
+    return sink
+
+
+@pytest.fixture
+def soc() -> Sink:
+    with governed_change(by="test"):
+        secret = Secret.objects.create(name="hook-key")
+        put_secret_value(secret, value=KEY, by="test", record=[].append, now=NOW)
+        return Sink.objects.create(
+            name="soc", kind="webhook", settings={"url": "https://soc.example.com/in"}, secret=secret
+        )
+
+
+def seal() -> int:
+    return Sequencer(installation_signer()).advance(datetime.now(UTC))
+
+
+def turn(outlet: Outlet | None = None) -> None:
+    (sink,) = configured(only_enabled=False)
+    cursors.begin(sink.destination.id, at=0)
+    (outlet or Outlet()).take_turn(sink, Turn(sink.destination.version))
+
+
+def record(name: str) -> list[EventRow]:
+    return list(EventRow.objects.filter(kind=name))
+
+
+def test_evidence_of_the_sink_itself_reaches_it_with_the_secret_of_the_vault(fake: FakeSink, soc: Sink) -> None:
+    size = seal()
+    turn()
+    assert fake.taken == list(range(size))
+    assert fake.secret == KEY  # type: ignore[attr-defined]
+    assert any(header["kind"] == "governance.changed" for header in fake.headers)
+    assert KEY.encode() not in b"".join(each.body for each in fake.records)
+
+
+def test_a_sink_that_is_off_gets_its_sample_and_nothing_else(fake: FakeSink, soc: Sink) -> None:
+    seal()
+    Sink.objects.update(is_enabled=False)
+    with governed_change(by="test"):
+        sink_acts.test(soc, record=recorder(by="test", now=NOW))
+    turn()
+    assert (fake.taken, len(fake.checkpoints)) == ([], 1)
+    assert SinkCursor.objects.get().sample_said == ARRIVED
+    assert record("sink.tested")
+
+
+def test_dead_letters_are_tried_again_as_the_sink_is_now(fake: FakeSink, soc: Sink) -> None:
+    seal()
+    fake._poison = b'"leaf_index":0,'
+    outlet = Outlet()
+    turn(outlet)
+    assert list(DeadLetter.objects.values_list("index", flat=True)) == [0]
+    with governed_change(by="test"):
+        sink_acts.retry(soc, record=recorder(by="test", now=NOW))
+    turn(outlet)
+    assert DeadLetter.objects.get().attempts == 2
+    fake._poison = b"\0"
+    with governed_change(by="test"):
+        sink_acts.retry(soc, record=recorder(by="test", now=NOW))
+    turn(outlet)
+    assert not DeadLetter.objects.exists()
+    assert fake.taken[-1] == 0
+
+
+def test_a_new_value_of_its_secret_is_a_new_try(fake: FakeSink, soc: Sink) -> None:
+    seal()
+    fake._failures = iter([Refused("wrong token")])
+    turn()
+    turn()
+    assert fake.taken == []
+    assert soc.secret is not None
+    with governed_change(by="test"):
+        put_secret_value(soc.secret, value="another", by="test", record=[].append, now=NOW)
+    turn()
+    assert fake.taken
+    assert fake.secret == "another"  # type: ignore[attr-defined]
+
+
+def test_a_replay_is_evidence_and_happens(fake: FakeSink, soc: Sink) -> None:
+    size = seal()
+    turn()
+    with governed_change(by="test"):
+        sink_acts.replay(soc, leaf=sink_acts.leaf_of("1"), record=recorder(by="test", now=NOW))
+    turn()
+    assert fake.taken[size] == 1
+    assert record("sink.replayed")
+
+
+def test_whatever_goes_wrong_stands_in_the_row(fake: FakeSink, soc: Sink) -> None:
+    seal()
+    fake.send = lambda records: 1 / 0  # type: ignore[assignment]
+    turn()
+    assert SinkCursor.objects.get().last_error == "Unforeseen: ZeroDivisionError"
+
+
+def test_retention_stops_before_the_slowest_that_is_on(fake: FakeSink, soc: Sink) -> None:
+    seal()
+    assert sink_acts.retention_may_not_pass() is None
+    cursors.begin(soc.pk, at=0)
+    assert sink_acts.retention_may_not_pass() == 0
+    Sink.objects.update(is_enabled=False)
+    assert sink_acts.retention_may_not_pass() is None
+
+
+@pytest.mark.parametrize("wrong", ["", "-1", "soon", "99999999", "2026-13-01"], ids=str)
+def test_a_place_to_begin_again_is_a_leaf_or_a_moment(wrong: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        sink_acts.leaf_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "format_name", "has_secret", "said"),
+    [
+        ("carrier-pigeon", "native", False, r"^kind: .*there are kafka, .*webhook"),
+        ("webhook", "cef", True, "^format: "),
+        ("webhook", "native", False, "^secret: "),
+    ],
+    ids=["kind", "format", "secret"],
+)
+def test_what_is_wrong_is_named(kind: str, format_name: str, has_secret: bool, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_sink(kind, format_name, {"url": "https://x.example"}, has_secret=has_secret)
+
+
+def test_what_can_be_configured_is_what_there_is() -> None:
+    assert set(Sink.KINDS) == set(SINK_KINDS)
+    assert set(Sink.Format.values) == set(FORMATS)
+    assert set(Sink.Redaction.values) == set(PROFILES)
+
+
+def test_a_form_with_a_wrong_setting_says_which(soc: Sink) -> None:
+    client = sign_in("security")
+    entered = {"name": "other", "kind": "webhook", "format": "native", "redaction": "as_is", "secret": soc.secret_id}
+    answer = client.post(reverse("admin:governance_sink_add"), {**entered, "settings": '{"url": "ftp://x"}'})
+    assert "url: write a plain address" in answer.content.decode()
+    client.post(reverse("admin:governance_sink_add"), {**entered, "settings": '{"url": "https://x.example/in"}'})
+    assert Sink.objects.get(name="other").settings == {"url": "https://x.example/in"}
+    listed = client.get(reverse("admin:governance_sink_changelist"))
+    assert "not begun" in listed.content.decode()
+
+
+class AtOnce:
+    """In place of the loop's threads: this one sees the rows of a test."""
+
+    def submit(self, work: Callable[..., None], *args: Any) -> Future[None]:
+        work(*args)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+
+def test_the_loop_sends_what_is_due_and_lets_go(fake: FakeSink, soc: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = seal()
+    monkeypatch.setattr("gateway.exporting.connection", Mock())
+    exporting = Exporting()
+    exporting._threads = AtOnce()  # type: ignore[assignment]
+    exporting.look()
+    exporting.look()
+    assert fake.taken == list(range(size))
+    assert SinkCursor.objects.get().leased_until is None
+    fake.attempts.clear()
+    exporting.look()
+    assert fake.attempts == []
