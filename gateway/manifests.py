@@ -1,6 +1,6 @@
 """Applying a manifest, across rooms: read, discover, then write in one transaction with its evidence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,16 @@ from gateway.accounts.looking_up import account_opener
 from gateway.actions import act
 from gateway.discovery import LONGEST_REQUEST_SECONDS, OpenAuth, Question, discover
 from gateway.drift import reacting
+from gateway.sinks import check_sink
 from gateway.wiring import child_spec, upstream_auth
 from governance.facts import Fact, Recorder
 from governance.manifest.apply import Overtaken, carry_out, take_in
 from governance.manifest.entries import DEFAULT_TIMEOUT_SECONDS, STDIO, ConnectorEntry, SecretEntry
 from governance.manifest.plan import Plan
 from governance.manifest.prepare import Prepared, prepare, wanted_connectors, with_tools
-from governance.manifest.schema import Manifest, Source, parse
+from governance.manifest.reader import BadManifest, Fault
+from governance.manifest.schema import Manifest, Source, fault_at, parse
+from governance.manifest.sink_entries import SinkEntry
 from governance.manifest.values import SecretValue, read_values
 from governance.models import Connector, SecretVersion
 from governance.registry import Catalogue
@@ -44,7 +47,20 @@ def read_wish(sources: Iterable[Source]) -> Wish:
     """Raises BadManifest."""
     named = tuple(sources)
     manifest = parse(named, kinds=KINDS)
+    if faults := list(_sink_faults(manifest)):
+        raise BadManifest(*faults)
     return Wish(manifest, read_values(manifest), tuple(source.file for source in named))
+
+
+def _sink_faults(manifest: Manifest) -> Iterator[Fault]:
+    """What the kind of a sink says to its settings."""
+    for entry in manifest.sections.get("sinks", ()):
+        assert isinstance(entry, SinkEntry)
+        try:
+            check_sink(entry.kind, entry.format, entry.whole_settings, has_secret=bool(entry.secret))
+        except ValueError as error:
+            key, _, message = str(error).partition(": ")
+            yield fault_at(entry, key if hasattr(entry, key) else f"settings.{key}", message)
 
 
 def preview(wish: Wish, *, prune: bool) -> Plan:

@@ -31,6 +31,7 @@ from governance.manifest.plan import ORDER, Step
 from governance.manifest.prepare import Prepared
 from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry, RuleEntry, Schedule, ScopeEntry
 from governance.manifest.schema import LABELS
+from governance.manifest.sink_entries import SinkEntry, sink_columns
 from governance.manifest.values import SecretValue
 from governance.policies import publish_policy, withdraw_policy
 from governance.registry import Catalogue, register
@@ -445,6 +446,15 @@ def _write_issuers(steps: list[Step], work: Work) -> None:
         _update(row, **fields)
 
 
+def _write_sinks(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        entry = step.after
+        assert isinstance(entry, SinkEntry)
+        fields = {**sink_columns(entry), "secret": _secret_called(entry.secret)}
+        row, _ = models.Sink.objects.get_or_create(name=entry.name, defaults=fields)
+        _update(row, **fields)
+
+
 def _secret_called(name: str) -> models.Secret | None:
     return models.Secret.objects.get(name=name) if name else None
 
@@ -484,4 +494,5 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "reactions": _write_reactions,
     "notifications": _write_notifications,
     "issuers": _write_issuers,
+    "sinks": _write_sinks,
 }

@@ -21,7 +21,6 @@ LATER = frozenset(
         "budgets",
         "freezes",
         "grants",
-        "sinks",
     )
 )
 """Words of the manifest's format that this version has no entity for: a clearer answer than "unknown key"."""

@@ -19,6 +19,7 @@ from governance.manifest.fields import nearest
 from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.reader import Fault
 from governance.manifest.schema import LABELS, SECTIONS, Manifest, dump_entry, fault_at
+from governance.manifest.sink_entries import SinkEntry
 from governance.programs import program_faults
 from governance.registry import Registration
 from governance.rule_shadows import takes_in
@@ -37,6 +38,7 @@ PRUNED_BY = {
     "agents": "retire",
     "connectors": "disable",
     "issuers": "disable",
+    "sinks": "disable",
     "bundles": "withdraw",
     "policies": "withdraw",
 }
@@ -154,7 +156,7 @@ def _removal(kind: str, before: Entry) -> Step | None:
         after = before if before.is_owner else replace(before, active=False, teams=(), duties=(), staff=False)
     elif isinstance(before, AgentEntry):
         after = replace(before, status="retired", roles=())
-    elif isinstance(before, ConnectorEntry | IssuerEntry):
+    elif isinstance(before, ConnectorEntry | IssuerEntry | SinkEntry):
         after = replace(before, enabled=False)
     return Step(kind, PRUNED_BY[kind], before, before, after) if after != before else None
 
@@ -222,11 +224,15 @@ def _forbidden_programs(steps: Iterable[Step]) -> Iterator[Fault]:
 SENT_ELSEWHERE: Mapping[type, tuple[str, ...]] = {
     NotificationEntry: ("secret", "signing_secret"),
     IssuerEntry: ("poll_secret",),
+    SinkEntry: ("secret",),
 }
 
 
+KINDS_SENT: Mapping[type, tuple[str, ...]] = {SinkEntry: ("bearer", "basic")}
+
+
 def _shared_secrets(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
-    """A channel or an issuer is sent its secret elsewhere than a connector's system: none serves both."""
+    """A channel, an issuer or a sink is sent its secret elsewhere than a connector's system: none serves both."""
     shown = {connector.secret for connector in after["connectors"].values() if connector.secret}
     for step in steps:
         entry = step.after
@@ -234,7 +240,7 @@ def _shared_secrets(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
             secret = after["secrets"].get(getattr(entry, key))
             if secret is not None and secret.name in shown:
                 yield fault_at(step.entry, key, f"a connector shows {secret.name} to its system; make another one")
-            elif secret is not None and secret.kind != "bearer":
+            elif secret is not None and secret.kind not in KINDS_SENT.get(type(entry), ("bearer",)):
                 yield fault_at(step.entry, key, f"{secret.name} is of kind {secret.kind}; here it has to be bearer")
 
 

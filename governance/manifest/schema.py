@@ -28,6 +28,7 @@ from governance.manifest.fields import ListOf, Record, Schema, gather, nearest, 
 from governance.manifest.issuer_entries import IssuerEntry
 from governance.manifest.reader import BadManifest, Fault, Node, Place, read
 from governance.manifest.rule_entries import PolicyEntry, ReactionEntry, RoleEntry
+from governance.manifest.sink_entries import SinkEntry
 
 API_VERSION = "gatehouse/v1"
 LATER_KINDS = ("openapi", "sql", "stdio")
@@ -46,6 +47,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "reactions": ReactionEntry,
     "notifications": NotificationEntry,
     "issuers": IssuerEntry,
+    "sinks": SinkEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
@@ -61,6 +63,7 @@ LABELS: Mapping[str, str] = {
     "reactions": "reaction",
     "notifications": "notification channel",
     "issuers": "trusted issuer",
+    "sinks": "sink",
 }
 
 
@@ -123,6 +126,7 @@ class _File:
     reactions: tuple[ReactionEntry, ...] | None = of(ListOf(Record(ReactionEntry)), None)
     notifications: tuple[NotificationEntry, ...] | None = of(ListOf(Record(NotificationEntry)), None)
     issuers: tuple[IssuerEntry, ...] | None = of(ListOf(Record(IssuerEntry)), None)
+    sinks: tuple[SinkEntry, ...] | None = of(ListOf(Record(SinkEntry)), None)
 
 
 def _repeated(found: Mapping[str, list[Entry]]) -> Iterator[Fault]:

@@ -38,6 +38,7 @@ from governance.manifest.rule_entries import (
     stored_approvers,
 )
 from governance.manifest.schema import Manifest
+from governance.manifest.sink_entries import stored_sink
 
 
 def stored_manifest() -> Manifest:
@@ -313,6 +314,10 @@ def _issuers() -> Iterator[Entry]:
     yield from (stored_issuer(row) for row in rows)
 
 
+def _sinks() -> Iterator[Entry]:
+    yield from (stored_sink(row) for row in models.Sink.objects.select_related("secret").order_by("name"))
+
+
 def _names(rows: Iterable[Any]) -> tuple[str, ...]:
     return tuple(sorted(row.name for row in rows))
 
@@ -331,4 +336,5 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "reactions": _reactions,
     "notifications": _notifications,
     "issuers": _issuers,
+    "sinks": _sinks,
 }

@@ -31,6 +31,7 @@ from governance.models import (
     Rule,
     Secret,
     SecretVersion,
+    Sink,
     Team,
     Tool,
     ToolDefinition,
@@ -185,8 +186,30 @@ def test_the_example_of_the_documentation(upstreams: Upstreams, file: Any) -> No
         version.secret.name: open_secret_version(version, keyring=keyring()) for version in SecretVersion.objects.all()
     }
     assert values == {"splunk-token": "splunk-token-0123456789", "helpdesk-token": TOKEN}
-    code, message = failure("apply", file(text + SINKS))
-    assert (code, "does not know sinks yet" in message) == (2, True)
+    assert "sink soc" in run("apply", file(text + SINKS))
+    row = Sink.objects.select_related("secret").get()
+    assert row.secret is not None
+    told_of = (row.kind, row.settings, row.secret.name)
+    assert told_of == ("splunk", {"url": "https://splunk.example.com:8088"}, "splunk-token")
+    assert run("apply", file(text + SINKS)).endswith("Nothing to do.\n")
+    assert "splunk-token-0123456789" not in run("export")
+
+
+@pytest.mark.parametrize(
+    ("sink", "told"),
+    [
+        ("{name: s, kind: pigeon}", "splunk, syslog, webhook"),
+        ("{name: s, kind: webhook, url: 'ftp://x', secret: k}", "sinks[0].url: write a plain address"),
+        ("{name: s, kind: s3, settings: {bucket: b, lock: ever}, secret: k}", "sinks[0].settings.lock: "),
+        ("{name: s, kind: webhook, url: 'https://x.example/'}", "sinks[0].secret: "),
+        ("{name: s, kind: webhook, url: 'https://x.example/', format: cef, secret: k}", "sinks[0].format: "),
+    ],
+    ids=["kind", "url", "setting", "secret", "format"],
+)
+def test_what_does_not_go_with_a_sink_is_refused_where_it_stands(file: Any, sink: str, told: str) -> None:
+    code, text = failure("apply", file(f"secrets: [{{name: k, kind: bearer}}]\nsinks: [{sink}]\n"))
+    assert (code, told in text) == (2, True), text
+    assert not Sink.objects.exists()
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(upstreams: Upstreams) -> None:

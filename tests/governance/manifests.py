@@ -64,7 +64,7 @@ issuers:
 notifications:
   - {name: on-call, kind: slack, target: C0123456789, secret: slack-token, teams: [support-leads]}
 """  # noqa: E501
-"""The documented example, without its sinks."""
+"""The documented example; its sinks stand below."""
 
 WHOLE = """\
 organization:
