@@ -25,7 +25,7 @@ from gateway.console.base import (
 from gateway.models import GatewayProcess, Notice
 from gateway.notices.delivery import try_again
 from gateway.recovery import DEAD_AFTER
-from gateway.sinks import check_sink
+from gateway.sinks import check_sink, is_used_elsewhere
 from governance.duties import may_sign_in_as
 from governance.facts import Fact
 from governance.models import NotificationChannel, Sink, StaffIdentity, User
@@ -229,7 +229,7 @@ class SinkForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or self.cleaned_data
         kind = self.instance.kind if self.instance.pk and "kind" not in cleaned else cleaned.get("kind")
         secret = cleaned.get("secret")
-        if secret is not None and (secret.connectors.exists() or secret.channels.exists()):
+        if secret is not None and is_used_elsewhere(secret):
             self.add_error("secret", "It is shown to another system. Make one of its own for this.")
         try:
             check_sink(str(kind), str(cleaned.get("format")), cleaned.get("settings") or {}, has_secret=bool(secret))

@@ -11,7 +11,7 @@ from audit.export import Destination, Exporter, Writer
 from audit.sinks import SINK_KINDS, SinkKind
 from audit.sinks.base import Refused, Sink
 from gateway.sink_ways import way_out
-from governance.models import Organization, SecretVersion
+from governance.models import Organization, Secret, SecretVersion
 from governance.models import Sink as SinkRow
 from governance.vault import VaultError, keyring, open_secret_version
 
@@ -71,6 +71,12 @@ def check_sink(kind: str, format_name: str, settings: dict[str, Any], *, has_sec
     if has_secret and not found.needs:
         raise ValueError(f"secret: {found.label} takes none")
     found.check(settings)
+
+
+def is_used_elsewhere(secret: Secret) -> bool:
+    """By a connector, a channel, a directory: whoever may set up sinks could have it sent to a listener of hers."""
+    uses = (use for use in Secret._meta.related_objects if use.related_model not in (SecretVersion, SinkRow))
+    return any(use.related_model._default_manager.filter(**{use.field.name: secret}).exists() for use in uses)
 
 
 def configured(*, only_enabled: bool = True) -> list[Configured]:

@@ -23,7 +23,7 @@ from gateway.exporting import Exporting, Outlet, Turn
 from gateway.recorder import recorder
 from gateway.sinks import check_sink, configured
 from governance.fence.actor import governed_change
-from governance.models import Secret, Sink
+from governance.models import Directory, Secret, Sink
 from governance.vault import put_secret_value
 from tests.audit.exporting import FakeSink
 from tests.gateway.signing_in import sign_in
@@ -181,6 +181,11 @@ def test_a_form_with_a_wrong_setting_says_which(soc: Sink) -> None:
     assert "url: write a plain address" in answer.content.decode()
     client.post(reverse("admin:governance_sink_add"), {**entered, "settings": '{"url": "https://x.example/in"}'})
     assert Sink.objects.get(name="other").settings == {"url": "https://x.example/in"}
+    Directory.objects.create(name="okta", pull_secret=soc.secret)
+    entered |= {"name": "third", "settings": '{"url": "https://x.example/in"}'}
+    answer = client.post(reverse("admin:governance_sink_add"), entered)
+    assert "shown to another system" in answer.content.decode()
+    assert not Sink.objects.filter(name="third").exists()
     listed = client.get(reverse("admin:governance_sink_changelist"))
     assert "not begun" in listed.content.decode()
 
