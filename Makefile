@@ -67,18 +67,18 @@ test-sqlite:
 test-postgres:
 	@if [ -n "$$TEST_DATABASE_URL" ]; then \
 		echo "DATABASE=postgres $(PYTEST) -m 'database and not soak'"; \
-		DATABASE=postgres $(PYTEST) -m "database and not soak"; \
+		DATABASE=postgres $(PYTEST) -m "database and not soak" --ignore tests/browser --ignore tests/conformance --ignore tests/end_to_end; \
 	else echo "No PostgreSQL here: the database tests ran on SQLite only."; fi
 
 soak: setup-dev ## the long tests, on both databases (SOAK_SECONDS=300 a storm, SOAK_MINUTES=30 for growth, SOAK_SEED=)
-	$(PYTHON) -m tests.services sh -c '$(PYTHON) -m pytest -m soak --timeout 0 && \
-		{ [ -z "$$TEST_DATABASE_URL" ] || DATABASE=postgres $(PYTHON) -m pytest -m "soak and database" --timeout 0; }'
+	$(PYTHON) -m tests.services --durable sh -c '$(PYTHON) -m pytest -m soak --timeout 0 && { [ -z "$$TEST_DATABASE_URL" ] || \
+		DATABASE=postgres $(PYTHON) -m pytest -m "soak and database or plain_sql and not soak" --timeout 0; }'
 
 conformance: setup-dev ## the official MCP suite through a gateway: every revision, both databases, one process and two
-	$(PYTHON) -m tests.services $(PYTHON) -m pytest tests/conformance
+	$(PYTHON) -m tests.services $(PYTEST) -m conformance tests/conformance
 
 bench: setup-dev ## measure against nginx and direct
-	$(PYTHON) -m tests.services $(PYTHON) -m bench
+	$(PYTHON) -m tests.services --durable $(PYTHON) -m bench
 
 lock: setup-dev ## pin every package anew, for every platform
 	$(PYTHON) scripts/lock.py

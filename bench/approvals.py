@@ -1,6 +1,6 @@
 """How long an approved call takes from the approver's click to the agent's answer, and what a call that waits costs.
 
-    python -m bench.approvals [sqlite|postgres]          # postgres: under `python -m tests.services`
+    python -m bench.approvals [sqlite|postgres]          # postgres: under `python -m tests.services --durable`
 
 One gateway process and the thin upstream. A client waits at its POST; a person approves by the verb that pages, API and
 chat share; the time ends with the last byte of the client's answer. Once as it is, once with every letter lost, so that

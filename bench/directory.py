@@ -1,6 +1,6 @@
 """How long a directory takes to bring its people, over HTTP and the embedded default or PostgreSQL.
 
-    python -m bench.directory [sqlite|postgres] [PEOPLE]        # postgres: under `python -m tests.services`
+    python -m bench.directory [sqlite|postgres] [PEOPLE]        # postgres: under `python -m tests.services --durable`
 
 For each person: a look, a creation, a membership. Then everybody in a group, and single changes of a large one.
 """

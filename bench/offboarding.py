@@ -1,6 +1,6 @@
 """How long it takes to end a person with 200 agents, 5,000 keys, 200 authorizations and 5,000 OAuth tokens.
 
-    python -m bench.offboarding [sqlite|postgres]        # postgres: under `python -m tests.services`
+    python -m bench.offboarding [sqlite|postgres]        # postgres: under `python -m tests.services --durable`
 
 Evidence of every row is included. Prints best, median and worst of several people, split into the withdrawal
 (one transaction) and the receipt.

@@ -1,15 +1,18 @@
 """Offers the real services to the tests, and counts the tests that went without."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, settings
 
 from tests import canaille, services
+from tests.migrated import migrated_database, migrated_folder
 
 Service = TypeVar("Service")
 REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
@@ -24,6 +27,22 @@ settings.load_profile("unhurried")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server on which databases may be created; see also the `database` marker."""
     yield from _offer(services.postgres())
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The test database is a copy of a migrated one; Django finds nothing left to do."""
+    wanted = connection.settings_dict["TEST"]
+    if connection.vendor == "postgresql":
+        wanted["TEMPLATE"] = migrated_database(os.environ["TEST_DATABASE_URL"])
+    else:
+        shutil.copy(migrated_folder() / "gatehouse.sqlite3", wanted["NAME"])
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """A file that was copied there is kept; it goes with its folder. A database on a server is made anew."""
+    return connection.vendor == "sqlite"
 
 
 @pytest.fixture
@@ -58,7 +77,7 @@ def within_one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: none of them keeps one worker busy when the other has done everything."""
-    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts and not item.path.name.startswith("test_screens"))
 
 
 def _offer(service: AbstractContextManager[Service]) -> Iterator[Service]:

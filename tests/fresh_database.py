@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
-from tests.end_to_end.installation import copy_database, drop_database, migrated_folder
+from tests.migrated import copy_database, drop_database, migrated_folder
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """Real PostgreSQL and Redis for the tests: named by the environment, or started privately for the run.
 
-`python -m tests.services COMMAND...` runs a command with TEST_DATABASE_URL and TEST_REDIS_URL set, so that
+`python -m tests.services [--durable] COMMAND...` runs a command with TEST_DATABASE_URL and TEST_REDIS_URL set, so that
 several test processes share the same servers.
 
-PostgreSQL keeps its durability (fsync, synchronous_commit), because the tests are about what survives.
+Tests kill processes and crash servers, and none of them pulls the plug of the machine: what was written is with the
+kernel by then, so PostgreSQL does not wait for the disk. Where it is measured it does: `--durable`.
 """
 
 import os
@@ -14,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
+
+from tests import migrated
 
 POSTGRES_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
@@ -31,6 +34,8 @@ POSTGRES_SETTINGS = {
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
 }
+FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
+DURABLE = "--durable"
 START_SECONDS = 60.0
 UNPRIVILEGED = ("postgres", "nobody")
 
@@ -40,21 +45,21 @@ class Unavailable(Exception):
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres(*, is_durable: bool = False) -> Iterator[str]:
     """The URL of a server on which databases may be created."""
     if named := os.environ.get("TEST_DATABASE_URL"):
         yield named
         return
-    with private_postgres() as url:
+    with private_postgres(is_durable=is_durable) as url:
         yield url
 
 
 @contextmanager
-def private_postgres() -> Iterator[str]:
+def private_postgres(*, is_durable: bool = False) -> Iterator[str]:
     """A server that nobody else uses, for what is counted for the whole of one."""
     binaries = postgres_binaries()
     with private_folder("gatehouse-postgres-") as folder:
-        yield from _run_postgres(binaries, folder)
+        yield from _run_postgres(binaries, folder, POSTGRES_SETTINGS | ({} if is_durable else FORGETFUL))
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def postgres_binaries() -> Path:
     return max(folders, key=lambda path: path.stat().st_mtime).parent
 
 
-def _run_postgres(binaries: Path, folder: Path) -> Iterator[str]:
+def _run_postgres(binaries: Path, folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
     data = folder / "data"
     init = [
         str(binaries / "initdb"),
@@ -95,10 +100,11 @@ def _run_postgres(binaries: Path, folder: Path) -> Iterator[str]:
         "-E",
         "UTF8",
         "--locale=C",
+        "-N",
     ]
     subprocess.run(unprivileged(init), check=True, capture_output=True, cwd=folder, timeout=60)
-    settings = [word for name, value in POSTGRES_SETTINGS.items() for word in ("-c", f"{name}={value}")]
-    argv = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *settings]
+    words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    argv = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *words]
     url = f"postgresql://gatehouse@/postgres?host={folder}"
     with running(argv, folder=folder, ready=lambda: lets_in(url)):
         yield url
@@ -179,12 +185,14 @@ def unprivileged_account() -> pwd.struct_passwd:
     return next(accounts[name] for name in UNPRIVILEGED if name in accounts)
 
 
-def main(command: Sequence[str]) -> int:
+def main(command: list[str]) -> int:
+    is_durable = command[:1] == [DURABLE]
     offers: dict[str, AbstractContextManager[str]] = {
-        "TEST_DATABASE_URL": postgres(),
+        "TEST_DATABASE_URL": postgres(is_durable=is_durable),
         "TEST_REDIS_URL": redis(),
     }
     with ExitStack() as stack:
+        stack.enter_context(migrated.shared())
         for name, service in offers.items():
             try:
                 os.environ[name] = stack.enter_context(service)
@@ -192,7 +200,7 @@ def main(command: Sequence[str]) -> int:
                 print(f"missing service: {missing}", file=sys.stderr)
                 if os.environ.get("REQUIRE_SERVICES") == "1":
                     return 1
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(command[is_durable:], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.house import House
+from tests.browser.house import House, at_home
 from tests.browser.look import AXE, CHROMIUM, CHROMIUM_FLAGS, WAIT_MS
 from tests.conftest import MISSING, REQUIRED
 
@@ -27,10 +27,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """`make up` with the demo, fresh for each module."""
-    running = House(tmp_path_factory.mktemp("house"))
-    try:
-        running.up()
+    """`make up` with the demo, for each module."""
+    with at_home(House(tmp_path_factory.mktemp("house"))) as running:
         yield running
-    finally:
-        running.down()

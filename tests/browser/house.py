@@ -2,19 +2,21 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from tests.end_to_end.installation import FOREIGN, REPOSITORY
 from tests.end_to_end.wire import Caller
+from tests.migrated import FOREIGN, REPOSITORY, migrated_folder
 
 START_SECONDS = 600.0
 """All migrations and the demo, beside other tests on a small machine."""
@@ -29,6 +31,8 @@ class House:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     """Beside those that every house has."""
+    is_migrated: bool = True
+    """Begins with a database; a newcomer's has nothing."""
     origin: str = ""
     printed: str = ""
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
@@ -67,6 +71,8 @@ class House:
         return str(next(email for name, email, _ in LOGIN.findall(self.printed) if name == role))
 
     def up(self) -> None:
+        if self.is_migrated and not self.data_dir.exists():
+            shutil.copytree(migrated_folder(), self.data_dir)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.origin = f"http://127.0.0.1:{free.getsockname()[1]}"
         with self.log.open("wb") as log:
@@ -88,7 +94,7 @@ class House:
     def down(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(60)
+            self.process.wait(240)
 
     def manage(self, *words: str) -> str:
         done = subprocess.run(
@@ -98,7 +104,7 @@ class House:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -118,3 +124,12 @@ class House:
     def id_of(self, table: str, **wanted: str) -> str:
         conditions = " AND ".join(f'"{column}" = ?' for column in wanted)
         return self.one(f'SELECT id FROM "{table}" WHERE {conditions}', *wanted.values())
+
+
+@contextmanager
+def at_home(house: House) -> Iterator[House]:
+    try:
+        house.up()
+        yield house
+    finally:
+        house.down()

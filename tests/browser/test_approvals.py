@@ -17,7 +17,6 @@ from tests.browser.house import House
 from tests.browser.look import HEIGHTS, seen_by_all, window
 from tests.browser.people import signed_in
 
-pytestmark = pytest.mark.timeout(300)
 HOSTILE = "\u202e<img src=x onerror=alert(1)>{{ 7 * 7 }}"
 _amounts = count(101)
 

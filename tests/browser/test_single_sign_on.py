@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.house import House
+from tests.browser.house import House, at_home
 from tests.browser.look import seen_by_all, window
 from tests.browser.people import signed_in
 from tests.canaille import CLIENT, PASSWORD, SECRET, Canaille
@@ -33,14 +33,10 @@ def house(openid_provider: Canaille, tmp_path_factory: pytest.TempPathFactory) -
         "OIDC_NAME": "Example ID",
         "UPSTREAM_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
-    running = House(tmp_path_factory.mktemp("house"), settings)
-    try:
-        running.up()
+    with at_home(House(tmp_path_factory.mktemp("house"), settings)) as running:
         back = f"{running.origin}/account/login/"
         openid_provider.put_client(f"{running.origin}{CALLBACK}", post_logout_redirect_uris=[back])
         yield running
-    finally:
-        running.down()
 
 
 def prove_at_provider(page: Page, user_name: str) -> None:

@@ -1,13 +1,11 @@
 """Somebody types for longer than her sign-in is fresh: she signs in again beside the form and loses nothing."""
 
-import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.house import House
 from tests.browser.look import seen_by_all, window
 from tests.browser.people import PASSWORD, signed_in
 
-pytestmark = pytest.mark.timeout(300)
 HALF_AN_HOUR_AGO = """
 import time
 from django.contrib.sessions.models import Session

@@ -17,16 +17,16 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.house import House
+from tests.browser.house import House, at_home
 from tests.browser.look import picture, window
 from tests.browser.people import first_login
 from tests.browser.warehouse import Warehouse, running_warehouse
 from tests.end_to_end.upstreams import Background
 
-NEWCOMER_SECONDS = 60
-"""Of the machine; the rest of her three minutes is reading and typing."""
+NEWCOMER_SECONDS = 150
+"""Of her three minutes; a quiet machine takes fifteen."""
 STEPS_OF_A_CALL = ["Asked", "Decided", "Sent", "Came back", "Changed", "Answered"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
@@ -44,6 +44,13 @@ class Story:
     @property
     def told(self) -> Callable[[], AbstractContextManager[tuple[Page, list[str]]]]:
         return partial(window, self.browser, self.house.origin)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A newcomer's, made from nothing."""
+    with at_home(House(tmp_path_factory.mktemp("house"), is_migrated=False)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -95,12 +95,12 @@ def test_a_real_worker_runs_tasks_and_stops_on_sigterm(tmp_path: Path):
     try:
         send(tmp_path, ["one", "two", "three"])
         deadline = threading.Event()
-        for _ in range(400):
+        for _ in range(3600):
             if (tmp_path / "done").exists() and len((tmp_path / "done").read_text().split()) == 3:
                 break
             deadline.wait(0.05)
         worker.send_signal(signal.SIGTERM)
-        output, _ = worker.communicate(timeout=20)
+        output, _ = worker.communicate(timeout=120)
     finally:
         worker.kill()
         worker.wait()

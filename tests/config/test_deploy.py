@@ -157,9 +157,9 @@ def test_what_goes_into_the_image_is_enough_and_holds_nothing_private(tmp_path: 
     copied = [path.relative_to(image).as_posix() for path in image.rglob("*")]
     private = ("*.key", "*.sqlite3*", ".git*", "var/*", "tests/*", "*.env")
     assert not [path for path in copied if any(fnmatch.fnmatch(path, pattern) for pattern in private)]
-    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data"), "PYTHONDONTWRITEBYTECODE": "1"}
-    for command in ("make_keys", "migrate", "check"):
-        words = [sys.executable, "manage.py", command]
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")}
+    for command in (["make_keys"], ["migrate", "--plan"], ["check"]):
+        words = [sys.executable, "manage.py", *command]
         done = subprocess.run(words, cwd=image, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -8,13 +8,9 @@ import pytest
 from tests.conformance import upstreams
 from tests.conformance.harness import SUITE, Report, is_new_enough, node
 from tests.conftest import MISSING, REQUIRED
-from tests.end_to_end.conftest import (  # noqa: F401
-    _migrated_folder,
-    migrated_postgres,
-    pytest_runtest_makereport,
-)
+from tests.end_to_end.conftest import pytest_runtest_makereport  # noqa: F401
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURES = "conformance"
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +40,14 @@ class Figures:
         self._request = request
 
     def note(self, report: Report) -> None:
-        noted = self._request.config.stash.setdefault(FIGURES, [])
         counts = f"{len(report.scenarios)} scenarios, {report.passed} checks passed, {len(report.failures())} failed"
-        noted.append(f"{self._request.node.name}: {counts}, {len(report.warnings())} warnings")
+        told = f"{self._request.node.name}: {counts}, {len(report.warnings())} warnings"
+        self._request.node.user_properties.append((FIGURES, told))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in terminalreporter.config.stash.get(FIGURES, []):
-        terminalreporter.write_line(f"conformance {line}")
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, told in report.user_properties:
+                if name == FIGURES and report.when == "call":
+                    terminalreporter.write_line(f"conformance {told}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tests.conformance.sets import SETS
 pytestmark = pytest.mark.npm
 
 LOG_TAIL = 6000
+OFFICIAL = partial(pytest.param, marks=pytest.mark.conformance)
+"""`make conformance` runs each revision on both databases, by one process and by two; the soak all the rest."""
 
 Start = Callable[[str, int], At]
 Judge = Callable[..., None]
@@ -30,7 +33,7 @@ def start(
     with ExitStack() as stack:
 
         def at(database: str, processes: int) -> At:
-            postgres_url = request.getfixturevalue("migrated_postgres") if database == "postgres" else ""
+            postgres_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
             if (database, processes) not in started:
                 folder = tmp_path_factory.mktemp("gateway")
                 house = stack.enter_context(Apart(folder, database=database, postgres_url=postgres_url))
@@ -69,8 +72,10 @@ def test_the_newest_revisions_of_both_eras(judge: Judge, revision: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("revision", list(SETS))
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    ("database", "processes"),
+    [OFFICIAL("sqlite", 1), OFFICIAL("postgres", 2), ("sqlite", 2), ("postgres", 1)],
+)
 def test_every_revision(judge: Judge, database: str, processes: int, revision: str) -> None:
     """Two processes take the requests in turn, so that no two of a session or a task meet the same one."""
     judge(revision, database=database, processes=processes)
@@ -79,7 +84,7 @@ def test_every_revision(judge: Judge, database: str, processes: int, revision: s
 @pytest.mark.soak
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, OFFICIAL(2)])
 def test_an_upstream_of_one_era(judge: Judge, processes: int, revision: str, era: str) -> None:
     """Of the client's era or of the other one."""
     judge(revision, era=era, processes=processes)

@@ -11,7 +11,7 @@ from tests.conformance.conftest import Figures
 from tests.conformance.harness import run
 from tests.end_to_end.installation import REPOSITORY
 
-pytestmark = pytest.mark.npm
+pytestmark = [pytest.mark.npm, pytest.mark.conformance]
 
 Judge = Callable[[str, str, str], dict[str, str]]
 

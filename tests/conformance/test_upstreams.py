@@ -12,7 +12,7 @@ from tests.conformance.harness import EARLIER, FIRST, LEGACY, MODERN, judge_serv
 from tests.conformance.shim import shim
 from tests.end_to_end.upstreams import in_background
 
-pytestmark = [pytest.mark.npm, pytest.mark.soak]
+pytestmark = [pytest.mark.npm, pytest.mark.soak, pytest.mark.conformance]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def demo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = [f"--data-dir={folder / 'data'}", f"--token-file={folder / 'token'}", f"--ready-file={ready}"]
     process = subprocess.Popen([sys.executable, "-m", "connectors.demo", *options])
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not ready.exists():
             assert time.monotonic() < deadline, "the demo did not start"
             time.sleep(0.01)

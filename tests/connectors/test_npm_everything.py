@@ -37,7 +37,7 @@ def answer(key: str, question: dict[str, Any]) -> dict[str, Any]:
 
 
 def _await_listener(port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return

@@ -73,7 +73,7 @@ def proc(pid: int, name: str) -> str:
 
 
 async def has_seen(stdio: Stdio, spec: UpstreamSpec, method: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while method not in json.loads(await call(stdio, spec, "seen")):  # noqa: ASYNC110  # it is another process
             await asyncio.sleep(0.01)
 
@@ -400,7 +400,7 @@ async def test_nothing_of_it_outlives_a_gateway_that_is_killed() -> None:
     assert all(map(is_alive, pids))
     gateway.send_signal(signal.SIGKILL)
     await gateway.wait()
-    await eventually(lambda: not any(map(is_alive, pids)), within_seconds=6)
+    await eventually(lambda: not any(map(is_alive, pids)), within_seconds=30)
 
 
 # -- real servers

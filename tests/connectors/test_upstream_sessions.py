@@ -128,7 +128,7 @@ async def test_an_upstream_that_never_answers_does_not_hold_up_the_end(
     legacy.scripts["DELETE"] = never
     connector = McpHttp(Egress(allowed_networks=LOOPBACK))
     await call_tool(connector, spec, auth)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await connector.close()
 
 

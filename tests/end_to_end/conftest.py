@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MISSING, REQUIRED
-from tests.end_to_end.installation import REPOSITORY, Installation, remove_database, remove_folder
+from tests.end_to_end.installation import REPOSITORY, Installation
 
 DATABASES = ("sqlite", "postgres")
 LOG_TAIL = 6000
@@ -29,19 +29,16 @@ class Helpdesk:
     token: str
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _migrated_folder() -> Iterator[None]:
-    yield
-    remove_folder()
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each database; the ones that its mark does not name (SQLite, if there is none) are for the soak."""
+    if "database" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("databases")
+        everyday = mark.args if mark else ("sqlite",)
+        params = [pytest.param(name, marks=() if name in everyday else pytest.mark.soak) for name in DATABASES]
+        metafunc.parametrize("database", params, indirect=True, scope="module")
 
 
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres_url: str) -> Iterator[str]:
-    yield postgres_url
-    remove_database(postgres_url)
-
-
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module")
 def database(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -51,7 +48,7 @@ def make_installation(
     request: pytest.FixtureRequest, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MakeInstallation]:
     """Makes installations on the database at hand; all are closed at the end of the module."""
-    postgres_url = request.getfixturevalue("migrated_postgres") if database == "postgres" else ""
+    postgres_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     with ExitStack() as stack:
 
         def make() -> Installation:
@@ -64,7 +61,7 @@ def make_installation(
 @pytest.fixture
 def installation(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[Installation]:
     """A fresh one for a single test."""
-    postgres_url = request.getfixturevalue("migrated_postgres") if database == "postgres" else ""
+    postgres_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     with Installation(tmp_path, database=database, postgres_url=postgres_url) as made:
         yield made
 
@@ -90,7 +87,7 @@ def helpdesk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helpdesk]:
 
 
 def _announced_port(ready_file: Path, process: "subprocess.Popen[bytes]") -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not ready_file.exists():
         assert process.poll() is None, "the demo helpdesk ended"
         assert time.monotonic() < deadline, "the demo helpdesk did not start"

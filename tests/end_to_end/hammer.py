@@ -1,7 +1,8 @@
 """What the fence hammer runs in processes of its own: callers who commit intents, and people who take rights away.
 
     python -m ...hammer world GROUPS [asking]     fills a fresh installation
-    python -m ...hammer call SECONDS [unfenced]   all agents call, up to the intent, by the real pipeline
+    python -m ...hammer call [unfenced]           all agents call, up to the intent, by the real pipeline, until the
+                                                  standard input ends
     python -m ...hammer revoke GROUP SECONDS [offboard]   ends and restores rights, tells what it saw
     python -m ...hammer unsay GROUP SECONDS       the same with the word of who agrees to calls
     python -m ...hammer wait SECONDS              tells how long small changes took
@@ -71,8 +72,11 @@ from governance.offboarding import Plan  # noqa: E402
 BY = "person:hammer@example.com"
 AGENTS_PER_GROUP = 4
 SETTLE_SECONDS = 0.03
+FEWEST_DISMISSALS = 3
 PATTERNS = (None, 3, 20)
-"""How often an approval of a pattern may be used; she agrees so to every other call."""
+"""How often an approval of a pattern may be used."""
+IS_BY_PATTERN = itertools.cycle((True, False))
+"""So she agrees to every other call."""
 CALLS_AGAIN_SECONDS = 20.0
 """After a word was taken back nothing more is, until there are calls again, or so long."""
 
@@ -145,22 +149,23 @@ def make_key(agent: Agent, serial: int) -> AgentCredential:
 # -- callers
 
 
-async def call_all(seconds: float) -> int:
-    """Intents committed by this process in the time."""
+async def call_all() -> int:
+    """Intents committed by this process until whoever started it has had enough."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
     gateway = runtime.GatewayRuntime()
     await gateway.start()
     print("ready", flush=True)
     agents = [agent.name for agent in gateway.ports.snapshot().agents.values()]
-    until = time.monotonic() + seconds
-    made = await asyncio.gather(*(_call_as(agent, gateway.ports, until) for agent in agents))
+    made = await asyncio.gather(*(_call_as(agent, gateway.ports, stop) for agent in agents))
     await gateway.stop()
     return sum(made)
 
 
-async def _call_as(agent: str, ports: GatewayPorts, until: float) -> int:
+async def _call_as(agent: str, ports: GatewayPorts, stop: asyncio.Event) -> int:
     serial = made = 0
     tool = f"tool-{agent.split('-')[1]}"
-    while time.monotonic() < until:
+    while not stop.is_set():
         frame = Frame(token(agent, serial), None, f"nowhere__{tool}", {}, "2025-11-25")
         try:
             with ports.allowance() as allowance:
@@ -186,7 +191,7 @@ def agree(key: UUID, group: str) -> None:
         signed_in = Authentication("password", datetime.now(UTC))
         ballot = Ballot(approver, approval_digest(row), row.revision, "web", signed_in)
         with suppress(CannotDecide):
-            if random.random() < 0.5:
+            if next(IS_BY_PATTERN):
                 wanted = approving.Wanted(minutes=30, kept=(), max_uses=random.choice(PATTERNS))
                 approving.approve_pattern(row, ballot, wanted)
             else:
@@ -222,14 +227,17 @@ class Revoker:
         self.ended: dict[str, int] = {}
 
     def run(self, seconds: float) -> None:
-        acts = (self._end_key, self._end_key, self._suspend, self._remove_role, self._quarantine, self._freeze)
+        """Each act, however long that takes, then any of them for the rest of the time."""
+        acts = [self._end_key, self._end_key, self._suspend, self._remove_role, self._quarantine, self._freeze]
         until = time.monotonic() + seconds
+        for act in random.sample(acts, len(acts)):
+            act(random.choice(self._agents))
         while time.monotonic() < until:
             random.choice(acts)(random.choice(self._agents))
 
     def unsay(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or len(self.trials) < FEWEST_DISMISSALS:
             random.choice((self._dismiss_approver, self._revoke_grant))()
             self._await_calls()
 
@@ -350,7 +358,7 @@ def main(verb: str, *words: str) -> None:
         held.MOST_ASKED = sys.maxsize  # type: ignore[misc]
         if "unfenced" in words:
             runtime.GroupCommitter = Unfenced  # type: ignore[misc]
-        print(asyncio.run(call_all(float(words[0]))))
+        print(asyncio.run(call_all()))
     else:
         revoker = Revoker(int(words[0]))
         revoker.run(float(words[1]))

@@ -29,6 +29,7 @@ def call(house: Installation, key: str) -> str:
         client.close()
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_a_backup_taken_while_serving_brings_everything_back_frozen(house: Installation) -> None:
     key, later = house.issue_key(TRIAGE_BOT), house.issue(NIGHT_BOT)
     house.answer("issue_key", "--person", NOOR, "--scope", "read")
@@ -67,6 +68,7 @@ def test_a_backup_taken_while_serving_brings_everything_back_frozen(house: Insta
     house.manage("verify_audit")
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_what_is_no_backup_or_would_overwrite_is_refused(house: Installation, tmp_path: Path) -> None:
     house.manage("backup", "house.tar.gz")
     assert "exists" in house.manage("backup", "house.tar.gz", expect=1).stderr

@@ -73,6 +73,7 @@ def run(installation: Installation, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_all_parts_work_together(served: tuple[Installation, str]) -> None:
     house, url = served
     live = "SELECT count(*) FROM gateway_gatewayprocess WHERE ended_at IS NULL"

@@ -22,7 +22,7 @@ from tests.end_to_end.protected_files import CONSENT, Family, Files, protected_f
 from tests.end_to_end.test_crash import eventually
 from tests.end_to_end.wire import Caller, Reply
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.databases("postgres")]
 
 PREPARE = """
 import json
@@ -223,7 +223,7 @@ def test_many_calls_in_two_gateways_renew_a_token_once(desk: Desk) -> None:
     assert len(desk.files.renewals) == before + 1, "the others took what the one had got"
     assert not any(family.is_over for family in desk.families(cast.LEE))
     both = [row for row in desk.house.sql(CALLED_FROM) if row not in earlier]
-    assert len(both) == 2, "calls came to both gateways"
+    assert len(both) >= 2, "calls came to both gateways"
 
 
 def test_what_a_provider_gave_to_a_process_that_died_ends_in_a_clear_word_and_no_loop(desk: Desk) -> None:

@@ -137,6 +137,7 @@ def wait_for_death(house: Installation) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.databases("sqlite", "postgres")
 def test_killed_between_any_two_stages(scene: Scene, moment: str) -> None:
     scene.start(f"kill:{moment}")
     calling = scene.begin()

@@ -21,6 +21,8 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import BOTH_KINDS, MODERN, Caller, modern_headers, modern_message
 
+pytestmark = pytest.mark.databases("postgres")
+
 DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
 CALLERS = 12
 LATEST_SECONDS = 40.0

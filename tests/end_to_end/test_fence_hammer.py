@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import pytest
 
 from tests.end_to_end.installation import REPOSITORY, Installation
 
-SAMPLE_SECONDS = 8.0
+SAMPLE_SECONDS = 4.0
+NOTICED_WITHIN_SECONDS = 240.0
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
 CALLERS, GROUPS = 2, 2
 
@@ -39,42 +41,69 @@ def run(house: Installation, *words: str) -> Process:
         [sys.executable, "-W", "ignore", "-m", "tests.end_to_end.hammer", *words],
         env=house.environment | {"PYTHONPATH": str(REPOSITORY), "LOG_LEVEL": "WARNING"},
         cwd=house.folder,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(process: Process, timeout: float = 60) -> Any:
+def finish(process: Process, timeout: float = 180) -> Any:
+    """Ends its standard input, too: whoever calls stops calling."""
     output, errors = process.communicate(timeout=timeout)
     assert process.returncode == 0, errors[-4000:]
     return json.loads(output.splitlines()[-1]) if output else None
 
 
-def hammer(
-    house: Installation, seconds: float, *, callers: int = CALLERS, groups: int = GROUPS, fenced: bool = True
-) -> dict[str, Any]:
-    """Callers and revokers together; what the revokers saw, and how many intents there were."""
-    finish(run(house, "world", str(groups)))
-    calling = [run(house, "call", str(seconds + 4), *([] if fenced else ["unfenced"])) for _ in range(callers)]
-    for process in calling:
+def calling(house: Installation, callers: int, *words: str) -> list[Process]:
+    """Processes that call by now, and will until they are finished."""
+    started = [run(house, "call", *words) for _ in range(callers)]
+    for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    words = ["offboard"] if fenced else []
-    revoking = [run(house, "revoke", str(group), str(seconds), *words) for group in range(groups)]
-    found = [finish(process, seconds + 90) for process in revoking]
-    made = sum(finish(process, seconds + 90) for process in calling)
+    return started
+
+
+def hammer(house: Installation, seconds: float, *, callers: int = CALLERS, groups: int = GROUPS) -> dict[str, Any]:
+    """Callers and revokers together; what the revokers saw, and how many intents there were."""
+    finish(run(house, "world", str(groups)))
+    started = calling(house, callers)
+    revoking = [run(house, "revoke", str(group), str(seconds), "offboard") for group in range(groups)]
+    found = [finish(process, seconds + 300) for process in revoking]
+    made = sum(finish(process) for process in started)
     return {"found": found, "intents": made}
+
+
+def stale_without_the_fence(house: Installation, verb: str, *fields: str) -> list[Denied]:
+    """What the oracle objects to as soon as it does, while rights are taken away from callers that pass no fence."""
+    started = calling(house, CALLERS, "unfenced")
+    until = time.monotonic() + NOTICED_WITHIN_SECONDS
+    started += [run(house, verb, str(group), str(NOTICED_WITHIN_SECONDS)) for group in range(GROUPS)]
+    try:
+        while time.monotonic() < until:
+            objections = [denied for denied, _ in Oracle(house).stale_intents()]
+            if found := [denied for denied in objections if not fields or denied.field in fields]:
+                return found
+            time.sleep(0.5)
+        return []
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 # -- the oracle
 
 
 class Oracle:
-    """Reads the change log that the triggers wrote: which rights were away from which epoch to which."""
+    """Reads the change log that the triggers wrote: which rights were away from which epoch to which.
+
+    Intents first, for there may be more at any moment: whatever had changed before them is seen then.
+    """
 
     def __init__(self, house: Installation) -> None:
         self._house = house
+        self._intents = house.events("call.intent")
         rows = house.sql("SELECT id, name, owner_id FROM governance_agent")
         self._agents = {hex_of(i): name for i, name, _ in rows}
         self._owned = {name: hex_of(owner) for _, name, owner in rows}
@@ -91,7 +120,7 @@ class Oracle:
             by_value.setdefault((denied.field, denied.value), []).append(denied)
         return [
             (denied, intent)
-            for intent in self._house.events("call.intent")
+            for intent in self._intents
             for rested_on in self._grounds(intent)
             for denied in by_value.get(rested_on, ())
             if denied.forbids(intent)
@@ -155,7 +184,7 @@ def check(house: Installation, result: dict[str, Any]) -> None:
         f"\n{house.database}: {result['intents']} intents, {len(trials)} trials {dict(acts)}, act p50"
         f" {waits[len(waits) // 2]} ms, p99 {waits[int(len(waits) * 0.99)]} ms, max {waits[-1]} ms"
     )
-    assert result["intents"] > 100
+    assert result["intents"] > 20
     assert set(acts) == {"key", "agent", "role", "quarantine", "freeze"}
     assert Oracle(house).stale_intents() == []
     assert [trial for trial in trials if trial["before"] != trial["after"]] == [], "called after the act returned"
@@ -171,6 +200,7 @@ def check_ended_keys(house: Installation, result: dict[str, Any]) -> None:
     assert {key: called[key] for key in ended} == ended
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_no_intent_rests_on_a_right_that_was_taken_away(installation: Installation) -> None:
     check(installation, hammer(installation, SAMPLE_SECONDS))
 
@@ -180,27 +210,23 @@ def test_no_intent_rests_on_a_right_that_was_taken_away_for_long(installation: I
     check(installation, hammer(installation, SOAK_SECONDS, callers=4, groups=4))
 
 
+@pytest.mark.soak
 def test_the_oracle_notices_a_gateway_without_the_fence(installation: Installation) -> None:
-    result = hammer(installation, 8, fenced=False)
-    stale = Oracle(installation).stale_intents()
-    print(f"\n{installation.database}, unfenced: {len(stale)} stale of {result['intents']} intents")
-    assert stale
+    finish(run(installation, "world", str(GROUPS)))
+    assert stale_without_the_fence(installation, "revoke")
 
 
 # -- the word of who agreed
 
 
-def hammer_approvers(house: Installation, seconds: float, *, groups: int = GROUPS, fenced: bool = True) -> Any:
+def hammer_approvers(house: Installation, seconds: float, *, groups: int = GROUPS) -> Any:
     """Callers whose every call a human agrees to, while these humans come and go; what was seen, and all intents."""
     finish(run(house, "world", str(groups), "asking"))
-    calling = [run(house, "call", str(seconds + 4), *([] if fenced else ["unfenced"])) for _ in range(CALLERS)]
-    for process in calling:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+    started = calling(house, CALLERS)
     leaving = [run(house, "unsay", str(group), str(seconds)) for group in range(groups)]
-    trials = [trial for process in leaving for trial in finish(process, seconds + 90)]
-    for process in calling:
-        finish(process, seconds + 90)
+    trials = [trial for process in leaving for trial in finish(process, seconds + 300)]
+    for process in started:
+        finish(process)
     return trials, house.events("call.intent")
 
 
@@ -218,6 +244,7 @@ def check_approvers(house: Installation, trials: list[dict[str, Any]], intents: 
     assert not house.sql("SELECT 1 FROM governance_grantuse WHERE used > max_uses")
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_no_intent_rests_on_the_word_of_who_had_left(installation: Installation) -> None:
     check_approvers(installation, *hammer_approvers(installation, SAMPLE_SECONDS))
 
@@ -227,8 +254,7 @@ def test_no_intent_rests_on_the_word_of_who_had_left_for_long(installation: Inst
     check_approvers(installation, *hammer_approvers(installation, SOAK_SECONDS, groups=4))
 
 
+@pytest.mark.soak
 def test_the_oracle_notices_that_who_agreed_had_left(installation: Installation) -> None:
-    _, intents = hammer_approvers(installation, SAMPLE_SECONDS, fenced=False)
-    stale = [denied for denied, _ in Oracle(installation).stale_intents() if denied.field in ("approver", "grant")]
-    print(f"\n{installation.database}, unfenced: {len(stale)} stale of {len(intents)} intents")
-    assert stale
+    finish(run(installation, "world", str(GROUPS), "asking"))
+    assert stale_without_the_fence(installation, "unsay", "approver", "grant")

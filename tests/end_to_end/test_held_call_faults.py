@@ -19,7 +19,6 @@ from tests.end_to_end.test_crash import FaultyInstallation, wait_for_death
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller
 
-pytestmark = pytest.mark.timeout(300)
 LATEST_SECONDS = 40.0
 AT_ONCE_SECONDS = 20.0
 WITHOUT_LETTERS_SECONDS = 20.0
@@ -137,7 +136,7 @@ def manifest(url: str, *, is_noor_here: bool = True) -> dict[str, Any]:
 def house(
     request: pytest.FixtureRequest, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[FaultyInstallation, ScriptedServer]]:
-    postgres_url = request.getfixturevalue("migrated_postgres") if database == "postgres" else ""
+    postgres_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     with ExitStack() as stack:
         upstream = stack.enter_context(in_background(scripted_server()))
         upstream.be_modern(
@@ -313,6 +312,7 @@ def test_prompts_and_resources_wait_for_humans_too(
 # -- the database, and letters
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_a_database_that_goes_and_comes_loses_nothing(desk: Desk) -> None:
     """Who waits goes on waiting, or is told to come again; nobody new is let in meanwhile."""
     calling = desk.waits()
@@ -346,6 +346,7 @@ def letters_are_lost(desk: Desk) -> Iterator[None]:
     desk.house.sql(f"DROP TRIGGER lose_letter{on_table}")
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.usefixtures("letters_are_lost")
 def test_without_letters_an_approved_call_is_released_all_the_same(desk: Desk) -> None:
     calling = desk.waits()

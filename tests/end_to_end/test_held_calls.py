@@ -21,6 +21,8 @@ from tests.end_to_end.held_desk import TASKS, Approver, modern_request, result_o
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.wire import BOTH_KINDS, Caller, modern_headers
 
+pytestmark = pytest.mark.databases("postgres")
+
 TOOL = "billing_refund"
 HOLD_SECONDS = 4
 

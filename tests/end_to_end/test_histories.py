@@ -72,7 +72,7 @@ class World:
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[World]:
-    postgres_url = request.getfixturevalue("migrated_postgres") if database == "postgres" else ""
+    postgres_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
     with made(tmp_path, database, postgres_url) as world:
         yield world
 
@@ -141,6 +141,7 @@ def weather(world: World, *, seed: int, processes: int, seconds: float, agents: 
     return storm, story
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_a_storm_over_two_processes(world: World) -> None:
     storm, story = weather(world, seed=1, processes=2, seconds=SAMPLE_SECONDS, agents=12, one_in=3000)
     assert set(FAULTS) <= set(storm.faults), story

@@ -23,6 +23,8 @@ from tests.end_to_end.conftest import Helpdesk, MakeInstallation
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.wire import modern_headers, modern_message
 
+pytestmark = pytest.mark.databases("postgres")
+
 CALLBACK = "http://127.0.0.1:43210/callback"
 SET_UP = """
 import json

@@ -31,7 +31,7 @@ PAGE_LIBRARIES = (
 )
 ON_DEMAND = ("opentelemetry",)
 GATEWAY_MEGABYTES = 150
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 WHAT_IS_LOADED = """
 import sys
 import config.asgi

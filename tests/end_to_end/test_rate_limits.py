@@ -14,6 +14,8 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
+pytestmark = pytest.mark.databases("postgres")
+
 MAXIMUM = 40
 CALLERS = 8
 CALLS_EACH = 15

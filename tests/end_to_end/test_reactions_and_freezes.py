@@ -18,6 +18,8 @@ from tests.end_to_end.test_open_streams import followed, listened
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 
+pytestmark = pytest.mark.databases("postgres")
+
 VALUE = "value-of-the-vault-0123456789"
 LATEST_SECONDS = 40.0
 AT_ONCE_SECONDS = 20.0

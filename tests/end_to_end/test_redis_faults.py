@@ -30,6 +30,8 @@ from tests.end_to_end.test_open_streams import listened
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller
 
+pytestmark = pytest.mark.databases("postgres")
+
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
 LATEST_SECONDS = 30.0
 CALLERS = 3

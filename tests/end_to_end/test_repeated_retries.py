@@ -20,6 +20,8 @@ from tests.end_to_end.installation import Installation
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import BOTH_KINDS, META, Caller, Reply, http_request, modern_headers, modern_message
 
+pytestmark = pytest.mark.databases("postgres")
+
 DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
 ACCEPTED = {"action": "accept", "content": {}}
 QUESTION = {"method": "elicitation/create", "params": {"message": "Sure?", "requestedSchema": {"type": "object"}}}

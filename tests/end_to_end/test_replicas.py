@@ -3,11 +3,15 @@
 from collections import Counter
 from contextlib import ExitStack, closing
 
+import pytest
+
 from tests import cast
 from tests.connectors.servers import ScriptedServer, Turn, scripted_server
 from tests.end_to_end.conftest import MakeInstallation
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller
+
+pytestmark = pytest.mark.databases("postgres")
 
 CALLS = 12
 

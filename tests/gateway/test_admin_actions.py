@@ -12,7 +12,7 @@ from tests.gateway.admin_pages import act, connector_form, page, post
 from tests.gateway.rows import a_key, a_waiting_definition, an_agent
 from tests.gateway.signing_in import sign_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 # Actions

@@ -8,7 +8,7 @@ from tests.gateway.admin_pages import HELPDESK, PERSON, act, connector_form, no_
 from tests.gateway.rows import an_agent
 from tests.gateway.signing_in import sign_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 # Names that evidence goes by

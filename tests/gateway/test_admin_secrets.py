@@ -14,7 +14,7 @@ from tests.gateway.admin_pages import HELPDESK, connector_form, no_inlines, page
 from tests.gateway.rows import SECRET_VALUE, a_key, an_agent
 from tests.gateway.signing_in import sign_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 def secret_form(**fields: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from gateway.one_time_links import one_time_login_url
 from governance.models import Change, User
 from tests.gateway.signing_in import PASSWORD, enter, person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 @pytest.fixture

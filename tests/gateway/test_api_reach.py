@@ -13,7 +13,7 @@ from tests.gateway.test_access import bot, desk
 
 __all__ = ("bot", "desk", "owner")
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 def test_what_an_agent_reaches_and_why(owner: Api, bot: Agent, desk: Role) -> None:

@@ -25,7 +25,7 @@ from tests.gateway.calling import Api, it_admin, owner, person
 
 __all__ = ("owner",)
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 VALUE = "sk-live-6a1f0c2b9d8e"
 ELSEWHERE = "https://listener.evil.example/mcp"

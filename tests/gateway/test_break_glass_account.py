@@ -17,7 +17,7 @@ from governance.models import NotificationChannel, StaffIdentity, User
 from tests.gateway.signing_in import browser_of, enter, is_in, person
 from tests.gateway.test_accounts import set_up_app
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 GLASS = "glass@example.com"
 

@@ -34,7 +34,7 @@ from tests.gateway.signing_in import sign_in
 
 __all__ = ("reachable", "upstream")
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("reachable")]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql, pytest.mark.usefixtures("reachable")]
 
 
 # The address

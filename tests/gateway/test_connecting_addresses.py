@@ -13,7 +13,7 @@ from connectors.resilience import ReplicaState, UpstreamState
 from gateway.models import GatewayProcess
 from governance.models import Connector, User
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 A, B = "https://a.example.com/mcp", "https://b.example.com/mcp"
 

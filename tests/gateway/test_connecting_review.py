@@ -35,7 +35,7 @@ from tests.gateway.signing_in import sign_in
 
 __all__ = ("reachable",)
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("reachable")]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql, pytest.mark.usefixtures("reachable")]
 
 OLD, NEW = "sk-old-0a1b2c3d4e5f", "sk-new-6a7b8c9d0e1f"
 SERVED = {"name": "billing_refund", "description": "Refunds.", "inputSchema": {"properties": {"amount": {}}}}

@@ -21,7 +21,7 @@ from tests.gateway.signing_in import TOO_LONG, browser_of, enter, is_in, let_tim
 
 __all__ = ("issuer", "running")
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 @pytest.fixture

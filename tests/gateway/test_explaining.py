@@ -35,7 +35,7 @@ from tests.gateway.test_access import bot, desk, page, post, text_of
 
 __all__ = ("bot", "desk", "owner")
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 TOLD: dict[str, Any] = {"by": "test", "record": [].append}
 REFUND = "helpdesk/billing_refund"

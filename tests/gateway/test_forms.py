@@ -34,7 +34,7 @@ from governance.policies import publish_policy
 from tests.gateway.admin_pages import HELPDESK, HOUSE, HOW_TO_REACH, no_inlines, post
 from tests.gateway.signing_in import sign_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 FACTS: list[Fact] = []
 BIDI = "ticket_\u202edelete<b>"

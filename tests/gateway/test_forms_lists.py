@@ -46,7 +46,7 @@ from governance.policies import publish_policy
 from tests.gateway.rows import an_agent
 from tests.gateway.signing_in import sign_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 NOW = timezone.now()
 HOSTILE = "ticket\u202e<script>alert(1)</script>"

@@ -26,7 +26,7 @@ from gateway.console.home.numbers import Hour, first_hour, numbers, top_agents, 
 from gateway.models import GatewayProcess
 from governance.models import Agent, AgentCredential, Connector, Offboarding, Secret, Tool, ToolDefinition, User
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 NOW = datetime.now(UTC)
 THIS_HOUR = NOW.replace(minute=0, second=0, microsecond=0)

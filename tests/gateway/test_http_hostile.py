@@ -66,7 +66,7 @@ async def until_closed(port: int, *parts: bytes) -> bytes:
         for part in parts:
             writer.write(part)
             await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while piece := await reader.read(65536):
                 answer += piece
     except ConnectionError:

@@ -13,7 +13,7 @@ from gateway.models import KeySetCopy
 from governance.jwk_sets import MOST_BYTES
 from tests.gateway.statements import HERE, FakeIssuer, as_set, new_key, serving
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 

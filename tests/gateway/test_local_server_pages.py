@@ -16,7 +16,7 @@ from governance.models import Connector, Secret, User
 from governance.vault import put_secret_value
 from tests.gateway.connecting import step, tried
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 SERVER = str(Path(__file__).parents[1] / "connectors" / "local_server.py")
 FIELDS = {

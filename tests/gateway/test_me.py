@@ -21,7 +21,7 @@ from governance.models import Agent, AgentCredential, Authorization, CredentialU
 from tests.gateway.rows import a_key
 from tests.gateway.signing_in import TOO_LONG, browser_of, is_asked_again, let_time_pass, person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 NOW = datetime.now(UTC)
 

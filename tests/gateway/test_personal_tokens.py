@@ -28,7 +28,7 @@ from governance.personal_tokens import (
 from tests.gateway.calling import person
 from tests.gateway.signing_in import TOO_LONG, browser_of, is_asked_again, let_time_pass
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 NOW = datetime.now(UTC)
 

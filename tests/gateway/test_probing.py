@@ -15,7 +15,7 @@ from governance.snapshot import Snapshot
 from governance.snapshot_builder import build_snapshot
 from tests.fakes import FakePorts
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 BY = "person:owner@example.com"
 RESOURCE = "http://testserver/mcp"

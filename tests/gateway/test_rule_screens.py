@@ -23,7 +23,7 @@ from governance.models import (
 from tests.gateway.admin_pages import HOUSE
 from tests.gateway.signing_in import PASSWORD, enter
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 RULE = {"effect": "ask", "on": "arguments", "tools": "billing_*", "condition": "args.amount > 100"}
 

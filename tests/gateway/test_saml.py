@@ -22,7 +22,7 @@ from tests.gateway.fake_saml_provider import (
 )
 from tests.gateway.signing_in import enter, is_in, person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 START = "/account/single-sign-on/saml/start/"
 CALLBACK = "/account/single-sign-on/saml/callback/"

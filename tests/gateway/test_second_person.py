@@ -12,7 +12,7 @@ from tests.gateway.admin_pages import HOUSE
 from tests.gateway.calling import Api, person, problem
 from tests.gateway.signing_in import browser_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 
 @pytest.fixture

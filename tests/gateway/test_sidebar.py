@@ -11,7 +11,7 @@ from gateway.console.navigation import GROUPS
 from governance.models import Bundle, Connector, Policy
 from tests.gateway.signing_in import person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 GROUP = re.compile(r'<details class="gh-group[^"]*"( open)?>\s*<summary[^>]*>\s*([^<]+?)\s*<')
 

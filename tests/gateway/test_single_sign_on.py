@@ -22,7 +22,7 @@ from tests.gateway.signing_in import TOO_LONG, enter, is_asked_again, is_in, let
 
 __all__ = ("issuer", "running")
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 AGAIN = "/account/again/by-single-sign-on/"
 RECHECK = "/account/single-sign-on/recheck/"

@@ -27,7 +27,7 @@ from governance.models import (
 )
 from tests.gateway.signing_in import PASSWORD, enter, is_asked_again, let_time_pass, person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 
 TOO_LONG = 16 * 60
 TYPED = "Typed for a long while"

@@ -60,7 +60,7 @@ class Slow:
         self.forgotten += connector_ids
 
     async def has_begun(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.began.wait()
 
     async def request(

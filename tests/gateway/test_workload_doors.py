@@ -17,7 +17,7 @@ from tests.gateway.rows import an_agent
 from tests.gateway.statements import as_set, claims_of, new_key, signed
 
 __all__ = ("owner",)
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = [pytest.mark.django_db, pytest.mark.plain_sql]
 GITHUB = "https://token.actions.githubusercontent.com"
 KEY = new_key("one")
 RULE = {"repository": "octo/app", "environment": "production"}

@@ -186,7 +186,7 @@ def that_fails() -> None:
 
 def comes_free() -> bool:
     """A waiter that gave up still gets its turn in the kernel's queue, and lets go at once."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while is_held() and time.monotonic() < deadline:
         time.sleep(0.001)
     return not is_held()

@@ -1,4 +1,7 @@
-"""Every screen, at both widths, light and dark: a picture, no serious accessibility fault, no complaint."""
+"""Every screen, light and dark: no serious accessibility fault, no complaint, and a picture if somebody wants it.
+
+test_screens_of_a_desk.py and test_screens_of_a_phone.py run these tests, each at its `width` and beside the other.
+"""
 
 import json
 import re
@@ -14,7 +17,7 @@ from django.contrib import admin
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.house import House
-from tests.browser.look import HEIGHTS, seen_by_all, window
+from tests.browser.look import seen_by_all, window
 from tests.browser.people import signed_in
 from tests.end_to_end.installation import REPOSITORY
 
@@ -213,11 +216,6 @@ FOR_STRANGERS = {"sign-in": "/account/login/", "forgotten": "/account/password/f
 NOT_OURS = {"api-docs"}
 """Pages of a library: pictured, and asked for no more than that they work."""
 EXPECTED = re.compile(r"404 \(Not Found\)")
-
-
-@pytest.fixture(scope="module", params=HEIGHTS)
-def width(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
 
 
 @pytest.fixture(scope="module")
