@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from audit.kinds import CALL_KINDS, DECISIONS, OUTCOMES, TONES, VERBS, kind_in_words
-from audit.models import AgentSession, Checkpoint, DeadLetter, EventRow, Leaf
+from audit.models import AgentSession, AnchorReceipt, Checkpoint, DeadLetter, EventRow, Leaf
 from audit.search import VIEWS, EventSearch
 from gateway.console.base import (
     ExactTextFilter,
@@ -300,7 +300,7 @@ class CheckpointAdmin(EvidenceAdmin):
     list_display = ("size", "time", "copy_root")
     export_columns = ("size", "time", "root_shown")
     ordering = ("-size",)
-    fields = ("size", "time", "root_shown", "note_shown")
+    fields = ("size", "time", "root_shown", "note_shown", "file")
 
     @display(description="Root")
     def copy_root(self, checkpoint: Checkpoint) -> SafeString:
@@ -313,6 +313,11 @@ class CheckpointAdmin(EvidenceAdmin):
     @display(description="Signed note")
     def note_shown(self, checkpoint: Checkpoint) -> str:
         return block(checkpoint.note)
+
+    @display(description="To keep elsewhere")
+    def file(self, checkpoint: Checkpoint) -> SafeString:
+        link = reverse("checkpoint_note", args=[checkpoint.pk])
+        return format_html('<a class="text-primary-600" href="{}">Download the note (.txt)</a>', link)
 
 
 @admin.register(DeadLetter)
@@ -343,3 +348,29 @@ class DeadLetterAdmin(ReadOnlyModelAdmin):
     def event(self, letter: DeadLetter) -> SafeString:
         link = reverse("admin:audit_eventrow_change", args=[letter.event_id])
         return format_html('<a class="text-primary-600" href="{}">{}</a>', link, letter.event_id)
+
+
+@admin.register(AnchorReceipt)
+class AnchorReceiptAdmin(EvidenceAdmin):
+    """What was kept where; an anchor itself is asked by `verify_audit --anchors`."""
+
+    empty_hint = "Nothing was kept elsewhere yet."
+    list_display = ("size", "anchor", "time", "where")
+    list_filter = (ExactTextFilter.on("anchor", "anchor"),)
+    ordering = ("-id",)
+    fields = ("size", "anchor", "time", "where", "stamp", "note_shown")
+
+    @display(description="Where, or stamped when")
+    def where(self, receipt: AnchorReceipt) -> str:
+        return visible(receipt.reference)
+
+    @display(description="Time stamp")
+    def stamp(self, receipt: AnchorReceipt) -> SafeString | str:
+        if not receipt.proof:
+            return ""
+        link = reverse("anchor_stamp", args=[receipt.pk])
+        return format_html('<a class="text-primary-600" href="{}">Download the answer (.tsr)</a>', link)
+
+    @display(description="Signed note")
+    def note_shown(self, receipt: AnchorReceipt) -> str:
+        return block(receipt.note)

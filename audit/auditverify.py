@@ -306,7 +306,7 @@ class Bundle:
         self.key = self._trusted(key)
         self.head = Head(self.files.text("checkpoint.txt", MAX_NOTE), "checkpoint.txt")
         self.anchors = anchors
-        self.leaves = self.events = self.payloads = self.met = 0
+        self.leaves = self.events = self.payloads = 0
 
     def _trusted(self, key: Key | None) -> Key:
         if key is None:
@@ -347,20 +347,40 @@ class Bundle:
         if len(leaves) // HASH < self.head.size:
             self.findings.add(f"missing; the checkpoint is of {self.head.size:,} leaves", leaf=len(leaves) // HASH)
         heads = sorted([*self._checkpoints(), self.head, *self.anchors], key=lambda head: head.size)
-        tree, good = Tree(), 0
+        tree, agreed = Tree(), []
         for head in heads:
             if head.size * HASH > len(leaves):
                 self.findings.add(
-                    f"{head.where}: it is of {head.size:,} leaves, the bundle has {len(leaves) // HASH:,}: the log was"
-                    " cut back, or the bundle is older"
+                    f"missing; {head.where} is of {head.size:,} leaves, the bundle has {len(leaves) // HASH:,}: the log"
+                    " was cut back, or the bundle is older",
+                    leaf=len(leaves) // HASH,
                 )
                 continue
             tree.extend(_hashes(leaves, tree.size, head.size))
             if tree.root() != head.root:
-                self._differ(head, good)
+                self._differ(head, self._good_before(head, agreed))
                 break
-            good, self.met = head.size, self.met + 1
+            agreed.append(head)
         self.leaves = self.head.size
+
+    def _good_before(self, head: Head, agreed: Sequence[Head]) -> int:
+        """Up to which leaf the log surely is the true one. When it is an anchor that differs, who wrote the log anew
+        may have had the key, and only older anchors count. Else nobody signed what came after the first bad leaf, so
+        a search among the checkpoints that agree finds the last one that is signed."""
+        if head in self.anchors:
+            return max((each.size for each in agreed if each in self.anchors), default=0)
+        low, high = 0, len(agreed)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self._is_signed(agreed[middle]) else (low, middle)
+        return agreed[low - 1].size if low else 0
+
+    def _is_signed(self, head: Head) -> bool:
+        try:
+            head.check(self.key)
+        except Bad:
+            return False
+        return True
 
     def _read_leaves(self) -> bytes:
         with self.files.open("leaves.bin") as file:

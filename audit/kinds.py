@@ -12,7 +12,14 @@ TALK_KINDS = ("call.asked", "call.told")
 
 LISTED_KINDS = ("tools.listed", "prompts.listed", "resources.listed", "templates.listed")
 
-ROUTINE_KINDS = (*LISTED_KINDS, "resource.watched", *TALK_KINDS, "access_token.issued", "audit.heartbeat")
+ROUTINE_KINDS = (
+    *LISTED_KINDS,
+    "resource.watched",
+    *TALK_KINDS,
+    "access_token.issued",
+    "audit.heartbeat",
+    "checkpoint.anchored",
+)
 """Neither calls nor acts of anybody, and many."""
 
 KINDS = {
@@ -176,6 +183,8 @@ KINDS = {
     "payload.opened": "Evidence: arguments or result opened",
     "session.exported": "Evidence: session exported",
     "audit.heartbeat": "Evidence: sign of life",
+    "checkpoint.anchored": "Evidence: checkpoint kept elsewhere",
+    "anchor.failed": "Evidence: checkpoint could not be kept elsewhere",
 }
 VERBS = {"call.intent": "asks for", "call.outcome": "called", "call.refused": "was refused"}
 """What an agent did to a tool, for one line."""

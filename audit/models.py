@@ -136,6 +136,27 @@ class Checkpoint(models.Model):
         return f"checkpoint of {self.size} leaves"
 
 
+class AnchorReceipt(models.Model):
+    """That a checkpoint was kept elsewhere: `anchor` by name, `reference` where or when, `proof` what it signed.
+
+    For people and for stamps. What an anchor itself still says is read back from there, never believed from here.
+    """
+
+    anchor = models.TextField()
+    size = models.BigIntegerField()
+    at = models.DateTimeField()
+    note = models.TextField()
+    reference = models.TextField(blank=True)
+    proof = models.BinaryField(default=b"")
+
+    class Meta:
+        db_table = "audit_anchor_receipt"
+        constraints = (models.UniqueConstraint(fields=("anchor", "size"), name="one_receipt_per_anchor_and_size"),)
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.size} leaves at {self.anchor}"
+
+
 class CallTally(models.Model):
     """Calls of one hour, counted from their evidence for the home page; may be thrown away and counted anew.
 

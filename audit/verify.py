@@ -4,17 +4,18 @@ It runs beside the gateway: the tables only grow, they are read in pages, and wh
 instant is asked in one statement. Rows may be damaged in any way; they are named, never a traceback.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import orjson
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
-from audit.checkpoint import TreeHead, Verifier
+from audit.anchors.base import Kept
+from audit.checkpoint import BadNote, TreeHead, Verifier
 from audit.event import leaf_entry
 from audit.merkle import Frontier, leaf_hash
 from audit.models import Checkpoint, EventRow, Leaf, Pending
@@ -25,14 +26,20 @@ MAX_PROBLEMS = 100
 TEXTS = ("actor", "agent", "person", "connector", "tool", "decision", "outcome")
 EVENT_COLUMNS = ("epoch", "header", "at", "kind", "decided_epoch", "call_id", "process_id", "session", *TEXTS)
 
-NOT_CHECKED = (
+NO_ANCHOR = (
     "No anchor outside this installation was compared: whoever holds the database and the signing key can"
     " have rewritten everything, and whoever holds the database can have cut the log back to an earlier"
-    " checkpoint.",
+    " checkpoint."
+)
+AFTER_ANCHORS = (
+    "The leaves from {:,} on, where the newest anchor ends: whoever holds the database and the signing key can have"
+    " rewritten them, and whoever holds the database can have cut them off."
+)
+NOT_CHECKED = (
     "Events after the last checkpoint are not under a signature yet.",
     "An event inserted by somebody with access to the database before it was sealed looks like any other.",
-    "Payload bodies: neither that they are there nor that they match their commitments.",
 )
+NO_PAYLOADS = "Payload bodies: neither that they are there nor that they match their commitments."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,8 @@ class Report:
     problems: tuple[Problem, ...]
     problem_count: int
     first_bad_leaf: int | None
-    not_checked: tuple[str, ...] = NOT_CHECKED
+    anchors: int
+    not_checked: tuple[str, ...]
 
     @property
     def is_sound(self) -> bool:
@@ -67,7 +75,8 @@ class Report:
     @property
     def figure(self) -> str:
         """The verdict in one line."""
-        counts = f"{self.events:,} events, {self.leaves:,} leaves, checkpoint {self.checkpoint:,}"
+        anchors = f", {self.anchors:,} anchors met" if self.anchors else ""
+        counts = f"{self.events:,} events, {self.leaves:,} leaves, checkpoint {self.checkpoint:,}{anchors}"
         if self.is_sound:
             return f"sound: {counts}"
         first = "" if self.first_bad_leaf is None else f", first bad leaf {self.first_bad_leaf}"
@@ -98,15 +107,26 @@ class Findings:
             self.count += rows.count() - MAX_PROBLEMS
 
 
-def verify(verifier: Verifier | None) -> Report:
-    """Checks the whole log against this key (None: the installation has none).
+CheckPayloads = Callable[[Findings], str]
+"""Adds what is wrong with bodies; says what it could not check."""
+
+
+def _leave_payloads(findings: Findings) -> str:
+    return NO_PAYLOADS
+
+
+def verify(
+    verifier: Verifier | None, anchors: Sequence[Kept] = (), check_payloads: CheckPayloads = _leave_payloads
+) -> Report:
+    """Checks the whole log against this key (None: the installation has none) and what was kept elsewhere.
 
     DatabaseError if there is no database to read.
     """
     findings = Findings()
-    walk = LogWalk(verifier, findings)
+    walk = LogWalk(verifier, findings, anchors)
     for check in (walk.run, partial(check_queue, findings), partial(check_calls, findings)):
         _guarded(check, findings)
+    payloads = check_payloads(findings)
     return Report(
         events=EventRow.objects.count(),
         leaves=walk.leaves,
@@ -116,7 +136,15 @@ def verify(verifier: Verifier | None) -> Report:
         problems=tuple(findings.problems),
         problem_count=findings.count,
         first_bad_leaf=findings.first_bad_leaf,
+        anchors=walk.anchors.met,
+        not_checked=(*_beyond_anchors(walk), *NOT_CHECKED, payloads),
     )
+
+
+def _beyond_anchors(walk: "LogWalk") -> tuple[str, ...]:
+    if not walk.anchors.met:
+        return (NO_ANCHOR,)
+    return (AFTER_ANCHORS.format(walk.anchors.good),) if walk.anchors.good < walk.leaves else ()
 
 
 def _guarded(check: Callable[[], None], findings: Findings) -> None:
@@ -127,13 +155,62 @@ def _guarded(check: Callable[[], None], findings: Findings) -> None:
         findings.add(f"a table could not be read to its end: {type(error).__name__}")
 
 
+class Anchors:
+    """What was kept elsewhere, by size: those that the log's key signed, for to be met on the walk. `good`: the size
+    of the newest that was met and agreed, `met` how many did."""
+
+    def __init__(self, kept: Sequence[Kept], verifier: Verifier | None, findings: Findings) -> None:
+        self.good = self.met = 0
+        self._findings = findings
+        self._waiting = sorted(self._opened(kept, verifier), key=lambda pair: -pair[0].size)
+
+    def _opened(self, kept: Sequence[Kept], verifier: Verifier | None) -> list[tuple[TreeHead, str]]:
+        heads: list[tuple[TreeHead, str]] = []
+        for found in kept:
+            try:
+                heads.append((verifier.open(found.note), found.where) if verifier else _refuse_anchor())
+            except BadNote as error:
+                self._findings.add(f"anchor {found.where}: {error}")
+        return heads
+
+    def meet(self, tree: Frontier) -> bool:
+        """Those of this size. False if one of them tells of another log."""
+        while self._waiting and self._waiting[-1][0].size <= tree.size:
+            head, where = self._waiting.pop()
+            if head.size < tree.size:
+                continue
+            if head.root != tree.root():
+                self._tell(head, where)
+                return False
+            self.good, self.met = head.size, self.met + 1
+        return True
+
+    def _tell(self, head: TreeHead, where: str) -> None:
+        """A leaf between the anchors that is known to be bad says it better."""
+        known = self._findings.first_bad_leaf
+        if known is not None and self.good <= known < head.size:
+            self._findings.add(f"anchor {where}: its root is not that of these leaves")
+            return
+        what = f"this one, or one after it and before {head.size}, is not what the anchor {where} was made of"
+        self._findings.add(what, leaf=self.good)
+
+    def beyond(self, size: int) -> str:
+        """Of which anchor the log should be longer; empty if of none."""
+        return next((where for head, where in reversed(self._waiting) if head.size > size), "")
+
+
+def _refuse_anchor() -> NoReturn:
+    raise BadNote("there is no key to check it with")
+
+
 class LogWalk:
-    """Rebuilds the tree leaf by leaf and meets each checkpoint at its size.
+    """Rebuilds the tree leaf by leaf and meets each checkpoint and each anchor at its size.
 
     `_tree` is None once a gap or an unsigned change leaves nothing to compare roots with.
     """
 
-    def __init__(self, verifier: Verifier | None, findings: Findings) -> None:
+    def __init__(self, verifier: Verifier | None, findings: Findings, kept: Sequence[Kept] = ()) -> None:
+        self.anchors = Anchors(kept, verifier, findings)
         self.leaves = 0
         self.checkpoint = 0
         self._verifier = verifier
@@ -185,9 +262,14 @@ class LogWalk:
         while self._ahead is not None and _key(self._ahead) <= self._next:
             self._meet(self._ahead)
             self._ahead = next(self._checkpoints, None)
+        if self._tree is not None and not self.anchors.meet(self._tree):
+            self._tree = None
 
     def _meet_those_beyond(self) -> None:
-        """Checkpoints of more leaves than there are."""
+        """Checkpoints and anchors of more leaves than there are."""
+        if where := self.anchors.beyond(self._next):
+            what = f"missing; the anchor {where} speaks of it: the log was cut back, or is of an older backup"
+            self._findings.add(what, leaf=self._next)
         if self._ahead is not None:
             self._break_off(f"missing; checkpoint {_key(self._ahead)} speaks of it", leaf=self._next)
         while self._ahead is not None:

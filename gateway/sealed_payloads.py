@@ -18,6 +18,7 @@ from governance.vault import SealBroken, keyring
 
 BLINDING_BYTES = 32
 BROKEN = "The seal is broken: it was altered, or the vault's key is another one."
+NOT_COMMITTED = "This is not what the record commits to."
 TITLES = {
     "call.intent": "Arguments, as they were sent",
     "call.asked": "What the system asked back",
@@ -102,7 +103,7 @@ class Seals:
             raise Unreadable(BROKEN) from None
         blinding, body = plain[:BLINDING_BYTES], plain[BLINDING_BYTES:]
         if commitment(body, blinding).hex() != _committed(header):
-            raise Unreadable("This is not what the record commits to.", body)
+            raise Unreadable(NOT_COMMITTED, body)
         return blinding, body
 
     def _sealer(self, key_id: str) -> PayloadSealer | None:

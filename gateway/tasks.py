@@ -24,6 +24,7 @@ from gateway.store import forget_what_is_over
 from gateway.sweeps import forget_what_is_old
 from governance.directory_pulls import due
 from governance.fence.log import trim_change_log
+from governance.models import Anchor
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ QUESTIONS = threading.BoundedSemaphore(2)
 """Of the worker's four threads: planned offboardings must not wait for slow upstreams."""
 ASK_LATER_SECONDS = 10
 LOOK_AT_ALL = "gateway.scim.pulling.looking.look_at_all"
+KEEP_DUE = "gateway.anchoring.keeping.keep_due"
 EXPORT = ExportThread()
 
 
@@ -166,6 +168,13 @@ def forget_old() -> None:
 def count_calls() -> None:
     """Keeps the numbers of the home page up to the log."""
     count_new_calls()
+
+
+@shared_task(ignore_result=True)
+def keep_checkpoints() -> None:
+    """Where nobody here can change them. The libraries for that are loaded only where there is an anchor."""
+    if Anchor.objects.exists():
+        import_string(KEEP_DUE)(datetime.now(UTC))
 
 
 @shared_task(ignore_result=True, autoretry_for=(OSError,), retry_backoff=True, max_retries=3)

@@ -167,6 +167,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),
         _list("Sinks", "governance.sink", "output", "Where evidence is sent, and how far each is."),
         _list("Dead letters", "audit.deadletter", "mark_email_unread", "Leaves that a sink does not take."),
+        _list("Anchors", "governance.anchor", "anchor", "Where checkpoints are kept beyond our reach."),
+        _list("Anchor receipts", "audit.anchorreceipt", "inventory", "Which checkpoint was kept where, and when."),
     ),
     "Operations": (
         _list("Trusted issuers", "governance.trustedissuer", "verified_user", "Whose signed word counts here."),

@@ -2,6 +2,7 @@
 
 from governance.admin import (
     agents,
+    anchors,
     authorizations,
     bundles,
     changes,
@@ -26,6 +27,7 @@ from governance.admin import (
 
 __all__ = (
     "agents",
+    "anchors",
     "authorizations",
     "bundles",
     "changes",

@@ -7,6 +7,7 @@ from django.db import models
 from governance.models import (
     Agent,
     AgentCredential,
+    Anchor,
     Authorization,
     Bundle,
     BundleSelection,
@@ -126,6 +127,7 @@ WATCHED = (
     Watched(ChatIdentity, "notification_channel", "channel_id"),
     Watched(Sink, "sink"),
     Watched(TrustedIssuer, "issuer"),
+    Watched(Anchor, "anchor"),
     Watched(UpstreamAuthServer, "upstream_server"),
     Watched(UpstreamClient, "upstream_client"),
     Watched(UpstreamGrant, "upstream_grant"),

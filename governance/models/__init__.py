@@ -1,5 +1,6 @@
 from governance.models.accounts import UpstreamAuthServer, UpstreamClient, UpstreamGrant
 from governance.models.agents import Agent, AgentCredential, CredentialUse
+from governance.models.anchors import Anchor
 from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.directories import (
@@ -49,6 +50,7 @@ __all__ = (
     "Advance",
     "Agent",
     "AgentCredential",
+    "Anchor",
     "ApprovalDecision",
     "ApprovalRequest",
     "Authorization",

@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 
 from audit.event import AuditEvent
-from audit.models import AgentSession, Checkpoint, DeadLetter, EventRow, Leaf
+from audit.models import AgentSession, AnchorReceipt, Checkpoint, DeadLetter, EventRow, Leaf
 from audit.record import record
 from gateway.models import GatewayProcess, Notice
 from governance.agent_keys import key_digest
@@ -16,6 +16,7 @@ from governance.fence.actor import governed_change
 from governance.models import (
     Agent,
     AgentCredential,
+    Anchor,
     ApprovalRequest,
     Authorization,
     Bundle,
@@ -183,6 +184,8 @@ def one_of_each() -> list[Any]:
         ),
         Leaf.objects.create(index=0, event_id=event.id, hash=bytes(32)),
         Checkpoint.objects.create(size=1, root=bytes(32), frontier=b"", at=now, note="signed"),
+        Anchor.objects.create(name="tsa", kind="rfc3161", url="https://tsa.example", trust="PEM", error=HOSTILE),
+        AnchorReceipt.objects.create(anchor="tsa", size=1, at=now, note="signed", reference=HOSTILE),
         GatewayProcess.objects.create(host="gw1", pid=1, started_at=now, beat_at=now),
         channel := NotificationChannel.objects.create(name="leads", kind="slack", target="C0123456789", secret=secret),
         ChatIdentity.objects.create(channel=channel, workspace="T0EXAMPLE", account="U0ANA", person=agent.owner),

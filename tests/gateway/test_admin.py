@@ -30,6 +30,7 @@ READ_ONLY = (
     "audit_leaf",
     "audit_agentsession",
     "audit_checkpoint",
+    "audit_anchorreceipt",
     "gateway_gatewayprocess",
     "gateway_notice",
     "governance_directoryuser",
@@ -50,7 +51,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
             " notificationchannel chatidentity notice trustedissuer directory directoryuser directorymessage"
-            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter",
+            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor",
             "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity"
             " directory groupmapping",
         ),
@@ -58,9 +59,9 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "security",
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
-            " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter",
+            " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
-            " sink",
+            " sink anchor",
         ),
         ("approver", "agent", ""),
         (
@@ -69,7 +70,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             " role freeze organization change eventrow agentsession leaf checkpoint gatewayprocess personaltoken"
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
-            " upstreamgrant sink deadletter",
+            " upstreamgrant sink deadletter anchor anchorreceipt",
             "",
         ),
     ],

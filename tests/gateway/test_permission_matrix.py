@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db
 RIGHTS = """
                                             it-admin  security  approver  auditor
 audit.view_agentsession                         .         .         .         x
+audit.view_anchorreceipt                        .         .         .         x
 audit.view_calltally                            x         x         .         x
 audit.view_checkpoint                           .         .         .         x
 audit.view_eventrow                             .         .         .         x
@@ -39,6 +40,11 @@ governance.add_agentcredential                  x         .         .         .
 governance.change_agentcredential               x         .         .         .
 governance.issue_agentcredential                x         .         .         .
 governance.revoke_agentcredential               x         .         .         .
+governance.view_anchor                          x         x         .         x
+governance.add_anchor                           .         x         .         .
+governance.change_anchor                        .         x         .         .
+governance.delete_anchor                        .         x         .         .
+governance.keep_anchor                          .         x         .         .
 governance.view_approvalrequest                 .         x         x         x
 governance.decide_approvalrequest               .         .         x         .
 governance.ask_approvalrequest                  .         .         .         .
@@ -323,6 +329,8 @@ SCREENS = {
     "admin:governance_policy_matching": "governance.view_tool",
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
+    "checkpoint_note": "audit.view_checkpoint",
+    "anchor_stamp": "audit.view_anchorreceipt",
     "open_payloads": "audit.view_payload",
     "session_page": "audit.view_eventrow",
     "open_session": "audit.view_payload",
@@ -479,6 +487,7 @@ ACTIONS = {
     "governance_agent.revoke_keys": "governance.revoke_agentcredential",
     "governance_agent.retire": "governance.retire_agent",
     "governance_agentcredential.revoke": "governance.revoke_agentcredential",
+    "governance_anchor.keep": "governance.keep_anchor",
     "governance_freeze.lift": "governance.change_freeze",
     "governance_grant.revoke": "governance.revoke_grant",
     "governance_oauthclient.approve": "governance.approve_oauthclient",

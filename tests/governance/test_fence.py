@@ -20,6 +20,7 @@ from governance.models import (
     Advance,
     Agent,
     AgentCredential,
+    Anchor,
     Authorization,
     Bundle,
     BundleSelection,
@@ -103,6 +104,7 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
         OnCallShift.objects.create(team=team, person=person, **times),
         Grant.objects.create(kind="elevation", agent=agent, bundle=bundle, created_by="test", **times),
         Reaction.objects.create(name="reaction", trigger="drift", action="quarantine_tool"),
+        Anchor.objects.create(name="anchor", kind="rfc3161", url="https://tsa.example", trust="PEM"),
         RotationTask.objects.create(
             subject_kind="secret", subject_id=agent.pk, reason="asked", created_at=timezone.now(), due_at=timezone.now()
         ),
