@@ -6,7 +6,8 @@
     python3 auditverify.py checkpoint NOTE --key KEY                        the log's name signed this note
 
 KEY is the log's verifier key, `name+id+key`, as you got it from somebody you trust and not with the bundle. An anchor
-is an older checkpoint of the same log that was kept where the gateway's operator cannot reach.
+is an older checkpoint of the same log that was kept where the gateway's operator cannot reach. When the log's key was
+replaced, any of its keys will do: the export's rotations.jsonl leads from one to the next.
 
 Hashes are those of RFC 6962, checkpoints C2SP signed notes (tlog-checkpoint) with Ed25519 (RFC 8032), proofs C2SP
 tlog-proof. Exit 0: sound. 1: not sound; the first bad leaf is named. 2: there is nothing here that can be checked.
@@ -32,6 +33,7 @@ MAX_PROBLEMS = 100
 MAX_LINE = 4 * 1024 * 1024
 MAX_NOTE = 16 * 1024
 HASH = 32
+ROTATED, ROTATIONS = "signing_key.rotated", "rotations.jsonl"
 BLOCK = 4096
 """Leaves hashed at a time: a perfect subtree, so that its root is a peak of the whole."""
 
@@ -140,6 +142,52 @@ class Head:
             raise Bad(f"{self.where}: not signed by {key.name}")
         if not all(is_signed(key.public, self._text.encode(), raw) for raw in ours):
             raise Bad(f"{self.where}: the signature of {key.name} is wrong")
+
+
+class Keys:
+    """The log's keys one after another, as rotations in the log introduce them. The auditor holds one, old or new.
+
+    A rotation is an event that names both keys; the first checkpoint after it is signed by both. From there on the
+    older key's signature counts no more, and before it the newer one's does not.
+    """
+
+    def __init__(self, held: Key) -> None:
+        self.name = held.name
+        self._keys = [held]
+        self._ends: list[int] = []
+
+    def follow(self, lines: Iterable[Any], where: str) -> None:
+        """From the key held to the newest, and back to the first. Bad if a rotation does not hold."""
+        found = [_rotation(line, f"{where}, line {number}") for number, line in enumerate(lines, 1)]
+        found.sort(key=lambda each: each[2])
+        for old, new, size in found:
+            if old.public == self._keys[-1].public:
+                self._keys.append(new)
+                self._ends.append(size)
+        for old, new, size in reversed(found):
+            if new.public == self._keys[0].public and size not in self._ends:
+                self._keys.insert(0, old)
+                self._ends.insert(0, size)
+
+    def check(self, head: Head) -> None:
+        """Bad unless each key whose turn it was signed it, in the log's name."""
+        starts, ends = [0, *self._ends], [*self._ends, head.size]
+        for turn, key in enumerate(self._keys):
+            if starts[turn] <= head.size <= ends[turn]:
+                head.check(key)
+
+
+def _rotation(line: Any, where: str) -> tuple[Key, Key, int]:
+    told = _json(line)
+    entry, proof = _base64(told.get("entry")), told.get("proof")
+    header = _json(entry[8:])
+    details = header.get("details")
+    if header.get("kind") != ROTATED or not isinstance(details, dict) or not isinstance(proof, str):
+        raise Bad(f"{where}: not a rotation of the log's key")
+    old, new = Key(str(details.get("old"))), Key(str(details.get("new")))
+    head = check_proof(proof, entry, Keys(old), where)
+    head.check(new)
+    return old, new, head.size
 
 
 def _signature(line: str, where: str) -> tuple[str, bytes]:
@@ -303,7 +351,7 @@ class Bundle:
         if about.get("format") != FORMAT:
             raise Unusable(f"{path}: its format is {about.get('format')!r}; this verifier knows {FORMAT}")
         self.told = about.get("events")
-        self.key = self._trusted(key)
+        self.keys = Keys(self._trusted(key))
         self.head = Head(self.files.text("checkpoint.txt", MAX_NOTE), "checkpoint.txt")
         self.anchors = anchors
         self.leaves = self.events = self.payloads = 0
@@ -317,8 +365,9 @@ class Bundle:
         return key
 
     def check(self) -> Findings:
+        self._guard(self._follow_keys)
         for head in (self.head, *self.anchors):
-            self._guard(head.check)
+            self._guard(lambda head=head: self.keys.check(head))  # type: ignore[misc]
         if not self.anchors or "leaves.bin" not in self.names:
             self.findings.not_checked.append(
                 "No anchor was compared: whoever holds the log's database and its key can have written all of it anew."
@@ -334,9 +383,13 @@ class Bundle:
         self.findings.not_checked.append("Whether what the events say is true; only that it is what was recorded.")
         return self.findings
 
-    def _guard(self, check: Callable[[Key], None]) -> None:
+    def _follow_keys(self) -> None:
+        if ROTATIONS in self.names:
+            self.keys.follow(self.files.lines(ROTATIONS), ROTATIONS)
+
+    def _guard(self, check: Callable[[], None]) -> None:
         try:
-            check(self.key)
+            check()
         except Bad as problem:
             self.findings.add(str(problem))
 
@@ -347,7 +400,8 @@ class Bundle:
         if len(leaves) // HASH < self.head.size:
             self.findings.add(f"missing; the checkpoint is of {self.head.size:,} leaves", leaf=len(leaves) // HASH)
         heads = sorted([*self._checkpoints(), self.head, *self.anchors], key=lambda head: head.size)
-        tree, agreed = Tree(), []
+        tree = Tree()
+        agreed: list[Head] = []
         for head in heads:
             if head.size * HASH > len(leaves):
                 self.findings.add(
@@ -377,7 +431,7 @@ class Bundle:
 
     def _is_signed(self, head: Head) -> bool:
         try:
-            head.check(self.key)
+            self.keys.check(head)
         except Bad:
             return False
         return True
@@ -447,7 +501,7 @@ class Bundle:
                 self.findings.add("there is no proof of it", leaf=index)
                 continue
             try:
-                check_proof(self.files.text(name), leaf_entry(epoch, header), self.key, name, index)
+                check_proof(self.files.text(name), leaf_entry(epoch, header), self.keys, name, index)
             except Bad as problem:
                 self.findings.add(str(problem), leaf=index)
         if self.told != self.events:
@@ -476,15 +530,15 @@ class Bundle:
         return f"{counts}, checkpoint {self.head.size:,} of {self.head.origin}, {len(self.anchors)} anchors"
 
 
-def check_proof(text: str, entry: bytes, key: Key, where: str, index: int | None = None) -> Head:
-    """Bad unless the proof leads from this entry to a checkpoint that the key signed."""
+def check_proof(text: str, entry: bytes, keys: Keys, where: str, index: int | None = None) -> Head:
+    """Bad unless the proof leads from this entry to a checkpoint that the log's key signed."""
     lines, _, note = text.partition("\n\n")
     first, *rest = lines.split("\n")
     rest = [line for line in rest if not line.startswith("extra ")]
     if first != PROOF_FORMAT or not rest or not re.fullmatch(r"index (0|[1-9][0-9]{0,18})", rest[0]):
         raise Bad(f"{where}: not a {PROOF_FORMAT}")
     head = Head(note, where)
-    head.check(key)
+    keys.check(head)
     told = int(rest[0].split()[1])
     if index not in (None, told) or not is_included(leaf_hash(entry), told, head, [_base64(line) for line in rest[1:]]):
         raise Bad(f"{where}: the event is not in the tree that it names")
@@ -559,6 +613,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--key", metavar="KEY", help="the log's verifier key, or a file that holds it")
     parser.add_argument("--anchor", metavar="NOTE", action="append", default=[], help="an older checkpoint's file")
     parser.add_argument("--entry", metavar="FILE", help="of a proof: the bytes that the leaf hashes")
+    parser.add_argument("--rotations", metavar="FILE", help="rotations.jsonl of an export, when the key was replaced")
     told = parser.parse_args(words)
     if told.key is None and told.what != "bundle":
         parser.error("--key is needed: without it nobody is known to have signed anything")
@@ -574,11 +629,13 @@ def _key(told: str) -> Key:
 
 def _checked_head(told: argparse.Namespace) -> Head:
     """Of one checkpoint, or of the one that a proof leads to."""
-    key = _key(told.key)
+    keys = Keys(_key(told.key))
+    if told.rotations:
+        keys.follow(_text(told.rotations).splitlines(), told.rotations)
     if told.what == "proof":
-        return check_proof(_text(told.path), _read(told.entry), key, told.path)
+        return check_proof(_text(told.path), _read(told.entry), keys, told.path)
     head = Head(_text(told.path), told.path)
-    head.check(key)
+    keys.check(head)
     return head
 
 

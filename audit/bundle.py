@@ -6,6 +6,7 @@ what is damaged here is damaged there, and found there.
 """
 
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,10 @@ import orjson
 
 from audit import auditverify
 from audit.checkpoint import Verifier
+from audit.key_chain import stored_handovers
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.pages import Row, Unreadable, by_id, each, pages
+from audit.proof import prove
 
 MOST_MISSING = 1_000_000
 """Leaves in a row whose places are kept; a log that lost more has nothing to show."""
@@ -60,6 +63,8 @@ def export_log(folder: Path, *, verifier: Verifier | None, at: datetime) -> Expo
     with (folder / "checkpoints.jsonl").open("wb") as file:
         for note in _notes(newest.size):
             file.write(orjson.dumps({"note": note}) + b"\n")
+    with (folder / auditverify.ROTATIONS).open("wb") as file:
+        file.writelines(_rotations(newest.size))
     (folder / "checkpoint.txt").write_text(newest.note)
     (folder / "key.txt").write_text(f"{verifier}\n")
     (folder / "README.txt").write_text(READ_ME.format(log=verifier.name, size=newest.size, at=at))
@@ -104,6 +109,15 @@ def _notes(size: int) -> Iterator[str]:
     for row in each(Checkpoint.objects.filter(size__lt=size), "size", "note"):
         if not isinstance(row, Unreadable):
             yield row[1]
+
+
+def _rotations(size: int) -> Iterator[bytes]:
+    """Of the log's key: each event with its proof under the checkpoint that both keys signed."""
+    for handover in stored_handovers():
+        proof = prove(EventRow.objects.get(pk=handover.event_id)) if handover.size <= size else None
+        if proof is not None:
+            told = {"entry": b64encode(proof.entry).decode(), "proof": proof.as_text()}
+            yield orjson.dumps(told) + b"\n"
 
 
 def _of_32_bytes(stored: object) -> bytes:

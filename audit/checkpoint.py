@@ -8,6 +8,7 @@ import os
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -77,6 +78,19 @@ class Verifier:
         """What the checkpoint states, if this key signed it. Raises BadNote."""
         return TreeHead.parse(self.open_statement(note))
 
+    def signs_next(self, note: str) -> bool:
+        """Whether this key's signature is the last one of its log: at a handover that is the next signer's."""
+        lines = note.rpartition("\n\n")[2].split("\n")
+        ours = [line for line in lines if line.startswith(f"— {self.name} ")]
+        return bool(ours) and _parse_signature(ours[-1])[1][:4] == self.key_id
+
+    def has_signed(self, note: str) -> bool:
+        try:
+            self.open(note)
+        except BadNote:
+            return False
+        return True
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """From the form of `str()`. Raises BadKey."""
@@ -136,6 +150,11 @@ class Signer:
         """The signed note for a tree of this log."""
         return self._note(TreeHead(self.name, size, root).text())
 
+    def sign_with(self, heir: "Signer", *, size: int, root: bytes) -> str:
+        """The same by two keys of one log: this one, and the one that comes after it."""
+        _, _, line = heir.sign(size=size, root=root).rpartition("\n\n")
+        return self.sign(size=size, root=root) + line
+
     def sign_statement(self, text: str) -> str:
         """Of something else in the log's name; never what could be taken for a checkpoint. Raises BadNote."""
         if CHECKPOINT.fullmatch(text) or not text.endswith("\n") or "\n\n" in text:
@@ -159,6 +178,39 @@ def installation_verifier() -> Verifier | None:
     """Whose signatures this installation's checkpoints carry; None as long as it has signed nothing."""
     path = Path(settings.AUDIT_SIGNING_KEY_FILE)
     return load_signer(path).verifier if path.exists() else None
+
+
+class InstallationKeys:
+    """The key file, and beside it the key that is to follow. Which of them signs is for the log to say: once a
+    checkpoint carries the next key's signature, that key takes the file's place, whoever saw it first."""
+
+    def __init__(self) -> None:
+        self._path = Path(settings.AUDIT_SIGNING_KEY_FILE)
+        self._next = self._path.with_name(f"{self._path.name}.next")
+
+    def after(self, note: str) -> Signer:
+        """Who signs after this checkpoint."""
+        heir = self.heir()
+        if heir is None or not heir.verifier.has_signed(note):
+            return load_signer(self._path)
+        self.hand_over()
+        return heir
+
+    def heir(self) -> Signer | None:
+        try:
+            return load_signer(self._next)
+        except FileNotFoundError:
+            return None
+
+    def make_heir(self, name: str) -> Signer:
+        """Of two that want one, both get the same."""
+        _create(self._next, Signer(name, Ed25519PrivateKey.generate()))
+        return load_signer(self._next)
+
+    def hand_over(self) -> None:
+        """The older private key is gone then; its public half stays in the log."""
+        with suppress(FileNotFoundError):
+            self._next.replace(self._path)
 
 
 def log_name(public_url: str) -> str:

@@ -183,6 +183,7 @@ KINDS = {
     "payload.opened": "Evidence: arguments or result opened",
     "session.exported": "Evidence: session exported",
     "audit.heartbeat": "Evidence: sign of life",
+    "signing_key.rotated": "Evidence: the log's signing key is replaced",
     "checkpoint.anchored": "Evidence: checkpoint kept elsewhere",
     "anchor.failed": "Evidence: checkpoint could not be kept elsewhere",
 }

@@ -16,8 +16,9 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from audit.checkpoint import BadNote, Signer, installation_signer
+from audit.checkpoint import BadNote, InstallationKeys, Signer, installation_signer
 from audit.event import AuditEvent, leaf_entry
+from audit.key_chain import ROTATED, keys_of
 from audit.merkle import Frontier, leaf_hash
 from audit.models import Checkpoint, EventRow, Leaf, Pending
 from audit.record import record
@@ -57,10 +58,14 @@ class Signed:
 
 
 class Sequencer:
-    """Extends the log with one signer's name. Not thread-safe; one per process is enough."""
+    """Extends the log with one signer's name. Not thread-safe; one per process is enough.
 
-    def __init__(self, signer: Signer) -> None:
+    With `keys`, a rotation that the log tells of is carried out: the checkpoint right after it is signed by both keys.
+    """
+
+    def __init__(self, signer: Signer, keys: InstallationKeys | None = None) -> None:
         self._signer = signer
+        self._keys = keys
         self._tree: Frontier | None = None
         self._signed: Signed | None = None
 
@@ -75,12 +80,16 @@ class Sequencer:
             tree, signed = self._catch_up()
             if signed is None or signed.is_older_than(HEARTBEAT_EVERY, now):
                 self._record_heartbeat(now)
-            batch = _next_batch()
+            batch, heir = self._up_to_rotation(_next_batch())
             _place(batch, tree.size)
             tree = tree.extend(queued.hash for queued in batch)
-            if signed is None or (tree.size > signed.size and signed.is_older_than(sign_every, now)):
-                signed = self._sign(tree, now)
+            is_due = signed is None or (tree.size > signed.size and signed.is_older_than(sign_every, now))
+            if is_due or heir:
+                signed = self._sign(tree, now, heir)
         self._tree, self._signed = tree, signed
+        if heir and self._keys:
+            self._keys.hand_over()
+            self._signer = heir
         return len(batch)
 
     def has_work(self, now: datetime) -> bool:
@@ -97,6 +106,8 @@ class Sequencer:
     def _catch_up(self) -> tuple[Frontier, Signed | None]:
         """The tree as stored, grown from what we knew or from the last checkpoint."""
         last = Checkpoint.objects.order_by("-size").first()
+        if last and (self._signed is None or last.size != self._signed.size):
+            self._follow_keys(last.note)
         tree = self._tree or self._tree_of(last)
         stored = _log_size()
         if stored < max(tree.size, last.size if last else 0):
@@ -120,9 +131,33 @@ class Sequencer:
             raise LogDamaged(f"checkpoint {last.size} is not the one that was signed")
         return tree
 
-    def _sign(self, tree: Frontier, now: datetime) -> Signed:
+    def _follow_keys(self, note: str) -> None:
+        """Another sequencer signed: it may have carried out a rotation. A retired key signs nothing any more."""
+        if self._keys:
+            self._signer = self._keys.after(note)
+        try:
+            is_ours = self._signer.verifier.signs_next(note)
+        except BadNote:
+            is_ours = False
+        if not is_ours:
+            raise LogDamaged("the last checkpoint cannot be continued with this key: its last signature is another's")
+
+    def _up_to_rotation(self, batch: list[Queued]) -> tuple[list[Queued], Signer | None]:
+        """Ends the batch with an event that hands over to the key that waits here; and that key, if there is one."""
+        heir = self._keys.heir() if self._keys else None
+        if heir is None:
+            return batch, None
+        ids = [queued.event_id for queued in batch]
+        told = dict(EventRow.objects.filter(id__in=ids, kind=ROTATED).values_list("id", "header"))
+        for number, queued in enumerate(batch, start=1):
+            if queued.event_id in told and _hands_over(bytes(told[queued.event_id]), self._signer, heir):
+                return batch[:number], heir
+        return batch, None
+
+    def _sign(self, tree: Frontier, now: datetime, heir: Signer | None) -> Signed:
         root = tree.root()
-        note = self._signer.sign(size=tree.size, root=root)
+        signer = self._signer
+        note = signer.sign_with(heir, size=tree.size, root=root) if heir else signer.sign(size=tree.size, root=root)
         Checkpoint.objects.create(size=tree.size, root=root, frontier=tree.to_bytes(), at=now, note=note)
         return Signed(tree.size, now)
 
@@ -132,9 +167,16 @@ class Sequencer:
         record(AuditEvent(kind="audit.heartbeat", at=now, actor="system:sequencer", details={"verifier_key": key}))
 
 
+def _hands_over(header: bytes, old: Signer, new: Signer) -> bool:
+    try:
+        return keys_of(header) == (old.verifier, new.verifier)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
 def run(stop: Event) -> None:
     """Until `stop` is set; then seals and signs what is left. LogDamaged ends it, for a human to look."""
-    sequencer = Sequencer(installation_signer())
+    sequencer = Sequencer(installation_signer(), InstallationKeys())
     while not stop.is_set():
         stop.wait(_step(sequencer))
     _finish(sequencer)

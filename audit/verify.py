@@ -17,6 +17,7 @@ from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 from audit.anchors.base import Kept
 from audit.checkpoint import BadNote, TreeHead, Verifier
 from audit.event import leaf_entry
+from audit.key_chain import KeyChain, stored_chain
 from audit.merkle import Frontier, leaf_hash
 from audit.models import Checkpoint, EventRow, Leaf, Pending
 from audit.pages import UNREADABLE, Row, Unreadable, by_id, each, pages
@@ -123,7 +124,7 @@ def verify(
     DatabaseError if there is no database to read.
     """
     findings = Findings()
-    walk = LogWalk(verifier, findings, anchors)
+    walk = LogWalk(_chain(verifier), findings, anchors)
     for check in (walk.run, partial(check_queue, findings), partial(check_calls, findings)):
         _guarded(check, findings)
     payloads = check_payloads(findings)
@@ -139,6 +140,14 @@ def verify(
         anchors=walk.anchors.met,
         not_checked=(*_beyond_anchors(walk), *NOT_CHECKED, payloads),
     )
+
+
+def _chain(verifier: Verifier | None) -> KeyChain | None:
+    """Rows that cannot be read introduce no key."""
+    try:
+        return stored_chain(verifier) if verifier else None
+    except UNREADABLE:
+        return KeyChain(verifier) if verifier else None
 
 
 def _beyond_anchors(walk: "LogWalk") -> tuple[str, ...]:
@@ -159,12 +168,12 @@ class Anchors:
     """What was kept elsewhere, by size: those that the log's key signed, for to be met on the walk. `good`: the size
     of the newest that was met and agreed, `met` how many did."""
 
-    def __init__(self, kept: Sequence[Kept], verifier: Verifier | None, findings: Findings) -> None:
+    def __init__(self, kept: Sequence[Kept], verifier: KeyChain | None, findings: Findings) -> None:
         self.good = self.met = 0
         self._findings = findings
         self._waiting = sorted(self._opened(kept, verifier), key=lambda pair: -pair[0].size)
 
-    def _opened(self, kept: Sequence[Kept], verifier: Verifier | None) -> list[tuple[TreeHead, str]]:
+    def _opened(self, kept: Sequence[Kept], verifier: KeyChain | None) -> list[tuple[TreeHead, str]]:
         heads: list[tuple[TreeHead, str]] = []
         for found in kept:
             try:
@@ -209,7 +218,7 @@ class LogWalk:
     `_tree` is None once a gap or an unsigned change leaves nothing to compare roots with.
     """
 
-    def __init__(self, verifier: Verifier | None, findings: Findings, kept: Sequence[Kept] = ()) -> None:
+    def __init__(self, verifier: KeyChain | None, findings: Findings, kept: Sequence[Kept] = ()) -> None:
         self.anchors = Anchors(kept, verifier, findings)
         self.leaves = 0
         self.checkpoint = 0
@@ -339,7 +348,7 @@ def _key(row: Row | Unreadable) -> Any:
     return row.key if isinstance(row, Unreadable) else row[0]
 
 
-def _open(checkpoint: Row | Unreadable, verifier: Verifier) -> TreeHead:
+def _open(checkpoint: Row | Unreadable, verifier: KeyChain) -> TreeHead:
     """What it states. ValueError or TypeError unless it is signed and its columns repeat just that."""
     if isinstance(checkpoint, Unreadable):
         raise ValueError("cannot be read")

@@ -41,7 +41,7 @@ def is_due(anchor: Anchor, size: int, now: datetime) -> bool:
         return False
     if anchor.failures and anchor.tried_at:
         pause = min(FIRST_PAUSE * 2 ** min(anchor.failures - 1, MOST_DOUBLINGS), LONGEST_PAUSE)
-        return abs(now - anchor.tried_at) >= pause
+        return bool(abs(now - anchor.tried_at) >= pause)
     if anchor.kept_at is None:
         return True
     is_late = abs(now - anchor.kept_at) >= timedelta(minutes=anchor.every_minutes)

@@ -168,6 +168,7 @@ governance.invite_user                          x         .         .         .
 governance.offboard_user                        x         .         .         .
 governance.apply_manifest                       .         .         .         .
 governance.make_backup                          .         .         .         .
+governance.replace_signingkey                   .         .         .         .
 governance.make_owner                           .         .         .         .
 """
 """Owners may everything, a person without duties nothing of this, and somebody inactive or unknown even less."""
@@ -450,6 +451,7 @@ NOT_BY_FORM = {
     "audit_leaf": "add change delete",
     "audit_agentsession": "add change delete",
     "audit_checkpoint": "add change delete",
+    "audit_anchorreceipt": "add change delete",
     "gateway_gatewayprocess": "add change delete",
     "gateway_notice": "add change delete",
 }

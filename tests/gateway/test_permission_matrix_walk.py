@@ -68,6 +68,8 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "policy_id": "policy",
         "call_id": "eventrow",
         "run_id": "agentsession",
+        "size": "checkpoint",
+        "receipt_id": "anchorreceipt",
         "offboarding_id": "offboarding",
         "step_id": "offboardingstep",
         "token_id": "personaltoken",

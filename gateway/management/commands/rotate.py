@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway import actions, rotations
+from audit.checkpoint import BadKey
+from gateway import actions, rotations, signing_key
 from gateway.management.options import CHECKS, actor_of, add_actor, found
 from governance import emergency
 from governance.agent_keys import IssuedKey, NotIssuable
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         what.add_argument("--connector", default="", metavar="NAME", help="its owner is asked for a new secret")
         what.add_argument("--everything", action="store_true", help="all agents and all secrets of connectors")
         what.add_argument("--kek", action="store_true", help="rewrap the vault under GATEHOUSE_KEK")
+        what.add_argument("--signing-key", action="store_true", help="a new key for the log's checkpoints")
         parser.add_argument("--emergency", action="store_true", help="end the old ones now, without overlap")
         parser.add_argument("--dry-run", action="store_true", help="say what would end, and change nothing")
         parser.add_argument("--reason", default="", metavar="TEXT", help="goes into the evidence")
@@ -35,6 +37,9 @@ class Command(BaseCommand):
     def handle(self, *, actor: str | None, agent: str, team: str, connector: str, **options: Any) -> None:
         if options["kek"]:
             self._rewrap(actor)
+            return
+        if options["signing_key"]:
+            self._replace_signing_key(actor)
             return
         target, in_emergency = Target(agent=agent, team=team, connector=connector), options["emergency"]
         by = actor_of(actor, permission=CUT if in_emergency else REPLACE if agent else ASK)
@@ -52,6 +57,14 @@ class Command(BaseCommand):
     def _rewrap(self, actor: str | None) -> None:
         count = actions.rewrap_vault(by=actor_of(actor, permission=REWRAP))
         self.stdout.write(f"{count} sealed value(s) rewrapped." if count else "Everything is under the current key.")
+
+    def _replace_signing_key(self, actor: str | None) -> None:
+        try:
+            handing_over = signing_key.replace(by=actor_of(actor, permission=signing_key.PERMISSION))
+        except (BadKey, OSError) as error:
+            raise CommandError(f"The signing key was not replaced: {error}") from error
+        self.stdout.write(f"Until now: {handing_over.old}")
+        self.stdout.write(f"From the next checkpoint on, which both sign: {handing_over.new}")
 
     def _cut(self, target: Target, reason: str, by: str) -> dict[str, Any]:
         is_live = Agent.objects.filter(name=target.agent, status=Agent.Status.LIVE, owner__is_active=True).exists()

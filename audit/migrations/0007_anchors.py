@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0005_mentions"),
+        ("audit", "0006_sinks"),
     ]
 
     operations = [
