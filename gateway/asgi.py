@@ -13,6 +13,7 @@ from django.urls import re_path
 from django.utils.module_loading import import_string
 
 from gateway.draining import DRAIN
+from gateway.evidence_gauges import HealthReader
 from gateway.forwarding import PagesForwarder, no_pages
 from gateway.gauges import Gauges
 from gateway.health import Health
@@ -37,9 +38,10 @@ def make_application() -> App:
     DRAIN.on_begin(endpoint.end_streams)
     DRAIN.on_begin(runtime.begin_to_end)
     gate = Gate(endpoint, max_running=settings.GATEWAY_MAX_RUNNING, max_waiting=settings.GATEWAY_MAX_WAITING)
-    metrics = metrics_page(Gauges(runtime, endpoint, gate))
+    health = HealthReader()
+    metrics = metrics_page(Gauges(runtime, endpoint, gate, health))
     routes: list[tuple[str, Any]] = [
-        (r"^(?P<probe>healthz|readyz)$", Health(runtime, settings.PAGES_SOCKET)),
+        (r"^(?P<probe>healthz|readyz)$", Health(runtime, settings.PAGES_SOCKET, health)),
         (r"^metrics$", metrics),
         (r"^\.well-known/oauth-protected-resource(?:/mcp(?:/(?P<bundle>[a-zA-Z0-9_-]+))?)?$", protected_resource),
         (r"", PagesForwarder(settings.PAGES_SOCKET) if settings.PAGES_SOCKET else no_pages),

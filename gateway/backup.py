@@ -33,7 +33,7 @@ from gateway.models import GatewayProcess
 from governance import freezes
 from governance.facts import Fact, Recorder
 from governance.freezes import FreezeTarget
-from governance.models import Epoch, PayloadKey, PersonalToken, SecretVersion
+from governance.models import Anchor, Epoch, PayloadKey, PersonalToken, SecretVersion
 from governance.vault import Keyring, keyring
 
 FORMAT = "gatehouse-backup/v1"
@@ -104,11 +104,13 @@ def restore(source: Path, *, by: str) -> Restored:
 
 
 def _settle(manifest: Manifest, *, by: str, record: Recorder, now: datetime) -> Restored:
-    """Nothing of the old installation runs any more; no web session, personal token or call goes on where it was."""
+    """Nothing of the old installation runs any more; no web session, personal token or call goes on where it was. The
+    worker asks every anchor first whether this database is older than what it keeps."""
     GatewayProcess.objects.filter(ended_at=None).update(ended_at=now)
     PersonalToken.objects.filter(revoked_at=None).update(revoked_at=now, revoked_by=by)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_session")
+    Anchor.objects.update(kept_at=None, wanted_at=now)
     reason = WHY_FROZEN.format(manifest.made_at)
     freezes.freeze(FreezeTarget(), by=by, record=record, now=now, ends_at=None, reason=reason)
     record(Fact("backup.restored", "installation", {"made_at": manifest.made_at, "leaves": manifest.leaves}))

@@ -9,6 +9,8 @@ from typing import Final
 
 from connectors.breaker import CLOSED
 from connectors.resilience import UpstreamState
+from gateway import evidence_gauges
+from gateway.evidence_gauges import HealthReader
 from gateway.exposition import Family, Sample, gauge
 from gateway.http_gate import Gate
 from gateway.mcp.endpoint import McpEndpoint
@@ -22,8 +24,9 @@ STARTED_AT: Final = time.time()
 class Gauges:
     """Implements `metrics_page.Numbers`."""
 
-    def __init__(self, runtime: GatewayRuntime, endpoint: McpEndpoint, gate: Gate) -> None:
+    def __init__(self, runtime: GatewayRuntime, endpoint: McpEndpoint, gate: Gate, health: HealthReader) -> None:
         self._runtime = runtime
+        self._health = health
         self._endpoint = endpoint
         self._gate = gate
 
@@ -34,7 +37,8 @@ class Gauges:
     async def of_installation(self) -> list[Family]:
         counts = await self._runtime.ports.tasks.count_by_status()
         samples = (({"status": status}, count) for status, count in counts.items())
-        return [gauge("gatehouse_tasks", "Tasks that are kept, of all processes.", *samples)]
+        tasks = gauge("gatehouse_tasks", "Tasks that are kept, of all processes.", *samples)
+        return [tasks, *evidence_gauges.families(await self._health.read())]
 
     def _at_work(self) -> Iterable[Family]:
         ports, bulkhead = self._runtime.ports, self._gate.bulkhead

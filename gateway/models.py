@@ -179,6 +179,7 @@ class Notice(models.Model):
         FROZEN = "frozen", "A reaction froze something"
         DIRECTORY = "directory", "A directory takes away from many"
         ROTATION = "rotation", "Something is to be replaced"
+        EVIDENCE = "evidence", "Something is wrong with the evidence"
 
     kind = models.CharField(max_length=11, choices=Kind)
     channel_id = models.UUIDField(null=True)
@@ -200,6 +201,17 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+
+class EvidenceIncident(models.Model):
+    """Something that is wrong with the evidence, from when it was first seen; told once."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    since = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Letter(models.Model):

@@ -10,7 +10,7 @@ from celery.signals import worker_ready, worker_shutdown
 from django.utils.module_loading import import_string
 
 from audit.tally import count_new_calls
-from gateway import approving, password_resets, rotations, zombies
+from gateway import approving, evidence_alarms, password_resets, rotations, zombies
 from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
 from gateway.exporting import ExportThread
@@ -168,6 +168,12 @@ def forget_old() -> None:
 def count_calls() -> None:
     """Keeps the numbers of the home page up to the log."""
     count_new_calls()
+
+
+@shared_task(ignore_result=True)
+def watch_evidence() -> None:
+    """Whether it is sealed, kept elsewhere and has room; who is to know is told once."""
+    evidence_alarms.look(datetime.now(UTC))
 
 
 @shared_task(ignore_result=True)

@@ -147,6 +147,13 @@ def _of_directory(directory: Directory, subject: str, line: str, *, now: datetim
     _write(Kind.DIRECTORY, subject, with_duty(User.Duty.IT_ADMIN), channels(), now=now, body=body)
 
 
+def evidence_in_trouble(sentence: str, *, now: datetime) -> None:
+    """To owners, who look after security, and the channels for alerts, once while it lasts."""
+    body = {"lines": [sentence], "path": "/admin/"}
+    duties = (User.Duty.SECURITY, User.Duty.IT_ADMIN)
+    _write(Kind.EVIDENCE, "Evidence needs you", with_duty(*duties), channels(), now=now, body=body)
+
+
 def to_replace(tasks: Sequence[RotationTask], *, owner: User | None, now: datetime) -> None:
     """To who sees to them, in one message; what is nobody's goes to those who look after agents and to channels."""
     shown = [f"{task}, due {_moment(task.due_at)}." for task in tasks[:MOST_LINES]]

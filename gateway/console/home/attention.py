@@ -19,6 +19,7 @@ from gateway.console.breaking.account_page import unreviewed_uses
 from gateway.console.publishing.pages import version_url
 from gateway.console.single_sign_on.ways import ways
 from gateway.console.wording import few
+from gateway.evidence_health import read_health
 from gateway.hostile_text import visible
 from gateway.models import GatewayProcess, KeySetCopy
 from gateway.reach.current import current_snapshot
@@ -266,6 +267,15 @@ def _evidence(now: datetime) -> Need | None:
     return Need("bad", "Evidence is not sealed", sentence, link, "See checkpoints")
 
 
+def _evidence_elsewhere(now: datetime) -> Need | None:
+    """What becomes of sealed evidence: whether it is kept elsewhere, and has room. Sealing has a watch of its own."""
+    troubles = {name: text for name, text in read_health(now).troubles() if name not in ("sealing", "signing")}
+    if not troubles:
+        return None
+    link = reverse("admin:governance_anchor_changelist")
+    return Need("bad", "Evidence needs you", " ".join(troubles.values()), link, "See anchors")
+
+
 def _lost_gateways(now: datetime) -> Need | None:
     lost = GatewayProcess.objects.filter(ended_at=None, beat_at__lt=now - DEAD_AFTER)
     found = Found.among(lost.order_by("beat_at"), "host")
@@ -332,6 +342,7 @@ WATCHES: tuple[Watch, ...] = (
     Watch("governance.review_grant", _glass_account_used),
     Watch("governance.make_owner", _no_glass_account),
     Watch("audit.view_checkpoint", _evidence),
+    Watch("governance.view_anchor", _evidence_elsewhere),
     Watch("gateway.view_gatewayprocess", _lost_gateways),
     Watch("governance.offboard_user", _unfinished_offboardings),
     Watch("governance.offboard_user", _offboardings_soon),

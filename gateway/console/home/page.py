@@ -13,6 +13,7 @@ from gateway.console.home import numbers
 from gateway.console.home.attention import needs_of
 from gateway.console.home.charts import calls_by_decision
 from gateway.console.home.first_steps import first_steps
+from gateway.evidence_health import read_health
 from governance.models import User
 
 SEES_NUMBERS = "audit.view_calltally"
@@ -57,10 +58,14 @@ def _tools(person: User, now: datetime) -> Context:
     return {"slowest": slowest, "most_denied": denied, "agents": _shared(numbers.top_agents, now), "may_look": may_look}
 
 
+def _evidence(person: User, now: datetime) -> Context:
+    return {"health": numbers.evidence_health(), "more": _shared(read_health, now)}
+
+
 PARTS: tuple[Part, ...] = (
     Part("steps", "", lambda person, now: {"steps": first_steps(person)}),
     Part("attention", "", lambda person, now: {"needs": needs_of(person, now)}),
-    Part("evidence", SEES_EVIDENCE, lambda person, now: {"health": numbers.evidence_health()}),
+    Part("evidence", SEES_EVIDENCE, _evidence),
     Part("numbers", SEES_NUMBERS, _numbers),
     Part("tables", SEES_NUMBERS, _tools),
 )
