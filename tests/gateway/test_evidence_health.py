@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from audit.anchors.base import AnchorFailed
-from audit.models import Checkpoint, Pending
+from audit.models import Checkpoint, Leaf, Pending
 from audit.record import record
 from gateway.anchoring import reading
 from gateway.evidence_alarms import look
@@ -25,16 +25,22 @@ NOW = datetime.now(UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
+def place_all() -> None:
+    """Nothing waits for its place in the log: that would be another trouble."""
+    for index, event_id in enumerate(Pending.objects.values_list("event_id", flat=True), start=Leaf.objects.count()):
+        Leaf.objects.create(index=index, event_id=event_id, hash=bytes(32))
+    Pending.objects.all().delete()
+
+
 @pytest.fixture(autouse=True)
 def _channel() -> None:
     NotificationChannel.objects.create(name="ops", kind="webhook", url="https://ops.example/hook")
-    Pending.objects.all().delete()
+    place_all()
 
 
 def an_anchor(**fields: object) -> Anchor:
-    """No event of it waits for its place: that would be another trouble."""
     anchor = Anchor.objects.create(name="tsa", kind="rfc3161", url="https://tsa.example", trust="PEM", **fields)
-    Pending.objects.all().delete()
+    place_all()
     return anchor
 
 
