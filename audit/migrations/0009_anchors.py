@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0006_sinks"),
+        ("audit", "0008_agent_sessions"),
     ]
 
     operations = [

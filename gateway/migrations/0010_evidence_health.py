@@ -7,7 +7,7 @@ from governance.migration_steps import InWordsOnly
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("gateway", "0008_identity"),
+        ("gateway", "0009_sessions"),
     ]
 
     operations = [
