@@ -11,7 +11,7 @@ import governance.models.base
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("governance", "0010_directory_agents"),
+        ("governance", "0011_sinks"),
     ]
 
     operations = [

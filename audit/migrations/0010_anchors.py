@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0008_agent_sessions"),
+        ("audit", "0009_sink_wishes"),
     ]
 
     operations = [
