@@ -64,7 +64,7 @@ def export_log(folder: Path, *, verifier: Verifier | None, at: datetime) -> Expo
         for note in _notes(newest.size):
             file.write(orjson.dumps({"note": note}) + b"\n")
     with (folder / auditverify.ROTATIONS).open("wb") as file:
-        file.writelines(_rotations(newest.size))
+        file.writelines(rotations(newest.size))
     (folder / "checkpoint.txt").write_text(newest.note)
     (folder / "key.txt").write_text(f"{verifier}\n")
     (folder / "README.txt").write_text(READ_ME.format(log=verifier.name, size=newest.size, at=at))
@@ -111,7 +111,7 @@ def _notes(size: int) -> Iterator[str]:
             yield row[1]
 
 
-def _rotations(size: int) -> Iterator[bytes]:
+def rotations(size: int) -> Iterator[bytes]:
     """Of the log's key: each event with its proof under the checkpoint that both keys signed."""
     for handover in stored_handovers():
         proof = prove(EventRow.objects.get(pk=handover.event_id)) if handover.size <= size else None

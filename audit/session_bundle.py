@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from audit import auditverify
-from audit.bundle import VERIFIER, CannotExport
+from audit.bundle import VERIFIER, CannotExport, rotations
 from audit.checkpoint import Verifier
 from audit.models import Checkpoint, EventRow
 from audit.proof import Proof, prove_all
@@ -80,6 +80,7 @@ def write_session(
         into.writestr("bundle.json", orjson.dumps(about, option=orjson.OPT_UTC_Z) + b"\n")
         into.writestr("checkpoint.txt", newest.note)
         into.writestr("key.txt", f"{verifier}\n")
+        into.writestr(auditverify.ROTATIONS, b"".join(rotations(newest.size)))
         into.writestr(
             "README.txt",
             READ_ME.format(log=verifier.name, events=told.events, at=at, session=session, left_out=left_out),
