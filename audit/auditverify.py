@@ -16,6 +16,7 @@ tlog-proof. Exit 0: sound. 1: not sound; the first bad leaf is named. 2: there i
 from __future__ import annotations
 
 import argparse
+import csv
 import hmac
 import json
 import re
@@ -340,7 +341,8 @@ class Findings:
 
 
 class Bundle:
-    """An export of a stretch of the log from its beginning (`leaves.bin`), or of single events with their proofs."""
+    """An export of a stretch of the log from its beginning (`leaves.bin`), or of chosen events with their proofs: one
+    for each, or one for all (`proof.bin`). A report's lines (`lines/*.csv`) name the events that they rest on."""
 
     def __init__(self, path: str, key: Key | None, anchors: Sequence[Head]) -> None:
         self.files, self.findings = Files(path), Findings()
@@ -354,7 +356,7 @@ class Bundle:
         self.keys = Keys(self._trusted(key))
         self.head = Head(self.files.text("checkpoint.txt", MAX_NOTE), "checkpoint.txt")
         self.anchors = anchors
-        self.leaves = self.events = self.payloads = 0
+        self.leaves = self.events = self.payloads = self.lines = 0
 
     def _trusted(self, key: Key | None) -> Key:
         if key is None:
@@ -374,8 +376,11 @@ class Bundle:
             )
         if "leaves.bin" in self.names:
             self._check_log()
+        elif "proof.bin" in self.names:
+            self._check_together()
         else:
             self._check_single_events()
+        self._check_lines()
         if "payloads.log" in self.names:
             self._check_payloads()
         else:
@@ -507,6 +512,51 @@ class Bundle:
         if self.told != self.events:
             self.findings.add(f"bundle.json tells of {self.told} events, there are {self.events}")
 
+    def _check_together(self) -> None:
+        """All events by one proof: it holds the roots of the subtrees that none of them is in, from the left."""
+        self.findings.not_checked.append("That these are all events of their kind: the bundle holds chosen ones.")
+        with self.files.open("proof.bin") as nodes:
+            try:
+                root = _root_with(self._ascending(), self.head.size, nodes)
+            except Bad as problem:
+                self.findings.add(str(problem))
+                return
+            if root != self.head.root or nodes.read(1):
+                self.findings.add("events.log and proof.bin do not lead to the root that the checkpoint signs")
+        if self.told != self.events:
+            self.findings.add(f"bundle.json tells of {self.told} events, there are {self.events}")
+
+    def _ascending(self) -> Iterator[tuple[int, bytes]]:
+        last = -1
+        for line in self.files.lines("events.log"):
+            index, epoch, header = _event(line)
+            if index <= last or index >= self.head.size:
+                raise Bad(f"leaf {index}: is told twice, out of order, or after the checkpoint")
+            last, self.events = index, self.events + 1
+            yield index, leaf_hash(leaf_entry(epoch, header))
+
+    def _check_lines(self) -> None:
+        """Every line of a report rests on events that came along and were checked above."""
+        tables = sorted(name for name in self.names if re.fullmatch(r"lines/[a-z-]+\.csv", name))
+        if not tables:
+            return
+        events = dict(self._as_lines_name_them())
+        for name in tables:
+            text = (line.decode("utf-8", "replace") for line in self.files.lines(name))
+            try:
+                for number, row in enumerate(csv.DictReader(text), 2):
+                    self.lines += 1
+                    if not _rests_on(row, events):
+                        self.findings.add(f"{name}, record {number}: it rests on no event of this bundle")
+            except csv.Error as error:
+                self.findings.add(f"{name}: {error}")
+        self.findings.not_checked.append("That the words of a line say what its event says: compare with events.log.")
+
+    def _as_lines_name_them(self) -> Iterator[tuple[str, str]]:
+        for line in self.files.lines("events.log"):
+            index, epoch, header = _event(line)
+            yield str(index), f"{leaf_hash(leaf_entry(epoch, header)).hex()} {_json(header).get('id')}"
+
     def _check_payloads(self) -> None:
         """What was asked and answered is what the events commit to, blinded."""
         commitments: dict[int, Any] = {}
@@ -527,6 +577,8 @@ class Bundle:
 
     def figure(self) -> str:
         counts = f"{self.events:,} events, {self.leaves:,} leaves, {self.payloads:,} payloads"
+        if self.lines:
+            counts = f"{self.lines:,} lines, {counts}"
         return f"{counts}, checkpoint {self.head.size:,} of {self.head.origin}, {len(self.anchors)} anchors"
 
 
@@ -543,6 +595,34 @@ def check_proof(text: str, entry: bytes, keys: Keys, where: str, index: int | No
     if index not in (None, told) or not is_included(leaf_hash(entry), told, head, [_base64(line) for line in rest[1:]]):
         raise Bad(f"{where}: the event is not in the tree that it names")
     return head
+
+
+def _root_with(chosen: Iterator[tuple[int, bytes]], size: int, nodes: IO[bytes]) -> bytes:
+    """Of a tree of `size` leaves: from chosen leaves in their order, and the roots of what lies between them."""
+    following = next(chosen, (size, b""))
+
+    def walk(low: int, high: int) -> bytes:
+        nonlocal following
+        if following[0] >= high:
+            node = nodes.read(HASH)
+            if len(node) != HASH:
+                raise Bad("proof.bin is cut off")
+            return node
+        if high - low == 1:
+            leaf, following = following[1], next(chosen, (size, b""))
+            return leaf
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        left = walk(low, middle)
+        return node_hash(left, walk(middle, high))
+
+    return walk(0, size) if size else sha256(b"").digest()
+
+
+def _rests_on(row: dict[str, Any], events: dict[str, str]) -> bool:
+    """The columns are those of the gateway's reports."""
+    named = f"{row.get('leaf_hash')} {row.get('event_id')}"
+    others = (row.get("other_leaves") or "").split()
+    return events.get(row.get("leaf_index") or "") == named and all(other in events for other in others)
 
 
 def _event(line: bytes) -> tuple[int, int, bytes]:

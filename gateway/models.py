@@ -337,6 +337,54 @@ class SpentAssertion(models.Model):
         return f"spent, kept until {self.keep_until}"
 
 
+class Report(models.Model):
+    """An evidence report that was asked for. Its files are made again by whoever wants them: they go after 90 days."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        MAKING = "making", "Being made"
+        DONE = "done", "Done"
+        FAILED = "failed", "Could not be made"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    pack = models.CharField(max_length=40)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    person = models.CharField(max_length=254, blank=True, help_text="Whose data it is about.")
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    asked_by = models.CharField(max_length=300)
+    asked_at = models.DateTimeField(db_index=True)
+    begun_at = models.DateTimeField(null=True)
+    made_at = models.DateTimeField(null=True)
+    told = models.JSONField(default=dict, help_text="Lines of each section, and digests of the files.")
+    problem = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ("-asked_at",)
+        indexes = (
+            models.Index(fields=("asked_at",), condition=models.Q(state__in=("waiting", "making")), name="report_due"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.pack} {self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}"
+
+
+class ReportPart(models.Model):
+    """A stretch of a report's file: files may be large, and no process holds one whole."""
+
+    id = models.BigAutoField(primary_key=True)
+    report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="parts")
+    file = models.CharField(max_length=40)
+    number = models.PositiveIntegerField()
+    body = models.BinaryField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("report", "file", "number"), name="report_part_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.file}, part {self.number}"
+
+
 @receiver(post_migrate)
 def install_triggers(app_config: AppConfig, using: str, **_: object) -> None:
     """After our own migrations, which come last: the tables and functions the triggers need are there then."""

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from audit.tally import count_new_calls
 from gateway import approving, evidence_alarms, password_resets, rotations, zombies
 from gateway.accounts.revoking import end_forsaken, revoke_due
+from gateway.compliance.keeping import make_due
 from gateway.drift import rediscover
 from gateway.exporting import ExportThread
 from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
@@ -162,6 +163,13 @@ def watch_approvals() -> None:
 def forget_old() -> None:
     """Arguments of approval requests, labels of runs and notices, once nobody needs them."""
     forget_what_is_old()
+
+
+@shared_task(ignore_result=True)
+def make_reports() -> None:
+    """Evidence reports that somebody asked for on a screen."""
+    if made := make_due():
+        logger.info("took up %d reports", made)
 
 
 @shared_task(ignore_result=True)

@@ -152,6 +152,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "audit.anchorreceipt": VIEW,
         "audit.checkpoint": VIEW,
         "gateway.gatewayprocess": VIEW,
+        "gateway.report": ("view", "add"),
     },
 }
 

@@ -162,6 +162,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "Evidence": (
         _list("Events", "audit.eventrow", "receipt_long", "What was called, decided, and answered."),
         _list("Sessions", "audit.agentsession", "timeline", "The runs of agents, each as one timeline."),
+        Entry("Reports", "reports", "gateway.view_report", "summarize", "Evidence for auditors, with its proof."),
         _list("Changes", "governance.change", "difference", "Governed changes of the last day, row by row."),
         _list("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
         _list("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),

@@ -14,5 +14,6 @@ urlpatterns = [
     path("", include("gateway.console.breaking.urls")),
     path("", include("gateway.console.rotating.urls")),
     path("", include("gateway.console.publishing.urls")),
+    path("", include("gateway.console.compliance.urls")),
     path("directories/", include("gateway.console.directories.urls")),
 ]

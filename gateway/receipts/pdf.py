@@ -60,7 +60,7 @@ def receipt_as_pdf(offboarding: Offboarding, place: Place | None) -> bytes:
         author="Gatehouse",
         invariant=1,
     )
-    document.build(_story(offboarding, receipt, place), onFirstPage=_footer, onLaterPages=_footer)
+    document.build(_story(offboarding, receipt, place), onFirstPage=footer, onLaterPages=footer)
     return paper.getvalue()
 
 
@@ -70,7 +70,7 @@ def _story(offboarding: Offboarding, receipt: dict[str, Any], place: Place | Non
         Paragraph("Offboarding receipt", TITLE),
         Paragraph(printable(headline(offboarding)), TEXT),
         Spacer(1, 8),
-        _table(_facts(offboarding, receipt), widths=(42 * mm, 128 * mm), first_is_quiet=True),
+        table_of(_facts(offboarding, receipt), widths=(42 * mm, 128 * mm), first_is_quiet=True),
     ]
     story += _agents(items)
     for group in grouped(items):
@@ -139,7 +139,7 @@ def _section(
 ) -> list[Flowable]:
     if not lines:
         return []
-    told: list[Flowable] = [Paragraph(escape(title), HEADING), _table(lines, widths=widths)]
+    told: list[Flowable] = [Paragraph(escape(title), HEADING), table_of(lines, widths=widths)]
     if count > len(lines):
         told.append(Paragraph(f"And {count - len(lines):,} more: the JSON receipt lists all.", SMALL))
     return told
@@ -154,9 +154,15 @@ def _cells(item: Item, withdrawn_at: str) -> tuple[str, str, str]:
     return name, f"{item.action}{result}{at}", " ".join(left)
 
 
-def _table(lines: Iterable[tuple[str, ...]], *, widths: tuple[float, ...], first_is_quiet: bool = False) -> LongTable:
-    rows = [[Paragraph(printable(cell), TEXT if number else (SMALL if first_is_quiet else TEXT))
-             for number, cell in enumerate(line)] for line in lines]  # fmt: skip
+def table_of(
+    lines: Iterable[tuple[str, ...]],
+    *,
+    widths: tuple[float, ...],
+    first_is_quiet: bool = False,
+    is_small: bool = False,
+) -> LongTable:
+    styles = [SMALL if first_is_quiet or is_small else TEXT, *[SMALL if is_small else TEXT] * (len(widths) - 1)]
+    rows = [[Paragraph(printable(cell), style) for cell, style in zip(line, styles, strict=True)] for line in lines]
     table = LongTable(rows, colWidths=widths, hAlign="LEFT")
     table.setStyle(
         TableStyle(
@@ -185,10 +191,10 @@ def _shown(character: str) -> str:
     return f"[U+{ord(character):04X}]"
 
 
-def _footer(canvas: Any, document: Any) -> None:
+def footer(canvas: Any, document: Any) -> None:
     canvas.saveState()
     canvas.setFont("DejaVuSans", 7.5)
     canvas.setFillColor(QUIET)
     canvas.drawString(20 * mm, 10 * mm, document.title)
-    canvas.drawRightString(A4[0] - 20 * mm, 10 * mm, f"Page {document.page}")
+    canvas.drawRightString(document.pagesize[0] - 20 * mm, 10 * mm, f"Page {document.page}")
     canvas.restoreState()

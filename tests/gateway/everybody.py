@@ -9,7 +9,7 @@ from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from gateway.models import McpSession
+from gateway.models import McpSession, Report
 from governance.fence.actor import governed_change
 from governance.models import Agent, Authorization, Bundle, OAuthClient, Offboarding, OffboardingStep, Policy, User
 from tests.gateway.rows import one_of_each
@@ -38,6 +38,14 @@ def rows() -> dict[str, Any]:
             _let_in(found["agent"], found["user"]),
             McpSession.objects.create(
                 digest=bytes(32), agent_id=found["agent"].pk, created_at=datetime.now(UTC), seen_at=datetime.now(UTC)
+            ),
+            Report.objects.create(
+                pack="soc2",
+                since=datetime.now(UTC),
+                until=datetime.now(UTC),
+                asked_by="test",
+                asked_at=datetime.now(UTC),
+                state="done",
             ),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )

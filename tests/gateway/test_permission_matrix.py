@@ -29,6 +29,8 @@ audit.view_leaf                                 .         .         .         x
 audit.view_payload                              .         .         .         x
 gateway.view_gatewayprocess                     x         .         .         x
 gateway.view_notice                             x         x         .         x
+gateway.view_report                             .         .         .         x
+gateway.add_report                              .         .         .         x
 governance.view_agent                           x         x         x         x
 governance.add_agent                            x         .         .         .
 governance.change_agent                         x         .         .         .
@@ -354,6 +356,9 @@ SCREENS = {
     "settle_step": "governance.offboard_user",
     "zombies": "governance.view_offboarding",
     "end_zombies": "governance.offboard_user",
+    "reports": "gateway.view_report",
+    "report": "gateway.view_report",
+    "report_file": "gateway.view_report",
 }
 
 BUTTONS = {
@@ -363,6 +368,7 @@ BUTTONS = {
     "connector_publish": "governance.publish_bundle",
     "connector_done": "governance.issue_agentcredential",
     "review_definition": "governance.decide_tooldefinition",
+    "reports": "gateway.add_report",
 }
 """Screens whose button asks for more than looking at them."""
 
@@ -387,6 +393,7 @@ ASKED_BY_POST = (
     "end_my_session",
     "withdraw_my_request",
     "approvals_bulk",
+    "report_file",
 )
 """Ends of the names of addresses that are no pages."""
 
@@ -515,6 +522,7 @@ COMMANDS = {
     "backup": ("governance.make_backup", ["/nowhere/backup"]),
     "bridge": ("governance.approve_oauthclient", ["--admit"]),
     "create_owner": ("governance.make_owner", ["new@example.com"]),
+    "report": ("gateway.add_report", ["soc2", "--from", "2026-01-01", "--out", "/nowhere/evidence"]),
     "export_audit": ("governance.export_eventrow", ["/nowhere/evidence"]),
     "freeze": ("governance.add_freeze", ["--everything"]),
     "issue_key": ("governance.issue_agentcredential", ["triage-bot"]),

@@ -80,6 +80,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "mapping_id": "groupmapping",
         "key_id": "agentcredential",
         "authorization_id": "authorization",
+        "report_id": "report",
     }
     if name in OF_A_REQUEST:
         return rows["approvalrequest"].key
@@ -89,7 +90,16 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         return rows["bundleversion" if name.startswith("bundle_") else "policyversion"].pk
     if parameter in known:
         return rows[known[parameter]].pk
-    made_up = {"pk": 1, "session_id": 1, "uidb36": "abc", "key": "abc-def", "kind": "prompt", "sort": "tokens"}
+    made_up = {
+        "pk": 1,
+        "session_id": 1,
+        "uidb36": "abc",
+        "key": "abc-def",
+        "kind": "prompt",
+        "sort": "tokens",
+        "file": "report.zip",
+    }
+
     if parameter not in made_up:
         pytest.fail(f"The address of {name} has a part <{parameter}>: say in the matrix which row it stands for.")
     return made_up[parameter]
