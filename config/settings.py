@@ -316,6 +316,11 @@ CELERY_BEAT_SCHEDULE = {
     "revoke accounts": {"task": "gateway.tasks.revoke_accounts", "schedule": 15, "options": {"expires": 15}},
     "watch evidence": {"task": "gateway.tasks.watch_evidence", "schedule": 60, "options": {"expires": 60}},
     "keep checkpoints": {"task": "gateway.tasks.keep_checkpoints", "schedule": 30, "options": {"expires": 30}},
+    "remind reviewers": {
+        "task": "gateway.tasks.remind_reviewers",
+        "schedule": 60 * 60,
+        "options": {"expires": 60 * 60},
+    },
     "make reports": {"task": "gateway.tasks.make_reports", "schedule": 10, "options": {"expires": 10}},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
 }

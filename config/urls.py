@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from gateway.console.attesting.urls import reviewer_urls
 from gateway.console.letting_in import Consent, Device
 from gateway.console.me import Me, MyAgent, RevokeMyKeys, SuspendMyAgent
 from gateway.console.me_access import EndMyGrant, MyAccess, RenewMyGrant, WithdrawMyRequest
@@ -33,6 +34,7 @@ urlpatterns = [
     path("admin/", include("gateway.console.urls")),
     path("admin/", admin.site.urls),
     path("approvals/", include("gateway.console.approvals.urls")),
+    path("reviews/", include(reviewer_urls)),
     path("account/", include("gateway.console.accounts.urls")),
     path("api/v1/", include("gateway.api.urls")),
     path("oauth/", include("gateway.oauth.urls")),

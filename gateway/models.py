@@ -180,6 +180,7 @@ class Notice(models.Model):
         DIRECTORY = "directory", "A directory takes away from many"
         ROTATION = "rotation", "Something is to be replaced"
         EVIDENCE = "evidence", "Something is wrong with the evidence"
+        ATTEST = "attest", "Access is to be attested"
 
     kind = models.CharField(max_length=11, choices=Kind)
     channel_id = models.UUIDField(null=True)

@@ -11,11 +11,11 @@ from django.utils.module_loading import import_string
 
 from audit.tally import count_new_calls
 from gateway import approving, evidence_alarms, password_resets, rotations, zombies
+from gateway.access_reviews import remind_due
 from gateway.accounts.revoking import end_forsaken, revoke_due
-from gateway.compliance.keeping import make_due
 from gateway.drift import rediscover
 from gateway.exporting import ExportThread
-from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer
+from gateway.models import IDEMPOTENCY_LIFETIME, IdempotentAnswer, Report
 from gateway.notices import slack_answers
 from gateway.notices.delivery import deliver_due
 from gateway.offboardings import begin_due, follow_unfinished, take_up_what_is_left
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 QUESTIONS = threading.BoundedSemaphore(2)
 """Of the worker's four threads: planned offboardings must not wait for slow upstreams."""
 ASK_LATER_SECONDS = 10
+MAKE_REPORTS = "gateway.compliance.keeping.make_due"
 LOOK_AT_ALL = "gateway.scim.pulling.looking.look_at_all"
 KEEP_DUE = "gateway.anchoring.keeping.keep_due"
 EXPORT = ExportThread()
@@ -166,10 +167,17 @@ def forget_old() -> None:
 
 
 @shared_task(ignore_result=True)
+def remind_reviewers() -> None:
+    """Of access that is to be attested, before it is due and after."""
+    if told := remind_due():
+        logger.info("reminded %d reviewers of access", told)
+
+
+@shared_task(ignore_result=True)
 def make_reports() -> None:
-    """Evidence reports that somebody asked for on a screen."""
-    if made := make_due():
-        logger.info("took up %d reports", made)
+    """Evidence reports that somebody asked for on a screen. What draws paper is loaded only where there are any."""
+    if Report.objects.exists():
+        import_string(MAKE_REPORTS)()
 
 
 @shared_task(ignore_result=True)

@@ -49,6 +49,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.notificationchannel": MANAGE,
         "governance.chatidentity": MANAGE,
         "governance.grant": ("view", "revoke", "break_glass"),
+        "governance.accessreview": EDIT,
         "governance.reaction": VIEW,
         "governance.anchor": VIEW,
         "governance.trustedissuer": VIEW,
@@ -64,6 +65,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
     User.Duty.SECURITY: {
         "governance.approvalrequest": VIEW,
         "governance.grant": ("view", "revoke", "review", "break_glass"),
+        "governance.accessreview": EDIT,
         "governance.reaction": MANAGE,
         "governance.anchor": (*MANAGE, "keep"),
         "governance.trustedissuer": MANAGE,
@@ -104,6 +106,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
     User.Duty.AUDITOR: {
         "governance.approvalrequest": VIEW,
         "governance.grant": VIEW,
+        "governance.accessreview": VIEW,
         "governance.reaction": VIEW,
         "governance.oauthclient": VIEW,
         "governance.authorization": VIEW,

@@ -13,6 +13,7 @@ from governance.freezes import in_force
 from governance.grants import unreviewed
 from governance.group_mappings import awaiting_approval
 from governance.models import (
+    AccessReview,
     BundleVersion,
     Connector,
     DirectoryLoss,
@@ -162,6 +163,14 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "Evidence": (
         _list("Events", "audit.eventrow", "receipt_long", "What was called, decided, and answered."),
         _list("Sessions", "audit.agentsession", "timeline", "The runs of agents, each as one timeline."),
+        Entry(
+            "Access reviews",
+            "access_reviews",
+            "governance.view_accessreview",
+            "rule_folder",
+            "Whether people and agents still need what they hold.",
+            "attestations",
+        ),
         Entry("Reports", "reports", "gateway.view_report", "summarize", "Evidence for auditors, with its proof."),
         _list("Changes", "governance.change", "difference", "Governed changes of the last day, row by row."),
         _list("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
@@ -226,6 +235,7 @@ def _count_waiting() -> dict[str, int]:
         "failing": Connector.objects.filter(is_enabled=True).exclude(last_error=""),
         "offboardings": Offboarding.objects.filter(state__in=unfinished),
         "rotation": overdue_tasks(timezone.now()),
+        "attestations": AccessReview.objects.filter(state=AccessReview.State.OPEN, due_at__lt=timezone.now()),
         "freezes": Freeze.objects.filter(in_force(timezone.now())),
         "unreviewed": unreviewed(),
         "clients": OAuthClient.objects.filter(status=OAuthClient.Status.PENDING),

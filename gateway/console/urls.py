@@ -15,5 +15,6 @@ urlpatterns = [
     path("", include("gateway.console.rotating.urls")),
     path("", include("gateway.console.publishing.urls")),
     path("", include("gateway.console.compliance.urls")),
+    path("", include("gateway.console.attesting.urls")),
     path("directories/", include("gateway.console.directories.urls")),
 ]

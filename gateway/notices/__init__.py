@@ -13,6 +13,7 @@ from gateway.notices.writing import (
     losses_held,
     reacted,
     review_wanted,
+    to_attest,
     to_replace,
 )
 
@@ -29,5 +30,6 @@ __all__ = (
     "losses_held",
     "reacted",
     "review_wanted",
+    "to_attest",
     "to_replace",
 )

@@ -16,6 +16,7 @@ from gateway.models import Notice
 from gateway.notices.audience import channels, channels_for, deciders, reviewers, with_duty
 from governance.lifecycle import noun_of
 from governance.models import (
+    AccessReview,
     ApprovalRequest,
     BundleVersion,
     Directory,
@@ -162,6 +163,15 @@ def to_replace(tasks: Sequence[RotationTask], *, owner: User | None, now: dateti
     subject = f"{len(tasks)} to be replaced" if len(tasks) > 1 else f"To be replaced: {tasks[0].subject_name}"
     people = [owner.pk] if owner else with_duty(User.Duty.IT_ADMIN)
     _write(Kind.ROTATION, subject, people, [] if owner else channels(), now=now, body=body)
+
+
+def to_attest(review: AccessReview, reviewer_id: UUID | None, count: int, *, now: datetime) -> None:
+    """What is nobody's goes to those who look after reviews and to channels."""
+    lines = [f"Access review: {review.title}", f"{count} to attest until {_moment(review.due_at)}."]
+    people = [reviewer_id] if reviewer_id else with_duty(User.Duty.SECURITY, User.Duty.IT_ADMIN)
+    subject = f"Access to attest: {review.title}"
+    body = {"lines": lines, "path": "/reviews/"}
+    _write(Kind.ATTEST, subject, people, [] if reviewer_id else channels(), now=now, body=body)
 
 
 def _moment(at: datetime) -> str:

@@ -1,3 +1,4 @@
+from governance.models.access_reviews import AccessReview, AccessReviewItem
 from governance.models.accounts import UpstreamAuthServer, UpstreamClient, UpstreamGrant
 from governance.models.agents import Agent, AgentCredential, CredentialUse
 from governance.models.anchors import Anchor
@@ -46,6 +47,8 @@ from governance.models.sinks import Sink
 from governance.models.staff_identities import StaffIdentity
 
 __all__ = (
+    "AccessReview",
+    "AccessReviewItem",
     "AccessToken",
     "Advance",
     "Agent",

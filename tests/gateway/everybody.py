@@ -11,7 +11,18 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from gateway.models import McpSession, Report
 from governance.fence.actor import governed_change
-from governance.models import Agent, Authorization, Bundle, OAuthClient, Offboarding, OffboardingStep, Policy, User
+from governance.models import (
+    AccessReview,
+    AccessReviewItem,
+    Agent,
+    Authorization,
+    Bundle,
+    OAuthClient,
+    Offboarding,
+    OffboardingStep,
+    Policy,
+    User,
+)
 from tests.gateway.rows import one_of_each
 from tests.gateway.signing_in import PASSWORD
 
@@ -49,9 +60,28 @@ def rows() -> dict[str, Any]:
             ),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )
+        review = AccessReview.objects.create(
+            title="Q4",
+            scope="all",
+            reviewers="managers",
+            started_by="test",
+            started_at=datetime.now(UTC),
+            due_at=datetime.now(UTC),
+            reminded_at=datetime.now(UTC),
+        )
+        item = AccessReviewItem.objects.create(
+            review=review,
+            person_id=found["user"].pk,
+            human_id=found["user"].pk,
+            subject="ana@example.com",
+            tools=1,
+            through="role",
+            through_id=found["role"].pk,
+            held="role support",
+        )
         left = OffboardingStep(offboarding=more[2], kind="retire_agent", name="gone-bot", next_try_at=datetime.now(UTC))
         left.save()
-        return found | {row._meta.model_name: row for row in (*more, left)}
+        return found | {row._meta.model_name: row for row in (*more, left, review, item)}
 
 
 def _let_in(agent: Agent, person: User) -> Authorization:

@@ -31,6 +31,9 @@ gateway.view_gatewayprocess                     x         .         .         x
 gateway.view_notice                             x         x         .         x
 gateway.view_report                             .         .         .         x
 gateway.add_report                              .         .         .         x
+governance.view_accessreview                    x         x         .         x
+governance.add_accessreview                     x         x         .         .
+governance.change_accessreview                  x         x         .         .
 governance.view_agent                           x         x         x         x
 governance.add_agent                            x         .         .         .
 governance.change_agent                         x         .         .         .
@@ -357,6 +360,11 @@ SCREENS = {
     "zombies": "governance.view_offboarding",
     "end_zombies": "governance.offboard_user",
     "reports": "gateway.view_report",
+    "access_reviews": "governance.view_accessreview",
+    "access_review": "governance.view_accessreview",
+    "remind_reviewers": "governance.change_accessreview",
+    "to_attest": "signed in",
+    "attest_item": "signed in",
     "report": "gateway.view_report",
     "report_file": "gateway.view_report",
 }
@@ -369,6 +377,8 @@ BUTTONS = {
     "connector_done": "governance.issue_agentcredential",
     "review_definition": "governance.decide_tooldefinition",
     "reports": "gateway.add_report",
+    "access_reviews": "governance.add_accessreview",
+    "access_review": "governance.change_accessreview",
 }
 """Screens whose button asks for more than looking at them."""
 
@@ -394,6 +404,8 @@ ASKED_BY_POST = (
     "withdraw_my_request",
     "approvals_bulk",
     "report_file",
+    "remind_reviewers",
+    "attest_item",
 )
 """Ends of the names of addresses that are no pages."""
 
@@ -555,7 +567,7 @@ def right_of(name: str) -> str:
 
 
 def screens() -> list[tuple[str, URLPattern]]:
-    found = [each for under in ("admin/", "account/", "me/", "approvals/") for each in patterns(under)]
+    found = [each for under in ("admin/", "account/", "me/", "approvals/", "reviews/") for each in patterns(under)]
     return [(name, pattern) for name, pattern in found if name not in ELSEWHERE]
 
 

@@ -81,6 +81,8 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "key_id": "agentcredential",
         "authorization_id": "authorization",
         "report_id": "report",
+        "review_id": "accessreview",
+        "item_id": "accessreviewitem",
     }
     if name in OF_A_REQUEST:
         return rows["approvalrequest"].key

@@ -134,6 +134,8 @@ def test_who_may_administer_is_told(tmp_path: Path) -> None:
 def test_what_happened_is_in_its_section(triage_bot: Agent, tmp_path: Path) -> None:
     approved = {"request": "APR-7", "tool": "helpdesk/billing_refund", "approval_digest": "ab" * 32, "note": "fine"}
     act(lambda record, _: record(Fact("approval.approved", "agent:triage-bot", approved)), by="person:lee@example.com")
+    kept = Fact("access_review.kept", "agent:triage-bot", {"reason": "needed"})
+    act(lambda record, _: record(kept), by="person:lee@example.com")
     offboardings.begin_offboarding(triage_bot.owner, plan=Plan(), by=IT)
     now = datetime.now(UTC)
     record(AuditEvent(kind="call.refused", at=now, actor="agent:triage-bot", agent="triage-bot", outcome="refused"))
@@ -141,6 +143,7 @@ def test_what_happened_is_in_its_section(triage_bot: Agent, tmp_path: Path) -> N
     (approval,) = lines_of(folder, "approvals")
     assert (approval["by"], approval["asked by"]) == ("person:lee@example.com", "agent:triage-bot")
     assert approval["digest of exactly what"] == "ab" * 32
+    assert [line["details"] for line in lines_of(folder, "access-reviews")] == ["reason: needed"]
     assert any("ana@example.com" in line["about"] for line in lines_of(folder, "offboardings"))
     assert [line["agent"] for line in lines_of(folder, "denied")] == ["triage-bot"]
 

@@ -25,10 +25,13 @@ from gateway.models import GatewayProcess, KeySetCopy
 from gateway.reach.current import current_snapshot
 from gateway.recovery import DEAD_AFTER
 from gateway.zombies import last_sweep
+from governance.access_reviews import MANAGE as MANAGE_REVIEWS
+from governance.access_reviews import waiting_for as waiting_for_attestation
 from governance.freezes import in_force
 from governance.grants import unreviewed
 from governance.lifecycle import is_author, review_is_required
 from governance.models import (
+    AccessReview,
     Agent,
     AgentCredential,
     BundleVersion,
@@ -103,7 +106,7 @@ class Found:
 def needs_of(person: User, now: datetime) -> list[Need]:
     """What this person can do something about, the worst first."""
     watched = (watch.look(now) for watch in WATCHES if person.has_perm(watch.permission))
-    found = (_approvals(person, now), _drafts(person), *watched)
+    found = (_approvals(person, now), _drafts(person), _to_attest(person, now), *watched)
     return sorted((need for need in found if need), key=lambda need: ("bad", "warn", "info").index(need.tone))
 
 
@@ -145,6 +148,27 @@ def _drafts(person: User) -> Need | None:
     found = Found(tuple(visible(str(version)) for version in waiting[:NAMES_SHOWN]), len(waiting))
     sentence = f"{found.of('draft waits', 'drafts wait')} for somebody else to agree: {found.listed}."
     return Need("warn", "Drafts to review", sentence, version_url(waiting[0]), "Review")
+
+
+def _to_attest(person: User, now: datetime) -> Need | None:
+    """Hers by name, or nobody's while she looks after reviews."""
+    waiting = waiting_for_attestation(person)
+    found = Found.among(waiting, "subject")
+    if not found:
+        return None
+    late = waiting.filter(review__due_at__lt=now).exists()
+    sentence = f"{found.of('holding waits', 'holdings wait')} for your word whether it is still needed: {found.listed}."
+    tone, title = ("bad", "Access to attest, overdue") if late else ("warn", "Access to attest")
+    return Need(tone, title, sentence, reverse("to_attest"), "Attest")
+
+
+def _overdue_reviews(now: datetime) -> Need | None:
+    late = AccessReview.objects.filter(state=AccessReview.State.OPEN, due_at__lt=now).order_by("due_at")
+    found = Found.among(late, "title")
+    if not found:
+        return None
+    sentence = f"{found.of('access review is', 'access reviews are')} overdue: {found.listed}. Remind, or sign off."
+    return Need("bad", "Access reviews", sentence, reverse("access_reviews"), "Look")
 
 
 def _review_switched_off(now: datetime) -> Need | None:
@@ -351,6 +375,7 @@ WATCHES: tuple[Watch, ...] = (
     Watch("governance.replace_secret", _missing_secrets),
     Watch("governance.review_grant", _unreviewed_glass),
     Watch("governance.view_organization", _review_switched_off),
+    Watch(MANAGE_REVIEWS, _overdue_reviews),
     Watch("governance.decide_tooldefinition", _reviews),
     Watch("governance.issue_agentcredential", _expiring_keys),
     Watch("governance.transfer_agent", _unanswerable_agents),
