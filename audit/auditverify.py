@@ -35,6 +35,7 @@ MAX_LINE = 4 * 1024 * 1024
 MAX_NOTE = 16 * 1024
 HASH = 32
 ROTATED, ROTATIONS = "signing_key.rotated", "rotations.jsonl"
+PRUNED = b"audit.pruned"
 BLOCK = 4096
 """Leaves hashed at a time: a perfect subtree, so that its root is a peak of the whole."""
 
@@ -356,7 +357,7 @@ class Bundle:
         self.keys = Keys(self._trusted(key))
         self.head = Head(self.files.text("checkpoint.txt", MAX_NOTE), "checkpoint.txt")
         self.anchors = anchors
-        self.leaves = self.events = self.payloads = self.lines = 0
+        self.leaves = self.events = self.payloads = self.lines = self.pruned = 0
 
     def _trusted(self, key: Key | None) -> Key:
         if key is None:
@@ -458,6 +459,8 @@ class Bundle:
 
     def _check_events(self, leaves: bytes) -> None:
         expected, hashed = 0, sha256
+        gaps: list[tuple[int, int]] = []
+        pruned: list[tuple[int, int]] = []
         for line in self.files.lines("events.log"):
             index, epoch, header = _event(line)
             if index < expected:
@@ -466,13 +469,16 @@ class Bundle:
             if index >= self.head.size:
                 self.findings.add("it is after the checkpoint, under no signature", leaf=index)
                 continue
-            self._miss(expected, index)
+            gaps.append((expected, index))
             expected = index + 1
             entry = b"\x00" + epoch.to_bytes(8, "big", signed=True) + header
             if hashed(entry).digest() != leaves[index * HASH : index * HASH + HASH]:
                 self.findings.add("the event is not the one that was recorded", leaf=index)
+            elif PRUNED in header:
+                pruned += _pruned_by(header, index)
             self.events += 1
-        self._miss(expected, self.head.size)
+        gaps.append((expected, self.head.size))
+        self._judge(gaps, pruned)
         if self.told != self.events:
             self.findings.add(f"bundle.json tells of {self.told} events, there are {self.events}")
 
@@ -483,6 +489,30 @@ class Bundle:
             self.findings.add(f"{head.where}: its root is not that of these leaves")
         else:
             self.findings.add(f"it, or one before {head.size}, is not what {head.where} was made of", leaf=good)
+
+    def _judge(self, gaps: Sequence[tuple[int, int]], pruned: list[tuple[int, int]]) -> None:
+        """What is not there was pruned as a record in this log says, or it is missing."""
+        pruned.sort()
+        known = 0
+        for start, end in gaps:
+            if start >= end:
+                continue
+            while known < len(pruned) and pruned[known][1] <= start:
+                known += 1
+            at, look = start, known
+            while at < end and look < len(pruned) and pruned[look][0] < end:
+                first, past = pruned[look]
+                self._miss(at, first)
+                stop = min(past, end)
+                if stop > at:
+                    self.pruned += stop - max(at, first)
+                    at = stop
+                look += 1
+            self._miss(at, end)
+        if self.pruned:
+            self.findings.not_checked.append(
+                f"What {self.pruned:,} pruned records said: by other records of this log they went; their hashes stand."
+            )
 
     def _miss(self, start: int, end: int) -> None:
         if start < end:
@@ -579,6 +609,8 @@ class Bundle:
         counts = f"{self.events:,} events, {self.leaves:,} leaves, {self.payloads:,} payloads"
         if self.lines:
             counts = f"{self.lines:,} lines, {counts}"
+        if self.pruned:
+            counts += f", {self.pruned:,} records pruned: hash kept, header not checked"
         return f"{counts}, checkpoint {self.head.size:,} of {self.head.origin}, {len(self.anchors)} anchors"
 
 
@@ -635,6 +667,20 @@ def _event(line: bytes) -> tuple[int, int, bytes]:
         return place, moment, header
     except ValueError:
         raise Unusable(f"events.log: not a line of an event: {line[:80]!r}") from None
+
+
+def _pruned_by(header: bytes, index: int) -> list[tuple[int, int]]:
+    """The leaves that a record of pruning names; it can only speak of what stood before it."""
+    told = _json(header)
+    details = told.get("details")
+    ranges = details.get("ranges") if told.get("kind") == PRUNED.decode() and isinstance(details, dict) else None
+    found = []
+    for each in ranges if isinstance(ranges, list) else ():
+        if isinstance(each, list) and len(each) == 2 and type(each[0]) is int is type(each[1]):
+            first, past = each
+            if 0 <= first < past <= index:
+                found.append((first, past))
+    return found
 
 
 def _hashes(leaves: bytes, start: int, end: int) -> list[bytes]:

@@ -194,6 +194,11 @@ KINDS = {
     "signing_key.rotated": "Evidence: the log's signing key is replaced",
     "checkpoint.anchored": "Evidence: checkpoint kept elsewhere",
     "anchor.failed": "Evidence: checkpoint could not be kept elsewhere",
+    "audit.pruned": "Evidence: old records of calls pruned, their hashes stay",
+    "audit.payloads_expired": "Evidence: arguments and results went, their time was over",
+    "audit.subject_erased": "Evidence: a person's arguments and results made unreadable",
+    "hold.set": "Legal hold: set",
+    "hold.lifted": "Legal hold: lifted",
 }
 VERBS = {"call.intent": "asks for", "call.outcome": "called", "call.refused": "was refused"}
 """What an agent did to a tool, for one line."""

@@ -120,6 +120,38 @@ class Leaf(models.Model):
         return f"leaf {self.index}"
 
 
+class Pruning(models.Model):
+    """What may be deleted of the evidence, because a record says so: the triggers let go just that.
+
+    Either leaves `first` to `past` (exclusive) whose records are pruned, or the payloads under one key, of one person
+    if it is one that several share. `verify` does not trust this table: it reads the records themselves.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField()
+    first = models.BigIntegerField(null=True)
+    past = models.BigIntegerField(null=True)
+    key_id = models.TextField(db_default="")
+    person = models.TextField(db_default="")
+
+    class Meta:
+        db_table = "audit_pruning"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(first__isnull=False, past__gt=models.F("first"), key_id="", person="")
+                | models.Q(first=None, past=None) & ~models.Q(key_id=""),
+                name="pruning_of_records_or_of_payloads",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("first",), name="audit_pruning_by_leaf"),
+            models.Index(fields=("key_id",), name="audit_pruning_by_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"pruning by {self.event_id}"
+
+
 class Checkpoint(models.Model):
     """A signed statement of the log's size and root; from `frontier` the next sequencer goes on."""
 

@@ -21,6 +21,7 @@ from audit.key_chain import KeyChain, stored_chain
 from audit.merkle import Frontier, leaf_hash
 from audit.models import Checkpoint, EventRow, Leaf, Pending
 from audit.pages import UNREADABLE, Row, Unreadable, by_id, each, pages
+from audit.pruned import Pruned
 from audit.record import as_column
 
 MAX_PROBLEMS = 100
@@ -39,6 +40,7 @@ AFTER_ANCHORS = (
 NOT_CHECKED = (
     "Events after the last checkpoint are not under a signature yet.",
     "An event inserted by somebody with access to the database before it was sealed looks like any other.",
+    "Records that are pruned, as other records in the log say: their hashes stand, what they said is gone.",
 )
 NO_PAYLOADS = "Payload bodies: neither that they are there nor that they match their commitments."
 
@@ -63,6 +65,7 @@ class Report:
     pending: int
     checkpoint: int
     open_intents: int
+    pruned: int
     problems: tuple[Problem, ...]
     problem_count: int
     first_bad_leaf: int | None
@@ -78,6 +81,8 @@ class Report:
         """The verdict in one line."""
         anchors = f", {self.anchors:,} anchors met" if self.anchors else ""
         counts = f"{self.events:,} events, {self.leaves:,} leaves, checkpoint {self.checkpoint:,}{anchors}"
+        if self.pruned:
+            counts += f", {self.pruned:,} records pruned, as the log says: hash kept, header not checked"
         if self.is_sound:
             return f"sound: {counts}"
         first = "" if self.first_bad_leaf is None else f", first bad leaf {self.first_bad_leaf}"
@@ -125,7 +130,8 @@ def verify(
     """
     findings = Findings()
     walk = LogWalk(_chain(verifier), findings, anchors)
-    for check in (walk.run, partial(check_queue, findings), partial(check_calls, findings)):
+    calls = partial(check_calls, findings, walk.pruned)
+    for check in (walk.run, partial(check_queue, findings), calls):
         _guarded(check, findings)
     payloads = check_payloads(findings)
     return Report(
@@ -134,6 +140,7 @@ def verify(
         pending=Pending.objects.count(),
         checkpoint=walk.checkpoint,
         open_intents=_unpaired("call.intent", partner="call.outcome").count(),
+        pruned=walk.empty,
         problems=tuple(findings.problems),
         problem_count=findings.count,
         first_bad_leaf=findings.first_bad_leaf,
@@ -221,7 +228,10 @@ class LogWalk:
     def __init__(self, verifier: KeyChain | None, findings: Findings, kept: Sequence[Kept] = ()) -> None:
         self.anchors = Anchors(kept, verifier, findings)
         self.leaves = 0
+        self.empty = 0
+        """Leaves whose records are pruned."""
         self.checkpoint = 0
+        self.pruned = Pruned()
         self._verifier = verifier
         self._findings = findings
         self._tree: Frontier | None = Frontier()
@@ -243,6 +253,8 @@ class LogWalk:
     def _take_page(self, page: list[Row | Unreadable]) -> None:
         event_ids = [leaf[1] for leaf in page if not isinstance(leaf, Unreadable)]
         events = by_id(EventRow.objects.all(), event_ids, *EVENT_COLUMNS) if event_ids else {}
+        if len(events) < len(event_ids):
+            self.pruned.read()
         for leaf in page:
             self._take(leaf, events)
 
@@ -257,7 +269,9 @@ class LogWalk:
             self._break_off("cannot be read", leaf=index)
             return
         _, event_id, stored = leaf
-        if fault := _fault_of_leaf(events.get(event_id), stored):
+        if event_id not in events and self.pruned.covers(index):
+            self.empty += 1
+        elif fault := _fault_of_leaf(events.get(event_id), stored):
             self._findings.add(f"{fault} (event {event_id})", leaf=index)
         self._grow(stored)
 
@@ -330,9 +344,13 @@ def _check_waiting_columns(findings: Findings) -> None:
                 findings.add(f"{fault} (event {event_id}, not in the log yet)")
 
 
-def check_calls(findings: Findings) -> None:
-    """No outcome without its intent, and one of each at most."""
-    findings.add_rows(_unpaired("call.outcome", partner="call.intent"), "id", "outcome without an intent")
+def check_calls(findings: Findings, pruned: Pruned) -> None:
+    """No outcome without its intent, and one of each at most. An intent may be pruned while its outcome stays, so of
+    what came after the first pruned record this says nothing; a record that is gone otherwise is missed at its leaf."""
+    lonely = _unpaired("call.outcome", partner="call.intent")
+    if pruned.first is not None:
+        lonely = lonely.filter(Exists(Leaf.objects.filter(event_id=OuterRef("id"), index__lt=pruned.first)))
+    findings.add_rows(lonely, "id", "outcome without an intent")
     events = EventRow.objects.filter(call_id__isnull=False).values("call_id", "kind")
     twice = events.annotate(events=Count("id")).filter(events__gt=1)
     findings.add_rows(twice, "call_id", "call with two events of one kind")

@@ -322,6 +322,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60 * 60},
     },
     "make reports": {"task": "gateway.tasks.make_reports", "schedule": 10, "options": {"expires": 10}},
+    "keep evidence": {"task": "gateway.tasks.keep_evidence", "schedule": 24 * 60 * 60},
     "trim changes": {"task": "gateway.tasks.trim_changes", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
 }
 

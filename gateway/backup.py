@@ -33,7 +33,7 @@ from gateway.models import GatewayProcess
 from governance import freezes
 from governance.facts import Fact, Recorder
 from governance.freezes import FreezeTarget
-from governance.models import Anchor, Epoch, PayloadKey, PersonalToken, SecretVersion
+from governance.models import Anchor, Epoch, PayloadKey, PersonalToken, SecretVersion, SubjectKey
 from governance.vault import Keyring, keyring
 
 FORMAT = "gatehouse-backup/v1"
@@ -138,8 +138,8 @@ def _manifest(dump: Path) -> Manifest:
     """Read after the dump, so its figures may be a little ahead of it; only `sha256` is a promise."""
     checkpoint = Checkpoint.objects.order_by("-size").first()
     applied = MigrationRecorder(connection).applied_migrations()
-    models = (SecretVersion, PayloadKey)
-    key_ids = {key for model in models for key in model.objects.values_list("key_id", flat=True).distinct()}
+    models = (SecretVersion, PayloadKey, SubjectKey)
+    key_ids = {key for model in models for key in model.objects.values_list("key_id", flat=True).distinct()} - {""}
     return Manifest(
         database=connection.vendor,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,11 +1,11 @@
 """The records of a call: what each says, built from what the stages know."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from audit.event import AuditEvent, uuid7
-from audit.record import record
+from audit.record import SealedPayload, record
 from connectors.base import UpstreamFailure
 from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
 from gateway.commit.entry import Claim, Entry
@@ -24,29 +24,33 @@ from governance.inspection.masking import VaultIndex
 REFUSED_NAMES = 200
 
 
-def intent_entry(screened: Screened, ports: Ports) -> Entry:
+class Body(NamedTuple):
+    """The sealed body of an event, if it has one, and the id it is sealed for."""
+
+    event_id: UUID
+    payload: SealedPayload | None = None
+    commitment: bytes = b""
+
+
+async def intent_entry(screened: Screened, ports: Ports) -> Entry:
     """What is about to be sent. Passes the fence."""
-    return _permission(screened, ports, kind="call.intent", call_id=screened.permitted.call.id)
+    return await _permission(screened, ports, kind="call.intent", call_id=screened.permitted.call.id)
 
 
-def watch_entry(screened: Screened, ports: Ports) -> Entry:
+async def watch_entry(screened: Screened, ports: Ports) -> Entry:
     """The caller is about to hear whenever a resource changes. Passes the fence."""
-    return _permission(screened, ports, kind="resource.watched", call_id=None)
+    return await _permission(screened, ports, kind="resource.watched", call_id=None)
 
 
-def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | None) -> Entry:
+async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | None) -> Entry:
     permitted = screened.permitted
     call, decision = permitted.call, permitted.decision
     agent = call.caller.agent
-    event_id = uuid7()
-    payload, commitment = None, b""
-    said: tuple[str, ...] = ()
-    if decision.records_payload:
-        body, said = _asked_for(call)
-        payload, commitment = ports.seal_payload(event_id, body)
+    plain, said = _asked_for(call) if decision.records_payload else (b"", ())
+    body = await _sealed(plain, call, decision, ports)
     event = AuditEvent(
         kind=kind,
-        id=event_id,
+        id=body.event_id,
         at=ports.now(),
         actor=f"agent:{agent.name}",
         call_id=call_id,
@@ -58,12 +62,12 @@ def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: UUID | 
         process_id=ports.process_id,
         session=session_of(call),
         decided_epoch=decision.epoch,
-        payload_commitment=commitment,
+        payload_commitment=body.commitment,
         details={**_grounds(call, decision), **_consent(permitted), **_sent(screened, said), **_where(call.frame)},
     )
     return Entry(
         event,
-        payload,
+        body.payload,
         read_set=decision.read_set,
         valid_until=decision.valid_until,
         claim=_claim(permitted),
@@ -105,6 +109,7 @@ def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
     secret = call.tool.connector.secret
     grounds = {
         "code": decision.code,
+        "retention": decision.retention,
         "method": call.frame.method,
         "bundle": f"{decision.bundle} v{decision.bundle_version}",
         "rules": [rule.as_json() for rule in decision.rules],
@@ -168,23 +173,25 @@ def approval_recorder(asked: Asked, ports: Ports) -> Recorder:
     return keep
 
 
-def asked_entry(
+async def asked_entry(
     intent: Intent, requests: Mapping[str, dict[str, Any]], ports: Ports, *, is_fenced: bool = True
 ) -> Entry:
     """What the upstream asks of the caller's side."""
     details = {"methods": sorted({request["method"] for request in requests.values()})}
     body = canonical.encode(requests)
-    return _during(intent, ports, kind="call.asked", details=details, body=body, is_fenced=is_fenced)
+    return await _during(intent, ports, kind="call.asked", details=details, body=body, is_fenced=is_fenced)
 
 
-def told_entry(intent: Intent, answers: Mapping[str, dict[str, Any]], ports: Ports, *, problem: str = "") -> Entry:
+async def told_entry(
+    intent: Intent, answers: Mapping[str, dict[str, Any]], ports: Ports, *, problem: str = ""
+) -> Entry:
     """What the upstream hears in return."""
     details = {"problem": problem} if problem else {"answers": len(answers)}
     body = None if problem else canonical.encode(answers)
-    return _during(intent, ports, kind="call.told", details=details, body=body, is_fenced=False)
+    return await _during(intent, ports, kind="call.told", details=details, body=body, is_fenced=False)
 
 
-def outcome_entry(
+async def outcome_entry(
     intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports, *, is_fenced: bool = True
 ) -> Entry:
     """What came back, as the agent is about to see it."""
@@ -206,7 +213,8 @@ def outcome_entry(
         details["screened_by"] = list(outcome.screened_by)
     if (approval := intent.screened.permitted.approval) is not None and approval.narrowed:
         details["narrowed"] = list(approval.narrowed)
-    entry = _closing(intent, ports, outcome.outcome, details, body=outcome.encoded, is_fenced=is_fenced)
+    body = await _sealed(outcome.encoded, intent.call, intent.decision, ports)
+    entry = _closing(intent, ports, outcome.outcome, details, body=body, is_fenced=is_fenced)
     return changed(entry, met=met) if (met := met_by(intent.call)) is not None else entry
 
 
@@ -258,13 +266,22 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
     return Entry(event)
 
 
+async def _sealed(plain: bytes, call: Call, decision: Decision, ports: Ports) -> Body:
+    """Nothing of it where the bundle records no payloads."""
+    event_id = uuid7()
+    if not decision.records_payload:
+        return Body(event_id)
+    whose, kept = call.caller.person.id, decision.retention
+    return Body(event_id, *await ports.seal_payload(event_id, plain, person_id=whose, retention=kept))
+
+
 def _closing(
     intent: Intent,
     ports: Ports,
     outcome: str,
     details: dict[str, Any],
     *,
-    body: bytes | None = None,
+    body: Body | None = None,
     is_fenced: bool,
 ) -> Entry:
     return _of_call(
@@ -279,12 +296,13 @@ def _closing(
     )
 
 
-def _during(
+async def _during(
     intent: Intent, ports: Ports, *, kind: str, details: dict[str, Any], body: bytes | None, is_fenced: bool
 ) -> Entry:
     """A call has one record of a kind; of these it may have several, so that they name it in their details only."""
     named = {"call": str(intent.call.id), **details}
-    return _of_call(intent, ports, kind=kind, call_id=None, outcome="", details=named, body=body, is_fenced=is_fenced)
+    kept = await _sealed(body, intent.call, intent.decision, ports) if body is not None else None
+    return _of_call(intent, ports, kind=kind, call_id=None, outcome="", details=named, body=kept, is_fenced=is_fenced)
 
 
 def _of_call(
@@ -295,17 +313,14 @@ def _of_call(
     call_id: UUID | None,
     outcome: str,
     details: dict[str, Any],
-    body: bytes | None,
+    body: Body | None,
     is_fenced: bool,
 ) -> Entry:
     call, decision = intent.call, intent.decision
-    event_id = uuid7()
-    payload, commitment = None, b""
-    if body is not None and decision.records_payload:
-        payload, commitment = ports.seal_payload(event_id, body)
+    kept = body or Body(uuid7())
     event = AuditEvent(
         kind=kind,
-        id=event_id,
+        id=kept.event_id,
         at=ports.now(),
         actor=f"agent:{call.caller.agent.name}",
         call_id=call_id,
@@ -318,10 +333,10 @@ def _of_call(
         process_id=ports.process_id,
         session=session_of(call),
         decided_epoch=intent.epoch,
-        payload_commitment=commitment,
-        details=details,
+        payload_commitment=kept.commitment,
+        details={"retention": decision.retention, **details},
     )
-    return Entry(event, payload, read_set=decision.read_set if is_fenced else None)
+    return Entry(event, kept.payload, read_set=decision.read_set if is_fenced else None)
 
 
 def _where(frame: Frame) -> dict[str, Any]:

@@ -75,6 +75,7 @@ from gateway.redeeming import permit
 from gateway.refusals import Refusal
 from gateway.relaying import ScreenedRelay
 from gateway.screening import APPROVAL_META, TOOL_CALL, screen_content, screen_result
+from gateway.sealers import CannotSeal
 from governance.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,9 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         recorded = await commit_outcome(intent, safe, ports)
         passed(COMMIT_OUTCOME)
         return answer(recorded)
+    except CannotSeal:
+        ports.lose_outcome(intent)
+        return outcome_unknown(intent)
     except (EvidenceUnavailable, RecordRefused):
         return outcome_unknown(intent)
     except Exception:
@@ -204,7 +208,7 @@ async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowanc
     """How fast, then the record: nothing is written of a call for which a limit or its upstream has no room."""
     await allowance.take(screened.permitted.call)
     passed(TAKE_LIMITS)
-    committed = await ports.commit(intent_entry(screened, ports))
+    committed = await ports.commit(await intent_entry(screened, ports))
     if committed.verdict is Verdict.GONE and (counted := screened.permitted.decision.counted_grants):
         await ports.held.look_for_spent(counted)
     if outdated := _outdated(committed):
@@ -235,7 +239,7 @@ def _repeated(permitted: Permitted) -> Refusal:
 async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance) -> Screened | Stale | Superseded:
     await allowance.take(screened.permitted.call)
     passed(TAKE_LIMITS)
-    committed = await ports.commit(watch_entry(screened, ports))
+    committed = await ports.commit(await watch_entry(screened, ports))
     return _outdated(committed) or screened
 
 
@@ -279,11 +283,11 @@ def screened_relay(intent: Intent, ports: Ports) -> Relay:
 async def commit_outcome(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Recorded:
     """Passes the fence once more: a result for somebody who lost the right to it meanwhile is withheld."""
     told = _told(intent, outcome)
-    committed = await ports.commit(outcome_entry(intent, outcome, ports))
+    committed = await ports.commit(await outcome_entry(intent, outcome, ports))
     if committed.verdict is Verdict.STALE:
         snapshot = await ports.snapshot_at_least(committed.epoch)
         if _may_still_hear(intent, snapshot, ports):
-            committed = await ports.commit(outcome_entry(intent, outcome, ports, is_fenced=False))
+            committed = await ports.commit(await outcome_entry(intent, outcome, ports, is_fenced=False))
         else:
             committed = await ports.commit(withheld_entry(intent, outcome, ports))
             told = _withheld(intent, snapshot, ports)

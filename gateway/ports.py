@@ -57,8 +57,11 @@ class Ports(Protocol):
     async def commit(self, entry: Entry) -> Committed:
         """Raises EvidenceUnavailable or RecordRefused."""
 
-    def seal_payload(self, entry_id: UUID, plaintext: bytes) -> tuple[SealedPayload, bytes]:
-        """(sealed payload, commitment for the event's header)."""
+    async def seal_payload(
+        self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
+    ) -> tuple[SealedPayload, bytes]:
+        """(sealed payload, commitment for the event's header), under the key of the person whom the call is for and
+        of this retention class. Raises CannotSeal."""
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex: ...
 

@@ -131,17 +131,17 @@ class ScreenedRelay:
         """A question discloses, so it passes the fence. Raises NotAnswered."""
         try:
             await self._meet()
-            committed = await self._ports.commit(asked_entry(self._intent, requests, self._ports))
+            committed = await self._ports.commit(await asked_entry(self._intent, requests, self._ports))
             if committed.verdict is Verdict.STALE:
                 if not self._may_still_hear(await self._ports.snapshot_at_least(committed.epoch)):
                     raise NotAnswered("Permission for this call was withdrawn.")
-                await self._ports.commit(asked_entry(self._intent, requests, self._ports, is_fenced=False))
+                await self._ports.commit(await asked_entry(self._intent, requests, self._ports, is_fenced=False))
         except (EvidenceUnavailable, RecordRefused):
             raise NotAnswered("The question cannot be recorded now.") from None
 
     async def _commit_answer(self, answers: Mapping[str, dict[str, Any]], problem: str) -> None:
         try:
-            await self._ports.commit(told_entry(self._intent, answers, self._ports, problem=problem))
+            await self._ports.commit(await told_entry(self._intent, answers, self._ports, problem=problem))
         except (EvidenceUnavailable, RecordRefused):
             raise NotAnswered("The answer cannot be recorded now.") from None
 

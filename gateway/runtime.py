@@ -39,7 +39,7 @@ from gateway.recovery import close_open_calls, recover
 from gateway.snapshots import with_live_connection
 from gateway.wiring import GatewayPorts
 from governance.fence import triggers
-from governance.payload_keys import PayloadSealer, current_sealer
+from governance.payload_keys import check_newest_key
 from governance.vault import keyring
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class GatewayRuntime:
 
     async def start(self) -> None:
         """Raises ImproperlyConfigured or django.db.Error: a gateway that cannot be sure does not serve."""
-        self.ports.sealer = await self._in_thread(self._prepare)
+        await self._in_thread(self._prepare)
         await self.ports.keeper.start()
         await self.ports.store.start()
         await self._in_thread(self._register)
@@ -111,6 +111,7 @@ class GatewayRuntime:
         await self._write_uses()
         await self.ports.limits.stop()
         await self.ports.limits_thread.close()
+        await self.ports.keys_thread.close()
         await self.ports.accounts.stop()
         await self.ports.store.stop()
         for kind in self._kinds.values():
@@ -197,10 +198,10 @@ class GatewayRuntime:
             )
             await self.committer.commit(Entry(event))
 
-    def _prepare(self) -> PayloadSealer:
+    def _prepare(self) -> None:
         if absent := triggers.missing(connection):
             raise ImproperlyConfigured(f"Run `manage.py migrate`: the fence lacks {', '.join(absent[:3])}.")
-        return current_sealer(keyring())
+        check_newest_key(keyring())
 
     def _register(self) -> None:
         pulse = self._pulse()

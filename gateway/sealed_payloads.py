@@ -12,7 +12,7 @@ from audit.models import EventRow, Payload
 from audit.record import commitment
 from gateway.actions import act
 from governance.facts import Fact
-from governance.models import PayloadKey
+from governance.models import PayloadKey, SubjectKey
 from governance.payload_keys import PayloadSealer, open_sealer
 from governance.vault import SealBroken, keyring
 
@@ -108,7 +108,7 @@ class Seals:
 
     def _sealer(self, key_id: str) -> PayloadSealer | None:
         if key_id not in self._sealers:
-            key = PayloadKey.objects.filter(pk=key_id).first()
+            key = SubjectKey.objects.filter(pk=key_id).first() or PayloadKey.objects.filter(pk=key_id).first()
             self._sealers[key_id] = _opened_key(key) if key else None
         return self._sealers[key_id]
 
@@ -119,7 +119,10 @@ def asked_of(header: bytes, body: Any) -> Any:
     return body["asked"] if "said" in details and isinstance(body, dict) else body
 
 
-def _opened_key(key: PayloadKey) -> PayloadSealer:
+def _opened_key(key: SubjectKey | PayloadKey) -> PayloadSealer:
+    if isinstance(key, SubjectKey) and key.destroyed_at is not None:
+        why = f"{key.get_cause_display()} on {key.destroyed_at:%Y-%m-%d}"
+        raise Unreadable(f"Its key was destroyed, {why}: nobody can open it any more.")
     try:
         return open_sealer(key, keyring())
     except SealBroken:

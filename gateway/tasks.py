@@ -10,7 +10,7 @@ from celery.signals import worker_ready, worker_shutdown
 from django.utils.module_loading import import_string
 
 from audit.tally import count_new_calls
-from gateway import approving, evidence_alarms, password_resets, rotations, zombies
+from gateway import approving, evidence_alarms, keeping, password_resets, rotations, zombies
 from gateway.access_reviews import remind_due
 from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
@@ -102,6 +102,12 @@ def revoke_accounts() -> None:
     end_forsaken()
     if revoked := revoke_due():
         logger.info("finished the revocation of %d connected accounts", revoked)
+
+
+@shared_task(ignore_result=True)
+def keep_evidence() -> None:
+    """As long as its retention class says, and what a legal hold keeps for as long as that."""
+    keeping.keep_to_terms(datetime.now(UTC))
 
 
 @shared_task(ignore_result=True)

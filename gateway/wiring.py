@@ -40,10 +40,12 @@ from gateway.metrics import METRICS
 from gateway.operation import fail, upstream_span
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
+from gateway.sealers import Sealers
 from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
-from governance.payload_keys import PayloadSealer
+from governance.payload_keys import Place
+from governance.retention import period_of
 from governance.snapshot import Account, Connector, Credential, Freeze, Program, SealedSecret, Snapshot, Tool
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
 
@@ -101,7 +103,8 @@ class GatewayPorts:
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()
         self.uses = CredentialUses()
-        self.sealer: PayloadSealer | None = None
+        self.keys_thread = DatabaseThread("keys")
+        self.sealers = Sealers(keyring, self.keys_thread.run)
         self._committer = committer
         self._kinds = kinds
         self._keyring = keyring
@@ -173,12 +176,14 @@ class GatewayPorts:
         """Something unforeseen went wrong after the intent: the call is closed as unknown by the next heartbeat."""
         self._lost_outcomes.append(not_recorded(intent, self))
 
-    def seal_payload(self, entry_id: UUID, plaintext: bytes) -> tuple[SealedPayload, bytes]:
+    async def seal_payload(
+        self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
+    ) -> tuple[SealedPayload, bytes]:
         """The sealed body starts with its 32-byte blinding key; the commitment alone says nothing of the body."""
-        assert self.sealer is not None, "the runtime opens the payload key before it serves"
+        place = Place(f"person:{person_id}", retention, period_of(self.now()))
+        sealer = self.sealers.known(place) or await self.sealers.opened(place)
         commitment, blinding = commit_to(plaintext)
-        sealed = self.sealer.seal(blinding + plaintext, event_id=entry_id)
-        return SealedPayload(self.sealer.key_id, sealed), commitment
+        return SealedPayload(sealer.key_id, sealer.seal(blinding + plaintext, event_id=entry_id)), commitment
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex:
         secrets, index = self._index
@@ -307,6 +312,7 @@ class GatewayPorts:
             self._freezes = snapshot.freezes
             self.held.look_again()
         self._auths.clear()
+        self.sealers.follow(snapshot.erasures)
         self.accounts.keep_only(snapshot.accounts.__contains__)
         self.forget_outdated(snapshot)
         for heard in self._swap_listeners:

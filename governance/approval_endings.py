@@ -65,6 +65,14 @@ def empty_old(*, now: datetime) -> int:
     return ApprovalRequest.objects.filter(number__in=numbers).update(arguments=b"", asked_arguments=b"")
 
 
+def empty_of_person(person: User, *, record: Recorder, now: datetime) -> int:
+    """Takes the arguments out of all that was asked for her; what still waits is void. Returns how many."""
+    hers = ApprovalRequest.objects.filter(Q(person_id=person.pk) | Q(person_id=None, owner_id=person.pk))
+    live = hers.filter(state__in=ApprovalRequest.LIVE).order_by("number")
+    void_all(list(live), "The person it was for was erased.", record=record, now=now)
+    return hers.exclude(arguments=b"", asked_arguments=b"").update(arguments=b"", asked_arguments=b"")
+
+
 def live_of_agent(agent_id: UUID) -> QuerySet[ApprovalRequest]:
     return ApprovalRequest.objects.filter(agent_id=agent_id, state__in=ApprovalRequest.LIVE).order_by("number")
 

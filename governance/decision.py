@@ -11,7 +11,7 @@ from governance.consents import answering, resting_on
 from governance.holdings import Holding
 from governance.scopes import fitting, outside
 from governance.snapshot import Agent, Bundle, Role, Snapshot, Tool
-from governance.snapshot_values import Rule
+from governance.snapshot_values import STANDARD, Rule
 
 
 class Effect(StrEnum):
@@ -62,6 +62,7 @@ class Decision(NamedTuple):
     it rests on; `counted_grants` those of them whose use is counted when the intent commits. `reads_labels` says
     whether a rule that could match reads the labels of the run. `masks` and `screens` are owed by whoever hands on the
     result, `redacts` by whoever sends the arguments.
+    `retention` names the class that says how long its evidence is kept.
     """
 
     effect: Effect
@@ -82,6 +83,7 @@ class Decision(NamedTuple):
     masks: tuple[Mask, ...] = ()
     screens: tuple[Screen, ...] = ()
     redacts: tuple[Screen, ...] = ()
+    retention: str = STANDARD
 
 
 def decide(request: AccessRequest, snapshot: Snapshot, now: datetime) -> Decision:
@@ -136,6 +138,7 @@ def _stop(code: str, reason: str, holding: Holding, snapshot: Snapshot) -> Decis
         bundle=holding.bundle.name,
         bundle_version=holding.bundle.number,
         records_payload=holding.bundle.records_payload,
+        retention=holding.bundle.retention or snapshot.retention,
     )
 
 
@@ -201,6 +204,7 @@ class _Weighing:
             bundle=bundle.name,
             bundle_version=bundle.number,
             records_payload=bundle.records_payload,
+            retention=bundle.retention or snapshot.retention,
             rules=answers.rules,
             valid_until=self._valid_until(fits, grants),
             read_set=snapshot.read_set(holding, self._request.credential_id, self._request.rests_on),

@@ -17,6 +17,7 @@ from governance.holdings import Holding, conditions_of, looked_for, questions, s
 from governance.networks import Networks
 from governance.snapshot_values import (
     NOBODY,
+    STANDARD,
     WILD,
     Account,
     Agent,
@@ -117,6 +118,10 @@ class Snapshot:
     """Ids of those that have not ended: access tokens rest on them."""
     proofs: frozenset[str] = frozenset()
     """Ids of the agent credentials that are no keys and not revoked: the other access tokens rest on these."""
+    retention: str = STANDARD
+    """The retention class of bundles that name none."""
+    erasures: int = 0
+    """How many there have been: each ends keys that a process may have open."""
     ended_tokens: frozenset[str] = frozenset()
     """Ids of access tokens that were ended before their time."""
     holds: tuple[Reaction, ...] = field(default=(), init=False, repr=False)

@@ -16,6 +16,7 @@ from governance import snapshot_rows as rows
 from governance.fence.log import Touched, advanced_at, touched_since
 from governance.fence.sqlite.base import DatabaseWrapper as SqliteWrapper
 from governance.fence.watched import EVERYBODY
+from governance.retention import default_class
 from governance.snapshot import Agent, Bundle, Connector, Credential, Edition, Person, Rule, Snapshot, Team, Tool
 from governance.snapshot_bundles import Compiler, policy_entries, policy_rules, refused_by_ancestors
 from governance.snapshot_rows import Ids, Place
@@ -232,6 +233,8 @@ class _Builder:
             calendar=rows.calendar_of(row),
             networks=rows.networks_of(row),
             agents_may_ask=row.agents_may_ask,
+            retention=default_class().name,
+            erasures=models.Erasure.objects.count(),
         )
 
     def _read_rules(self) -> None:

@@ -79,6 +79,7 @@ class Compiler:
             ancestry=frozenset(ancestry),
             selections=self._selections(edition) if is_whole else (),
             is_prefixed=edition.names == "prefixed",
+            retention=edition.retention,
         )
 
     def _exposed(self, edition: Edition) -> tuple[Mapping[str, Tool], Mapping[str, Tool]]:

@@ -290,7 +290,9 @@ def staged_editions(only: Ids) -> dict[str, Edition]:
 
 
 def _editions(state: str, only: Ids) -> dict[str, Edition]:
-    rows = _among(models.BundleVersion.objects.filter(state=state), "bundle_id", only).select_related("bundle")
+    rows = _among(models.BundleVersion.objects.filter(state=state), "bundle_id", only).select_related(
+        "bundle__retention"
+    )
     rows = rows.prefetch_related("parents", "policies", "tools", "selections").order_by()
     return {key(row.bundle_id): edition_of(row) for row in rows}
 
@@ -309,6 +311,7 @@ def edition_of(row: models.BundleVersion) -> Edition:
         parent_ids=keys(row.parents.all()),
         policy_ids=keys(row.policies.all()),
         picks=tuple(sorted(picks, key=lambda pick: (pick.kind, pick.connector_id))),
+        retention=row.bundle.retention.name if row.bundle.retention else "",
     )
 
 

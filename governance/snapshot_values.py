@@ -17,6 +17,9 @@ NOBODY = Terms(people=("",))
 """Of a question whose terms cannot be read: no account has an empty address, so nobody can agree."""
 WILD = re.compile(r"[*?\[]")
 
+STANDARD = "standard"
+"""The retention class of what names none, where the organisation has named no other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Team:
@@ -360,6 +363,7 @@ class Edition:
     parent_ids: frozenset[str]
     policy_ids: frozenset[str]
     picks: tuple[Pick, ...]
+    retention: str = ""
 
 
 class RuleIndex:
@@ -411,6 +415,8 @@ class Bundle:
     """Resources and prompts have no rows: the bundle holds whatever these select."""
     is_prefixed: bool = False
     """Names at the bundle's own endpoint carry their connector even where there is only one."""
+    retention: str = ""
+    """The retention class of its calls; empty: the organisation's."""
     index: RuleIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -97,7 +97,9 @@ class FakePorts:
         held_up, self.held_up_ns = self.held_up_ns, 0
         return Committed(verdict, self.views[0].epoch, clock_gettime_ns(BOOT_CLOCK) - held_up)
 
-    def seal_payload(self, entry_id: UUID, plaintext: bytes) -> tuple[SealedPayload, bytes]:
+    async def seal_payload(
+        self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
+    ) -> tuple[SealedPayload, bytes]:
         return SealedPayload("key", plaintext), b"commitment"
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex:

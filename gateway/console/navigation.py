@@ -179,6 +179,9 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Dead letters", "audit.deadletter", "mark_email_unread", "Leaves that a sink does not take."),
         _list("Anchors", "governance.anchor", "anchor", "Where checkpoints are kept beyond our reach."),
         _list("Anchor receipts", "audit.anchorreceipt", "inventory", "Which checkpoint was kept where, and when."),
+        _list("Retention classes", "governance.retentionclass", "auto_delete", "How long evidence is kept."),
+        _list("Legal holds", "governance.legalhold", "policy", "What is kept whatever retention says."),
+        _list("Erasures", "governance.erasure", "person_off", "Whose arguments and results were made unreadable."),
     ),
     "Operations": (
         _list("Trusted issuers", "governance.trustedissuer", "verified_user", "Whose signed word counts here."),

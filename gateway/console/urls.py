@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("gateway.console.evidence.urls")),
     path("", include("gateway.console.breaking.urls")),
     path("", include("gateway.console.rotating.urls")),
+    path("", include("gateway.console.keeping.urls")),
     path("", include("gateway.console.publishing.urls")),
     path("", include("gateway.console.compliance.urls")),
     path("", include("gateway.console.attesting.urls")),

@@ -102,7 +102,7 @@ class PersonAdmin(GovernedModelAdmin):
     list_filter_submit = True
     search_fields = ("email", "name")
     autocomplete_fields = ("manager", "teams", "same_as")
-    readonly_fields = ("last_login", "created_at", "one_time_login", "single_sign_on", "offboarding")
+    readonly_fields = ("last_login", "created_at", "one_time_login", "single_sign_on", "offboarding", "erasing")
     fieldsets = (
         (None, {"fields": ("email", "name", "manager", "teams", "same_as")}),
         (
@@ -113,7 +113,10 @@ class PersonAdmin(GovernedModelAdmin):
                 "Only an owner can change the other switches.",
             },
         ),
-        ("Sign-in", {"fields": ("last_login", "created_at", "one_time_login", "single_sign_on", "offboarding")}),
+        (
+            "Sign-in",
+            {"fields": ("last_login", "created_at", "one_time_login", "single_sign_on", "offboarding", "erasing")},
+        ),
     )
     add_fieldsets: ClassVar[Any] = fieldsets[:2]
 
@@ -199,6 +202,11 @@ class PersonAdmin(GovernedModelAdmin):
     def offboarding(self, person: User) -> str:
         link = reverse("offboard_person", args=[person.pk])
         return format_html('<a class="text-primary-600 underline" href="{}">Offboard this person</a>', link)
+
+    @display(description="Being forgotten")
+    def erasing(self, person: User) -> str:
+        link = reverse("erase_person", args=[person.pk])
+        return format_html('<a class="text-primary-600 underline" href="{}">Erase what was recorded for her</a>', link)
 
 
 def _check_attribute(name: str, value: str) -> None:

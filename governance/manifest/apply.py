@@ -19,6 +19,7 @@ from governance.manifest.entries import (
     NotificationEntry,
     OrganizationEntry,
     PersonEntry,
+    RetentionEntry,
     SecretEntry,
     ShiftEntry,
     TeamEntry,
@@ -298,9 +299,21 @@ def _write_bundles(steps: list[Step], work: Work) -> None:
     for step in steps:
         entry = step.after
         assert isinstance(entry, BundleEntry)
-        _update(rows[step.key], title=entry.title)
+        kept = models.RetentionClass.objects.get(name=entry.retention) if entry.retention else None
+        _update(rows[step.key], title=entry.title, retention=kept)
         if not (isinstance(step.before, BundleEntry) and _gives_same(step.before, entry)):
             _publish(rows[step.key], entry, work)
+
+
+def _write_retention(steps: list[Step], work: Work) -> None:
+    """Of two defaults the one that goes must go first."""
+    entries = [step.after for step in steps if isinstance(step.after, RetentionEntry)]
+    for entry in sorted(entries, key=lambda each: each.default):
+        if entry.default:
+            models.RetentionClass.objects.exclude(name=entry.name).filter(is_default=True).update(is_default=False)
+        days = {"payload_days": entry.payload_days, "header_days": entry.header_days}
+        row, _ = models.RetentionClass.objects.get_or_create(name=entry.name, defaults=days)
+        _update(row, **days, is_default=entry.default, pruned_to=0)
 
 
 def _gives_same(before: BundleEntry, after: BundleEntry) -> bool:
@@ -469,10 +482,13 @@ def _remove(step: Step, work: Work) -> None:
         models.Team.objects.filter(parent__name=step.key).update(parent=None)
         models.Team.objects.get(name=step.key).delete()
     else:
+        if step.kind == "retention":
+            models.Bundle.objects.filter(retention__name=step.key).update(retention=None)
         _REMOVABLE[step.kind].objects.get(name=step.key).delete()
 
 
 _REMOVABLE: Mapping[str, type[Any]] = {
+    "retention": models.RetentionClass,
     "roles": models.Role,
     "secrets": models.Secret,
     "limits": models.RateLimit,
@@ -487,6 +503,7 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "people": _write_people,
     "secrets": _write_secrets,
     "connectors": _write_connectors,
+    "retention": _write_retention,
     "bundles": _write_bundles,
     "roles": _write_roles,
     "agents": _write_agents,

@@ -33,6 +33,7 @@ from governance.manifest.common import (
 from governance.manifest.fields import Choice, Flag, ListByName, ListOf, Moment, Number, Record, Text, TextByName, of
 from governance.manifest.rule_entries import DATA_CLASSES, RISKS
 from governance.models import Organization
+from governance.models.retention import MOST_DAYS
 from governance.notification_channels import is_slack
 from governance.time_of_day import WEEKDAYS
 
@@ -362,6 +363,16 @@ class ToolsEntry:
     deny: tuple[str, ...] = of(GLOBS, ())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionEntry(Entry):
+    """How long evidence is kept; 0 days are for ever."""
+
+    name: str = of(NAME_TEXT)
+    payload_days: int = of(Number(0, MOST_DAYS, is_whole=True), 400)
+    header_days: int = of(Number(0, MOST_DAYS, is_whole=True), 0)
+    default: bool = of(Flag(), False)
+
+
 SELECTABLE = ("tools", "resources", "prompts")
 _SELECTED = ListOf(Record(ToolsEntry), is_set=True, order=lambda entry: (entry.connector, entry.allow, entry.deny))
 
@@ -379,8 +390,11 @@ class BundleEntry(Entry):
     names: str = of(Choice(("plain", "prefixed")), "")
     policies: tuple[str, ...] = of(NAMES, ())
     recording: str = of(Choice(("full", "metadata")), "full")
+    retention: str = of(NAME_TEXT, "")
 
     def references(self) -> Iterator[Reference]:
+        if self.retention:
+            yield Reference("retention", "retention", self.retention)
         yield from (Reference("inherits", "bundles", name) for name in self.inherits)
         for key in SELECTABLE:
             yield from (Reference(key, "connectors", entry.connector) for entry in getattr(self, key))

@@ -33,6 +33,7 @@ PRUNED_BY = {
     "roles": "remove",
     "limits": "remove",
     "reactions": "remove",
+    "retention": "remove",
     "notifications": "remove",
     "people": "deactivate",
     "agents": "retire",

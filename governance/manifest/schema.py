@@ -21,6 +21,7 @@ from governance.manifest.entries import (
     NotificationEntry,
     OrganizationEntry,
     PersonEntry,
+    RetentionEntry,
     SecretEntry,
     TeamEntry,
 )
@@ -40,6 +41,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "secrets": SecretEntry,
     "connectors": ConnectorEntry,
     "policies": PolicyEntry,
+    "retention": RetentionEntry,
     "bundles": BundleEntry,
     "roles": RoleEntry,
     "agents": AgentEntry,
@@ -56,6 +58,7 @@ LABELS: Mapping[str, str] = {
     "secrets": "secret",
     "connectors": "connector",
     "policies": "policy",
+    "retention": "retention class",
     "bundles": "bundle",
     "roles": "role",
     "agents": "agent",
@@ -118,6 +121,7 @@ class _File:
     people: tuple[PersonEntry, ...] | None = of(ListOf(Record(PersonEntry)), None)
     secrets: tuple[SecretEntry, ...] | None = of(ListOf(Record(SecretEntry)), None)
     connectors: tuple[ConnectorEntry, ...] | None = of(ListOf(Record(ConnectorEntry)), None)
+    retention: tuple[RetentionEntry, ...] | None = of(ListOf(Record(RetentionEntry)), None)
     bundles: tuple[BundleEntry, ...] | None = of(ListOf(Record(BundleEntry)), None)
     policies: tuple[PolicyEntry, ...] | None = of(ListOf(Record(PolicyEntry)), None)
     roles: tuple[RoleEntry, ...] | None = of(ListOf(Record(RoleEntry)), None)

@@ -18,6 +18,7 @@ from governance.manifest.entries import (
     NotificationEntry,
     OrganizationEntry,
     PersonEntry,
+    RetentionEntry,
     SecretEntry,
     ShiftEntry,
     TeamEntry,
@@ -196,7 +197,7 @@ def rule_entry(row: models.Rule) -> RuleEntry:
 
 
 def _bundles() -> Iterator[Entry]:
-    versions = models.BundleVersion.objects.filter(state="published").select_related("bundle")
+    versions = models.BundleVersion.objects.filter(state="published").select_related("bundle__retention")
     parts = ("parents", "policies", "tools__connector", "selections__connector")
     for row in versions.prefetch_related(*parts).order_by("bundle__name"):
         selections = list(row.selections.all())
@@ -210,6 +211,14 @@ def _bundles() -> Iterator[Entry]:
             names=row.names,
             policies=_names(row.policies.all()),
             recording=row.recording,
+            retention=row.bundle.retention.name if row.bundle.retention else "",
+        )
+
+
+def _retention() -> Iterator[Entry]:
+    for row in models.RetentionClass.objects.order_by("name"):
+        yield RetentionEntry(
+            name=row.name, payload_days=row.payload_days, header_days=row.header_days, default=row.is_default
         )
 
 
@@ -329,6 +338,7 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "secrets": _secrets,
     "connectors": _connectors,
     "policies": _policies,
+    "retention": _retention,
     "bundles": _bundles,
     "roles": _roles,
     "agents": _agents,

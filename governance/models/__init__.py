@@ -34,12 +34,13 @@ from governance.models.oauth import (
 )
 from governance.models.offboardings import Offboarding, OffboardingStep
 from governance.models.organization import Organization
-from governance.models.payload_keys import PayloadKey
+from governance.models.payload_keys import PayloadKey, SubjectKey
 from governance.models.people import OnCallShift, Team, User
 from governance.models.personal_tokens import PersonalToken
 from governance.models.policies import Policy, PolicyVersion, Rule
 from governance.models.reactions import Reaction
 from governance.models.registry import Connector, Tool, ToolDefinition
+from governance.models.retention import Erasure, LegalHold, RetentionClass
 from governance.models.roles import Role
 from governance.models.rotation import RotationTask
 from governance.models.secrets import Secret, SecretVersion
@@ -78,10 +79,12 @@ __all__ = (
     "DirectoryToken",
     "DirectoryUser",
     "Epoch",
+    "Erasure",
     "Freeze",
     "Grant",
     "GrantUse",
     "GroupMapping",
+    "LegalHold",
     "NotificationChannel",
     "OAuthClient",
     "Offboarding",
@@ -95,6 +98,7 @@ __all__ = (
     "RateLimit",
     "Reaction",
     "RefreshToken",
+    "RetentionClass",
     "Role",
     "RotationTask",
     "Rule",
@@ -102,6 +106,7 @@ __all__ = (
     "SecretVersion",
     "Sink",
     "StaffIdentity",
+    "SubjectKey",
     "Team",
     "TokenRevocation",
     "Tool",

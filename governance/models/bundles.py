@@ -6,12 +6,16 @@ from governance.models.agents import Agent
 from governance.models.base import Governed, NameField
 from governance.models.policies import Policy, match_all
 from governance.models.registry import Connector
+from governance.models.retention import RetentionClass
 from governance.models.versions import OPEN, Reviewed, State
 
 
 class Bundle(Governed):
     name = NameField()
     title = models.CharField(max_length=200, blank=True)
+    retention = models.ForeignKey(
+        RetentionClass, null=True, blank=True, on_delete=models.PROTECT, related_name="bundles"
+    )
 
     class Meta:
         ordering = ("name",)

@@ -27,9 +27,11 @@ from governance.models import (
     DirectoryMessage,
     DirectoryToken,
     DirectoryUser,
+    Erasure,
     Freeze,
     Grant,
     GroupMapping,
+    LegalHold,
     NotificationChannel,
     OAuthClient,
     OnCallShift,
@@ -38,6 +40,7 @@ from governance.models import (
     Policy,
     RateLimit,
     Reaction,
+    RetentionClass,
     Role,
     RotationTask,
     Rule,
@@ -159,6 +162,11 @@ def one_of_each() -> list[Any]:
             expires_at=now + timedelta(days=90),
         ),
         _account_of(agent.owner, definition.tool.connector, now),
+        RetentionClass.objects.create(name="short", payload_days=30),
+        LegalHold.objects.create(person=agent.owner, reason=HOSTILE, set_by="test", set_at=now),
+        Erasure.objects.create(
+            subject="person:1", email="leo@example.com", reason=HOSTILE, keys=1, payloads=2, by="test", at=now
+        ),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
         RotationTask.objects.create(
             subject_kind="secret", subject_id=secret.pk, subject_name=HOSTILE, reason="age", created_at=now, due_at=now

@@ -36,6 +36,7 @@ READ_ONLY = (
     "governance_directoryuser",
     "governance_directorymessage",
     "governance_grant",
+    "governance_erasure",
 )
 HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
 
@@ -59,9 +60,10 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "security",
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
-            " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor",
+            " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor retentionclass"
+            " legalhold erasure",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
-            " sink anchor",
+            " sink anchor legalhold",
         ),
         ("approver", "agent", ""),
         (
@@ -70,7 +72,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             " role freeze organization change eventrow agentsession leaf checkpoint gatewayprocess personaltoken"
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
-            " upstreamgrant sink deadletter anchor anchorreceipt",
+            " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure",
             "",
         ),
     ],

@@ -19,7 +19,7 @@ from audit.record import SealedPayload, commit_to, record
 from audit.sequencer import Sequencer
 from gateway.sealed_payloads import open_payloads
 from governance.models import Agent, AgentCredential, User
-from governance.payload_keys import current_sealer
+from governance.payload_keys import Place, sealer_at
 from governance.vault import keyring
 from tests.gateway.signing_in import sign_in
 
@@ -80,7 +80,7 @@ def a_call(
     ms = int(at.timestamp() * 1000)
     commitment, payload, intent_id = b"", None, uuid7(ms)
     if sealed:
-        sealer = current_sealer(keyring())
+        sealer = sealer_at(Place("person:1", "standard", "2026-11"), keyring())
         commitment, blinding = commit_to(sealed)
         payload = SealedPayload(sealer.key_id, sealer.seal(blinding + sealed, event_id=intent_id))
     intent = an_event("call.intent", id=intent_id, details=asked, payload_commitment=commitment, **known)

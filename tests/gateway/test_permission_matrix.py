@@ -171,6 +171,15 @@ governance.add_user                             x         .         .         .
 governance.change_user                          x         .         .         .
 governance.invite_user                          x         .         .         .
 governance.offboard_user                        x         .         .         .
+governance.view_erasure                         .         x         .         x
+governance.erase_user                           .         .         .         .
+governance.view_legalhold                       .         x         .         x
+governance.add_legalhold                        .         x         .         .
+governance.change_legalhold                     .         x         .         .
+governance.view_retentionclass                  .         x         .         x
+governance.add_retentionclass                   .         .         .         .
+governance.change_retentionclass                .         .         .         .
+governance.delete_retentionclass                .         .         .         .
 governance.apply_manifest                       .         .         .         .
 governance.make_backup                          .         .         .         .
 governance.replace_signingkey                   .         .         .         .
@@ -190,6 +199,10 @@ ASKS_AGAIN = {
     "governance.change_sink",
     "governance.add_trustedissuer",
     "governance.apply_manifest",
+    "governance.add_retentionclass",
+    "governance.change_legalhold",
+    "governance.change_retentionclass",
+    "governance.erase_user",
     "governance.change_trustedissuer",
     "governance.invite_user",
     "governance.issue_agentcredential",
@@ -284,6 +297,8 @@ SCREENS = {
     "approval_live": "signed in",
     "break_glass": "governance.break_glass_grant",
     "emergency_rotation": "governance.cut_rotationtask",
+    "erase_person": "governance.erase_user",
+    "lift_hold": "governance.change_legalhold",
     "break_glass_account": "governance.review_grant",
     "end_break_glass": "governance.break_glass_grant",
     "review_grant": "governance.review_grant",
@@ -451,7 +466,9 @@ NOT_BY_FORM = {
     "governance_directory": "delete",
     "governance_directoryuser": "add change delete",
     "governance_directorymessage": "add change delete",
+    "governance_erasure": "add change delete",
     "governance_freeze": "change delete",
+    "governance_legalhold": "change delete",
     "governance_grant": "add change delete",
     "governance_organization": "add delete",
     "governance_authorization": "add change delete",
@@ -535,6 +552,7 @@ COMMANDS = {
     "bridge": ("governance.approve_oauthclient", ["--admit"]),
     "create_owner": ("governance.make_owner", ["new@example.com"]),
     "report": ("gateway.add_report", ["soc2", "--from", "2026-01-01", "--out", "/nowhere/evidence"]),
+    "erase_person": ("governance.erase_user", ["ana@example.com", "--dry-run"]),
     "export_audit": ("governance.export_eventrow", ["/nowhere/evidence"]),
     "freeze": ("governance.add_freeze", ["--everything"]),
     "issue_key": ("governance.issue_agentcredential", ["triage-bot"]),

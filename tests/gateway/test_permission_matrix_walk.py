@@ -62,6 +62,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "connector_id": "connector",
         "definition_id": "tooldefinition",
         "person_id": "user",
+        "hold_id": "legalhold",
         "secret_id": "secret",
         "tool_id": "tool",
         "bundle_id": "bundle",

@@ -35,7 +35,7 @@ from governance.models import (
     ToolDefinition,
     User,
 )
-from governance.payload_keys import current_sealer
+from governance.payload_keys import Place, sealer_at
 from governance.personal_tokens import SCOPES, issue_token
 from governance.policies import PolicyContent, publish_policy
 from governance.vault import keyring
@@ -99,7 +99,7 @@ class Desk:
         """A call in the evidence; without arguments those were not recorded."""
         event_id, payload, commitment = uuid7(int((datetime.now(UTC) - ago).timestamp() * 1000)), None, b""
         if arguments is not None:
-            sealer, body = current_sealer(keyring()), orjson.dumps(arguments)
+            sealer, body = sealer_at(Place("person:1", "standard", "2026-11"), keyring()), orjson.dumps(arguments)
             commitment, blinding = commit_to(body)
             payload = SealedPayload(sealer.key_id, sealer.seal(blinding + body, event_id=event_id))
         event = AuditEvent(

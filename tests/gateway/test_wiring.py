@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -90,13 +90,17 @@ def held(connector: make.Connector) -> Snapshot:
     return make.snapshot(agents=(agent,), bundles=(bundle,), credentials=(make.credential(agent),))
 
 
+async def sealed_as_it_is(_id: UUID, plaintext: bytes, **_whose: str) -> tuple[SealedPayload, bytes]:
+    return SealedPayload("key", plaintext), b""
+
+
 def ports_with(kind: Slow, view: Snapshot) -> tuple[GatewayPorts, Told]:
     committer = Told()
     guarded = Guarded(kind)  # type: ignore[arg-type]
     kinds = {"fake": guarded, "stdio": guarded}
     ports = GatewayPorts(process_id=uuid7(), committer=committer, kinds=kinds, keyring=Keyring(KEK))
     ports.snapshot = lambda: view  # type: ignore[method-assign]
-    ports.seal_payload = lambda entry_id, plaintext: (SealedPayload("key", plaintext), b"")  # type: ignore[method-assign]
+    ports.seal_payload = sealed_as_it_is  # type: ignore[method-assign]
     return ports, committer
 
 

@@ -28,9 +28,12 @@ connectors:
     secret: helpdesk-token
     new_tools: review
     timeout_seconds: 30
+retention:
+  - {name: short, payload_days: 30, header_days: 365}
 bundles:
   - name: support
     title: Support desk
+    retention: short
     inherits: [baseline]
     tools:
       - {connector: helpdesk, allow: ["ticket_*", "kb_search", "billing_refund"], deny: ["ticket_delete"]}
@@ -99,7 +102,10 @@ connectors:
       - {name: billing_refund, risk: high, egress: true, undo: Refunds cannot be taken back.}
       - {name: ticket_search, risk: low, read_only: true, untrusted: true, data_classes: [customer]}
 bundles:
-  - {name: support, tools: [{connector: helpdesk}], policies: [refunds]}
+  - {name: support, tools: [{connector: helpdesk}], policies: [refunds], retention: short}
+retention:
+  - {name: short, payload_days: 30, header_days: 90}
+  - {name: standard, payload_days: 365, default: true}
 policies:
   - name: refunds
     rules:

@@ -32,9 +32,11 @@ from governance.models import (
     Directory,
     DirectoryToken,
     Epoch,
+    Erasure,
     Freeze,
     Grant,
     GroupMapping,
+    LegalHold,
     NotificationChannel,
     OAuthClient,
     Offboarding,
@@ -45,6 +47,7 @@ from governance.models import (
     PolicyVersion,
     RateLimit,
     Reaction,
+    RetentionClass,
     Role,
     RotationTask,
     Rule,
@@ -139,6 +142,17 @@ def let_in(person: User, agent: Agent) -> tuple[models.Model, ...]:
     )
 
 
+def kept(person: User) -> tuple[models.Model, ...]:
+    """How long evidence is kept, what is held, who was erased."""
+    now = timezone.now()
+    told = {"email": person.email, "reason": "asked", "keys": 1, "payloads": 1, "by": "test", "at": now}
+    return (
+        RetentionClass.objects.create(name="short", payload_days=30),
+        LegalHold.objects.create(person=person, reason="litigation", set_by="test", set_at=now),
+        Erasure.objects.create(subject="person:1", **told),
+    )
+
+
 @pytest.fixture
 def world() -> dict[type[models.Model], models.Model]:
     """One row of everything that is watched."""
@@ -180,7 +194,7 @@ def world() -> dict[type[models.Model], models.Model]:
     rows = (owner, agent, secret, version, connector, tool, definition, policy, policy_version, rule, bundle)
     rows += (bundle_version, bundle_tool, role, team, organization, key, freeze, token, ending, selection, limit)
     rows += humans(owner, team, agent, bundle) + directory(team) + (issuer,) + accounts(owner, connector)
-    rows += let_in(owner, agent)
+    rows += let_in(owner, agent) + kept(owner)
     found: dict[type[models.Model], models.Model] = {type(row): row for row in rows}
     return found | {w.model: w.model._base_manager.get() for w in WATCHED if w.model not in found}
 

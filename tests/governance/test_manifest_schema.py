@@ -24,6 +24,7 @@ from governance.manifest.entries import (
     NotificationEntry,
     OrganizationEntry,
     PersonEntry,
+    RetentionEntry,
     Rotation,
     ShiftEntry,
     TeamEntry,
@@ -366,6 +367,15 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         names=st.sampled_from(("", "plain", "prefixed")),
         policies=st.just(()),
         recording=st.just("full"),
+        retention=st.just(""),
+        node=st.none(),
+    ),
+    "retention": st.builds(
+        RetentionEntry,
+        name=NAMES,
+        payload_days=st.integers(0, 36_500),
+        header_days=st.integers(0, 36_500),
+        default=st.booleans(),
         node=st.none(),
     ),
     "limits": st.builds(

@@ -1,0 +1,56 @@
+"""How long evidence is kept: the classes, and which of their keys are over."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from governance.models import RetentionClass, SubjectKey
+from governance.snapshot_values import STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Days; 0 is for ever."""
+
+    name: str
+    payload_days: int
+    header_days: int
+
+
+BUILT_IN = Terms(STANDARD, payload_days=400, header_days=0)
+"""What counts until somebody writes a class of that name, or makes another one the default."""
+
+
+def default_class() -> Terms:
+    """Of bundles that name none."""
+    row = RetentionClass.objects.filter(is_default=True).first()
+    return _terms(row) if row else terms_by_name()[STANDARD]
+
+
+def terms_by_name() -> dict[str, Terms]:
+    """All classes, with the one that is built in."""
+    return {BUILT_IN.name: BUILT_IN} | {row.name: _terms(row) for row in RetentionClass.objects.all()}
+
+
+def period_of(at: datetime) -> str:
+    """The month, in UTC, as keys name it."""
+    at = at.astimezone(UTC)
+    return f"{at.year}-{at.month:02}"
+
+
+def days_of(period: str) -> tuple[date, date]:
+    """First and last day."""
+    first = date.fromisoformat(f"{period}-01")
+    return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def expired_keys(now: datetime) -> Iterable[SubjectKey]:
+    """Live keys whose last possible payload is older than its class allows. A class that is gone keeps its keys."""
+    for terms in terms_by_name().values():
+        if terms.payload_days:
+            newest = period_of(now - timedelta(days=terms.payload_days))
+            yield from SubjectKey.objects.filter(retention=terms.name, period__lt=newest, destroyed_at=None)
+
+
+def _terms(row: RetentionClass) -> Terms:
+    return Terms(row.name, row.payload_days, row.header_days)
