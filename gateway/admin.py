@@ -26,9 +26,10 @@ from gateway.models import GatewayProcess, Notice
 from gateway.notices.delivery import try_again
 from gateway.recovery import DEAD_AFTER
 from gateway.sinks import check_sink, is_used_elsewhere
+from governance.destinations import SENT_ELSEWHERE, may_present
 from governance.duties import may_sign_in_as
 from governance.facts import Fact
-from governance.models import NotificationChannel, Sink, StaffIdentity, User
+from governance.models import NotificationChannel, Secret, Sink, StaffIdentity, User
 from governance.staff_identities import NotBound, allow_again
 
 
@@ -208,6 +209,7 @@ class StaffIdentityAdmin(ReadOnlyModelAdmin):
 
 
 class SinkForm(forms.ModelForm):  # type: ignore[type-arg]
+    person: ClassVar[User]
     kind = forms.ChoiceField(choices=tuple(Sink.KINDS.items()), widget=Select)
     send_again_from = forms.CharField(
         required=False,
@@ -231,12 +233,19 @@ class SinkForm(forms.ModelForm):  # type: ignore[type-arg]
         secret = cleaned.get("secret")
         if secret is not None and is_used_elsewhere(secret):
             self.add_error("secret", "It is shown to another system. Make one of its own for this.")
+        elif secret is not None and self._shows_anew(secret) and not may_present(secret, person=self.person):
+            self.add_error("secret", SENT_ELSEWHERE)
         try:
             check_sink(str(kind), str(cleaned.get("format")), cleaned.get("settings") or {}, has_secret=bool(secret))
         except ValueError as error:
             field, _, text = str(error).partition(": ")
             self.add_error(*((field, text) if field in self.fields else ("settings", str(error))))
         return cleaned
+
+    def _shows_anew(self, secret: Secret) -> bool:
+        """Any of the settings may say where to."""
+        said = {"secret": secret.pk, "settings": self.cleaned_data.get("settings")}
+        return any(self.initial.get(name) != value for name, value in said.items())
 
 
 @admin.register(Sink)
@@ -295,6 +304,11 @@ class SinkAdmin(GovernedModelAdmin):
         if place is None:
             return ""
         return "under way" if place.sample_asked_at else visible(place.sample_said)
+
+    def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        form = super().get_form(request, *args, **options)
+        form.person = request.user
+        return form
 
     def _place(self, sink: Sink) -> SinkCursor | None:
         if not hasattr(sink, "_place"):

@@ -67,6 +67,12 @@ def goes_nowhere_new(secret: Secret, addresses: Iterable[str], *, person: User) 
     return {origin_of(address) for address in addresses} <= known
 
 
+def may_present(secret: Secret, *, person: User) -> bool:
+    """Whether she may have it shown where it was not shown so far, somewhere that is no connector."""
+    _hold(secret)
+    return person.is_superuser or _knows_value(person, secret)
+
+
 def _hold(secret: Secret) -> None:
     """Outside a transaction there is nothing to hold it for."""
     if connection.in_atomic_block:

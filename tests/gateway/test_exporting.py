@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
+import orjson
 import pytest
 from django.urls import reverse
 
@@ -174,8 +175,24 @@ def test_what_can_be_configured_is_what_there_is() -> None:
     assert set(Sink.Redaction.values) == set(PROFILES)
 
 
-def test_a_form_with_a_wrong_setting_says_which(soc: Sink) -> None:
+def test_nobody_reads_a_secret_by_sending_evidence_to_a_listener_of_hers(soc: Sink) -> None:
     client = sign_in("security")
+    page = reverse("admin:governance_sink_change", args=[soc.pk])
+    entered = {"title": "", "format": "native", "redaction": "as_is", "secret": soc.secret_id, "is_enabled": "on"}
+    answer = client.post(page, {**entered, "settings": '{"url": "https://hers.example/in"}'})
+    assert "Only an owner may send a stored secret to another address" in answer.content.decode()
+    answer = client.post(page, {**entered, "title": "SOC", "settings": orjson.dumps(soc.settings).decode()})
+    assert answer.status_code == 302, "where nothing is sent anywhere else, it may be changed"
+    new = {**entered, "name": "hers", "kind": "webhook", "settings": '{"url": "https://hers.example/in"}'}
+    answer = client.post(reverse("admin:governance_sink_add"), new)
+    assert "Only an owner" in answer.content.decode()
+    soc.refresh_from_db()
+    assert (soc.title, soc.settings) == ("SOC", {"url": "https://soc.example.com/in"})
+    assert Sink.objects.count() == 1
+
+
+def test_a_form_with_a_wrong_setting_says_which(soc: Sink) -> None:
+    client = sign_in(owner=True)
     entered = {"name": "other", "kind": "webhook", "format": "native", "redaction": "as_is", "secret": soc.secret_id}
     answer = client.post(reverse("admin:governance_sink_add"), {**entered, "settings": '{"url": "ftp://x"}'})
     assert "url: write a plain address" in answer.content.decode()
