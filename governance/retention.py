@@ -23,13 +23,18 @@ BUILT_IN = Terms(STANDARD, payload_days=400, header_days=0)
 
 def default_class() -> Terms:
     """Of bundles that name none."""
-    row = RetentionClass.objects.filter(is_default=True).first()
-    return _terms(row) if row else terms_by_name()[STANDARD]
+    rows = list(RetentionClass.objects.all())
+    chosen = next((row for row in rows if row.is_default), None)
+    return _terms(chosen) if chosen else _by_name(rows)[STANDARD]
 
 
 def terms_by_name() -> dict[str, Terms]:
     """All classes, with the one that is built in."""
-    return {BUILT_IN.name: BUILT_IN} | {row.name: _terms(row) for row in RetentionClass.objects.all()}
+    return _by_name(RetentionClass.objects.all())
+
+
+def _by_name(rows: Iterable[RetentionClass]) -> dict[str, Terms]:
+    return {BUILT_IN.name: BUILT_IN} | {row.name: _terms(row) for row in rows}
 
 
 def period_of(at: datetime) -> str:

@@ -171,7 +171,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "Whether people and agents still need what they hold.",
             "attestations",
         ),
-        Entry("Reports", "reports", "gateway.view_report", "summarize", "Evidence for auditors, with its proof."),
+        Entry("Reports", "reports", "gateway.view_report", "assessment", "Evidence for auditors, with its proof."),
         _list("Changes", "governance.change", "difference", "Governed changes of the last day, row by row."),
         _list("Log leaves", "audit.leaf", "account_tree", "Each event's place in the tamper-evident log."),
         _list("Checkpoints", "audit.checkpoint", "verified", "Signed statements of the log's size and root."),

@@ -45,6 +45,7 @@ class RetentionClassAdmin(GovernedModelAdmin):
 
     form = RetentionForm
     fixed_fields = ("name",)
+    fresh_login_for = "governance.change_retentionclass"
     empty_hint = "While there is none, arguments and results are kept for 400 days and records of calls for ever."
     list_display = ("name", "payloads", "records", "is_default")
     search_fields = ("name",)

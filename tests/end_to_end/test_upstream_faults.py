@@ -222,7 +222,7 @@ def test_an_upstream_that_is_down_was_not_reached(lost: Desk):
     answer, outcome = lost.failed("works")
     assert answer.result["_meta"]["com.gatehouse/failure"]["code"] == "connect_failed"
     assert "Nothing was done." in answer.text
-    assert outcome["details"] == {"code": "connect_failed", "reached": False}
+    assert outcome["details"] | {"code": "connect_failed", "reached": False} == outcome["details"]
     listed = lost.agent.ask("tools/list").result
     assert listed["tools"] == []
     assert listed["_meta"]["com.gatehouse/missing"] == [{"connector": "gone", "problem": "connect_failed"}]
@@ -247,5 +247,5 @@ def test_a_private_address_without_allowance_is_not_connected_to(guarded: Desk):
     for connector in ("by-address", "by-name"):
         answer, outcome = guarded.failed(f"{connector}__works")
         assert answer.result["_meta"]["com.gatehouse/failure"]["code"] == "address_refused"
-        assert outcome["details"] == {"code": "address_refused", "reached": False}
+        assert outcome["details"] | {"code": "address_refused", "reached": False} == outcome["details"]
     assert guarded.upstream.connections == connections

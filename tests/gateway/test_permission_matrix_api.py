@@ -329,6 +329,8 @@ def ask_api(headers: dict[str, str], method: str, address: str) -> Any:
     with transaction.atomic():
         more = {} if method == "GET" else {"data": "{}", "content_type": "application/json"}
         answer = Client(raise_request_exception=False).generic(method, address, headers=headers, **more)
+        if answer.streaming:
+            answer.getvalue()
         transaction.set_rollback(True)
     return answer
 
