@@ -254,9 +254,14 @@ async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
 
 
 def _sent(frame: Frame, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What somebody on our side wrote: the arguments, and answers to the upstream's questions."""
-    answers = frame.resumed.get("inputResponses")
-    return {"arguments": arguments} if answers is None else {"arguments": arguments, "inputResponses": answers}
+    """What somebody on our side wrote and the upstream reads: the arguments, answers to its questions, and what of the
+    trace context is free text."""
+    sent: dict[str, Any] = {"arguments": arguments}
+    if (answers := frame.resumed.get("inputResponses")) is not None:
+        sent["inputResponses"] = answers
+    if said := {name: text for name, text in frame.trace.items() if name != "traceparent"}:
+        sent["trace"] = said
+    return sent
 
 
 def _without(call: Call, found: list[Finding]) -> Frame:
@@ -264,7 +269,8 @@ def _without(call: Call, found: list[Finding]) -> Frame:
     resumed = dict(call.frame.resumed)
     if "inputResponses" in masked:
         resumed["inputResponses"] = masked["inputResponses"]
-    return changed(call.frame, arguments=masked["arguments"], resumed=resumed)
+    trace = {**call.frame.trace, **masked.get("trace", {})}
+    return changed(call.frame, arguments=masked["arguments"], resumed=resumed, trace=trace)
 
 
 def screen_arguments(permitted: Permitted, vault: VaultIndex, account: Presented | None = None) -> Screened:

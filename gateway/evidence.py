@@ -63,7 +63,12 @@ async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: U
         session=session_of(call),
         decided_epoch=decision.epoch,
         payload_commitment=body.commitment,
-        details={**_grounds(call, decision), **_consent(permitted), **_sent(screened, said), **_where(call.frame)},
+        details={
+            **_grounds(call, decision),
+            **_consent(permitted),
+            **_sent(screened, said),
+            **_where(call.frame, findings_facts(call)),
+        },
     )
     return Entry(
         event,
@@ -150,7 +155,7 @@ def _claim(permitted: Permitted) -> Claim | None:
 def approval_recorder(asked: Asked, ports: Ports) -> Recorder:
     """Facts about the question that a call puts to humans, with all that the call was decided on."""
     call, decision = asked.call, asked.decision
-    grounds = {**_grounds(call, decision), **_where(call.frame)}
+    grounds = {**_grounds(call, decision), **_where(call.frame, findings_facts(call))}
 
     def keep(fact: Fact) -> None:
         record(
@@ -260,7 +265,7 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
             "method": frame.method,
             "asked_for": _presentable(frame.name, frame, vault)[:REFUSED_NAMES],
             **facts,
-            **_where(frame),
+            **_where(frame, refusal.facts),
         },
     )
     return Entry(event)
@@ -339,7 +344,7 @@ def _of_call(
     return Entry(event, kept.payload, read_set=decision.read_set if is_fenced else None)
 
 
-def _where(frame: Frame) -> dict[str, Any]:
+def _where(frame: Frame, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Whence and in which run; what a client says of itself is only noted, never trusted."""
     where: dict[str, Any] = {"revision": frame.revision, "source_ip": frame.source_ip}
     if frame.session_id:
@@ -347,7 +352,9 @@ def _where(frame: Frame) -> dict[str, Any]:
     if frame.client:
         where["client"] = _without_key(frame.client, frame)
     if frame.trace:
-        where["trace"] = {name: _without_key(text, frame) for name, text in frame.trace.items()}
+        found = {each["path"] for each in facts.get("findings", ())}
+        kept = {name: text for name, text in frame.trace.items() if f"/trace/{name}" not in found}
+        where["trace"] = {name: _without_key(text, frame) for name, text in kept.items()}
     return where
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from audit import auditverify
-from audit.bundle import VERIFIER
+from audit.bundle import VERIFIER, rotations
 from audit.checkpoint import Verifier
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.pages import PAGE
@@ -140,6 +140,8 @@ def _write_about(wish: Wish, folder: Path, newest: Checkpoint, verifier: Verifie
     }
     (folder / "bundle.json").write_bytes(orjson.dumps(about, option=orjson.OPT_UTC_Z) + b"\n")
     (folder / "checkpoint.txt").write_text(newest.note)
+    with (folder / auditverify.ROTATIONS).open("wb") as file:
+        file.writelines(rotations(newest.size))
     (folder / "key.txt").write_text(f"{verifier}\n")
     words = {"title": wish.pack.title, "since": wish.since, "until": wish.until, "at": wish.at, "by": wish.by}
     (folder / "README.txt").write_text(READ_ME.format(**words, log=verifier.name, size=newest.size))

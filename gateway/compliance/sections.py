@@ -219,7 +219,9 @@ SECTIONS = {
             "Keys and secrets",
             "A key or secret issued, replaced, revoked or asked to be replaced. No value is in evidence.",
             ACT_COLUMNS,
-            _acts("key.", "keys.", "rotation.", "secret.", "vault.", "second_factors.", "access_tokens.", "log_key."),
+            _acts(
+                "key.", "keys.", "rotation.", "secret.", "vault.", "second_factors.", "access_tokens.", "signing_key."
+            ),
         ),
         Section(
             "incidents",
@@ -241,8 +243,7 @@ SECTIONS = {
             "Erasures and holds",
             "Personal data made unreadable by the destruction of its keys, or kept by a legal hold.",
             ACT_COLUMNS,
-            _acts("erasure", "person.erased", "person.forgotten", "payloads.", "payload_key", "hold", "legal_hold",
-                  "retention", "evidence.pruned"),
+            _acts("audit.subject_erased", "audit.payloads_expired", "audit.pruned", "hold."),
         ),
         Section(
             "person",

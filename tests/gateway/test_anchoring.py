@@ -24,7 +24,7 @@ from governance.models import Anchor, Secret
 from governance.vault import put_secret_value
 from tests.audit.writing import execute, lower_guards, record_call, seal
 from tests.gateway.signing_in import sign_in
-from tests.locked_store import ACCESS_KEY, SECRET_KEY, ObjectStore, object_store
+from tests.object_store import ACCESS_KEY, SECRET_KEY, ObjectStore, object_store
 from tests.offering import offered
 from tests.timestamp_authority import TimestampAuthority, timestamp_authority
 

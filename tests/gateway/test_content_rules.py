@@ -114,6 +114,21 @@ async def test_answers_to_an_upstream_are_looked_at_too() -> None:
     assert details(ports, 0)["findings"][0]["path"] == "/inputResponses/q/content/key"
 
 
+@pytest.mark.parametrize("member", ["tracestate", "baggage"])
+async def test_trace_context_carries_nothing_past_a_rule(member: str) -> None:
+    trace = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", member: f"v={TOKEN}"}
+    for effect in ("deny", "flag"):
+        ports = FakePorts(world(rule(effect, "secret")))
+        told = await run(frame(trace=trace), ports)
+        assert (code_of(told) if effect == "deny" else text_of(told)) in ("denied_by_rule", "done")
+        assert details(ports, 0)["findings"][0]["path"] == f"/trace/{member}"
+        assert nothing_kept(ports, TOKEN)
+    ports = FakePorts(world(rule("mask", "secret")))
+    await run(frame(trace=trace), ports)
+    assert ports.questions[0].meta == {**trace, member: "v=[SECRET:github_token]"}
+    assert nothing_kept(ports, TOKEN)
+
+
 async def test_what_cannot_be_looked_at_in_full_counts_as_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspecting, "BUDGET", Budget(leaves=3))
     many = {"lines": ["nothing"] * 10}
@@ -172,10 +187,11 @@ async def test_a_rule_on_results_without_findings_withholds_them_all() -> None:
     assert text_of(await run(frame(arguments={"id": 8}), ports)) == "done"
 
 
-async def test_other_methods_get_an_error() -> None:
+async def test_an_error_is_screened_like_a_result() -> None:
     ports = FakePorts(world(rule("deny", "secret", on="result")))
     ports.upstream = lambda _: RawResult(None, {"code": -32000, "message": f"login {TOKEN} failed"}, 1.0, 10)
     told = await run(frame(), ports)
+    assert code_of(told) == "screened"
     assert TOKEN not in orjson.dumps([told.result, told.error]).decode()
 
 

@@ -14,10 +14,12 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
-from audit.checkpoint import installation_signer
+from audit.checkpoint import InstallationKeys, installation_signer
 from audit.event import AuditEvent
+from audit.kinds import KINDS
 from audit.models import EventRow
 from audit.record import record
+from audit.sequencer import Sequencer
 from gateway import offboardings
 from gateway.actions import act
 from gateway.compliance.keeping import make_due
@@ -74,8 +76,8 @@ def lines_of(folder: Path, section: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def verified(folder: Path) -> tuple[int, str]:
-    words = [folder / "auditverify.py", "bundle", folder, "--key", str(installation_signer().verifier)]
+def verified(folder: Path, *, key: str = "") -> tuple[int, str]:
+    words = [folder / "auditverify.py", "bundle", folder, "--key", key or str(installation_signer().verifier)]
     done = subprocess.run(
         [sys.executable, "-I", *map(str, words)], capture_output=True, text=True, timeout=120, check=False
     )
@@ -101,6 +103,36 @@ def test_an_event_that_was_edited_leads_to_no_signed_root(triage_bot: Agent, tmp
     events = folder / "events.log"
     events.write_bytes(events.read_bytes().replace(b"triage-bot", b"forged-bot"))
     assert verified(folder)[0] == 1
+
+
+def test_whoever_holds_an_older_key_of_the_log_can_check_a_report(triage_bot: Agent, tmp_path: Path) -> None:
+    seal(installation_signer(), now=datetime.now(UTC))
+    older = installation_signer().verifier
+    call_command("rotate", "--signing-key", verbosity=0)
+    Sequencer(installation_signer(), InstallationKeys()).advance(datetime.now(UTC), sign_every=timedelta(0))
+    act(lambda record, _: record(Fact("hold.set", "under the new key alone", {})), by=IT)
+    folder = report("soc2", tmp_path / "out")
+    assert installation_signer().verifier != older
+    code, told = verified(folder, key=str(older))
+    assert (code, "sound: " in told) == (0, True), told
+    (folder / "rotations.jsonl").unlink()
+    assert verified(folder, key=str(older))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [
+        ("audit.subject_erased", "erasures"),
+        ("audit.pruned", "erasures"),
+        ("hold.set", "erasures"),
+        ("signing_key.rotated", "keys"),
+    ],
+)
+def test_what_auditors_look_for_stands_in_its_section(kind: str, section: str, tmp_path: Path) -> None:
+    act(lambda record, _: record(Fact(kind, "person:ana@example.com", {})), by=IT)
+    pack = next(each.key for each in PACKS.values() if section in each.sections)
+    folder = report(pack, tmp_path / "out")
+    assert KINDS[kind] in (folder / "lines" / f"{section}.csv").read_text()
 
 
 @pytest.mark.database

@@ -1,5 +1,6 @@
 """What cannot be taken back: a person is erased, a legal hold is lifted. Both say what follows first."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django import forms
@@ -19,7 +20,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=REASON_LIMIT, help_text="The evidence keeps it, for ever.")
 
 
-class _WithReason(GovernedPage):
+class _WithReason(GovernedPage, ABC):
     http_method_names = ("get", "post", "head", "options")
 
     def as_typed(self) -> HttpResponse:
@@ -34,8 +35,9 @@ class _WithReason(GovernedPage):
                 form.add_error(None, str(problem))
         return self.render_to_response(self.get_context_data(form=form), status=400)
 
+    @abstractmethod
     def do(self, reason: str) -> HttpResponseBase:
-        raise NotImplementedError
+        """Does it, and leads on. Raises RuleBroken."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(**{"form": ReasonForm(), **kwargs})
