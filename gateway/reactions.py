@@ -33,7 +33,13 @@ IN_ARGUMENTS: Final = "A key or secret was in what it sent."
 IN_RESULT: Final = "A value of the vault was in what a system answered."
 FOUND_IN_ARGUMENTS: Final = "{} was found in what it sent."
 FOUND_IN_RESULT: Final = "{} was found in what a system answered."
-WORDS: Final = {"secret": "A secret", "personal_data": "Personal data", "injection": "An injected instruction"}
+WORDS: Final = {
+    "secret": "A secret",
+    "personal_data": "Personal data",
+    "injection": "An injected instruction",
+    "untrusted_destination": "A destination taken from untrusted text",
+    "untrusted_link": "A link to a host that is new",
+}
 DENIALS: Final = frozenset(
     reason.code
     for reason in (

@@ -12,6 +12,7 @@ import orjson
 
 from governance.approval_terms import TermsError, parse_terms
 from governance.conditions import ConditionError, check_against, is_never_true
+from governance.inspection.findings import FOUND_IN
 from governance.rule_shadows import winners
 from governance.rule_texts import (
     BundleText,
@@ -136,8 +137,7 @@ def _pointless(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
         yield fault("masks_nothing", "this rule masks nothing: name findings, or fields of the result", "findings")
     if rule.effect == "ask" and rule.on == "result":
         yield fault("asks_too_late", "this rule asks about a result: the call has run by then", "on")
-    if rule.on == "result" and _FOUND.search(rule.when):
-        yield fault("findings_unknown", FINDINGS_UNKNOWN, "when", Severity.WARN)
+    yield from _never_found(rule, fault)
     if rule.effect == "permit":
         message = "this rule changes nothing: who holds a tool may call it, and a permit outweighs no deny and no ask"
         yield fault("permit_changes_nothing", message, "effect", Severity.WARN)
@@ -145,6 +145,14 @@ def _pointless(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
         yield fault("approvers_ignored", "only a rule that asks has approvers", "approvers")
     elif rule.approvers:
         yield from _unfit_terms(rule.approvers, fault)
+
+
+def _never_found(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
+    for name in rule.findings:
+        if (side := FOUND_IN.get(name, rule.on)) != rule.on:
+            yield fault("never_found", f"'{name}' is only looked for on: {side}", "findings")
+    if rule.on == "result" and _FOUND.search(rule.when):
+        yield fault("findings_unknown", FINDINGS_UNKNOWN, "when", Severity.WARN)
 
 
 def _unfit_terms(approvers: Mapping[str, Any], fault: Told) -> Iterator[RuleFault]:

@@ -31,7 +31,7 @@ from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.manifest.common import check_url
 from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.manifest.fields import ListOf, Record
-from governance.manifest.rule_entries import ScopeEntry
+from governance.manifest.rule_entries import FINDINGS, ScopeEntry
 from governance.models import (
     Agent,
     AgentCredential,
@@ -589,9 +589,7 @@ class RuleContent(Strict):
     access = Choice(choices=("read", "write"), required=False)
     on = Choice(choices=("arguments", "result"), required=False)
     when = Text(required=False, allow_blank=True, max_length=4096, help_text="A CEL expression; empty means always.")
-    findings = serializers.ListField(
-        child=Choice(choices=("injection", "personal_data", "secret")), required=False, max_length=3
-    )
+    findings = serializers.ListField(child=Choice(choices=FINDINGS), required=False, max_length=len(FINDINGS))
     approvers = ApproversOfRule(required=False)
     reason = Text(required=False, allow_blank=True, max_length=500)
 

@@ -40,7 +40,13 @@ EXAMPLES = (
     "!('support' in person.teams)",
     "agent.name == 'triage-bot'",
 )
-FINDING_NAMES = {"injection": "Injected instructions", "personal_data": "Personal data", "secret": "Secrets"}
+FINDING_NAMES = {
+    "injection": "Injected instructions",
+    "personal_data": "Personal data",
+    "secret": "Secrets",
+    "untrusted_destination": "Destinations from untrusted text",
+    "untrusted_link": "Links to new hosts",
+}
 
 FORM_FIELDS = {"when": "condition", "fields": "masked"}
 """Where the form calls a member of a rule otherwise than the manifest."""

@@ -5,16 +5,22 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
-Kind = Literal["secret", "personal", "injection", "unicode", "definition", "limit"]
-KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind))
+Kind = Literal["secret", "personal", "injection", "unicode", "definition", "destination", "link", "limit"]
+CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "link"))
+"""What only counts because of where a run met it: the engine looks for these only if it is asked to."""
+KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - CONTAINED
 
 
 NAMED: Final[Mapping[str, frozenset[Kind]]] = {
     "secret": frozenset(("secret",)),
     "personal_data": frozenset(("personal",)),
     "injection": frozenset(("injection", "unicode")),
+    "untrusted_destination": frozenset(("destination",)),
+    "untrusted_link": frozenset(("link",)),
 }
 """How rules name what may be found, and the kinds of finding that are meant."""
+FOUND_IN: Final[Mapping[str, str]] = {"untrusted_destination": "arguments", "untrusted_link": "result"}
+"""The only side where some of these are looked for."""
 SURE: Final = 0.5
 """Findings that are less sure are told by the test bench, and no rule counts them."""
 

@@ -14,7 +14,12 @@ FINGERPRINTS: Final = 10
 """Of one rule at one place."""
 UNSEEN: Final = "[NOT INSPECTED]"
 """Stands for a text that could not be looked at in full."""
-ALIKE: Final[Mapping[str, str]] = {"injection": "[INSTRUCTION]", "unicode": "", "definition": "[INSTRUCTION]"}
+ALIKE: Final[Mapping[str, str]] = {
+    "injection": "[INSTRUCTION]",
+    "unicode": "",
+    "definition": "[INSTRUCTION]",
+    "destination": "[UNTRUSTED]",
+}
 """What passages of these kinds leave behind, whichever rule saw them."""
 
 Spans = Mapping[tuple[str, bool], list[Finding]]

@@ -51,6 +51,8 @@ def codes(*rules: RuleText, **others: tuple[RuleText, ...]) -> list[tuple[int, s
         (RuleText("mask", fields=("*.iban",)), "fields_ignored", "refuse", "fields"),
         (RuleText("deny", on="result", fields=("*.iban",)), "fields_ignored", "refuse", "fields"),
         (RuleText("ask", on="result"), "asks_too_late", "refuse", "on"),
+        (RuleText("deny", findings=("untrusted_link",)), "never_found", "refuse", "findings"),
+        (RuleText("deny", on="result", findings=("untrusted_destination",)), "never_found", "refuse", "findings"),
         (RuleText("permit"), "permit_changes_nothing", "warn", "effect"),
         (RuleText("deny", approvers={"team": "t"}), "approvers_ignored", "refuse", "approvers"),
         (RuleText("ask", approvers={"cuont": 2}), "terms_invalid", "refuse", "approvers.cuont"),
