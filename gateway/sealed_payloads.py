@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from audit.models import EventRow, Payload
@@ -108,7 +109,7 @@ class Seals:
 
     def _sealer(self, key_id: str) -> PayloadSealer | None:
         if key_id not in self._sealers:
-            key = SubjectKey.objects.filter(pk=key_id).first() or PayloadKey.objects.filter(pk=key_id).first()
+            key = _key(key_id)
             self._sealers[key_id] = _opened_key(key) if key else None
         return self._sealers[key_id]
 
@@ -117,6 +118,14 @@ def asked_of(header: bytes, body: Any) -> Any:
     """The arguments alone, where what the agent's side said of its reasons was sealed with them."""
     details = orjson.loads(header).get("details", {})
     return body["asked"] if "said" in details and isinstance(body, dict) else body
+
+
+def _key(key_id: str) -> SubjectKey | PayloadKey | None:
+    """None also for what is no id."""
+    try:
+        return SubjectKey.objects.filter(pk=key_id).first() or PayloadKey.objects.filter(pk=key_id).first()
+    except (ValidationError, ValueError, TypeError):
+        return None
 
 
 def _opened_key(key: SubjectKey | PayloadKey) -> PayloadSealer:

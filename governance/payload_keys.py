@@ -45,7 +45,7 @@ class PayloadSealer:
         """Raises SealBroken for a payload that was altered or belongs to another event."""
         try:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], event_id.bytes)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise SealBroken("The payload does not belong to this event or was altered.") from None
 
 
