@@ -41,6 +41,8 @@ Finder = Callable[[View], Iterator[Hit]]
 
 def found(view: View, occurring: frozenset[str], finders: Iterable[tuple[Signal, Finder]]) -> Iterator[Hit]:
     """What the finders of the signals that occur find; one that meets too much says so, and the others go on."""
+    if not occurring:
+        return
     for signal, finder in finders:
         if signal.name in occurring:
             try:

@@ -21,6 +21,8 @@ SEGMENT: Final = 65_536
 """Characters that are decided at once."""
 CONTEXT: Final = 16_384
 """Characters before and after a segment that are looked at with it: so long may a finding be."""
+SHORT: Final = 64
+"""Characters of a leaf that is remembered."""
 DEFAULT_BUDGET: Final = Budget()
 NOTHING_KNOWN: Final = VaultIndex(())
 TABLE: Final = SignalTable([*SIGNALS, *(signal for detector in DETECTORS for signal in detector.signals)])
@@ -120,8 +122,23 @@ class _Run:
     characters: int = 0
     started: float = field(default_factory=time.thread_time)
     is_over: bool = False
+    clean: set[tuple[str, str, bool]] = field(default_factory=set)
+    """Short leaves in which nothing is: the keys of a table come again in each of its rows."""
 
     def text(self, leaf: Leaf) -> None:
+        if len(leaf.text) > SHORT:
+            self._whole(leaf)
+            return
+        again = (leaf.text, leaf.name, leaf.is_key)
+        if again in self.clean:
+            self.characters += len(leaf.text)
+            return
+        before = len(self.found)
+        self._whole(leaf)
+        if len(self.found) == before and not self.is_over:
+            self.clean.add(again)
+
+    def _whole(self, leaf: Leaf) -> None:
         """Cut at the same places where a stream would be."""
         size = len(leaf.text)
         start = 0

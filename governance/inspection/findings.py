@@ -73,7 +73,7 @@ class Budget:
     """How much of a hostile text is looked at before the rest counts as not inspected."""
 
     characters: int = 4_000_000
-    leaves: int = 20_000
+    leaves: int = 100_000
     depth: int = 200
     findings: int = 5_000
     cpu_seconds: float = 5.0

@@ -6,7 +6,10 @@ No detector catches all; what holds when it misses stands elsewhere.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
+
+import re2
 
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Severity
@@ -37,12 +40,11 @@ TOPIC_TERMS: Final = 3
 """So many different terms of the trade make a text one about attacks, which quotes them; fewer if it stands quoted."""
 QUOTED_TERMS: Final = 2
 
-_TOPIC: Final = re.compile(
-    r"(?:prompt|is|direct)?[ _-]?injections?\b|jailbreak\w*|red[ -]team\w*|guardrails?|owasp|mitre|cve-\d|adversarial"
-    r"|false positives?|evasion|vulnerabilit\w+|mitigations?|exfiltration|detect(?:ors?|ion|s|ed)\b|classifiers?"
-    r"|benchmarks?|attackers?|payloads?|malicious|attacks?\b|threats?\b|sanitiz\w+|llm security|untrusted|heuristics?"
-    r"|scann(?:er|ing)\b|obfuscat\w+|leakage|instruction[ _-]override|regex(?:es)?\b|hijacking",
-    re.IGNORECASE,
+_TOPIC: Final = re2.compile(
+    r"(?i)(?:(?:prompt|is|direct)?[ _-]?injections?\b|jailbreak\w*|red[ -]team\w*|guardrails?|owasp|mitre|cve-\d"
+    r"|adversarial|false positives?|evasion|vulnerabilit\w+|mitigations?|exfiltration|detect(?:ors?|ion|s|ed)\b"
+    r"|classifiers?|benchmarks?|attackers?|payloads?|malicious|attacks?\b|threats?\b|sanitiz\w+|llm security|untrusted"
+    r"|heuristics?|scann(?:er|ing)\b|obfuscat\w+|leakage|instruction[ _-]override|regex(?:es)?\b|hijacking)"
 )
 _QUOTED: Final = re.compile(
     r"[“”«»`]\W{0,3}$|[\w)(—–:-] ?\(?[\"']\W{0,3}$|\n[ \t]*(?:\||[-*] |>)[^\n]{0,200}$",
@@ -69,7 +71,8 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
     found = weighed(view, signals)
     if not found:
         return
-    terms = topic_terms(view.text)
+    is_heavy = any(passage.weight >= HOLD for passage in found)
+    terms = topic_terms(view.text) if is_heavy else 0
     for passage in found:
         yield _hit(
             passage, quoted=terms >= TOPIC_TERMS or (terms >= QUOTED_TERMS and _stands_quoted(view.text, passage))
@@ -84,7 +87,7 @@ def weighed(view: View, signals: frozenset[str]) -> list[Passage]:
         return []
     reading = Reading(view.text)
     found = passages(_sorted([*marked, *_read(reading, possible)]))
-    likeliest = max(shipped().passages(reading), default=None)
+    likeliest = shipped().likeliest(reading)
     if likeliest is None:
         return found
     share = SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
@@ -112,8 +115,13 @@ def _marked(view: View, signals: frozenset[str]) -> Iterator[Place]:
                 yield Place(rule, match.start, match.end)
 
 
-def _possible(text: str) -> list[Row]:
-    present = has_meanings(text)
+def _possible(text: str) -> Sequence[Row]:
+    return _needing(has_meanings(text))
+
+
+@lru_cache(maxsize=4096)
+def _needing(present: frozenset[str]) -> Sequence[Row]:
+    """The rows of rules that these meanings may make."""
     return [row for row in ROWS if not any(present.isdisjoint(either) for either in row.needs)]
 
 
@@ -121,7 +129,7 @@ def _read(reading: Reading, possible: Sequence[Row]) -> Iterator[Place]:
     for row in possible:
         for match in row.pattern.finditer(reading.meanings):
             if match.end() > match.start():
-                yield Place(row.rule, reading.tokens[match.start()].start, reading.tokens[match.end() - 1].end)
+                yield Place(row.rule, reading.spans[match.start()][0], reading.spans[match.end() - 1][1])
 
 
 def passages(found: Sequence[Place]) -> list[Passage]:
@@ -154,7 +162,7 @@ def _passage(found: Sequence[Place], first: int) -> Passage:
 
 def topic_terms(text: str) -> int:
     """Articles and documentation on the subject quote what they warn of: to be told, not to be held."""
-    return len({match[0].lower()[:8] for match in _TOPIC.finditer(text)})
+    return len({match[0].lower()[:8] for match in _TOPIC.finditer(text.encode(errors="replace"))})
 
 
 def _stands_quoted(text: str, passage: Passage) -> bool:

@@ -6,14 +6,14 @@ It is trained by `python -m bench.injection.train` and loaded once. It sees pass
 import json
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from governance.inspection.injection_reading import Reading, Token
+from governance.inspection.injection_reading import Reading
 from governance.inspection.injection_words import BREAK, NUMBER, PLAIN
 
 FILE: Final = Path(__file__).with_name("injection_model.bin")
@@ -27,6 +27,7 @@ SEGMENTS: Final = 3
 PART: Final = 5
 """Letters of a part of a word."""
 LONGEST_WORD: Final = 40
+SAYING_NOTHING: Final = str.maketrans("", "", PLAIN + NUMBER)
 
 
 class Passage(NamedTuple):
@@ -35,11 +36,12 @@ class Passage(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    start: int
-    end: int
-    features: Sequence[int]
+class Segment(NamedTuple):
+    """`first` and `last` are its words' numbers."""
+
+    first: int
+    last: int
+    features: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,49 +50,55 @@ class Model:
     scale: float
     weights: "array[int]"
 
-    def passages(self, reading: Reading) -> list[Passage]:
-        """Each passage of the text with its score: above zero is more like an instruction than not."""
-        parts = [(*self._sum(segment.features), segment.start, segment.end) for segment in segments(reading)]
+    def likeliest(self, reading: Reading) -> Passage | None:
+        """The passage of the text that is most like an instruction: above zero it is more so than not."""
+        parts = [(*self._sum(segment.features), segment.first, segment.last) for segment in segments(reading)]
         if not parts:
-            return []
-        return [self._scored(parts[at : at + SEGMENTS]) for at in range(max(1, len(parts) - SEGMENTS + 1))]
+            return None
+        passages = (parts[at : at + SEGMENTS] for at in range(max(1, len(parts) - SEGMENTS + 1)))
+        score, first, last = max(self._scored(each) for each in passages)
+        return Passage(score, reading.spans[first][0], reading.spans[last][1])
 
-    def _sum(self, features: Sequence[int]) -> tuple[int, int]:
-        weights = self.weights
-        return sum([weights[each] for each in features]), len(features)
+    def _sum(self, features: Collection[int]) -> tuple[int, int]:
+        return sum(map(self.weights.__getitem__, features)), len(features)
 
-    def _scored(self, parts: Sequence[tuple[int, int, int, int]]) -> Passage:
-        total = sum(part[0] for part in parts)
-        count = sum(part[1] for part in parts)
-        return Passage(self.bias + self.scale * total / sqrt(max(1, count)), parts[0][2], parts[-1][3])
+    def _scored(self, parts: Sequence[tuple[int, int, int, int]]) -> tuple[float, int, int]:
+        total = count = 0
+        for part in parts:
+            total += part[0]
+            count += part[1]
+        return self.bias + self.scale * total / sqrt(max(1, count)), parts[0][2], parts[-1][3]
 
 
 def segments(reading: Reading) -> Iterator[Segment]:
     """Sentences, or what comes near: short ones together, long ones cut."""
-    tokens = reading.tokens
     first = words = 0
-    for at, token in enumerate(tokens):
-        words += token.meaning != BREAK
-        if words >= LONGEST or (token.meaning == BREAK and words >= SHORTEST):
-            yield _segment(tokens[first : at + 1])
+    for at, meaning in enumerate(reading.meanings):
+        is_break = meaning == BREAK
+        words += not is_break
+        if words >= LONGEST or (is_break and words >= SHORTEST):
+            yield _segment(reading, first, at + 1)
             first, words = at + 1, 0
     if words:
-        yield _segment(tokens[first:])
+        yield _segment(reading, first, len(reading.meanings))
 
 
-def _segment(tokens: Sequence[Token]) -> Segment:
-    found = set(_rows([token.meaning for token in tokens if token.meaning not in (PLAIN, NUMBER)]))
+def _segment(reading: Reading, first: int, end: int) -> Segment:
+    meanings = reading.meanings[first:end]
+    found = set(_rows(meanings.translate(SAYING_NOTHING)))
     before = 0
-    for token in tokens:
-        if token.meaning in (BREAK, NUMBER):
-            before = 1 if token.meaning == BREAK else 2
-            continue
-        own, *parts = word_features(token.word[:LONGEST_WORD])
-        found.add(own)
-        found.update(parts)
-        found.add((own * 31 + before * 1_000_003) & MASK)
-        before = own
-    return Segment(tokens[0].start, tokens[-1].end, tuple(found))
+    for meaning, word in zip(meanings, reading.words[first:end], strict=True):
+        if meaning == BREAK:
+            before = 1
+        elif meaning == NUMBER:
+            before = 2
+        else:
+            features = word_features(word[:LONGEST_WORD])
+            found.update(features)
+            own = features[0]
+            found.add((own * 31 + before * 1_000_003) & MASK)
+            before = own
+    return Segment(first, end - 1, found)
 
 
 @lru_cache(maxsize=20_000)
@@ -104,18 +112,15 @@ def word_features(word: str) -> tuple[int, ...]:
     return own, *(zlib.crc32(part.encode(errors="replace")) & MASK for part in parts)
 
 
-def _rows(meanings: Sequence[str]) -> Iterator[int]:
-    """Two meanings side by side or over one between, and three in a row."""
-    row = "".join(meanings)
-    for at in range(len(row) - 1):
-        yield _row(row[at : at + 2])
-        yield _row(row[at : at + 3])
-        yield _row(row[at : at + 3 : 2] + "_")
-
-
 @lru_cache(maxsize=20_000)
-def _row(row: str) -> int:
-    return zlib.crc32(f"#{row}".encode()) & MASK
+def _rows(row: str) -> frozenset[int]:
+    """Two meanings side by side or over one between, and three in a row."""
+    pairs = (part for at in range(len(row) - 1) for part in (row[at : at + 2], row[at : at + 3], _ends(row, at)))
+    return frozenset(zlib.crc32(f"#{part}".encode()) & MASK for part in pairs)
+
+
+def _ends(row: str, at: int) -> str:
+    return row[at : at + 3 : 2] + "_"
 
 
 def packed(bias: float, weights: Sequence[float]) -> bytes:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
+
+import re2
 
 from governance.inspection.injection_words import BREAK, NUMBER, PHRASES, PLAIN, lexicon
 
@@ -28,6 +29,7 @@ _WORDS: Final = re.compile(r"[^\W\d_]+")
 _ESCAPED: Final = re.compile(r"\\[nrt]")
 _UNSPACED: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _PHRASE: Final = re.compile("|".join(f"(?P<{meaning}>{phrases})" for meaning, phrases in PHRASES.items()))
+_PHRASES: Final = {meaning: re2.compile(phrases) for meaning, phrases in PHRASES.items()}
 _BREAKS: Final = frozenset('.!?;\n。！？；<>{}|\\"')
 
 
@@ -47,14 +49,6 @@ MEANINGS: Final = _meanings()
 KNOWN: Final = frozenset(MEANINGS)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    word: str
-    meaning: str
-    start: int
-    end: int
-
-
 def has_meanings(text: str) -> frozenset[str]:
     """Which meanings occur at all. Fast: nothing more is asked of most texts."""
     plain = text.lower()
@@ -64,7 +58,8 @@ def has_meanings(text: str) -> frozenset[str]:
     if "@" in text:
         present.add("A")
     if _has_unspaced(text):
-        present.update(str(match.lastgroup) for match in _PHRASE.finditer(text))
+        encoded = text.encode(errors="replace")
+        present.update(meaning for meaning, phrases in _PHRASES.items() if phrases.search(encoded))
     return frozenset(present)
 
 
@@ -73,37 +68,46 @@ def _has_unspaced(text: str) -> bool:
 
 
 class Reading:
-    """The words of a text; `meanings[i]` is the letter of `tokens[i]`."""
+    """The words of a text: `meanings[i]` is the letter of `words[i]`, which stands at `spans[i]`."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._unspaced = _has_unspaced(text)
 
     @cached_property
-    def tokens(self) -> list[Token]:
-        return list(self._tokens())
+    def words(self) -> list[str]:
+        """In lower case; what breaks a sentence as it stands."""
+        if self._unspaced:
+            return [word for word, _, _, _ in self._tokens]
+        return [word.lower() for word in _TOKEN.findall(self.text)]
 
     @cached_property
     def meanings(self) -> str:
         if self._unspaced:
-            return "".join([token.meaning for token in self.tokens])
-        return "".join([_meaning(word.lower()) for word in _TOKEN.findall(self.text)])
+            return "".join([meaning for _, meaning, _, _ in self._tokens])
+        return "".join(map(_meaning, self.words))
 
-    def _tokens(self) -> Iterator[Token]:
+    @cached_property
+    def spans(self) -> list[tuple[int, int]]:
+        if self._unspaced:
+            return [(start, end) for _, _, start, end in self._tokens]
+        return [match.span() for match in _TOKEN.finditer(self.text)]
+
+    @cached_property
+    def _tokens(self) -> list[tuple[str, str, int, int]]:
+        return list(self._read())
+
+    def _read(self) -> Iterator[tuple[str, str, int, int]]:
         for match in _TOKEN.finditer(self.text):
             word = match[0].lower()
-            if word[0] in _BREAKS:
-                yield Token(BREAK, BREAK, match.start(), match.end())
-            elif self._unspaced and not word.isascii() and _UNSPACED.search(word):
-                yield from self._phrases(match.start(), match.end())
+            if not word.isascii() and word[0] not in _BREAKS and _UNSPACED.search(word):
+                for phrase in _PHRASE.finditer(self.text, match.start(), match.end()):
+                    yield phrase[0], str(phrase.lastgroup), phrase.start(), phrase.end()
             else:
-                yield Token(word, _meaning(word), match.start(), match.end())
-
-    def _phrases(self, start: int, end: int) -> Iterator[Token]:
-        for match in _PHRASE.finditer(self.text, start, end):
-            yield Token(match[0], str(match.lastgroup), match.start(), match.end())
+                yield word, _meaning(word), match.start(), match.end()
 
 
+@lru_cache(maxsize=20_000)
 def _meaning(word: str) -> str:
     known = MEANINGS.get(word)
     if known is not None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from governance.inspection import columns, personal_numbers
@@ -167,9 +168,14 @@ STEP: Final = re.compile(
 
 def named(leaf: Leaf) -> Iterator[Hit]:
     """A leaf under a key that is a label."""
-    for kind, name in NAMES:
-        if name.search(leaf.name) and (value := kind.value.fullmatch(leaf.text.strip())) and kind.check(value.group()):
+    for kind in _labelling(leaf.name):
+        if (value := kind.value.fullmatch(leaf.text.strip())) and kind.check(value.group()):
             yield _hit(kind, 0, len(leaf.text))
+
+
+@lru_cache(maxsize=4096)
+def _labelling(name: str) -> tuple[Labelled, ...]:
+    return tuple(kind for kind, label in NAMES if label.search(name))
 
 
 def in_columns(view: View) -> Iterator[Hit]:

@@ -90,6 +90,7 @@ _HTML = _Layer("html", Signal("view.html", r"<[a-z!/]|&#?[a-z0-9]{2,31};", casel
 LAYERS: Final = (_Layer("folded", None, _folded), _JSON, _JSON, _JSON, _PERCENT, _PERCENT, _RUNS, _HTML, _RUNS)
 """One is taken off after the other, as one that hides a text puts them on: so their number adds up, not multiplies."""
 SIGNALS: Final = tuple(layer.signal for layer in (_JSON, _PERCENT, _RUNS, _HTML) if layer.signal is not None)
+SIGNAL_NAMES: Final = frozenset(signal.name for signal in SIGNALS)
 
 
 class TooManyViews(Exception):
@@ -107,6 +108,8 @@ def views(text: str, occurring: Callable[[View], frozenset[str]]) -> Iterator[tu
         view = pending.pop(0)
         hits = occurring(view)
         yield view, hits
+        if view.text.isascii() and hits.isdisjoint(SIGNAL_NAMES):
+            continue
         for layer in LAYERS:
             child = _without(layer, view, hits)
             if child is None or not seen.is_new(child):
