@@ -13,7 +13,8 @@ from governance.inspection.injection_reading import Reading
 
 
 def likeliest(text: str) -> float:
-    return max((passage.score for passage in shipped().passages(Reading(text))), default=-9.0)
+    passage = shipped().likeliest(Reading(text))
+    return passage.score if passage is not None else -9.0
 
 
 def test_it_is_small_and_survives_packing() -> None:
@@ -44,7 +45,11 @@ def test_the_same_texts_train_the_same_model() -> None:
 
 @given(st.text(max_size=200))
 def test_segments_cover_words_of_any_text_in_order(text: str) -> None:
-    found = list(segments(Reading(text)))
-    assert all(0 <= segment.start < segment.end <= len(text) for segment in found)
-    assert all(one.end <= other.start for one, other in pairwise(found))
-    assert shipped().passages(Reading(text)) == shipped().passages(Reading(text))
+    reading = Reading(text)
+    found = list(segments(reading))
+    assert len(reading.words) == len(reading.meanings) == len(reading.spans)
+    assert all(0 <= segment.first <= segment.last < len(reading.words) for segment in found)
+    assert all(one.last < other.first for one, other in pairwise(found))
+    likeliest = shipped().likeliest(reading)
+    assert (likeliest is None) == (not found)
+    assert likeliest is None or 0 <= likeliest.start < likeliest.end <= len(text)
