@@ -12,7 +12,7 @@ from gateway import refusals
 from gateway.accounts.presented import Presented, guarding
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
-from gateway.inspecting import findings_facts, masked_by, proof_of, told
+from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import arguments_of, find_target, params_of
@@ -230,7 +230,7 @@ async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
     decision = decided(call, ports)
     if decision.effect is Effect.DENY or not decision.redacts:
         return call
-    if not call.findings.is_complete:
+    if blind(decision.redacts, call.findings) is not None:
         raise refusal_of(call.caller, refusals.NOT_INSPECTED, decision_facts(call, decision))
     frame = _without(call, masked_by(decision.redacts, call.findings))
     masked = await _looked_into(resolve(frame, call.caller, ports), names, ports)

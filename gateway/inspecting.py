@@ -5,8 +5,10 @@ a thread, so that the event loop goes on.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from gateway.call import NOTHING, Call
 from governance.answers import Screen
-from governance.inspection.findings import NAMED, Budget, Finding, Findings, Kind
+from governance.inspection.findings import Budget, Finding, Findings, Kind, kinds_named, names_of
 from governance.inspection.redaction import Found, evidence
 
 ENGINE: Final = "governance.inspection.engine.inspect_value"
@@ -24,7 +26,7 @@ THREADS: Final = 2
 BUDGET: Final = Budget(cpu_seconds=1.5)
 """What is not looked at within it counts as everything that was looked for."""
 MOST_TOLD: Final = 100
-"""To conditions."""
+"""To conditions, of each name."""
 
 
 class Inspector:
@@ -39,9 +41,11 @@ class Inspector:
         if not names:
             return NOTHING
         if self._engine is not None and size <= AT_ONCE_BYTES:
-            return self._engine(value, kinds=kinds_of(names), budget=BUDGET).sure()
-        loop = asyncio.get_running_loop()
-        return (await loop.run_in_executor(self._threads, partial(self._loaded, value, kinds_of(names)))).sure()
+            found = self._engine(value, kinds=kinds_of(names), budget=BUDGET)
+        else:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._threads, partial(self._loaded, value, kinds_of(names)))
+        return replace(found.sure(), asked=names)
 
     def _loaded(self, value: Any, kinds: frozenset[Kind]) -> Findings:
         if self._engine is None:
@@ -51,7 +55,7 @@ class Inspector:
 
 @lru_cache(maxsize=16)
 def kinds_of(names: frozenset[str]) -> frozenset[Kind]:
-    return frozenset(kind for name in names for kind in NAMED[name])
+    return frozenset(kind for name in names for kind in kinds_named(name))
 
 
 def proof_of(value: Any, found: Findings) -> tuple[Found, ...]:
@@ -64,30 +68,43 @@ def fingerprint(text: str) -> str:
 
 
 def told(found: Findings) -> tuple[dict[str, Any], ...]:
-    """As conditions read it: each finding by the names under which rules know it."""
-    return tuple(
-        {
-            "kind": name,
-            "rule": finding.rule,
-            "severity": finding.severity.name.lower(),
-            "confidence": finding.confidence,
-            "path": finding.path,
-        }
-        for name in sorted(NAMED)
-        for finding in found.found[:MOST_TOLD]
-        if finding.kind == "limit" or finding.kind in NAMED[name]
-    )
+    """As conditions read it: each finding by the names under which rules know it. However much there is of one name,
+    another is told."""
+    return tuple(_told(found))
+
+
+def _told(found: Findings) -> Iterator[dict[str, Any]]:
+    counts: Counter[tuple[str, bool]] = Counter()
+    for finding in found:
+        is_limit = finding.kind == "limit"
+        for name in sorted(found.unseen_by(finding) if is_limit else names_of(finding)):
+            counts[name, is_limit] += 1
+            if counts[name, is_limit] <= MOST_TOLD:
+                yield {
+                    "kind": name,
+                    "rule": finding.rule,
+                    "severity": finding.severity.name.lower(),
+                    "confidence": finding.confidence,
+                    "path": finding.path,
+                    "inspected": not is_limit,
+                }
 
 
 def met(screens: Iterable[Screen], found: Findings) -> list[Screen]:
-    """Those whose findings are there."""
-    names = found.named()
-    return [screen for screen in screens if not screen.findings or not screen.findings.isdisjoint(names)]
+    """Those whose findings are there, or may be."""
+    names, unseen = found.named(), found.unseen()
+    return [screen for screen in screens if screen.counts(names, unseen)]
 
 
 def masked_by(screens: Iterable[Screen], found: Findings) -> list[Finding]:
-    kinds = kinds_of(frozenset(name for screen in screens if screen.effect == "mask" for name in screen.findings))
-    return [finding for finding in found if finding.kind in kinds]
+    names = frozenset(name for screen in screens if screen.effect == "mask" for name in screen.findings)
+    return [finding for finding in found if not names.isdisjoint(names_of(finding))]
+
+
+def blind(screens: Iterable[Screen], found: Findings) -> Screen | None:
+    """The first that would have to mask what nobody could look at."""
+    unseen = found.unseen()
+    return next((screen for screen in screens if screen.is_blind(unseen)), None) if unseen else None
 
 
 def findings_facts(call: Call) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 Without a reaction that could be set off this costs a look at an empty tuple. A reaction sets off no other.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -22,7 +22,8 @@ from gateway.models import RunLabel
 from gateway.refusals import Refusal
 from gateway.run_labels import HELD, add_labels, run_of
 from governance.facts import Recorder
-from governance.inspection.findings import NAMED
+from governance.inspection.findings import names_for
+from governance.inspection.redaction import Found
 from governance.models import Agent
 from governance.models.reactions import Reaction as Row
 from governance.reactions import SECRET, by, counts_from, fired, freeze_agent, to_denials, to_finding
@@ -39,6 +40,9 @@ WORDS: Final = {
     "injection": "An injected instruction",
     "untrusted_destination": "A destination taken from untrusted text",
     "untrusted_link": "A link to a host that is new",
+    "anomaly": "Something unusual for it",
+    "data_class": "Data of the class {}",
+    "detector": "What the detector {} looks for",
 }
 DENIALS: Final = frozenset(
     reason.code
@@ -66,8 +70,8 @@ class Reactions:
         agent = str(refusal.facts.get("agent", ""))
         if refusal.reason is refusals.CREDENTIAL_IN_ARGUMENTS:
             await self._to_finding(SECRET, IN_ARGUMENTS, agent, frame.session_id, snapshot)
-        kinds = {str(found["kind"]) for found in refusal.facts.get("findings", ())}
-        await self._to_kinds(kinds, FOUND_IN_ARGUMENTS, agent, frame.session_id, snapshot)
+        names = {name for found in refusal.facts.get("findings", ()) for name in _names(found)}
+        await self._to_names(names, FOUND_IN_ARGUMENTS, agent, frame.session_id, snapshot)
         if reactions := to_denials(snapshot.reactions):
             await self._thread.run(partial(_count_denials, agent, reactions))
 
@@ -76,22 +80,34 @@ class Reactions:
         if not snapshot.reactions:
             return
         call, agent, session = intent.call, intent.call.caller.agent.name, intent.call.frame.session_id
-        await self._to_kinds({found.kind for found in call.found}, FOUND_IN_ARGUMENTS, agent, session, snapshot)
+        await self._to_names(_names_in(call.found), FOUND_IN_ARGUMENTS, agent, session, snapshot)
         if isinstance(outcome, SafeResult):
             if outcome.masked:
                 await self._to_finding(SECRET, IN_RESULT, agent, session, snapshot)
-            await self._to_kinds({found.kind for found in outcome.found}, FOUND_IN_RESULT, agent, session, snapshot)
+            await self._to_names(_names_in(outcome.found), FOUND_IN_RESULT, agent, session, snapshot)
 
-    async def _to_kinds(self, kinds: Collection[str], why: str, agent: str, session: str, snapshot: Snapshot) -> None:
+    async def _to_names(self, names: Iterable[str], why: str, agent: str, session: str, snapshot: Snapshot) -> None:
         """What could not be looked at is no finding here: nobody is frozen for a long text."""
-        for name, of in NAMED.items():
-            if not of.isdisjoint(kinds):
-                await self._to_finding(name, why.format(WORDS[name]), agent, session, snapshot)
+        for name in sorted(names):
+            await self._to_finding(name, why.format(_words(name)), agent, session, snapshot)
 
     async def _to_finding(self, finding: str, why: str, agent: str, session: str, snapshot: Snapshot) -> None:
         for reaction in to_finding(snapshot.reactions, finding):
             do = _freeze if reaction.action == Row.Action.FREEZE_AGENT else partial(_hold, session=session)
             await self._thread.run(partial(do, reaction, agent, why=why))
+
+
+def _names_in(found: Iterable[Found]) -> set[str]:
+    return {name for each in found for name in names_for(each.kind, each.rule, each.subject)}
+
+
+def _names(recorded: Mapping[str, Any]) -> frozenset[str]:
+    return names_for(recorded["kind"], recorded["rule"], recorded.get("subject", ""))
+
+
+def _words(name: str) -> str:
+    kind, _, which = name.partition(":")
+    return WORDS.get(kind, kind.replace("_", " ").capitalize()).format(which)
 
 
 def _count_denials(name: str, reactions: tuple[Reaction, ...]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Intent, SafeResult
-from gateway.inspecting import Inspector, masked_by, met, proof_of
+from gateway.inspecting import Inspector, blind, masked_by, met, proof_of
 from gateway.relaying import result_problem
 from gateway.targets import expose_uris
 from gateway.values import changed
@@ -58,8 +58,8 @@ async def screen_content(intent: Intent, safe: SafeResult, inspector: Inspector)
     safe = changed(safe, found=proof_of(content, found), screened_by=tuple(screen.rule for screen in wanted))
     denial = next((screen for screen in wanted if screen.effect == "deny"), None)
     masks = [screen for screen in wanted if screen.effect == "mask"]
-    if denial is None and masks and not found.is_complete:
-        denial = masks[0]._replace(reason="It is too large or too deep to be looked at, and a rule masks it.")
+    if denial is None and (unable := blind(masks, found)) is not None:
+        denial = unable._replace(reason="It is too large or too deep to be looked at, and a rule masks it.")
     if denial is not None:
         return _screened(intent, safe, denial)
     if not masks:

@@ -64,6 +64,15 @@ class Screen(NamedTuple):
     effect: str
     findings: frozenset[str]
     reason: str
+    is_open: bool = False
+    """What could not be looked at does not count as found."""
+
+    def counts(self, found: frozenset[str], unseen: frozenset[str]) -> bool:
+        return not self.findings or not self.findings.isdisjoint(found) or self.is_blind(unseen)
+
+    def is_blind(self, unseen: frozenset[str]) -> bool:
+        """It counts whether or not it is there, because nobody could look."""
+        return not self.is_open and not self.findings.isdisjoint(unseen)
 
 
 class Denial(NamedTuple):

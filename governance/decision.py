@@ -35,7 +35,7 @@ class AccessRequest(NamedTuple):
     the run, None while nobody has looked (then rules that read them are undecided). `consented` are the asking rules,
     by key, to which humans have agreed for exactly this call; `spent` the ids of grants whose uses are all counted.
     `rests_on` and `ends_at` are those of an access token. `findings` are what was found in the arguments, each with its
-    `kind` as rules name it.
+    `kind` as rules name it, and whether it was `inspected`: else it may be there or not.
     """
 
     agent_id: str
@@ -166,8 +166,16 @@ class _Weighing:
 
     def _on_arguments(self) -> Iterator[tuple[Rule, Verdict]]:
         """Rules whose findings are there."""
-        names = {str(each["kind"]) for each in self._request.findings}
-        return self._matching(rule for rule in self._holding.on_arguments if not rule.findings.isdisjoint(names))
+        there = {str(each["kind"]) for each in self._seen}
+        maybe = there | {str(each["kind"]) for each in self._request.findings}
+        on_arguments = self._holding.on_arguments
+        return self._matching(
+            rule for rule in on_arguments if not rule.findings.isdisjoint(there if rule.is_open else maybe)
+        )
+
+    @property
+    def _seen(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(each for each in self._request.findings if each.get("inspected", True))
 
     def _matching(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Verdict]]:
         variables: dict[str, Any] | None = None
@@ -175,7 +183,7 @@ class _Weighing:
             verdict = Verdict.TRUE
             if rule.condition is not None:
                 variables = variables or variables_of(self._request, self._holding, self._snapshot, self._now)
-                verdict = rule.verdict(variables)
+                verdict = rule.verdict({**variables, "findings": list(self._seen)} if rule.is_open else variables)
             if rule.takes_part(verdict):
                 yield rule, verdict
 
@@ -328,7 +336,7 @@ def variables_of(
 
 
 def _screen(rule: Rule) -> Screen:
-    return Screen(rule.key, rule.effect, rule.findings, rule.reason)
+    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open)
 
 
 def _session(request: AccessRequest) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """An agent's hold on one tool through one bundle, with all that is known of it before a call comes. Pure."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from governance.answers import ALWAYS, Questions
 from governance.condition_sets import condition_set
 from governance.conditions import Condition, Verdict, evaluate_knowing
-from governance.inspection.findings import NAMED
+from governance.inspection.findings import NAMED, OWN
 from governance.snapshot_values import Agent, Bundle, Grant, Person, Role, Rule, Scope, Tool, matches_any
 
+CALLED: Final = re.compile(OWN)
 Scopes = Mapping[str, tuple[Scope, ...]]
 """Role id -> those that limit a tool, of roles where any does."""
 
@@ -62,10 +64,10 @@ def conditions_of(rules: Iterable[Rule], scopes: Scopes, consents: Iterable[Gran
 
 
 def looked_for(on_arguments: Iterable[Rule], conditions: Iterable[Condition]) -> frozenset[str]:
-    """A condition may read any of it."""
-    if any("findings" in condition.reads for condition in conditions):
-        return frozenset(NAMED)
-    return frozenset().union(*(rule.findings for rule in on_arguments))
+    """A condition may read any of it; of what an organisation adds, what it calls by name."""
+    reading = [condition.source for condition in conditions if "findings" in condition.reads]
+    read = frozenset(NAMED).union(*map(CALLED.findall, reading)) if reading else frozenset()
+    return read.union(*(rule.findings for rule in on_arguments))
 
 
 def questions(rules: Iterable[Rule], conditions: Collection[Condition], known: Mapping[str, Any]) -> Questions:

@@ -9,8 +9,8 @@ from governance.lifecycle import Refused, publish_at_once, review_is_required, w
 from governance.models import BundleVersion, Policy, PolicyVersion, Rule
 
 COPIED = (
-    *("effect", "tools", "connectors", "data_classes", "risks", "access", "on", "condition", "findings", "fields"),
-    *("approvers", "reason", "is_checked"),
+    *("effect", "tools", "connectors", "data_classes", "risks", "access", "on", "condition", "findings"),
+    *("on_failure", "fields", "approvers", "reason", "is_checked"),
 )
 """What a rule says, apart from where it stands."""
 

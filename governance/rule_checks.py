@@ -135,9 +135,7 @@ def _pointless(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
         yield fault("fields_ignored", "fields are masked in results: write effect mask on result", "fields")
     elif rule.effect == "mask" and not rule.findings and not rule.fields:
         yield fault("masks_nothing", "this rule masks nothing: name findings, or fields of the result", "findings")
-    if rule.effect == "ask" and rule.on == "result":
-        yield fault("asks_too_late", "this rule asks about a result: the call has run by then", "on")
-    yield from _never_found(rule, fault)
+    yield from _pointless_about_content(rule, fault)
     if rule.effect == "permit":
         message = "this rule changes nothing: who holds a tool may call it, and a permit outweighs no deny and no ask"
         yield fault("permit_changes_nothing", message, "effect", Severity.WARN)
@@ -147,10 +145,15 @@ def _pointless(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
         yield from _unfit_terms(rule.approvers, fault)
 
 
-def _never_found(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
+def _pointless_about_content(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
     for name in rule.findings:
         if (side := FOUND_IN.get(name, rule.on)) != rule.on:
             yield fault("never_found", f"'{name}' is only looked for on: {side}", "findings")
+    if rule.on_failure != "closed" and not rule.findings:
+        message = "only a rule that names findings has something that could not be looked at"
+        yield fault("on_failure_ignored", message, "on_failure")
+    if rule.effect == "ask" and rule.on == "result":
+        yield fault("asks_too_late", "this rule asks about a result: the call has run by then", "on")
     if rule.on == "result" and _FOUND.search(rule.when):
         yield fault("findings_unknown", FINDINGS_UNKNOWN, "when", Severity.WARN)
 

@@ -58,12 +58,19 @@ def _sees_all(winner: RuleText, loser: RuleText) -> bool:
     """It looks at the same side, and whenever the loser's findings are there, so are its own."""
     if winner.on != loser.on or winner.effect == "mask":
         return winner.on == loser.on
-    return not winner.findings or (bool(loser.findings) and set(loser.findings) <= set(winner.findings))
+    if not winner.findings:
+        return True
+    return bool(loser.findings) and set(loser.findings) <= set(winner.findings) and _is_as_closed(winner, loser)
 
 
 def _masks_all(winner: RuleText, loser: RuleText) -> bool:
     has_fields = all(any(takes_in(wide, path) for wide in winner.fields) for path in loser.fields)
-    return has_fields and set(loser.findings) <= set(winner.findings)
+    return has_fields and _is_as_closed(winner, loser) and set(loser.findings) <= set(winner.findings)
+
+
+def _is_as_closed(winner: RuleText, loser: RuleText) -> bool:
+    """Whenever the loser counts because nobody could look, so does the winner."""
+    return winner.on_failure == "closed" or loser.on_failure == "open"
 
 
 def _is_as_strict(approvers: Mapping[str, Any], than: Mapping[str, Any]) -> bool:

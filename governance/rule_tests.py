@@ -104,6 +104,7 @@ def _rows(rules: Sequence[RuleText]) -> list[RuleRow]:
             on=rule.on,
             condition=rule.when,
             findings=list(rule.findings),
+            on_failure=rule.on_failure,
             fields=list(rule.fields),
             approvers=rule.approvers,
             reason=rule.reason,

@@ -23,6 +23,7 @@ class RuleText:
     on: str = "arguments"
     when: str = ""
     findings: tuple[str, ...] = ()
+    on_failure: str = "closed"
     fields: tuple[str, ...] = ()
     approvers: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reason: str = ""

@@ -39,6 +39,7 @@ def rule_text(row: Rule) -> RuleText:
         on=row.on,
         when=row.condition,
         findings=tuple(row.findings),
+        on_failure=row.on_failure,
         fields=tuple(row.fields),
         approvers=row.approvers,
         reason=row.reason,

@@ -246,6 +246,7 @@ def rule_of(row: models.Rule) -> Rule:
         terms=terms_of(row.approvers, row) if row.effect == models.Rule.Effect.ASK else None,
         on=row.on,
         findings=frozenset(row.findings),
+        is_open=row.on_failure == models.Rule.OnFailure.OPEN,
     )
 
 

@@ -282,6 +282,8 @@ class Rule:
     on: str = "arguments"
     findings: frozenset[str] = frozenset()
     """Of which one must be there; empty: whatever is there."""
+    is_open: bool = False
+    """What could not be looked at does not count as found."""
 
     @property
     def key(self) -> str:

@@ -29,12 +29,13 @@ PARTS = {
     "on": "side",
     "when": "condition",
     "findings": "findings",
+    "on_failure": "what could not be looked at",
     "fields": "fields",
     "approvers": "approvers",
     "reason": "reason",
 }
 """Member of a rule -> what it is called."""
-USUAL: Mapping[str, Any] = {"tools": ["*"], "on": "arguments"}
+USUAL: Mapping[str, Any] = {"tools": ["*"], "on": "arguments", "on_failure": "closed"}
 ALIKE = 3
 """A rule with so many points in common with another is the same rule, changed."""
 
@@ -182,6 +183,7 @@ def rule_sentence(rule: Plain) -> str:
     fields = f" the fields {', '.join(rule['fields'])} of" if rule.get("fields") else ""
     side = " in results" if rule.get("on") == "result" else ""
     found = f" where {' or '.join(rule['findings'])} is found" if rule.get("findings") else ""
+    found += " (but not where nobody could look)" if rule.get("on_failure") == "open" else ""
     when = f" when {rule['when']}" if rule.get("when") else ""
     why = f": {rule['reason']}" if rule.get("reason") else ""
     return f"{effect}{who}{before}{fields} {_which(rule)}{side}{found}{when}{why}"

@@ -28,10 +28,11 @@ from governance.agent_keys import LONGEST_LABEL
 from governance.client_documents import is_host
 from governance.connected_accounts import OAUTH_SCOPE_PATTERN, account_faults
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
+from governance.inspection.findings import DATA_CLASS, DETECTOR
 from governance.manifest.common import check_url
 from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.manifest.fields import ListOf, Record
-from governance.manifest.rule_entries import FINDINGS, ScopeEntry
+from governance.manifest.rule_entries import FINDINGS, FindingName, ScopeEntry
 from governance.models import (
     Agent,
     AgentCredential,
@@ -589,7 +590,15 @@ class RuleContent(Strict):
     access = Choice(choices=("read", "write"), required=False)
     on = Choice(choices=("arguments", "result"), required=False)
     when = Text(required=False, allow_blank=True, max_length=4096, help_text="A CEL expression; empty means always.")
-    findings = serializers.ListField(child=Choice(choices=FINDINGS), required=False, max_length=len(FINDINGS))
+    findings = serializers.ListField(
+        child=Written(FindingName()),
+        required=False,
+        max_length=50,
+        help_text=f"{', '.join(FINDINGS)}, {DATA_CLASS}NAME or {DETECTOR}NAME.",
+    )
+    on_failure = Choice(
+        choices=("closed", "open"), required=False, help_text="Whether what could not be looked at counts as found."
+    )
     approvers = ApproversOfRule(required=False)
     reason = Text(required=False, allow_blank=True, max_length=500)
 

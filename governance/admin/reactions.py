@@ -19,9 +19,9 @@ ENTRY_FIELDS = {"trigger", "action", "findings", "count", "minutes", "lasting_mi
 
 class ReactionForm(ApproverForm, forms.ModelForm):  # type: ignore[type-arg]
     findings = Ticks(
-        choices=[(name, FINDING_NAMES[name]) for name in FINDINGS],
+        choices=[(name, FINDING_NAMES.get(name, name)) for name in FINDINGS],
         label="Of these",
-        help_text="This version finds secrets; the others are kept for later and set nothing off yet.",
+        help_text="Secrets of the vault are looked for in every call; of others what a rule about content looks for.",
     )
 
     class Meta:

@@ -1,7 +1,7 @@
 """The rules of a policy as a part of its form: one small form a rule, checked against the tools it is about."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from django import forms
@@ -41,6 +41,7 @@ EXAMPLES = (
     "agent.name == 'triage-bot'",
 )
 FINDING_NAMES = {
+    "anomaly": "Something unusual for the agent",
     "injection": "Injected instructions",
     "personal_data": "Personal data",
     "secret": "Secrets",
@@ -48,6 +49,7 @@ FINDING_NAMES = {
     "untrusted_link": "Links to new hosts",
 }
 
+USUALLY: Final[tuple[Any, ...]] = (None, "", [], False, 1, "1", Rule.OnFailure.CLOSED)
 FORM_FIELDS = {"when": "condition", "fields": "masked"}
 """Where the form calls a member of a rule otherwise than the manifest."""
 
@@ -94,7 +96,15 @@ class RuleForm(ApproverForm):
         label="Only for tools with this data",
         help_text="Data classes, one a line: any of them. Empty means any.",
     )
-    findings = Ticks(choices=[(name, FINDING_NAMES[name]) for name in FINDINGS], label="Only if this was found")
+    findings = Ticks(
+        choices=[(name, FINDING_NAMES.get(name, name)) for name in FINDINGS], label="Only if this was found"
+    )
+    on_failure = forms.ChoiceField(
+        choices=Rule.OnFailure.choices,
+        required=False,
+        label="What could not be looked at",
+        help_text="Too large, too deep, or a detector does not answer. It is on record either way.",
+    )
     masked = Lines(
         required=False,
         check=_check_path,
@@ -116,7 +126,7 @@ class RuleForm(ApproverForm):
         """Title, fields, and whether any says something."""
         parts = (
             ("Which tools, more exactly", ("connectors", "data_classes", "risks", "access")),
-            ("What is found, what is hidden", ("findings", "masked")),
+            ("What is found, what is hidden", ("findings", "on_failure", "masked")),
             ("Who decides", [f"{PREFIX}{key}" for key in WHOM]),
             ("How they decide", [f"{PREFIX}{key}" for key in HOW]),
         )
@@ -176,6 +186,7 @@ class RuleForm(ApproverForm):
             **{name: cleaned[name] for name in ("effect", "tools", "access", "on", "condition", "approvers", "reason")},
             **{name: sorted(cleaned[name]) for name in ("connectors", "data_classes", "findings")},
             "risks": [risk for risk in Tool.Risk.values if risk in cleaned["risks"]],
+            "on_failure": cleaned["on_failure"] or Rule.OnFailure.CLOSED,
             "fields": sorted(cleaned["masked"]),
             "is_checked": self.is_checked,
         }
@@ -191,7 +202,7 @@ def _sentence(text: str) -> str:
 
 def _says_something(field: forms.BoundField) -> bool:
     """Beyond what is usual."""
-    return bool(field.errors) or field.value() not in (None, "", [], False, 1, "1")
+    return bool(field.errors) or field.value() not in USUALLY
 
 
 def _different_schemas(tools: list[KnownTool]) -> dict[str, dict[str, Any]]:

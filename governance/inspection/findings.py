@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
-Kind = Literal["secret", "personal", "injection", "unicode", "definition", "destination", "link", "limit"]
+Kind = Literal[
+    "secret", "personal", "injection", "unicode", "definition", "destination", "link", "limit",
+    "data_class", "external", "anomaly",
+]  # fmt: skip
 CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "link"))
 """What only counts because of where a run met it: the engine looks for these only if it is asked to."""
 KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - CONTAINED
@@ -17,10 +20,23 @@ NAMED: Final[Mapping[str, frozenset[Kind]]] = {
     "injection": frozenset(("injection", "unicode")),
     "untrusted_destination": frozenset(("destination",)),
     "untrusted_link": frozenset(("link",)),
+    "anomaly": frozenset(("anomaly",)),
 }
 """How rules name what may be found, and the kinds of finding that are meant."""
-FOUND_IN: Final[Mapping[str, str]] = {"untrusted_destination": "arguments", "untrusted_link": "result"}
+FOUND_IN: Final[Mapping[str, str]] = {
+    "untrusted_destination": "arguments",
+    "untrusted_link": "result",
+    "anomaly": "arguments",
+}
 """The only side where some of these are looked for."""
+DATA_CLASS: Final = "data_class:"
+"""Before the name of a data class, in rules: what the class describes was found."""
+DETECTOR: Final = "detector:"
+"""Before the name of a configured detector of somebody else's, in rules: it found something."""
+OWN: Final = r"(?:data_class|detector):[a-z0-9][a-z0-9-]{0,62}"
+"""What an organisation adds to NAMED."""
+BESIDE: Final = frozenset(("anomaly",))
+"""Names of what does not stand in a text: a text that cannot be looked at says nothing of them."""
 SURE: Final = 0.5
 """Findings that are less sure are told by the test bench, and no rule counts them."""
 
@@ -81,9 +97,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All findings of one inspection, in the order of the text, each place and rule once."""
+    """All findings of one inspection, in the order of the text, each place and rule once; `asked` are the names of what
+    was looked for."""
 
     found: tuple[Finding, ...] = ()
+    asked: frozenset[str] = frozenset()
 
     def __iter__(self) -> Any:
         return iter(self.found)
@@ -97,15 +115,42 @@ class Findings:
 
     def sure(self) -> "Findings":
         """Those that count: surer than a guess, and what could not be looked at."""
-        return Findings(tuple(finding for finding in self.found if finding.confidence >= SURE))
+        return Findings(tuple(finding for finding in self.found if finding.confidence >= SURE), self.asked)
 
     def named(self) -> frozenset[str]:
-        """What rules call it. What was not looked at may be anything."""
-        kinds = {finding.kind for finding in self.found}
-        return frozenset(name for name, of in NAMED.items() if "limit" in kinds or not of.isdisjoint(kinds))
+        """What rules call what is there."""
+        return frozenset().union(*map(names_of, self.found))
+
+    def unseen(self) -> frozenset[str]:
+        """Names of what may be there or not: a part of it was not looked at."""
+        return frozenset().union(*(self.unseen_by(each) for each in self.found if each.kind == "limit"))
+
+    def unseen_by(self, limit: Finding) -> frozenset[str]:
+        """A detector that fails speaks for itself alone; else all that was asked of our own is in doubt."""
+        return frozenset((limit.subject,)) if limit.subject else (self.asked or frozenset(NAMED)) - BESIDE
 
     def of(self, *kinds: Kind) -> "Findings":
         return Findings(tuple(finding for finding in self.found if finding.kind in kinds))
+
+
+def names_of(finding: Finding) -> frozenset[str]:
+    return names_for(finding.kind, finding.rule, finding.subject)
+
+
+def names_for(kind: str, rule: str, subject: str) -> frozenset[str]:
+    """What rules call a finding."""
+    if kind == "data_class":
+        return frozenset((f"{DATA_CLASS}{rule}",))
+    if kind == "external":
+        return frozenset((f"{DETECTOR}{subject}",))
+    return frozenset(name for name, of in NAMED.items() if kind in of)
+
+
+def kinds_named(name: str) -> frozenset[Kind]:
+    """The kinds of finding that a rule means by this name."""
+    if name.startswith(DATA_CLASS):
+        return frozenset(("data_class",))
+    return frozenset(("external",)) if name.startswith(DETECTOR) else NAMED[name]
 
 
 def settled(found: Iterable[Finding]) -> Findings:
@@ -118,6 +163,6 @@ def settled(found: Iterable[Finding]) -> Findings:
     return Findings(tuple(sorted(best.values(), key=lambda each: (each.path, each.start, each.end, each.rule))))
 
 
-def limit(rule: str, path: str, start: int = 0, end: int = 0) -> Finding:
-    """Says that something was too large, too deep or too much to look at."""
-    return Finding(rule, 1, "limit", Severity.MEDIUM, 1.0, path, start, end, "raw")
+def limit(rule: str, path: str, start: int = 0, end: int = 0, *, subject: str = "") -> Finding:
+    """Says that something was too large, too deep or too much to look at; `subject` is the only name it speaks of."""
+    return Finding(rule, 1, "limit", Severity.MEDIUM, 1.0, path, start, end, "raw", subject)

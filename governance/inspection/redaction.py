@@ -35,9 +35,10 @@ class Found:
     path: str
     count: int
     fingerprints: tuple[str, ...]
+    subject: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        told = {
             "rule": self.rule,
             "version": self.version,
             "kind": self.kind,
@@ -45,6 +46,7 @@ class Found:
             "count": self.count,
             "fingerprints": list(self.fingerprints),
         }
+        return {**told, "subject": self.subject} if self.subject else told
 
 
 def redact(value: Any, found: Iterable[Finding]) -> Any:
@@ -57,17 +59,19 @@ def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], 
     its keys; of what was not looked at nobody knows what its keys say."""
     findings = list(found)
     spans = _by_leaf(findings)
-    counts: Counter[tuple[str, int, str, str]] = Counter()
-    prints: dict[tuple[str, int, str, str], dict[str, None]] = defaultdict(dict)
+    counts: Counter[tuple[str, int, str, str, str]] = Counter()
+    prints: dict[tuple[str, int, str, str, str], dict[str, None]] = defaultdict(dict)
     for leaf, shown in _leaves(value, "", "", spans):
         for each in spans[leaf.path, leaf.is_key]:
-            place = (each.rule, each.version, each.kind, shown)
+            place = (each.rule, each.version, each.kind, shown, each.subject)
             if each.kind != "limit":
                 counts[place] += 1
                 if len(prints[place]) < FINGERPRINTS:
                     prints[place][fingerprint(leaf.text[each.start : each.end])] = None
-    counts.update((each.rule, each.version, each.kind, "") for each in findings if each.kind == "limit")
-    return [Found(*place, count, tuple(prints[place])) for place, count in counts.most_common(MOST_PLACES)]
+    counts.update((each.rule, each.version, each.kind, "", each.subject) for each in findings if each.kind == "limit")
+    return [
+        Found(*place[:4], count, tuple(prints[place]), place[4]) for place, count in counts.most_common(MOST_PLACES)
+    ]
 
 
 def _by_leaf(found: Iterable[Finding]) -> Spans:

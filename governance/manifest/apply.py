@@ -157,6 +157,7 @@ def _rule(entry: RuleEntry, *, is_checked: bool) -> models.Rule:
         on=entry.on,
         condition=entry.when,
         findings=list(entry.findings),
+        on_failure=entry.on_failure,
         fields=list(entry.fields),
         approvers=dict(entry.approvers or {}),
         reason=entry.reason,

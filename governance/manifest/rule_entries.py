@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF009 (`of` makes dataclass fields, as `field` does)
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,19 +10,40 @@ from typing import Any, NoReturn
 
 from governance.approval_terms import DUTIES, KEYS, MOST_HUMANS, TermsError, parse_terms, terms_as_json
 from governance.conditions import ConditionError, compile_condition
-from governance.inspection.findings import NAMED
+from governance.inspection.findings import DATA_CLASS, DETECTOR, NAMED, OWN
 from governance.manifest.common import CLOCK, EMAIL, NAME_TEXT, NAMES, TITLE, Entry, Reference
-from governance.manifest.fields import Choice, Flag, ListOf, Moment, Number, Record, Schema, Text, of
-from governance.manifest.reader import Node, node_of
+from governance.manifest.fields import Choice, Flag, ListOf, Moment, Number, Record, Schema, Text, nearest, of
+from governance.manifest.reader import Node, described, node_of
 from governance.rule_checks import RuleFault
 from governance.rule_texts import RuleText
 from governance.time_of_day import WEEKDAYS
 
 FINDINGS = tuple(sorted(NAMED))
+
+
+@dataclass(frozen=True, slots=True)
+class FindingName:
+    """One of FINDINGS, or what an organisation adds to them by name."""
+
+    def read(self, node: Node) -> str:
+        if isinstance(node.value, str) and re.fullmatch(OWN, node.value):
+            return node.value
+        options = f"{', '.join(FINDINGS)}, {DATA_CLASS}NAME, {DETECTOR}NAME"
+        if node.value not in FINDINGS:
+            node.fail(f"{described(node.value)} is not one of {options}" + nearest(node.value, FINDINGS))
+        return str(node.value)
+
+    def dump(self, value: str) -> str:
+        return value
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"enum": list(FINDINGS)}, {"type": "string", "pattern": f"^{OWN}$"}]}
+
+
 RISKS = ("low", "medium", "high")
 TOOL_GLOBS = ListOf(Text(200), at_least=1)
 MOST_MINUTES = 1440
-_FINDINGS = ListOf(Choice(FINDINGS), is_set=True)
+_FINDINGS = ListOf(FindingName(), is_set=True)
 _GLOB_SET = ListOf(Text(200), is_set=True)
 _PATHS = ListOf(Text(200, pattern=r"\S+", hint="write a path such as *.iban"), is_set=True)
 _LABEL = Text(64, pattern=r"[a-z0-9][a-z0-9_-]*", hint="use a-z, 0-9, '-' and '_'")
@@ -133,6 +155,7 @@ class RuleEntry:
     on: str = of(Choice(("arguments", "result")), "arguments")
     when: str = of(Text(4096), "")
     findings: tuple[str, ...] = of(_FINDINGS, ())
+    on_failure: str = of(Choice(("closed", "open")), "closed")
     fields: tuple[str, ...] = of(_PATHS, ())
     approvers: Mapping[str, Any] | None = of(Approvers(), None)
     reason: str = of(Text(500), "")
@@ -157,6 +180,7 @@ class RuleEntry:
             on=self.on,
             when=self.when,
             findings=self.findings,
+            on_failure=self.on_failure,
             fields=self.fields,
             approvers=self.approvers or {},
             reason=self.reason,

@@ -190,6 +190,7 @@ def rule_entry(row: models.Rule) -> RuleEntry:
         on=row.on,
         when=row.condition,
         findings=tuple(sorted(row.findings)),
+        on_failure=row.on_failure,
         fields=tuple(sorted(row.fields)),
         approvers=stored_approvers(row.approvers),
         reason=row.reason,

@@ -67,6 +67,10 @@ class Rule(Governed):
         ARGUMENTS = "arguments", "Arguments"
         RESULT = "result", "Result"
 
+    class OnFailure(models.TextChoices):
+        CLOSED = "closed", "Counts as found"
+        OPEN = "open", "Does not count as found"
+
     class Access(models.TextChoices):
         ANY = "", "Reading and writing"
         READ = "read", "Reading"
@@ -83,6 +87,13 @@ class Rule(Governed):
     on = models.CharField(max_length=12, choices=Side, default=Side.ARGUMENTS)
     condition = models.TextField(blank=True, help_text="A CEL expression; empty means always.")
     findings = models.JSONField(default=list, blank=True)
+    on_failure = models.CharField(
+        "what could not be looked at",
+        max_length=6,
+        choices=OnFailure,
+        default=OnFailure.CLOSED,
+        db_default="closed",
+    )
     fields = models.JSONField(
         default=list, blank=True, db_default=[], help_text="What to mask in a result: globs over paths, e.g. *.iban."
     )
@@ -114,6 +125,8 @@ class Rule(Governed):
             entry["tools"] = self.tools
         if self.on != Rule.Side.ARGUMENTS:
             entry["on"] = self.on
+        if self.on_failure != Rule.OnFailure.CLOSED:
+            entry["on_failure"] = self.on_failure
         for key, value in (
             ("connectors", self.connectors),
             ("data_classes", self.data_classes),

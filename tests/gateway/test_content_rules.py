@@ -142,6 +142,41 @@ async def test_what_cannot_be_looked_at_in_full_counts_as_found(monkeypatch: pyt
     assert code_of(await run(frame(), ports)) == "screened"
 
 
+async def test_an_open_rule_lets_pass_what_nobody_could_look_at_and_it_is_on_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inspecting, "BUDGET", Budget(leaves=3))
+    many = {"lines": ["nothing"] * 10}
+    for effect in ("deny", "mask"):
+        ports = FakePorts(world(rule(effect, "secret", is_open=True)))
+        assert text_of(await run(frame(arguments=many), ports)) == "done"
+        assert details(ports, 0)["findings"][0]["kind"] == "limit"
+    ports = FakePorts(world(rule("deny", "secret", is_open=True), rule("flag", "personal_data", position=2)))
+    await run(frame(arguments=many), ports)
+    assert [each["rule"] for each in details(ports, 0)["rules"]] == [2], "the other rule is closed"
+    monkeypatch.setattr(inspecting, "BUDGET", Budget(leaves=6))
+    ports = FakePorts(world(rule("mask", "secret", on="result", is_open=True)))
+    ports.upstream = lambda _: answer(
+        {"content": [{"type": "text", "text": TOKEN}] + [{"type": "text", "text": "x"}] * 9}
+    )
+    told = text_of(await run(frame(), ports))
+    assert told.startswith("[SECRET:github_token]"), "what was seen is masked"
+
+
+async def test_an_open_rule_still_finds_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspecting, "BUDGET", Budget(leaves=4))
+    ports = FakePorts(world(rule("deny", "secret", is_open=True, when="findings.exists(f, f.kind == 'secret')")))
+    many = {"lines": [TOKEN, *["nothing"] * 10]}
+    assert code_of(await run(frame(arguments=many), ports)) == "denied_by_rule"
+    assert text_of(await run(frame(arguments={"lines": ["nothing"] * 10}), ports)) == "done"
+
+
+async def test_much_of_one_kind_hides_nothing_of_another() -> None:
+    ports = FakePorts(world(rule("flag", "personal_data"), rule("deny", "secret", position=2)))
+    crowd = {"a": [f"guest{number}@corp.example" for number in range(300)], "z": TOKEN}
+    assert code_of(await run(frame(arguments=crowd), ports)) == "denied_by_rule"
+
+
 # -- what comes back
 
 
