@@ -4,17 +4,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from audit.false_alarms import rates
 from audit.kinds import CALL_KINDS, DECISIONS, OUTCOMES, TONES, VERBS, kind_in_words
-from audit.models import AgentSession, AnchorReceipt, Checkpoint, DeadLetter, EventRow, Leaf
+from audit.models import (
+    AgentSession,
+    AnchorReceipt,
+    Checkpoint,
+    DeadLetter,
+    EventRow,
+    FindingGroup,
+    Leaf,
+    Sighting,
+)
 from audit.search import VIEWS, EventSearch
 from gateway.console.base import (
     ExactTextFilter,
+    InfinitePaginator,
     KeysetChangeList,
     ReadOnlyModelAdmin,
     block,
@@ -374,3 +386,106 @@ class AnchorReceiptAdmin(EvidenceAdmin):
     @display(description="Signed note")
     def note_shown(self, receipt: AnchorReceipt) -> str:
         return block(receipt.note)
+
+
+FINDING_STATES = {"open": "", "true": FindingGroup.TRUE, "false-alarm": FindingGroup.FALSE}
+FINDING_WORDS = {"": "open", FindingGroup.TRUE: "true", FindingGroup.FALSE: "false alarm"}
+
+
+class FindingState(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("open", "Open"), ("true", "True"), ("false-alarm", "False alarm")]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[FindingGroup]) -> QuerySet[FindingGroup]:
+        verdict = FINDING_STATES.get(self.value() or "")
+        return rows if verdict is None else rows.filter(verdict=verdict)
+
+
+class SeenWithAgent(ExactTextFilter):
+    title = "agent"
+    parameter_name = "agent"
+
+    def queryset(self, request: HttpRequest, rows: Any) -> Any:
+        if not self.value():
+            return rows
+        return rows.filter(pk__in=Sighting.objects.filter(agent=self.value()).values("group"))
+
+
+class FindingList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        """With what was judged of the rules on this page, in one query."""
+        super().get_results(request)
+        known = {rate.rule: rate for rate in rates(*{row.rule for row in self.result_list})}
+        for row in self.result_list:
+            row.rate = known.get(row.rule)
+
+    def url_for_result(self, result: Any) -> str:
+        return reverse("finding", args=[result.pk])
+
+
+@admin.register(FindingGroup)
+class FindingAdmin(ReadOnlyModelAdmin):
+    """Filled by the worker, some seconds after the call; each row leads to a page where it is judged."""
+
+    empty_hint = "Rules about content find secrets, personal data and injected orders; what they find stands here."
+    list_display = ("rule_shown", "kind", "where", "records", "state", "wrong", "first_shown", "last_shown")
+    list_filter = (
+        FindingState,
+        ExactTextFilter.on("kind", "kind"),
+        ExactTextFilter.on("rule", "rule"),
+        ExactTextFilter.on("tool", "tool"),
+        ExactTextFilter.on("connector", "connector"),
+        SeenWithAgent,
+    )
+    list_filter_submit = True
+    export_columns = (
+        "rule", "version", "kind", "fingerprint", "connector", "tool", "records", "excepted", "state", "note",
+        "judged_by", "judged_at", "first_at", "last_at",
+    )  # fmt: skip
+    ordering = ("-last_at", "id")
+    sortable_by = ()
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    actions = None
+    list_fullwidth = True
+    fields: ClassVar[tuple[str, ...]] = (
+        "rule_shown", "kind", "where", "fingerprint", "records", "excepted", "state", "note_shown", "first_shown",
+        "last_shown",
+    )  # fmt: skip
+    readonly_fields = ("rule_shown", "where", "state", "note_shown", "first_shown", "last_shown")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[FindingList]:
+        return FindingList
+
+    @display(description="Rule")
+    def rule_shown(self, row: FindingGroup) -> str:
+        return visible(row.rule)
+
+    @display(description="At")
+    def where(self, row: FindingGroup) -> str:
+        tool = visible(row.tool) or "a tool outside its reach"
+        return f"{tool} on {visible(row.connector)}" if row.connector else tool
+
+    @display(description="State", label={"open": "warning", "true": "danger", "false alarm": "success"})
+    def state(self, row: FindingGroup) -> str:
+        return FINDING_WORDS.get(row.verdict, row.verdict)
+
+    @display(description="Note")
+    def note_shown(self, row: FindingGroup) -> str:
+        return visible(row.note)
+
+    @display(description="False alarms of the rule")
+    def wrong(self, row: FindingGroup) -> str:
+        rate = getattr(row, "rate", None)
+        return rate.in_words if rate else ""
+
+    @display(description="First (UTC)")
+    def first_shown(self, row: FindingGroup) -> SafeString:
+        return moment(row.first_at)
+
+    @display(description="Last (UTC)")
+    def last_shown(self, row: FindingGroup) -> SafeString:
+        return moment(row.last_at)

@@ -197,6 +197,7 @@ KINDS = {
     "audit.pruned": "Evidence: old records of calls pruned, their hashes stay",
     "audit.payloads_expired": "Evidence: arguments and results went, their time was over",
     "audit.subject_erased": "Evidence: a person's arguments and results made unreadable",
+    "finding.judged": "Finding: somebody said what it is",
     "hold.set": "Legal hold: set",
     "hold.lifted": "Legal hold: lifted",
 }

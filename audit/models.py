@@ -338,3 +338,87 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"leaf {self.index} for sink {self.sink}"
+
+
+class FindingGroup(models.Model):
+    """What inspection found of one rule and one value at one tool, counted from the log, and what humans say of it.
+
+    `fingerprint` is keyed; empty stands for values that are not told apart. The id is made of these four.
+    """
+
+    TRUE, FALSE = "true", "false"
+
+    id = models.UUIDField(primary_key=True)
+    rule = models.TextField()
+    kind = models.TextField()
+    version = models.IntegerField(db_default=0)
+    fingerprint = models.TextField(db_default="")
+    connector = models.TextField(db_default="")
+    tool = models.TextField(db_default="")
+    records = models.BigIntegerField(db_default=0)
+    """How many records of calls tell of it; `excepted` of them under an exception."""
+    excepted = models.BigIntegerField(db_default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    verdict = models.TextField(db_default="")
+    note = models.TextField(db_default="")
+    judged_by = models.TextField(db_default="")
+    judged_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "audit_finding"
+        verbose_name = "finding"
+        indexes = (
+            models.Index(fields=("-last_at", "id"), name="audit_finding_newest"),
+            models.Index(fields=("rule", "connector", "tool"), name="audit_finding_by_rule"),
+            models.Index(fields=("tool", "-last_at"), name="audit_finding_by_tool"),
+            models.Index(fields=("verdict", "-last_at"), name="audit_finding_by_verdict"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.rule} at {self.tool}"
+
+
+class Sighting(models.Model):
+    """One record of a call that tells of a finding: where it was, never what."""
+
+    id = models.BigAutoField(primary_key=True)
+    group = models.UUIDField()
+    leaf = models.BigIntegerField()
+    event_id = models.UUIDField()
+    call_id = models.UUIDField(null=True)
+    session = models.UUIDField(null=True)
+    at = models.DateTimeField()
+    in_result = models.BooleanField()
+    path = models.TextField(db_default="")
+    count = models.BigIntegerField(db_default=0)
+    agent = models.TextField(db_default="")
+    person = models.TextField(db_default="")
+    exception = models.TextField(db_default="")
+    """The name of what excepted it."""
+
+    class Meta:
+        db_table = "audit_sighting"
+        constraints = (models.UniqueConstraint(fields=("group", "leaf"), name="audit_sighting_once"),)
+        indexes = (
+            models.Index(fields=("leaf",), name="audit_sighting_by_leaf"),
+            models.Index(fields=("person", "group"), name="audit_sighting_by_person"),
+            models.Index(fields=("agent", "group"), name="audit_sighting_by_agent"),
+        )
+
+    def __str__(self) -> str:
+        return f"leaf {self.leaf} of {self.group}"
+
+
+class FindingCursor(models.Model):
+    """How far the log has been looked through for findings: the next leaf to read."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    next_leaf = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_finding_cursor"
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_finding_cursor"),)
+
+    def __str__(self) -> str:
+        return str(self.next_leaf)

@@ -20,6 +20,7 @@ from audit.models import EventRow, Leaf, Payload, Pruning, SinkCursor
 from audit.pages import PAGE
 from audit.pruned import PRUNED, Range, merged
 from audit.record import record
+from audit.sightings import forget_leaves
 
 PRUNABLE = (*CALL_KINDS, *TALK_KINDS, *LISTED_KINDS, "resource.watched")
 """Records of calls. What people and the gateway did to rights, and to evidence, stays for ever."""
@@ -79,6 +80,7 @@ def prune_records(stretch: Stretch, *, by: str, now: datetime, details: dict[str
     told = {**details, "ranges": stretch.ranges, "count": stretch.count}
     event_id = _tell(PRUNED, by=by, now=now, details=told)
     Pruning.objects.bulk_create(Pruning(event_id=event_id, first=first, past=past) for first, past in stretch.ranges)
+    forget_leaves(stretch.ranges)
     return sum(_delete_records(first, past) for first, past in stretch.ranges)
 
 

@@ -9,6 +9,7 @@ from audit.event import AuditEvent
 from audit.models import EventRow
 from audit.record import record as write
 from audit.retention import delete_shared, let_payloads_go, payloads_of
+from audit.sightings import forget_person
 from gateway.actions import act
 from gateway.keeping import keeps, shared_keys
 from governance.approval_endings import empty_of_person
@@ -108,6 +109,7 @@ def _erase(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, 
     told = AuditEvent(kind="audit.subject_erased", at=now, actor=by, person=person.email, details=details)
     write(told)
     let_payloads_go([str(key.pk) for key in hers.keys], event_id=told.id)
+    forget_person(person.email)
     empty_of_person(person, record=record, now=now)
     destroy_keys(hers.keys, cause=SubjectKey.Cause.ERASED, now=now)
     if shared := shared_keys():

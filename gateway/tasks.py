@@ -9,6 +9,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
 from django.utils.module_loading import import_string
 
+from audit.sightings import count_new_findings
 from audit.tally import count_new_calls
 from gateway import approving, evidence_alarms, keeping, password_resets, rotations, zombies
 from gateway.access_reviews import remind_due
@@ -190,6 +191,12 @@ def make_reports() -> None:
 def count_calls() -> None:
     """Keeps the numbers of the home page up to the log."""
     count_new_calls()
+
+
+@shared_task(ignore_result=True)
+def count_findings() -> None:
+    """Fills the inbox of findings from the log."""
+    count_new_findings()
 
 
 @shared_task(ignore_result=True)

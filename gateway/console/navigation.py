@@ -155,6 +155,10 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "Policy versions", "governance.policyversion", "rule", "The rules in force, and those before.", "policies"
         ),
     ),
+    "Inspection": (
+        _list("Findings", "audit.findinggroup", "policy_alert", "What was found in calls; say what is true."),
+        Entry("False alarms", "finding_rates", "audit.view_findinggroup", "percent", "How often each rule was wrong."),
+    ),
     "Who can do what": (
         Entry("Explain", "explain", "governance.explain_agent", "help", "Why an agent can or cannot call a tool."),
         Entry("Agents and tools", "matrix_agents", "governance.explain_agent", "grid_on", "Every agent by every tool."),

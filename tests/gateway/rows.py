@@ -7,7 +7,16 @@ from uuid import UUID
 import orjson
 
 from audit.event import AuditEvent
-from audit.models import AgentSession, AnchorReceipt, Checkpoint, DeadLetter, EventRow, Leaf
+from audit.models import (
+    AgentSession,
+    AnchorReceipt,
+    Checkpoint,
+    DeadLetter,
+    EventRow,
+    FindingGroup,
+    Leaf,
+    Sighting,
+)
 from audit.record import record
 from gateway.models import GatewayProcess, Notice
 from governance.agent_keys import key_digest
@@ -191,6 +200,12 @@ def one_of_each() -> list[Any]:
             id=SESSION, began=event.id, agent=HOSTILE, person=HOSTILE, last_at=now, calls=1, refused=1
         ),
         Leaf.objects.create(index=0, event_id=event.id, hash=bytes(32)),
+        finding := FindingGroup.objects.create(
+            id=event.id, rule=HOSTILE, kind="secret", tool=HOSTILE, note=HOSTILE, records=1, first_at=now, last_at=now
+        ),
+        Sighting.objects.create(
+            group=finding.id, leaf=0, event_id=event.id, session=SESSION, at=now, in_result=True, path=HOSTILE
+        ),
         Checkpoint.objects.create(size=1, root=bytes(32), frontier=b"", at=now, note="signed"),
         Anchor.objects.create(name="tsa", kind="rfc3161", url="https://tsa.example", trust="PEM", error=HOSTILE),
         AnchorReceipt.objects.create(anchor="tsa", size=1, at=now, note="signed", reference=HOSTILE),

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from audit.models import Sighting
 from gateway.console import base
 from governance.models import ApprovalRequest, Change, DirectoryToken, Secret, Team, User
 from tests.gateway.admin_pages import PERSON, act, no_inlines, page, post
@@ -30,6 +31,7 @@ READ_ONLY = (
     "audit_leaf",
     "audit_agentsession",
     "audit_checkpoint",
+    "audit_findinggroup",
     "audit_anchorreceipt",
     "gateway_gatewayprocess",
     "gateway_notice",
@@ -38,7 +40,7 @@ READ_ONLY = (
     "governance_grant",
     "governance_erasure",
 )
-HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
+HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
 
 
 # Who may what
@@ -61,7 +63,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
             " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor retentionclass"
-            " legalhold erasure",
+            " legalhold erasure findinggroup",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
             " sink anchor legalhold",
         ),
@@ -72,7 +74,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken}
             " role freeze organization change eventrow agentsession leaf checkpoint gatewayprocess personaltoken"
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
-            " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure",
+            " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure findinggroup",
             "",
         ),
     ],

@@ -25,6 +25,8 @@ audit.view_calltally                            x         x         .         x
 audit.view_checkpoint                           .         .         .         x
 audit.view_eventrow                             .         .         .         x
 audit.view_deadletter                           x         x         .         x
+audit.view_findinggroup                         .         x         .         x
+audit.judge_findinggroup                        .         x         .         .
 audit.view_leaf                                 .         .         .         x
 audit.view_payload                              .         .         .         x
 gateway.view_gatewayprocess                     x         .         .         x
@@ -348,6 +350,8 @@ SCREENS = {
     "search": "staff",
     "admin:governance_bundle_matching": "governance.view_tool",
     "admin:governance_policy_matching": "governance.view_tool",
+    "finding": "audit.view_findinggroup",
+    "finding_rates": "audit.view_findinggroup",
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
     "checkpoint_note": "audit.view_checkpoint",
@@ -392,6 +396,7 @@ BUTTONS = {
     "connector_done": "governance.issue_agentcredential",
     "review_definition": "governance.decide_tooldefinition",
     "reports": "gateway.add_report",
+    "finding": "audit.judge_findinggroup",
     "access_reviews": "governance.add_accessreview",
     "access_review": "governance.change_accessreview",
 }
@@ -487,6 +492,7 @@ NOT_BY_FORM = {
     "audit_leaf": "add change delete",
     "audit_agentsession": "add change delete",
     "audit_checkpoint": "add change delete",
+    "audit_findinggroup": "add change delete",
     "audit_anchorreceipt": "add change delete",
     "gateway_gatewayprocess": "add change delete",
     "gateway_notice": "add change delete",

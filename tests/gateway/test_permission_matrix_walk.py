@@ -63,6 +63,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "definition_id": "tooldefinition",
         "person_id": "user",
         "hold_id": "legalhold",
+        "finding_id": "findinggroup",
         "secret_id": "secret",
         "tool_id": "tool",
         "bundle_id": "bundle",

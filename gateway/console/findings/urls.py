@@ -1,0 +1,8 @@
+from django.urls import URLPattern, path
+
+from gateway.console.findings.pages import FindingPage, FindingRates
+
+urlpatterns: list[URLPattern] = [
+    path("findings/<uuid:finding_id>/", FindingPage.as_view(), name="finding"),
+    path("findings/rates/", FindingRates.as_view(), name="finding_rates"),
+]
