@@ -8,8 +8,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from connectors.base import Catalog, UpstreamFailure
+from gateway.offered_items import Kept, Withheld, looked_at
 from governance.snapshot import Connector
 
 logger = logging.getLogger(__name__)
@@ -35,15 +37,17 @@ class Shelf:
     """One upstream's list, or why there is none now."""
 
     connector: Connector
-    items: tuple[dict[str, object], ...] = field(default=(), repr=False)
+    items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     problem: str = ""
+    withheld: tuple[Withheld, ...] = ()
+    """Items in whose texts inspection finds something serious."""
 
 
 @dataclass(slots=True)
 class _Kept:
     footing: tuple[str, str]
     """Whatever changes in connector or secret, the old list says nothing any more."""
-    fetching: asyncio.Task[Catalog]
+    fetching: asyncio.Task[Kept]
     until: float = float("inf")
 
 
@@ -84,12 +88,12 @@ class Catalogs:
     async def _shelf(self, connector: Connector, method: str, patience_seconds: float) -> Shelf:
         try:
             async with asyncio.timeout(patience_seconds):
-                catalog = await asyncio.shield(self._current(connector, method).fetching)
+                kept = await asyncio.shield(self._current(connector, method).fetching)
         except UpstreamFailure as failure:
             return Shelf(connector, problem=failure.code)
         except TimeoutError:
             return Shelf(connector, problem="slow")
-        return Shelf(connector, catalog.items)
+        return Shelf(connector, kept.items, withheld=kept.withheld)
 
     def _current(self, connector: Connector, method: str) -> _Kept:
         key, footing = (connector.id, method), connector.footing
@@ -99,11 +103,11 @@ class Catalogs:
             kept.fetching.add_done_callback(lambda done: _date(kept, done))
         return kept
 
-    async def _fetched(self, connector: Connector, method: str) -> Catalog:
+    async def _fetched(self, connector: Connector, method: str) -> Kept:
         try:
             catalog = await self._fetch(connector, method)
             self._note(connector, method)
-            return catalog if method != TOOLS else Catalog((), KEPT_TOOLS_SECONDS)
+            return await looked_at(catalog) if method != TOOLS else Kept((), (), KEPT_TOOLS_SECONDS)
         except UpstreamFailure as failure:
             self._note(connector, method, problem=failure.code)
             raise
@@ -122,7 +126,7 @@ class Catalogs:
             turned(connector.id)
 
 
-def _date(kept: _Kept, done: asyncio.Task[Catalog]) -> None:
+def _date(kept: _Kept, done: asyncio.Task[Kept]) -> None:
     """From when it is there: how long it may be used, never longer than the upstream allows."""
     if done.cancelled() or done.exception() is not None:
         kept.until = time.monotonic() + FAILED_SECONDS

@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
@@ -106,7 +107,8 @@ async def _ask(question: Question, kinds: Mapping[str, Connector]) -> Catalogue:
         found, auth = await answer_to(question, kinds, tools_of)
     except Unanswered as reason:
         return Catalogue(error=str(reason))
-    return _without_echoes(catalogue(found.tools, protocol_version=found.protocol_version), auth)
+    inspecting = partial(catalogue, found.tools, protocol_version=found.protocol_version)
+    return _without_echoes(await asyncio.to_thread(inspecting), auth)
 
 
 async def answer_to(

@@ -10,6 +10,7 @@ from gateway import notices
 from gateway.accounts.looking_up import account_opener
 from gateway.actions import act
 from gateway.discovery import OpenAuth, Question, discover
+from gateway.hostile_text import visible
 from gateway.wiring import opened_auth, upstream_spec
 from governance.facts import Recorder
 from governance.manifest.apply import take_in
@@ -48,9 +49,24 @@ def _opener(connector: Connector, keys: Keyring) -> OpenAuth:
 @contextmanager
 def reacting(catalogues: Mapping[str, Catalogue], *, record: Recorder, now: datetime) -> Iterator[None]:
     """Around the taking in of what upstreams answered, whoever asked them, in its transaction."""
-    drifted = _drifted(catalogues)
+    drifted, seen = _drifted(catalogues), _looked_at(catalogues)
     yield
     _react(drifted, record=record, now=now)
+    _tell_suspicious(catalogues, seen, now=now)
+
+
+def _looked_at(catalogues: Mapping[str, Catalogue]) -> set[UUID]:
+    rows = ToolDefinition.objects.filter(tool__connector__name__in=catalogues).exclude(findings__isnull=True)
+    return set(rows.values_list("pk", flat=True))
+
+
+def _tell_suspicious(catalogues: Mapping[str, Catalogue], seen: set[UUID], *, now: datetime) -> None:
+    """Of definitions that inspection has looked at for the first time, in one message."""
+    rows = ToolDefinition.objects.filter(tool__connector__name__in=catalogues, is_suspicious=True).exclude(pk__in=seen)
+    found = rows.exclude(status__in=(Status.SUPERSEDED, Status.REJECTED)).select_related("tool__connector")
+    lines = [(visible(str(row.tool)), row.status == Status.PINNED) for row in found.defer("body").order_by("seen_at")]
+    if lines:
+        notices.definitions_suspicious(lines, now=now)
 
 
 def _drifted(catalogues: Mapping[str, Catalogue]) -> list[Tool]:

@@ -193,9 +193,17 @@ class DefinitionDetail(DefinitionRow):
         help_text="What the upstream says of its tool. Hostile until a human has read it."
     )
 
+    findings = serializers.SerializerMethodField(
+        help_text="What inspection says of it: rule, severity, place. Null where nothing has looked yet."
+    )
+
     class Meta(DefinitionRow.Meta):
-        fields = (*DefinitionRow.Meta.fields, "definition")
+        fields = (*DefinitionRow.Meta.fields, "definition", "findings")
         read_only_fields = fields
+
+    @extend_schema_field({"type": ["array", "null"], "items": {"type": "object", "additionalProperties": True}})
+    def get_findings(self, row: ToolDefinition) -> Any:
+        return row.findings
 
     @extend_schema_field({"type": "object", "additionalProperties": True})
     def get_definition(self, row: ToolDefinition) -> Any:

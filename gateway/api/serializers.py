@@ -507,7 +507,10 @@ class DefinitionRow(Row):
 
     class Meta:
         model: type[Model] = ToolDefinition
-        fields: tuple[str, ...] = ("id", "tool_id", "connector", "tool", "status", "digest", "seen_at", "decided_by")
+        fields: tuple[str, ...] = (
+            *("id", "tool_id", "connector", "tool", "status", "digest", "seen_at", "decided_by"),
+            "is_suspicious",
+        )
         read_only_fields: tuple[str, ...] = fields
 
 

@@ -17,6 +17,7 @@ from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRe
 from gateway.deciding import authenticate, reachable_bundles
 from gateway.mcp.own_tools import DEFINITIONS
 from gateway.mcp.paging import page
+from gateway.offered_items import Withheld
 from gateway.pipeline import DECISIONS
 from gateway.ports import Ports
 from gateway.refusals import Refusal
@@ -31,6 +32,7 @@ MISSING = "com.gatehouse/missing"
 TTL_MS = 30_000
 LIMITS, LIMIT_LENGTH = 10, 200
 """How many limits a description tells, and how many letters of each."""
+MOST_WITHHELD_TOLD = 50
 LIVENESS_SECONDS = 1.0
 """How long a list of tools waits to hear whether an upstream is there; one that is only slow stays in it."""
 
@@ -66,6 +68,8 @@ class Visible:
     bundles: tuple[Bundle, ...]
     items: Items = field(repr=False)
     missing: tuple[Shelf, ...] = ()
+    withheld: tuple[tuple[str, Withheld], ...] = ()
+    """Connector and item, of what inspection finds something serious in."""
 
 
 async def list_items(frame: Frame, ports: Ports, catalogs: Catalogs, *, cursor: Any = None) -> dict[str, Any]:
@@ -105,7 +109,8 @@ async def see(frame: Frame, snapshot: Snapshot, ports: Ports, catalogs: Catalogs
     connectors = _connectors(caller.agent, bundles, kind.target, snapshot, ports)
     shelves = await catalogs.of_all(connectors, frame.method)
     items = dict(_visible_targets(frame, caller, bundles, shelves, ports))
-    return Visible(caller, bundles, items, tuple(shelf for shelf in shelves if shelf.problem))
+    withheld = tuple((shelf.connector.name, each) for shelf in shelves for each in shelf.withheld)
+    return Visible(caller, bundles, items, tuple(shelf for shelf in shelves if shelf.problem), withheld)
 
 
 async def _without_the_down(tools: Items, catalogs: Catalogs) -> tuple[Items, tuple[Shelf, ...]]:
@@ -247,6 +252,9 @@ def _entry(frame: Frame, visible: Visible, shown: Iterable[str], ports: Ports) -
     }
     if visible.missing:
         details["missing"] = [shelf.connector.name for shelf in visible.missing]
+    if visible.withheld:
+        told = [{"connector": of, **each.as_json()} for of, each in visible.withheld[:MOST_WITHHELD_TOLD]]
+        details["withheld"] = _without_secrets(told, ports.vault_index(ports.snapshot()))
     at = ports.now()
     event = AuditEvent(
         kind=kind.record,

@@ -116,6 +116,16 @@ def reacted(subject: str, text: str, *, reaction: str, now: datetime) -> None:
     _write(Kind.FROZEN, f"Gatehouse acted: {subject}", with_duty(*duties), channels(), now=now, body=body)
 
 
+def definitions_suspicious(tools: Sequence[tuple[str, bool]], *, now: datetime) -> None:
+    """Tools, and whether they are served already, to those who decide about definitions, in one message."""
+    states = {True: "is served since before it was looked at; look at it now", False: "waits, and no agent has it"}
+    shown = [f"{tool}: its definition {states[is_served]}." for tool, is_served in tools[:MOST_LINES]]
+    more = [f"{len(tools) - MOST_LINES} more."] if len(tools) > MOST_LINES else []
+    body = {"lines": [*shown, *more], "path": "/admin/review/"}
+    subject = f"Something suspicious in what tools say of themselves: {tools[0][0]}"
+    _write(Kind.REVIEW, subject, with_duty(User.Duty.SECURITY), channels(), now=now, body=body)
+
+
 def losses_held(directory: Directory, people: int, *, now: datetime) -> None:
     """To those who look after people, once for each burst: a message of a thousand memberships is no thousand mails."""
     path = f"/admin/directories/{directory.pk}/losses/"

@@ -24,6 +24,7 @@ from governance import freezes, registry
 from governance.admin.fields import Lines, Ticks, Variables, check_label, check_oauth_scope, check_web_address
 from governance.bundles import given, holding
 from governance.connected_accounts import account_faults
+from governance.definition_findings import read
 from governance.destinations import SENT_ELSEWHERE, may_send
 from governance.manifest.entries import STDIO
 from governance.models import BundleVersion, Connector, Freeze, Tool, ToolDefinition, User
@@ -412,12 +413,12 @@ class ToolDefinitionAdmin(ReadOnlyModelAdmin):
     """What an upstream says a tool is. Hostile until a human has read it."""
 
     empty_hint = "Connect a system; what it says of its tools stands here, and every later change of it."
-    list_display = ("tool", "state", "short_digest", "seen_at", "decided_by")
-    list_filter = ("status", "tool__connector")
+    list_display = ("tool", "state", "is_suspicious", "short_digest", "seen_at", "decided_by")
+    list_filter = ("status", "is_suspicious", "tool__connector")
     list_select_related = ("tool__connector",)
     search_fields = ("tool__name", "tool__connector__name", "digest")
-    fields = ("tool", "status", "seen_at", "decided_by", "digest", "body_shown")
-    readonly_fields = ("body_shown",)
+    fields = ("tool", "status", "seen_at", "decided_by", "digest", "found", "body_shown")
+    readonly_fields = ("found", "body_shown")
     change_form_before_template = "console/connecting/before_definition.html"
     actions = ("pin", "reject")
 
@@ -435,6 +436,12 @@ class ToolDefinitionAdmin(ReadOnlyModelAdmin):
     @display(description="Digest")
     def short_digest(self, definition: ToolDefinition) -> str:
         return definition.digest[:12]
+
+    @display(description="Found in it")
+    def found(self, definition: ToolDefinition) -> str:
+        if definition.findings is None:
+            return "Not looked at yet."
+        return "\n".join(visible(remark.words) for remark in read(definition.findings)) or "Nothing."
 
     @display(description="Definition")
     def body_shown(self, definition: ToolDefinition) -> str:

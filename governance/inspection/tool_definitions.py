@@ -20,11 +20,20 @@ LONGEST_DESCRIPTION: Final = 8_000
 LEAST_NEAR: Final = 6
 """Letters of names that count as near when they differ in one."""
 MOST_TOOLS: Final = 5_000
+MOST_OFFERED: Final = 1_000
+"""Tools of one connector that are compared with others'."""
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 _TRAILING: Final = re.compile(r"(?:s|v?\d+)$")
 _NAMED: Final = re.compile(r"[A-Za-z][\w-]{2,127}")
 _DANGER: Final[Mapping[str, Any]] = {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": True}
 """Annotations in the value that is worse."""
+_SHADOWS: Final[Mapping[str, str]] = {
+    "definition.look_alike_name": "high",
+    "definition.speaks_of_other": "medium",
+    "definition.near_name": "low",
+    "definition.same_name": "low",
+}
+"""How grave each is. Two systems with a tool of one name are everyday: agents tell them apart by their prefix."""
 
 
 class OfferedTool(NamedTuple):
@@ -151,13 +160,33 @@ def _is_near(one: str, other: str) -> bool:
 
 
 def _spoken_of(tools: Iterable[OfferedTool]) -> Iterator[Shadow]:
-    """Only names that are no plain words: nobody writes `send_invoice` by chance."""
-    names = {tool.name: tool for tool in tools if re.search(r"[a-z0-9][_-][a-z0-9]|[a-z][A-Z]", tool.name)}
+    """Only names that are no plain words: nobody writes `send_invoice` by chance. Its own system's come first."""
+    names: dict[str, dict[str, OfferedTool]] = defaultdict(dict)
+    for tool in tools:
+        if re.search(r"[a-z0-9][_-][a-z0-9]|[a-z][A-Z]", tool.name):
+            names[tool.name].setdefault(tool.connector, tool)
     for tool in tools:
         for word in dict.fromkeys(_NAMED.findall(tool.text)):
-            other = names.get(word)
-            if other is not None and other.connector != tool.connector:
-                yield Shadow("definition.speaks_of_other", 0.6, tool, other)
+            if (owners := names.get(word)) and tool.connector not in owners:
+                yield Shadow("definition.speaks_of_other", 0.6, tool, next(iter(owners.values())))
+
+
+def shadows_of(
+    offered: Mapping[str, str], *, connector: str, known: Iterable[tuple[str, str]]
+) -> dict[str, list[tuple[str, str, str]]]:
+    """Of one connector's tools (name -> text) the shadows they throw on those known of others (connector, name): rule,
+    severity, the other tool."""
+    others = [OfferedTool(of, name, "") for of, name in known]
+    ours = [OfferedTool(connector, name, text) for name, text in offered.items()]
+    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for shadow in shadows([*ours[:MOST_OFFERED], *others]):
+        one, other = shadow.tool, shadow.other
+        if one.connector != connector and not shadow.rule.endswith("speaks_of_other"):
+            one, other = other, one
+        imitates = shadow.rule != "definition.look_alike_name" or not one.name.isascii()
+        if one.connector == connector and other.connector != connector and imitates:
+            found[one.name].append((shadow.rule, _SHADOWS[shadow.rule], f"{other.connector}/{other.name}"))
+    return dict(found)
 
 
 def _finding(rule: str, severity: Severity, path: str, *, start: int = 0, end: int = 0) -> Finding:

@@ -9,6 +9,7 @@ import yaml
 from governance.manifest.plan import Plan, Step
 from governance.manifest.reader import reads_as_text
 from governance.manifest.schema import LABELS, Manifest, dump, dump_entry
+from governance.registry import Registration
 
 MARKS = {"create": "+", "update": "~"}
 LINE_WIDTH = 110
@@ -42,8 +43,12 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield from _step_lines(step)
     for name, done in plan.registrations.items():
         yield from (f"+ tool {name}/{tool} (pinned)" for tool in done.pinned)
-        yield from (f"~ tool {name}/{tool} (waits for review)" for tool in done.waiting)
+        yield from (f"~ tool {name}/{tool} ({_why(tool, done)})" for tool in done.waiting)
     yield from (f"warning: {warning}" for warning in plan.warnings)
+
+
+def _why(tool: str, done: Registration) -> str:
+    return "waits for review: suspicious" if tool in done.held else "waits for review"
 
 
 def _step_lines(step: Step) -> Iterator[str]:

@@ -169,6 +169,7 @@ class ToolDefinition(Governed):
         REJECTED = "rejected", "Rejected"
 
     SEALED_COLUMNS: ClassVar[frozenset[str]] = frozenset({"body"})
+    QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"findings", "is_suspicious"})
 
     tool = models.ForeignKey(Tool, on_delete=models.CASCADE, related_name="definitions")
     digest = models.CharField(max_length=64)
@@ -176,6 +177,9 @@ class ToolDefinition(Governed):
     status = models.CharField(max_length=12, choices=Status, default=Status.WAITING)
     seen_at = models.DateTimeField(auto_now_add=True)
     decided_by = models.CharField(max_length=300, blank=True)
+    findings = models.JSONField(null=True, editable=False)
+    """As `governance.definition_findings` keeps them; None: nobody has looked yet."""
+    is_suspicious = models.BooleanField("something serious was found", default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ("-seen_at",)

@@ -140,12 +140,16 @@ def test_the_plain_button_finds_the_tools(owner: Client, upstream: ScriptedServe
         "protocol": "good",
         "access": "warn",
         "tools": "good",
-        "kept": "good",
+        "kept": "warn",
     }
     connector.refresh_from_db()
     assert connector.protocol_version == "2026-07-28"
     assert connector.tools.count() == 3
-    assert set(ToolDefinition.objects.values_list("status", flat=True)) == {"pinned"}
+    assert dict(ToolDefinition.objects.values_list("tool__name", "status")) == {
+        "kb_search": "pinned",
+        "ticket_delete": "pinned",
+        "kb_read": "waiting",
+    }
     assert EventRow.objects.get(kind="tools.registered").actor == "person:owner@example.com"
 
 

@@ -215,8 +215,12 @@ def _not_kept(reason: Exception) -> str:
 
 
 def _kept(done: Registration) -> Check:
+    pinned = f" {tools(len(done.pinned))} pinned as they are now." if done.pinned else ""
+    if done.held:
+        said = f"In what {tools(len(done.held))} say of themselves something is suspicious: they wait for review."
+        return Check("kept", "warn", f"{said}{pinned}")
     if done.waiting:
-        return Check("kept", "warn", f"{tools(len(done.waiting))} new or changed: they wait for review.")
+        return Check("kept", "warn", f"{tools(len(done.waiting))} new or changed: they wait for review.{pinned}")
     if done.pinned:
         return Check("kept", "good", f"{tools(len(done.pinned))} pinned as they are now. No agent has them yet.")
     return Check("kept", "good", "Nothing is new: the tools are as they were.")

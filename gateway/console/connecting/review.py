@@ -22,6 +22,7 @@ from gateway.console.wording import few
 from gateway.hostile_text import visible
 from gateway.streams import CHUNK
 from governance import registry
+from governance.definition_findings import OF_CHANGES, read
 from governance.facts import Recorder
 from governance.models import Agent, BundleTool, Tool, ToolDefinition, User
 from governance.registry import NotDecidable
@@ -45,7 +46,7 @@ class Queue(TakenPage):
     title = "Tool definitions to review"
     template_name = "console/connecting/queue.html"
     taken_as = "review-queue"
-    columns = ("id", "tool", "system", "what", "seen at (UTC)", "digest")
+    columns = ("id", "tool", "system", "what", "seen at (UTC)", "digest", "findings")
 
     def rows(self) -> Any:
         served = ToolDefinition.objects.filter(status=PINNED, tool=OuterRef("tool"))
@@ -54,13 +55,15 @@ class Queue(TakenPage):
     def lines(self) -> Iterator[tuple[str, ...]]:
         for row in self.rows().iterator(chunk_size=CHUNK):
             what, seen_at = "changed" if row.is_known else "new", f"{row.seen_at:%Y-%m-%d %H:%M:%S}"
-            yield str(row.pk), row.tool.name, row.tool.connector.name, what, seen_at, row.digest
+            found = ", ".join(dict.fromkeys(remark.rule for remark in read(row.findings)))
+            yield str(row.pk), row.tool.name, row.tool.connector.name, what, seen_at, row.digest, found
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         rows: list[Any] = list(self.rows()[: SHOWN + 1])
         return {
             **super().get_context_data(**kwargs),
             "rows": [(row, visible(row.tool.name), row.is_known) for row in rows[:SHOWN]],
+            "suspicious": sum(row.is_suspicious for row in rows[:SHOWN]),
             "is_cut": len(rows) > SHOWN,
         }
 
@@ -93,6 +96,7 @@ class Review(GovernedPage):
             "tool_name": visible(definition.tool.name),
             "pinned": pinned,
             "difference": compare(before, parsed(definition.body)),
+            "found": found_in(definition),
             "is_waiting": definition.status == WAITING,
             "affected": affected(bundles),
             "may_decide": self.may(self.deciding),
@@ -143,6 +147,15 @@ class Review(GovernedPage):
 def _pinned_digest(tool: Tool) -> str:
     row = ToolDefinition.objects.filter(tool=tool, status=PINNED).only("digest").first()
     return row.digest if row else ""
+
+
+def found_in(definition: ToolDefinition) -> list[tuple[str, bool]]:
+    """What inspection says of it, in words, and whether it is serious. That it changed is seen beside it."""
+    return [
+        (visible(remark.words), remark.is_serious)
+        for remark in read(definition.findings)
+        if remark.is_serious or remark.rule not in OF_CHANGES
+    ]
 
 
 def holding(tool: Tool) -> list[str]:

@@ -118,8 +118,10 @@ def _reviews(now: datetime) -> Need | None:
     in_use = ToolDefinition.objects.filter(tool=OuterRef("tool"), status=ToolDefinition.Status.PINNED)
     changed = Found.among(waiting.filter(Exists(in_use)), "tool__name")
     drift = f" {changed.of('of them changes', 'of them change')} a tool that agents use now." if changed else ""
-    sentence = f"{found.of('tool definition waits', 'tool definitions wait')} for a decision.{drift}"
-    return Need("warn", "Tools to review", sentence, reverse("review_queue"), "Review")
+    odd = Found.among(waiting.filter(is_suspicious=True), "tool__name")
+    poison = f" {odd.of('says', 'say')} something suspicious: {odd.listed}." if odd else ""
+    sentence = f"{found.of('tool definition waits', 'tool definitions wait')} for a decision.{drift}{poison}"
+    return Need("bad" if odd else "warn", "Tools to review", sentence, reverse("review_queue"), "Review")
 
 
 def _approvals(person: User, now: datetime) -> Need | None:
