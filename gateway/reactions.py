@@ -38,6 +38,7 @@ WORDS: Final = {
     "secret": "A secret",
     "personal_data": "Personal data",
     "injection": "An injected instruction",
+    "suspected_injection": "What may be an injected instruction",
     "untrusted_destination": "A destination taken from untrusted text",
     "untrusted_link": "A link to a host that is new",
     "anomaly": "Something unusual for it",

@@ -35,10 +35,10 @@ class Sample:
 
 def samples(*, seed: int, attacking: int, innocent: int) -> Iterator[Sample]:
     chance = random.Random(seed)
-    attack_templates = [*attacks.TEMPLATES, *attacks.TOOL_TEMPLATES]
+    attack_templates = [*attacks.TEMPLATES, *attacks.TOOL_TEMPLATES, *attacks.SITUATIONS]
     for count, templates, slots, label in (
         (attacking, attack_templates, attacks.SLOTS, 1),
-        (innocent, harmless.TEMPLATES, harmless.SLOTS, 0),
+        (innocent, [*harmless.TEMPLATES, *harmless.SITUATIONS], harmless.SLOTS, 0),
     ):
         for number in range(count):
             template = templates[number % len(templates)]

@@ -22,7 +22,7 @@ from governance.inspection.injection_model import BUCKETS, FILE, SEGMENTS, packe
 from governance.inspection.injection_reading import Reading
 
 SEED = 20_261_122
-ATTACKING, INNOCENT = 1500, 2600
+ATTACKING, INNOCENT = 2600, 4000
 ROUNDS, EPOCHS, RATE = 3, 3, 0.3
 SHRINK = 2e-6
 OWN_WEIGHT = 0.5

@@ -45,6 +45,7 @@ FINDING_NAMES = {
     "injection": "Injected instructions",
     "personal_data": "Personal data",
     "secret": "Secrets",
+    "suspected_injection": "What may be injected instructions",
     "untrusted_destination": "Destinations from untrusted text",
     "untrusted_link": "Links to new hosts",
 }

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
 Kind = Literal[
-    "secret", "personal", "injection", "unicode", "definition", "destination", "link", "limit",
+    "secret", "personal", "injection", "suspicion", "unicode", "definition", "destination", "link", "limit",
     "data_class", "external", "anomaly",
 ]  # fmt: skip
 CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "link"))
@@ -18,11 +18,13 @@ NAMED: Final[Mapping[str, frozenset[Kind]]] = {
     "secret": frozenset(("secret",)),
     "personal_data": frozenset(("personal",)),
     "injection": frozenset(("injection", "unicode")),
+    "suspected_injection": frozenset(("suspicion",)),
     "untrusted_destination": frozenset(("destination",)),
     "untrusted_link": frozenset(("link",)),
     "anomaly": frozenset(("anomaly",)),
 }
-"""How rules name what may be found, and the kinds of finding that are meant."""
+"""How rules name what may be found, and the kinds of finding that are meant. What is suspected is wrong about three
+times as often as what is found, and most documents about attacks are: it is to be told, not to be acted on."""
 FOUND_IN: Final[Mapping[str, str]] = {
     "untrusted_destination": "arguments",
     "untrusted_link": "result",

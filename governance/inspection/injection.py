@@ -171,11 +171,11 @@ def _stands_quoted(text: str, passage: Passage) -> bool:
 
 def _hit(passage: Passage, *, quoted: bool) -> Hit:
     confidence = _confidence(passage.weight)
-    held = confidence >= SURE and not quoted
-    confidence = confidence if held else min(confidence, SURE - 0.01)
-    severity = Severity.HIGH if held else Severity.MEDIUM
     rule = f"injection.{passage.rule}"
-    return Hit(rule, VERSION, "injection", severity, round(confidence, 4), passage.start, passage.end)
+    if confidence >= SURE and not quoted:
+        return Hit(rule, VERSION, "injection", Severity.HIGH, round(confidence, 4), passage.start, passage.end)
+    confidence = min(confidence, SURE - 0.01)
+    return Hit(rule, VERSION, "suspicion", Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
 
 
 def _confidence(weight: float) -> float:
@@ -187,4 +187,6 @@ def _confidence(weight: float) -> float:
     return SURE + (1 - SURE) * (1 - HOLD / weight)
 
 
-INJECTION: Final = Detector(frozenset(("injection",)), tuple(signal for _, signal in MARKS), look, always=True)
+INJECTION: Final = Detector(
+    frozenset(("injection", "suspicion")), tuple(signal for _, signal in MARKS), look, always=True
+)

@@ -16,6 +16,7 @@ UNSEEN: Final = "[NOT INSPECTED]"
 """Stands for a text that could not be looked at in full."""
 ALIKE: Final[Mapping[str, str]] = {
     "injection": "[INSTRUCTION]",
+    "suspicion": "[INSTRUCTION]",
     "unicode": "",
     "definition": "[INSTRUCTION]",
     "destination": "[UNTRUSTED]",

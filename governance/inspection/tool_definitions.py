@@ -15,7 +15,7 @@ from governance.inspection.folding import folded
 from governance.inspection.walk import TooMuch, leaves
 
 VERSION: Final = 1
-KINDS: Final[frozenset[Kind]] = frozenset(("definition", "injection", "unicode"))
+KINDS: Final[frozenset[Kind]] = frozenset(("definition", "injection", "suspicion", "unicode"))
 LONGEST_DESCRIPTION: Final = 8_000
 LEAST_NEAR: Final = 6
 """Letters of names that count as near when they differ in one."""
