@@ -12,6 +12,7 @@ from gateway import refusals
 from gateway.accounts.presented import Presented, guarding
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
+from gateway.excepting import bounded, excepting
 from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
 from gateway.refusals import Refusal
@@ -185,7 +186,7 @@ def decided(
         raise _unknown(call.frame, call.caller, decision_facts(call, decision))
     if decision.effect is not Effect.DENY:
         account_of(call, decision)
-    return decision
+    return bounded(decision, call) if call.findings.excepted else decision
 
 
 def account_of(call: Call, decision: Decision) -> Account | None:
@@ -250,6 +251,7 @@ def looked_for(call: Call) -> frozenset[str]:
 async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     sent = _sent(call.frame, call.arguments)
     found = await ports.inspector.look(sent, names, size=len(call.recorded_arguments))
+    found = excepting(found, sent, call, now=ports.now())
     return changed(call, findings=found, found=proof_of(sent, found)) if found else call
 
 

@@ -60,7 +60,7 @@ def kinds_of(names: frozenset[str]) -> frozenset[Kind]:
 
 def proof_of(value: Any, found: Findings) -> tuple[Found, ...]:
     """For the record: never the values themselves."""
-    return tuple(evidence(value, found, fingerprint)) if found else ()
+    return tuple(evidence(value, (*found.found, *found.excepted), fingerprint)) if found else ()
 
 
 def fingerprint(text: str) -> str:

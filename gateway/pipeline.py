@@ -138,7 +138,7 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         vault = guarding(ports.vault_index(ports.snapshot()), intent.account)
         safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
         if intent.decision.screens and isinstance(safe, SafeResult):
-            safe = await screen_content(intent, safe, ports.inspector)
+            safe = await screen_content(intent, safe, ports.inspector, now=ports.now())
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
         passed(COMMIT_OUTCOME)

@@ -99,11 +99,13 @@ class Reactions:
 
 
 def _names_in(found: Iterable[Found]) -> set[str]:
-    return {name for each in found for name in names_for(each.kind, each.rule, each.subject)}
+    """What is excepted sets nothing off."""
+    return {name for each in found if not each.exception for name in names_for(each.kind, each.rule, each.subject)}
 
 
 def _names(recorded: Mapping[str, Any]) -> frozenset[str]:
-    return names_for(recorded["kind"], recorded["rule"], recorded.get("subject", ""))
+    excepted = bool(recorded.get("exception"))
+    return frozenset() if excepted else names_for(recorded["kind"], recorded["rule"], recorded.get("subject", ""))
 
 
 def _words(name: str) -> str:

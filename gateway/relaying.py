@@ -11,6 +11,7 @@ from gateway.accounts.presented import guarding
 from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.evidence import asked_entry, told_entry
+from gateway.excepting import excepting
 from gateway.inspecting import met
 from gateway.ports import Ports
 from gateway.run_labels import met_by
@@ -115,7 +116,8 @@ class ScreenedRelay:
         if not screens:
             return True
         names = frozenset(name for screen in screens for name in screen.findings)
-        return not met(screens, await self._ports.inspector.look(said, names, size=size))
+        found = await self._ports.inspector.look(said, names, size=size)
+        return not met(screens, excepting(found, said, self._intent.call, now=self._ports.now()))
 
     async def _meet(self) -> None:
         """What is said before the result is met like the result: the run has its labels before the agent hears of it.

@@ -1,9 +1,11 @@
 """The stage between an upstream's answer and its record: what may reach the agent, and in which form."""
 
+from datetime import datetime
 from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Intent, SafeResult
+from gateway.excepting import excepting
 from gateway.inspecting import Inspector, blind, masked_by, met, proof_of
 from gateway.relaying import result_problem
 from gateway.targets import expose_uris
@@ -48,12 +50,13 @@ def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResu
     return SafeResult(outcome, result, error, masked, raw, encoded, places)
 
 
-async def screen_content(intent: Intent, safe: SafeResult, inspector: Inspector) -> SafeResult:
+async def screen_content(intent: Intent, safe: SafeResult, inspector: Inspector, *, now: datetime) -> SafeResult:
     """What rules want of the answer's content. What could not be looked at in full is withheld where a rule denies or
     masks it."""
     content: Any = safe.result if safe.result is not None else safe.error
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
     found = await inspector.look(content, names, size=len(safe.encoded))
+    found = excepting(found, content, intent.call, now=now)
     wanted = met(intent.decision.screens, found)
     safe = changed(safe, found=proof_of(content, found), screened_by=tuple(screen.rule for screen in wanted))
     denial = next((screen for screen in wanted if screen.effect == "deny"), None)

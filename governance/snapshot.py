@@ -21,6 +21,7 @@ from governance.snapshot_values import (
     WILD,
     Account,
     Agent,
+    AllowedPattern,
     Bundle,
     Connector,
     Credential,
@@ -104,6 +105,8 @@ class Snapshot:
     grants: Mapping[str, Grant] = field(default_factory=dict)
     """Those that are neither revoked nor long over."""
     reactions: tuple[Reaction, ...] = ()
+    exceptions: tuple[AllowedPattern, ...] = ()
+    """What inspection finds and rules pass over; some may be over."""
     shifts: Mapping[str, Shifts] = field(default_factory=dict, repr=False)
     """Team id -> who is on call for it, by start; what is long over is left out."""
     networks: Networks = field(default_factory=Networks)
@@ -520,6 +523,7 @@ __all__ = (
     "WILD",
     "Account",
     "Agent",
+    "AllowedPattern",
     "Bundle",
     "Connector",
     "Credential",

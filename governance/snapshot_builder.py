@@ -25,7 +25,7 @@ from governance.time_of_day import Calendar
 Id = TypeVar("Id", str, bytes)
 Value = TypeVar("Value")
 
-READ_WHOLE = frozenset(("organization", "freeze", "rate_limit", "grant", "reaction"))
+READ_WHOLE = frozenset(("organization", "freeze", "rate_limit", "grant", "reaction", "exception"))
 """Kinds of which there is little, or whose rows the change log does not name."""
 EMPTY = Snapshot(
     epoch=0,
@@ -173,6 +173,7 @@ class _Builder:
         self.grants = rows.grants() if self._is_touched("grant") else self.base.grants
         self.accounts = _renewed(self.base.accounts, self._ids("upstream_grant"), rows.accounts)
         self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
+        self.exceptions = rows.exceptions() if self._is_touched("exception") else self.base.exceptions
 
     def build(self) -> Snapshot:
         read = {policy: tuple(map(rows.rule_of, found)) for policy, found in self.rule_rows.items()}
@@ -190,6 +191,7 @@ class _Builder:
             limits=self.limits,
             grants=self.grants,
             reactions=self.reactions,
+            exceptions=self.exceptions,
             accounts=self.accounts,
             shifts=self.shifts,
         )

@@ -24,6 +24,7 @@ from governance.snapshot import (
     NOBODY,
     Account,
     Agent,
+    AllowedPattern,
     Connector,
     Credential,
     Edition,
@@ -553,6 +554,24 @@ def _reaction(row: models.Reaction) -> Reaction:
         action=row.action,
         lasting_minutes=row.lasting_minutes,
         terms=terms_of(row.approvers, f"reaction {row.name}"),
+    )
+
+
+def exceptions() -> tuple[AllowedPattern, ...]:
+    """What is over is left out, as the database's clock has it; who reads looks at the end again."""
+    rows = models.PatternException.objects.filter(ended_at=None, awaits_second=False, ends_at__gt=Now())
+    return tuple(
+        AllowedPattern(
+            name=row.name,
+            rule=row.rule,
+            fingerprint=row.fingerprint,
+            path=row.path,
+            tool_id=key(row.tool_id),
+            connector_id=key(row.connector_id),
+            bundle_id=key(row.bundle_id),
+            ends_at=row.ends_at,
+        )
+        for row in rows.order_by("name")
     )
 
 

@@ -518,6 +518,20 @@ class Reaction:
         return f"reaction {self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class AllowedPattern:
+    """An exception of inspection: for one tool, connector or bundle, of one value, a place, or both."""
+
+    name: str
+    rule: str
+    fingerprint: str
+    path: str
+    tool_id: str
+    connector_id: str
+    bundle_id: str
+    ends_at: datetime
+
+
 Shifts = tuple[tuple[str, datetime, datetime], ...]
 """(person id, start, end) each."""
 

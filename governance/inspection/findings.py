@@ -70,6 +70,8 @@ class Finding:
     """Whose value it is, where it is known: the name of a secret in the vault, of a canary."""
     in_key: bool = False
     """It stands in the name of a member, not in its value."""
+    exception: str = ""
+    """The name of what excepts it from rules."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -104,12 +106,17 @@ class Findings:
 
     found: tuple[Finding, ...] = ()
     asked: frozenset[str] = frozenset()
+    excepted: tuple[Finding, ...] = ()
+    """What is there and counts for no rule, because somebody allowed it for a time."""
 
     def __iter__(self) -> Any:
         return iter(self.found)
 
     def __len__(self) -> int:
         return len(self.found)
+
+    def __bool__(self) -> bool:
+        return bool(self.found or self.excepted)
 
     @property
     def is_complete(self) -> bool:

@@ -24,6 +24,8 @@ ALIKE: Final[Mapping[str, str]] = {
 """What passages of these kinds leave behind, whichever rule saw them."""
 
 Spans = Mapping[tuple[str, bool], list[Finding]]
+Place = tuple[str, int, str, str, str, str]
+"""Rule, version, kind, path, subject and exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Found:
     count: int
     fingerprints: tuple[str, ...]
     subject: str = ""
+    exception: str = ""
+    """The name of what excepts it: no rule counted it."""
 
     def as_json(self) -> dict[str, Any]:
         told = {
@@ -47,7 +51,8 @@ class Found:
             "count": self.count,
             "fingerprints": list(self.fingerprints),
         }
-        return {**told, "subject": self.subject} if self.subject else told
+        more = {"subject": self.subject, "exception": self.exception}
+        return told | {name: text for name, text in more.items() if text}
 
 
 def redact(value: Any, found: Iterable[Finding]) -> Any:
@@ -60,19 +65,29 @@ def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], 
     its keys; of what was not looked at nobody knows what its keys say."""
     findings = list(found)
     spans = _by_leaf(findings)
-    counts: Counter[tuple[str, int, str, str, str]] = Counter()
-    prints: dict[tuple[str, int, str, str, str], dict[str, None]] = defaultdict(dict)
+    counts: Counter[Place] = Counter()
+    prints: dict[Place, dict[str, None]] = defaultdict(dict)
     for leaf, shown in _leaves(value, "", "", spans):
         for each in spans[leaf.path, leaf.is_key]:
-            place = (each.rule, each.version, each.kind, shown, each.subject)
+            place = (each.rule, each.version, each.kind, shown, each.subject, each.exception)
             if each.kind != "limit":
                 counts[place] += 1
                 if len(prints[place]) < FINGERPRINTS:
                     prints[place][fingerprint(leaf.text[each.start : each.end])] = None
-    counts.update((each.rule, each.version, each.kind, "", each.subject) for each in findings if each.kind == "limit")
+    limits = (each for each in findings if each.kind == "limit")
+    counts.update((each.rule, each.version, each.kind, "", each.subject, "") for each in limits)
     return [
-        Found(*place[:4], count, tuple(prints[place]), place[4]) for place, count in counts.most_common(MOST_PLACES)
+        Found(*place[:4], count, tuple(prints[place]), *place[4:]) for place, count in counts.most_common(MOST_PLACES)
     ]
+
+
+def places(value: Any, wanted: Iterable[Finding], *, among: Iterable[Finding]) -> Iterator[tuple[Finding, str, str]]:
+    """Each of these with its place as evidence tells it, and its text. `among` is all that was found."""
+    asked, spans = set(wanted), _by_leaf(among)
+    for leaf, shown in _leaves(value, "", "", spans):
+        for each in spans[leaf.path, leaf.is_key]:
+            if each in asked:
+                yield each, shown, leaf.text[each.start : each.end]
 
 
 def _by_leaf(found: Iterable[Finding]) -> Spans:

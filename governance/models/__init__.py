@@ -18,6 +18,7 @@ from governance.models.directories import (
     GroupMapping,
 )
 from governance.models.epoch import Advance, Change, Epoch
+from governance.models.exceptions import PatternException
 from governance.models.freezes import Freeze
 from governance.models.grants import Grant, GrantUse
 from governance.models.issuers import TrustedIssuer
@@ -91,6 +92,7 @@ __all__ = (
     "OffboardingStep",
     "OnCallShift",
     "Organization",
+    "PatternException",
     "PayloadKey",
     "PersonalToken",
     "Policy",

@@ -45,6 +45,7 @@ from governance.models import (
     OAuthClient,
     OnCallShift,
     Organization,
+    PatternException,
     PersonalToken,
     Policy,
     RateLimit,
@@ -175,6 +176,16 @@ def one_of_each() -> list[Any]:
         LegalHold.objects.create(person=agent.owner, reason=HOSTILE, set_by="test", set_at=now),
         Erasure.objects.create(
             subject="person:1", email="leo@example.com", reason=HOSTILE, keys=1, payloads=2, by="test", at=now
+        ),
+        PatternException.objects.create(
+            name="vendor-cards",
+            rule="card_number",
+            path="/content/*",
+            bundle=bundle,
+            reason=HOSTILE,
+            created_at=now,
+            created_by="test",
+            ends_at=now + timedelta(days=1),
         ),
         Reaction.objects.create(name="drift", trigger="drift", action="quarantine_tool"),
         RotationTask.objects.create(

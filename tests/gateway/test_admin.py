@@ -63,9 +63,9 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
             " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor retentionclass"
-            " legalhold erasure findinggroup",
+            " legalhold erasure findinggroup patternexception",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
-            " sink anchor legalhold",
+            " sink anchor legalhold patternexception",
         ),
         ("approver", "agent", ""),
         (
@@ -74,7 +74,8 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             " role freeze organization change eventrow agentsession leaf checkpoint gatewayprocess personaltoken"
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
-            " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure findinggroup",
+            " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure findinggroup"
+            " patternexception",
             "",
         ),
     ],

@@ -124,6 +124,10 @@ governance.delete_policy                        .         x         .         .
 governance.publish_policy                       .         x         .         .
 governance.review_policy                        .         x         .         .
 governance.view_policyversion                   .         x         .         x
+governance.view_patternexception                .         x         .         x
+governance.add_patternexception                 .         x         .         .
+governance.change_patternexception              .         x         .         .
+governance.approve_patternexception             .         x         .         .
 governance.view_ratelimit                       x         x         .         x
 governance.add_ratelimit                        x         x         .         .
 governance.change_ratelimit                     x         x         .         .
@@ -197,6 +201,8 @@ ASKS_AGAIN = {
     "governance.connect_directory",
     "governance.release_directory",
     "governance.break_glass_grant",
+    "governance.add_patternexception",
+    "governance.approve_patternexception",
     "governance.add_sink",
     "governance.change_sink",
     "governance.add_trustedissuer",
@@ -474,6 +480,7 @@ NOT_BY_FORM = {
     "governance_erasure": "add change delete",
     "governance_freeze": "change delete",
     "governance_legalhold": "change delete",
+    "governance_patternexception": "change delete",
     "governance_grant": "add change delete",
     "governance_organization": "add delete",
     "governance_authorization": "add change delete",
@@ -534,6 +541,8 @@ ACTIONS = {
     "governance_anchor.keep": "governance.keep_anchor",
     "governance_freeze.lift": "governance.change_freeze",
     "governance_grant.revoke": "governance.revoke_grant",
+    "governance_patternexception.agree": "governance.approve_patternexception",
+    "governance_patternexception.end": "governance.change_patternexception",
     "governance_oauthclient.approve": "governance.approve_oauthclient",
     "governance_oauthclient.disable": "governance.disable_oauthclient",
     "governance_authorization.end": "governance.revoke_authorization",

@@ -42,6 +42,7 @@ from governance.models import (
     Offboarding,
     OnCallShift,
     Organization,
+    PatternException,
     PersonalToken,
     Policy,
     PolicyVersion,
@@ -149,6 +150,16 @@ def kept(person: User) -> tuple[models.Model, ...]:
     return (
         RetentionClass.objects.create(name="short", payload_days=30),
         LegalHold.objects.create(person=person, reason="litigation", set_by="test", set_at=now),
+        PatternException.objects.create(
+            name="exception",
+            rule="card_number",
+            path="*",
+            connector=Connector.objects.get(),
+            reason="test cards",
+            created_at=now,
+            created_by="test",
+            ends_at=now + timedelta(hours=1),
+        ),
         Erasure.objects.create(subject="person:1", **told),
     )
 

@@ -2,11 +2,13 @@
 
 from functools import cached_property
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 
 from audit.false_alarms import rates
 from audit.models import FindingGroup, Sighting
@@ -14,6 +16,8 @@ from gateway import triage
 from gateway.actions import act
 from gateway.console.pages import ConsolePage, GovernedPage
 from governance.house_rules import RuleBroken
+from governance.models import Tool
+from governance.pattern_exceptions import is_exceptable
 
 VIEW: Final = "audit.view_findinggroup"
 SIGHTINGS_SHOWN: Final = 50
@@ -63,6 +67,18 @@ class FindingPage(GovernedPage):
                 return redirect("finding", finding_id=self.row.pk)
         return self.render_to_response(self.get_context_data(form=form), status=400)
 
+    def exception_form(self) -> str:
+        """Where this may be allowed for a time, filled in; empty for what always counts, and for who may not."""
+        row = self.row
+        if not self.may("governance.add_patternexception") or not is_exceptable(row.rule):
+            return ""
+        told = {"rule": row.rule, "fingerprint": row.fingerprint}
+        if not row.fingerprint:
+            told["path"] = Sighting.objects.filter(group=row.pk).values_list("path", flat=True).first() or ""
+        if tool := Tool.objects.filter(name=row.tool, connector__name=row.connector).first():
+            told["tool"] = str(tool.pk)
+        return f"{reverse('admin:governance_patternexception_add')}?{urlencode(told)}"
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         row = self.row
         return {
@@ -73,6 +89,7 @@ class FindingPage(GovernedPage):
             "most": SIGHTINGS_SHOWN,
             "rate": next(rates(row.rule), None),
             "may_judge": self.may(triage.PERMISSION),
+            "except_it": self.exception_form(),
             "sees_events": self.may("audit.view_eventrow"),
             "form": VerdictForm(initial={"verdict": row.verdict, "note": row.note}),
             **super().get_context_data(**kwargs),
