@@ -189,6 +189,7 @@ KINDS = {
     "sink.replayed": "Sink: evidence is sent again",
     "sink.retried": "Sink: dead letters are tried again",
     "payload.opened": "Evidence: arguments or result opened",
+    "payload.searched": "Evidence: searched by words of arguments and results",
     "session.exported": "Evidence: session exported",
     "audit.heartbeat": "Evidence: sign of life",
     "signing_key.rotated": "Evidence: the log's signing key is replaced",

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from django.db import models
 
+from audit.fingerprints import Fingerprints
+
 
 class EventRow(models.Model):
     """One event: `header` is the truth that gets hashed, the other columns repeat it for screens and queries.
@@ -259,6 +261,40 @@ class TallyCursor(models.Model):
     class Meta:
         db_table = "audit_tally_cursor"
         constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_tally_cursor"),)
+
+    def __str__(self) -> str:
+        return str(self.next_leaf)
+
+
+class SearchEntry(models.Model):
+    """By which words, labels and findings a call is found, as keyed fingerprints; filled behind a cursor, never by a
+    call. `event_id` is what ended the call, `key_id` the key that seals what the words are from: with it they go.
+
+    May be thrown away and made anew from the evidence.
+    """
+
+    event_id = models.UUIDField(primary_key=True)
+    key_id = models.TextField(db_default="")
+    fingerprints = Fingerprints()
+
+    class Meta:
+        db_table = "audit_search_entry"
+        verbose_name_plural = "search entries"
+        indexes = (models.Index(fields=("key_id",), name="audit_search_by_key"),)
+
+    def __str__(self) -> str:
+        return f"words of {self.event_id}"
+
+
+class SearchCursor(models.Model):
+    """How far the log can be searched by words: the next leaf to read."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    next_leaf = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "audit_search_cursor"
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="one_search_cursor"),)
 
     def __str__(self) -> str:
         return str(self.next_leaf)

@@ -16,7 +16,7 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from audit.event import AuditEvent, first_id_at
 from audit.kinds import CALL_KINDS, LISTED_KINDS, TALK_KINDS
-from audit.models import EventRow, Leaf, Payload, Pruning, SinkCursor
+from audit.models import EventRow, Leaf, Payload, Pruning, SearchEntry, SinkCursor
 from audit.pages import PAGE
 from audit.pruned import PRUNED, Range, merged
 from audit.record import record
@@ -131,12 +131,21 @@ def has_payload(
     return (events if until is None else events.filter(id__lt=first_id_at(until))).exists()
 
 
+def forget_words(key_ids: Collection[str]) -> None:
+    """What calls whose payloads lay under these keys are found by, in steps."""
+    entries = SearchEntry.objects.filter(key_id__in=key_ids).order_by("key_id")
+    while page := list(entries.values_list("event_id", flat=True)[:PAGE]):
+        SearchEntry.objects.filter(event_id__in=page)._raw_delete("default")
+
+
 def delete_shared(person: str, key_ids: Collection[str], *, event_id: UUID) -> int:
     """Payloads of one person under keys that others share: these rows go, for the keys have to stay."""
     ids = list(payloads_of(person).filter(key_id__in=key_ids).values_list("event_id", flat=True))
     if not ids:
         return 0
     let_payloads_go(key_ids, person=person, event_id=event_id)
+    ends = EventRow.objects.filter(person=person).exclude(kind="call.intent").values("id")
+    SearchEntry.objects.filter(key_id__in=key_ids, event_id__in=ends)._raw_delete("default")
     return sum(_delete_payloads(ids[at : at + PAGE]) for at in range(0, len(ids), PAGE))
 
 
@@ -156,10 +165,11 @@ def _tell(kind: str, *, by: str, now: datetime, details: dict[str, Any]) -> UUID
 
 
 def _delete_records(first: int, past: int) -> int:
+    gone = Leaf.objects.filter(index__gte=first, index__lt=past).values("event_id")
+    SearchEntry.objects.filter(event_id__in=gone)._raw_delete("default")
     if connection.vendor == "postgresql":
         return _called("audit_prune_records", first, past)
-    ids = Leaf.objects.filter(index__gte=first, index__lt=past).values("event_id")
-    return EventRow.objects.filter(id__in=ids)._raw_delete("default")
+    return EventRow.objects.filter(id__in=gone)._raw_delete("default")
 
 
 @transaction.atomic

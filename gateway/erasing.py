@@ -8,7 +8,7 @@ from typing import Any
 from audit.event import AuditEvent
 from audit.models import EventRow
 from audit.record import record as write
-from audit.retention import delete_shared, let_payloads_go, payloads_of
+from audit.retention import delete_shared, forget_words, let_payloads_go, payloads_of
 from audit.sightings import forget_person
 from gateway.actions import act
 from gateway.keeping import keeps, shared_keys
@@ -108,7 +108,9 @@ def _erase(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, 
     details = {"subject": subject_of(person.pk), "reason": reason, **done.as_details()}
     told = AuditEvent(kind="audit.subject_erased", at=now, actor=by, person=person.email, details=details)
     write(told)
-    let_payloads_go([str(key.pk) for key in hers.keys], event_id=told.id)
+    ids = [str(key.pk) for key in hers.keys]
+    let_payloads_go(ids, event_id=told.id)
+    forget_words(ids)
     forget_person(person.email)
     empty_of_person(person, record=record, now=now)
     destroy_keys(hers.keys, cause=SubjectKey.Cause.ERASED, now=now)

@@ -11,6 +11,7 @@ from django.db import transaction
 from audit.retention import (
     Known,
     delete_payloads,
+    forget_words,
     has_payload,
     look_at,
     prune_records,
@@ -22,6 +23,7 @@ from governance.legal_holds import Hold, first_that, holds_in_force, lift_hold, 
 from governance.models import LegalHold, PayloadKey, RetentionClass, SubjectKey, User
 from governance.payload_keys import destroy_keys
 from governance.retention import Terms, days_of, default_class, expired_keys, terms_by_name
+from governance.search_keys import SEARCH
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ def empty_destroyed_keys() -> int:
         first, last = (datetime.combine(day, time(), UTC) for day in days_of(month))
         ids = {str(key.pk) for key in keys}
         deleted += delete_payloads(ids, since=first - SLACK, until=last + timedelta(days=1) + SLACK)
+        forget_words(ids)
         SubjectKey.objects.filter(pk__in=[key.pk for key in keys]).update(is_emptied=True)
     return deleted
 
@@ -119,6 +122,8 @@ def lift(hold: LegalHold, *, reason: str, by: str, record: Recorder, now: dateti
 
 
 def _is_held(key: SubjectKey, holds: list[Hold]) -> bool:
+    if key.subject == SEARCH:
+        return any(hold.overlaps(key.period) for hold in holds)
     kind, _, person_id = key.subject.partition(":")
     person = User.objects.filter(pk=person_id).first() if kind == "person" else None
     if first_that(holds, person_id=person.pk if person else None, periods=[key.period]):

@@ -13,6 +13,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import IntegrityError, transaction
+from django.views.decorators.debug import sensitive_variables
 
 from governance.facts import Fact, Recorder
 from governance.models import PayloadKey, SubjectKey
@@ -51,7 +52,12 @@ class PayloadSealer:
 
 def sealer_at(place: Place, keyring: Keyring) -> PayloadSealer:
     """The live key of this place; the first caller of all processes makes it."""
-    return open_sealer(_live(place) or _make(place, keyring), keyring)
+    return open_sealer(key_row(place, keyring), keyring)
+
+
+def key_row(place: Place, keyring: Keyring) -> SubjectKey:
+    """The live one of this place; the first caller of all processes makes it."""
+    return _live(place) or _make(place, keyring)
 
 
 def subject_of(person_id: object) -> str:
@@ -100,10 +106,15 @@ def _rewrap_batch(*, keyring: Keyring, record: Recorder, size: int) -> int:
 
 def open_sealer(row: SubjectKey | PayloadKey, keyring: Keyring) -> PayloadSealer:
     """Raises VaultError, also for a destroyed one."""
+    return PayloadSealer(str(row.id), AESGCM(opened_key(row, keyring)))
+
+
+@sensitive_variables()
+def opened_key(row: SubjectKey | PayloadKey, keyring: Keyring) -> bytes:
+    """Raises VaultError, also for a destroyed one."""
     if not row.key_id:
         raise SealBroken("This key was destroyed.")
-    key = open_envelope(_envelope(row), context=_context(row), keyring=keyring)
-    return PayloadSealer(str(row.id), AESGCM(key))
+    return open_envelope(_envelope(row), context=_context(row), keyring=keyring)
 
 
 def _live(place: Place) -> SubjectKey | None:
