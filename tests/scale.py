@@ -62,19 +62,22 @@ $$;
 CREATE FUNCTION pg_temp.moment(part double precision) RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT now() - interval '30 days' + part * interval '30 days'
 $$;
+CREATE FUNCTION pg_temp.session_id(agent bigint, part double precision) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT md5(agent || '/' || floor(part * 720))::uuid
+$$;
 CREATE FUNCTION pg_temp.busy(number bigint, most int, power double precision) RETURNS int LANGUAGE sql IMMUTABLE AS $$
     SELECT (most * power(('x' || substr(md5(number::text), 1, 7))::bit(28)::int / 268435456.0, power))::int
 $$;
 """
 
 CALLS = """
-INSERT INTO audit_event (id, kind, at, call_id, actor, agent, person, connector, tool, decision, outcome, epoch,
-                         decided_epoch, header)
+INSERT INTO audit_event (id, kind, at, call_id, actor, agent, person, connector, tool, decision, outcome, session,
+                         epoch, decided_epoch, header)
     SELECT pg_temp.event_id(part, n * 2 + step), kind, pg_temp.moment(part), pg_temp.event_id(part, n * 2),
         'agent:agent-' || agent, 'agent-' || agent, 'person-' || agent % {people} || '@example.com',
         'connector-' || tool % {connectors}, 'tool-' || tool, 'permit',
         CASE WHEN step = 0 THEN '' WHEN n % 997 = 0 THEN 'unknown' WHEN n % 41 = 0 THEN 'tool_error' ELSE 'ok' END,
-        1, 1,
+        pg_temp.session_id(agent, n / {calls}.0), 1, 1,
         convert_to('{{"details":{{"bytes":812,"masked":[],"upstream_ms":' || 5 + n % 300 || '}},"padding":"'
             || repeat(md5(n::text), 12) || '"}}', 'UTF8')
     FROM (SELECT n, step, kind, (n + step * 0.4) / {calls}.0 AS part, pg_temp.busy(n, {agents} - 1, 4) AS agent,
@@ -100,6 +103,9 @@ INSERT INTO audit_leaf (index, event_id, hash)
     SELECT row_number() OVER (ORDER BY id) - 1, id, sha256(id::text::bytea) FROM audit_event;
 INSERT INTO audit_checkpoint (size, root, frontier, at, note)
     SELECT n, sha256(''::bytea), ''::bytea, now(), '' FROM generate_series(1, {acts}) n;
+INSERT INTO audit_session (id, began, agent, person, last_at, calls, refused, failed)
+    SELECT session, min(id::text)::uuid, min(agent), min(person), max(at), count(*), 0, 0
+    FROM audit_event WHERE kind = 'call.intent' GROUP BY session;
 INSERT INTO audit_call_tally (hour, agent, connector, tool, decision, outcome, calls, upstream_ms, slowest_ms)
     SELECT date_trunc('hour', at), agent, connector, tool, decision, outcome, count(*), count(*) * 80, 300
     FROM audit_event WHERE kind IN ('call.outcome', 'call.refused') GROUP BY 1, 2, 3, 4, 5, 6;
