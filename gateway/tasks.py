@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from audit.sightings import count_new_findings
 from audit.tally import count_new_calls
-from gateway import approving, evidence_alarms, keeping, password_resets, rotations, zombies
+from gateway import approving, evidence_alarms, keeping, password_resets, rotations, search_filling, zombies
 from gateway.access_reviews import remind_due
 from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
@@ -197,6 +197,12 @@ def count_calls() -> None:
 def count_findings() -> None:
     """Fills the inbox of findings from the log."""
     count_new_findings()
+
+
+@shared_task(ignore_result=True)
+def fill_search() -> None:
+    """Keeps the words of calls findable."""
+    search_filling.fill()
 
 
 @shared_task(ignore_result=True)

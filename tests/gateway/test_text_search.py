@@ -1,4 +1,4 @@
-"""Calls are found by words of what they said, also where it was masked, until it is forgotten; nobody reads the index."""
+"""Calls are found by words of what they said, masked or not, until it is forgotten; nobody reads the index."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -46,7 +46,7 @@ def unmake(_apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("audit", "0011_pruning"),
+        ("audit", "0012_findings"),
     ]
 
     operations = [
