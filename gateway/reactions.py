@@ -36,6 +36,7 @@ FOUND_IN_ARGUMENTS: Final = "{} was found in what it sent."
 FOUND_IN_RESULT: Final = "{} was found in what a system answered."
 WORDS: Final = {
     "secret": "A secret",
+    "payment_card": "A payment card",
     "personal_data": "Personal data",
     "injection": "An injected instruction",
     "suspected_injection": "What may be an injected instruction",

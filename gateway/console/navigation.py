@@ -149,6 +149,13 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         _list("Bundles", "governance.bundle", "inventory_2", "Tools and rules, given to agents as one."),
         _list("Bundle versions", "governance.bundleversion", "layers", "What was published, and when.", "bundles"),
         _list("Policies", "governance.policy", "gavel", "Rules that permit, deny, mask or ask."),
+        Entry(
+            "Ready policies",
+            "ready_policies",
+            "governance.view_policy",
+            "verified_user",
+            "Policies that come with Gatehouse, added by a click.",
+        ),
         _list("Rate limits", "governance.ratelimit", "speed", "How much agents, teams and tools may use."),
         _list("Reactions", "governance.reaction", "bolt", "What the gateway does by itself, at once."),
         _list(

@@ -43,6 +43,7 @@ EXAMPLES = (
 FINDING_NAMES = {
     "anomaly": "Something unusual for the agent",
     "injection": "Injected instructions",
+    "payment_card": "Payment cards",
     "personal_data": "Personal data",
     "secret": "Secrets",
     "suspected_injection": "What may be injected instructions",

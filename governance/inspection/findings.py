@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
 Kind = Literal[
-    "secret", "personal", "injection", "suspicion", "unicode", "definition", "destination", "link", "limit",
+    "secret", "personal", "card", "injection", "suspicion", "unicode", "definition", "destination", "link", "limit",
     "data_class", "external", "anomaly",
 ]  # fmt: skip
 CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "link"))
@@ -16,7 +16,8 @@ KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - CONTAINED
 
 NAMED: Final[Mapping[str, frozenset[Kind]]] = {
     "secret": frozenset(("secret",)),
-    "personal_data": frozenset(("personal",)),
+    "personal_data": frozenset(("personal", "card")),
+    "payment_card": frozenset(("card",)),
     "injection": frozenset(("injection", "unicode")),
     "suspected_injection": frozenset(("suspicion",)),
     "untrusted_destination": frozenset(("destination",)),

@@ -8,7 +8,7 @@ from typing import Final
 
 from governance.inspection import labels, personal_numbers
 from governance.inspection.detector import Detector, Finder, Hit, found
-from governance.inspection.findings import Severity
+from governance.inspection.findings import Kind, Severity
 from governance.inspection.signals import Signal, TooManyMatches
 from governance.inspection.views import View
 from governance.inspection.walk import Leaf
@@ -25,6 +25,7 @@ LONGEST_CARD: Final = 23
 SEPARATORS: Final = re.compile(r"[ .\-/]")
 DIGITS: Final = re.compile(r"[0-9]")
 
+CARD_NUMBER: Final = "card_number"
 CARD: Final = Signal("personal.card", r"[0-9](?:[ \-]?[0-9]){11,}", r"[0-9](?:[ \-]?[0-9]){11}", most=DENSE)
 IBAN: Final = Signal("personal.iban", r"[A-Z]{2}[0-9]{2}[ \-.]?[A-Z0-9]{2}", caseless=True)
 SSN: Final = Signal("personal.ssn", r"[0-9]{3}([\- ])[0-9]{2}([\- ])[0-9]{4}", r"[0-9]{3}[\- ][0-9]{2}[\- ][0-9]{4}")
@@ -158,7 +159,8 @@ NO_ONE: Final = re.compile(r"(?i)^(?:git|hg|svn|ssh|root|localhost)$")
 
 
 def _hit(rule: str, confidence: float, start: int, end: int, severity: Severity = Severity.MEDIUM) -> Hit:
-    return Hit(rule, VERSION, "personal", severity, confidence, start, end)
+    kind: Kind = "card" if rule == CARD_NUMBER else "personal"
+    return Hit(rule, VERSION, kind, severity, confidence, start, end)
 
 
 def _before(text: str, start: int) -> str:
@@ -189,7 +191,7 @@ def _cards(view: View) -> Iterator[Hit]:
             confidence = _card(text[start:end], context) if start >= done else 0.0
             if confidence:
                 done = end
-                yield _hit("card_number", confidence, start, end, Severity.HIGH)
+                yield _hit(CARD_NUMBER, confidence, start, end, Severity.HIGH)
 
 
 def _card(written: str, context: str) -> float:
@@ -457,5 +459,5 @@ def _look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
 
 
 PERSONAL_DATA: Final = Detector(
-    kinds=frozenset(("personal",)), signals=tuple(signal for signal, _ in FINDERS), look=_look, always=True
+    kinds=frozenset(("personal", "card")), signals=tuple(signal for signal, _ in FINDERS), look=_look, always=True
 )

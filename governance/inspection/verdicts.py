@@ -9,12 +9,12 @@ from governance.inspection.findings import KINDS, SURE, Finding, Findings, Kind,
 
 TASKS: Final[Mapping[str, frozenset[Kind]]] = {
     "secrets": frozenset(("secret",)),
-    "pii": frozenset(("personal",)),
+    "pii": frozenset(("personal", "card")),
     "injection": frozenset(("injection", "suspicion", "unicode")),
     "tool_description": frozenset(("definition", "injection", "suspicion", "unicode")),
 }
 """Which kinds of finding answer a task; of any other task, all."""
-MASKED: Final = frozenset(("secret", "personal"))
+MASKED: Final = frozenset(("secret", "personal", "card"))
 
 
 def verdict(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -351,6 +351,7 @@ SCREENS = {
     "policy_version_review": "governance.view_policyversion",
     "policy_version_rules": "governance.view_policyversion",
     "policy_version_try": "governance.view_policyversion",
+    "ready_policies": "governance.view_policy",
     "review_definition": "governance.view_tooldefinition",
     "secret_replace": "governance.replace_secret",
     "search": "staff",

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.management.options import CHECKS, actor_of, add_actor
 from gateway.manifests import StillMoving, Wish, apply_manifest, preview, read_wish
+from governance import ready_policies
 from governance.manifest.plan import Plan, Refused
 from governance.manifest.reader import BadManifest
 from governance.manifest.schema import Source
@@ -24,7 +25,12 @@ class Command(BaseCommand):
     requires_system_checks = CHECKS
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("files", nargs="+", metavar="FILE", help="YAML or JSON; several count as one")
+        parser.add_argument(
+            "files",
+            nargs="+",
+            metavar="FILE",
+            help=f"YAML or JSON, several count as one; or a ready policy: {', '.join(ready_policies.NAMES)}",
+        )
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
         parser.add_argument(
             "--prune", action="store_true", help="end what the files do not name, of the kinds that they list"
@@ -73,6 +79,9 @@ def _carry_out(wish: Wish, *, by: str, dry_run: bool, prune: bool) -> tuple[Plan
 
 
 def _source(file: str) -> Source:
+    """A file, or else a policy that comes with Gatehouse."""
+    if file in ready_policies.NAMES and not Path(file).exists():
+        return ready_policies.source(file)
     try:
         return Source(file, Path(file).read_bytes())
     except OSError as error:

@@ -9,7 +9,7 @@ from governance.inspection import checksums, personal_numbers
 from governance.inspection.engine import inspect_text, inspect_value
 from governance.inspection.findings import Kind
 
-PERSONAL: frozenset[Kind] = frozenset(("personal",))
+PERSONAL: frozenset[Kind] = frozenset(("personal", "card"))
 
 
 def found(text: str) -> set[tuple[str, str]]:

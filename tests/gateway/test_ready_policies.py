@@ -1,0 +1,83 @@
+"""Policies that come with Gatehouse: they hold their own tests, and are added by a click or a command."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+
+from audit.models import EventRow
+from gateway.actions import act
+from governance import ready_policies
+from governance.models import Organization, Policy, PolicyVersion, Rule
+from governance.rule_tests import run_tests
+from governance.snapshot_builder import build_snapshot
+from tests.gateway.signing_in import sign_in
+
+PAGE = "ready_policies"
+
+
+@pytest.mark.parametrize("name", ready_policies.NAMES)
+def test_each_says_what_its_tests_want(name: str) -> None:
+    entry = ready_policies.shipped(name)
+    assert entry.name == name
+    assert [result.sentence for result in run_tests(entry.texts(), entry.plain_tests(), []) if not result.passed] == []
+    assert {test.rule for test in entry.tests}
+
+
+@pytest.mark.parametrize("name", ready_policies.NAMES)
+def test_each_keeps_secrets_in_and_holds_after_orders(name: str) -> None:
+    entry = ready_policies.shipped(name)
+    about = [{"findings": ["secret"], "expect": "deny"}, {"labels": ["flagged"], "expect": "ask"}]
+    cases = [{"name": str(number), "tool": "example_update", **each} for number, each in enumerate(about)]
+    assert [result.got for result in run_tests(entry.texts(), cases, [])] == ["deny", "ask"]
+
+
+@pytest.mark.django_db
+class TestAdding:
+    def test_by_a_click(self, security: Client) -> None:
+        text = security.get(reverse(PAGE)).content.decode()
+        assert text.count("not here") == len(ready_policies.NAMES)
+        security.post(reverse(PAGE), {"name": "strict", "act": "add"})
+        version = PolicyVersion.objects.get(policy__name="strict")
+        assert (version.state, version.rules.count()) == ("published", len(ready_policies.shipped("strict").rules))
+        assert not Organization.objects.filter(policies__name="strict").exists()
+        assert EventRow.objects.filter(kind="policy.published", actor="person:sam@example.com").exists()
+
+    def test_the_shipped_edition_comes_back(self, security: Client) -> None:
+        security.post(reverse(PAGE), {"name": "strict", "act": "add"})
+        Rule.objects.filter(version__policy__name="strict", position=1).delete()
+        assert "other than shipped" in security.get(reverse(PAGE)).content.decode()
+        security.post(reverse(PAGE), {"name": "strict", "act": "add"})
+        assert "other than shipped" not in security.get(reverse(PAGE)).content.decode()
+        assert PolicyVersion.objects.filter(policy__name="strict").count() == 2
+
+    def test_for_everybody(self, owner: Client) -> None:
+        owner.post(reverse(PAGE), {"name": "baseline", "act": "bind"})
+        assert build_snapshot().organization_policies == {Policy.objects.get().pk.hex}
+        assert "binds everybody" in owner.get(reverse(PAGE)).content.decode()
+
+    def test_not_by_others(self) -> None:
+        assert sign_in("auditor").post(reverse(PAGE), {"name": "strict", "act": "add"}).status_code == 403
+        assert not Policy.objects.exists()
+
+    def test_by_the_command_and_only_once(self) -> None:
+        for told in ("Applied.", "Nothing to do."):
+            out = io.StringIO()
+            call_command("apply", "baseline", "engineering", stdout=out)
+            assert out.getvalue().strip().endswith(told)
+        assert {policy.name for policy in Policy.objects.all()} == {"baseline", "engineering"}
+
+    def test_a_new_installation_has_the_baseline_and_its_export_says_so(self, tmp_path: Path) -> None:
+        act(lambda record, now: ready_policies.install(by="command:up", record=record), by="command:up")
+        out = io.StringIO()
+        call_command("export", "--json", stdout=out)
+        assert json.loads(out.getvalue())["organization"]["policies"] == ["baseline"]
+        file = tmp_path / "export.json"
+        file.write_text(out.getvalue())
+        again = io.StringIO()
+        call_command("apply", str(file), stdout=again)
+        assert again.getvalue() == "Nothing to do.\n"
