@@ -8,7 +8,7 @@ from uuid import UUID
 
 from connectors.base import SILENCE, RawResult, Relay
 from gateway.accounts.presented import Presented
-from gateway.commit.entry import Run
+from gateway.commit.entry import Mentions, Reach, Run
 from gateway.values import per_call
 from governance.decision import Decision
 from governance.inspection.field_masks import Place
@@ -86,6 +86,8 @@ class Call:
     """The same, provably; and what is not there any more, because a rule masks it."""
     redacted_by: tuple[str, ...] = ()
     """The rules that masked arguments."""
+    reach: Reach | None = None
+    """Where it would send something, if a rule wants to know."""
 
     @property
     def presents(self) -> str:
@@ -204,6 +206,10 @@ class SafeResult:
     """What rules were looking for, and is there."""
     screened_by: tuple[str, ...] = ()
     """The rules that had something to do with it."""
+    labels: frozenset[str] = frozenset()
+    """What the run is to be labelled with, because it was found."""
+    mentions: Mentions | None = None
+    """What the agent learns from it, if a rule wants to know."""
 
 
 @per_call

@@ -12,6 +12,7 @@ from gateway import refusals
 from gateway.accounts.presented import Presented, guarding
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
+from gateway.containing import DESTINATION, reached
 from gateway.excepting import bounded, excepting
 from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
@@ -250,9 +251,11 @@ def looked_for(call: Call) -> frozenset[str]:
 
 async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     sent = _sent(call.frame, call.arguments)
-    found = await ports.inspector.look(sent, names, size=len(call.recorded_arguments))
+    found, reach = await ports.inspector.look(sent, names, size=len(call.recorded_arguments)), None
+    if DESTINATION in names:
+        found, reach = await reached(call, found, ports)
     found = excepting(found, sent, call, now=ports.now())
-    return changed(call, findings=found, found=proof_of(sent, found)) if found else call
+    return changed(call, findings=found, found=proof_of(sent, found), reach=reach) if found or reach else call
 
 
 def _sent(frame: Frame, arguments: Mapping[str, Any]) -> dict[str, Any]:

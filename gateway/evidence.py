@@ -220,7 +220,7 @@ async def outcome_entry(
         details["narrowed"] = list(approval.narrowed)
     body = await _sealed(outcome.encoded, intent.call, intent.decision, ports)
     entry = _closing(intent, ports, outcome.outcome, details, body=body, is_fenced=is_fenced)
-    return changed(entry, met=met) if (met := met_by(intent.call)) is not None else entry
+    return changed(entry, met=met) if (met := met_by(intent.call, outcome)) is not None else entry
 
 
 def withheld_entry(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Entry:

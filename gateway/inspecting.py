@@ -40,12 +40,13 @@ class Inspector:
         """What is surely there of what rules call `names`. `size` is that of the value as JSON, in bytes."""
         if not names:
             return NOTHING
+        return replace((await self.look_for(value, kinds_of(names), size=size)).sure(), asked=names)
+
+    async def look_for(self, value: Any, kinds: frozenset[Kind], *, size: int) -> Findings:
         if self._engine is not None and size <= AT_ONCE_BYTES:
-            found = self._engine(value, kinds=kinds_of(names), budget=BUDGET)
-        else:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._threads, partial(self._loaded, value, kinds_of(names)))
-        return replace(found.sure(), asked=names)
+            return self._engine(value, kinds=kinds, budget=BUDGET)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(self._loaded, value, kinds))
 
     def _loaded(self, value: Any, kinds: frozenset[Kind]) -> Findings:
         if self._engine is None:

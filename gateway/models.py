@@ -164,6 +164,26 @@ class RunLabel(models.Model):
         return self.label
 
 
+class RunDestination(models.Model):
+    """Somewhere an agent could send to, and whether it knew of it from untrusted text first. Never the place itself."""
+
+    agent_id = models.UUIDField()
+    session = models.CharField(max_length=64)
+    """As of its labels."""
+    digest = models.CharField(max_length=32)
+    """Keyed, and of this agent only; `*` where it met more than is kept."""
+    is_trusted = models.BooleanField()
+    at = models.DateTimeField(db_index=True)
+    """When it was met last."""
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("agent_id", "session", "digest"), name="run_destination_once"),)
+        indexes = (models.Index(fields=("agent_id", "digest"), name="run_destination_of_agent"),)
+
+    def __str__(self) -> str:
+        return f"{self.digest} ({'trusted' if self.is_trusted else 'untrusted'})"
+
+
 class Notice(models.Model):
     """A message to be sent, or sent: `reference` is what its channel calls it, by which it is rewritten later.
 

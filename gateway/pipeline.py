@@ -35,6 +35,7 @@ from gateway.call import (
 )
 from gateway.commit.entry import Committed, EvidenceUnavailable, RecordRefused, Verdict
 from gateway.commit.group import BOOT_CLOCK
+from gateway.containing import noted
 from gateway.deciding import (
     account_of,
     authenticate,
@@ -137,8 +138,9 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
     try:
         vault = guarding(ports.vault_index(ports.snapshot()), intent.account)
         safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
-        if intent.decision.screens and isinstance(safe, SafeResult):
-            safe = await screen_content(intent, safe, ports.inspector, now=ports.now())
+        if isinstance(safe, SafeResult):
+            shown = await screen_content(intent, safe, ports) if intent.decision.screens else safe
+            safe = await noted(intent, safe, shown, ports)
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
         passed(COMMIT_OUTCOME)

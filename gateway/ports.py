@@ -23,6 +23,7 @@ from gateway.mcp.waiting import Waiting
 from gateway.reactions import Reactions
 from gateway.refusals import Refusal
 from gateway.requests_of_agents import AgentRequests
+from gateway.run_destinations import RunDestinations
 from gateway.run_labels import RunLabels
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Connector, Snapshot
@@ -37,6 +38,7 @@ class Ports(Protocol):
     held: HeldCalls
     requests: AgentRequests
     run_labels: RunLabels
+    destinations: RunDestinations
     reactions: Reactions
     access_tokens: AccessTokens
     uses: CredentialUses

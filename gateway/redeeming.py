@@ -54,9 +54,9 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
     nobody is asked, and nothing that was agreed to is given up, because of an older one.
     """
     decision, seen = decided(call, ports), None
-    if decision.reads_labels:
+    if decision.reads_labels or call.reach is not None:
         agent_id, session = call.caller.agent.id, call.frame.session_id
-        seen = Run(agent_id, run_of(session), await ports.run_labels.of(agent_id, session))
+        seen = Run(agent_id, run_of(session), await ports.run_labels.of(agent_id, session), call.reach)
         decision = decided(call, ports, labels=seen.labels)
     if decision.effect is not Effect.ASK or call.frame.method not in ASKABLE:
         return permitted(call, decision, seen)
@@ -100,6 +100,11 @@ async def _redeem(asked: Asked, ports: Ports) -> Permitted:
     raise _refusal(asked, held or await _ask(asked, ports), now)
 
 
+def _seen(asked: Asked, call: Call) -> Run | None:
+    """Humans may have narrowed where it sends something."""
+    return replace(asked.seen, reach=call.reach) if asked.seen is not None else None
+
+
 def _is_approved(held: HeldCall, now: datetime) -> bool:
     return held.state == State.APPROVED and held.use_before is not None and held.use_before > now
 
@@ -131,7 +136,7 @@ def _released(asked: Asked, held: HeldCall, call: Call, ports: Ports) -> Permitt
     rests_on = decision.read_set | _read_set(held, found, snapshot)
     limits = [limit for limit in (decision.valid_until, held.use_before) if limit is not None]
     released = permitted(call, decision._replace(read_set=rests_on, valid_until=min(limits)))
-    return replace(released, seen=asked.seen, approval=_approval(asked, held, call, found))
+    return replace(released, seen=_seen(asked, call), approval=_approval(asked, held, call, found))
 
 
 async def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:

@@ -10,6 +10,7 @@ from connectors.base import NotAnswered, RawResult, Relay
 from gateway.accounts.presented import guarding
 from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
+from gateway.containing import note_said
 from gateway.evidence import asked_entry, told_entry
 from gateway.excepting import excepting
 from gateway.inspecting import met
@@ -82,7 +83,7 @@ class ScreenedRelay:
         shown = vault.mask(params)[0] if vault.find(body) else params
         if len(body) <= LARGEST and isinstance(shown, dict) and await self._is_fit(shown, len(body)):
             with suppress(EvidenceUnavailable):
-                await self._meet()
+                await self._meet(shown, len(body))
                 await self._relay.notify(method, shown)
 
     async def ask(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -119,7 +120,7 @@ class ScreenedRelay:
         found = await self._ports.inspector.look(said, names, size=size)
         return not met(screens, excepting(found, said, self._intent.call, now=self._ports.now()))
 
-    async def _meet(self) -> None:
+    async def _meet(self, said: Mapping[str, Any], size: int) -> None:
         """What is said before the result is met like the result: the run has its labels before the agent hears of it.
 
         Raises EvidenceUnavailable.
@@ -128,11 +129,12 @@ class ScreenedRelay:
         if not self._has_met and (run := met_by(call)) is not None:
             await self._ports.run_labels.add(run.agent_id, call.frame.session_id, run.labels)
         self._has_met = True
+        await note_said(self._intent, said, size, self._ports)
 
     async def _commit_question(self, requests: Mapping[str, dict[str, Any]]) -> None:
         """A question discloses, so it passes the fence. Raises NotAnswered."""
         try:
-            await self._meet()
+            await self._meet(requests, len(canonical.encode(requests)))
             committed = await self._ports.commit(await asked_entry(self._intent, requests, self._ports))
             if committed.verdict is Verdict.STALE:
                 if not self._may_still_hear(await self._ports.snapshot_at_least(committed.epoch)):

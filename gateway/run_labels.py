@@ -10,14 +10,20 @@ from typing import Final
 
 from django.db.models import Q
 
-from gateway.call import Call
+from gateway.call import Call, SafeResult
 from gateway.commit.entry import Run
 from gateway.database import DatabaseThread
 from gateway.models import RunLabel
+from governance.inspection.findings import NAMED, Findings
 
 UNTRUSTED: Final = "untrusted"
+FLAGGED: Final = "flagged"
+"""Instructions were found in a result, or it could not be looked at for them; whatever became of it."""
 HELD: Final = "held"
 """Of all the agent does until the hold ends: no new session gets out of it."""
+FOUND: Final = {FLAGGED: NAMED["injection"], "secret": NAMED["secret"], "personal_data": NAMED["personal_data"]}
+"""Label -> the kinds of finding that bring it."""
+NONE: Final[frozenset[str]] = frozenset()
 FLOOR: Final = timedelta(minutes=30)
 """So long an agent keeps what it met, whatever run it says it is in."""
 REFRESHED_EVERY: Final = timedelta(minutes=1)
@@ -46,14 +52,26 @@ def run_of(session: str) -> str:
     return sha256(session.encode()).hexdigest() if session else ""
 
 
-def met_by(call: Call) -> Run | None:
-    """What the run of this call has met once its result is seen."""
+def met_by(call: Call, safe: SafeResult | None = None) -> Run | None:
+    """What the run of this call has met once its result is seen, by what its tool is and what was found."""
     variables = call.tool.variables
     classes, is_untrusted = variables.get("data_classes"), variables.get("untrusted")
-    if not classes and not is_untrusted:
+    found = safe.labels if safe is not None else NONE
+    mentions = safe.mentions if safe is not None else None
+    if not classes and not is_untrusted and not found and mentions is None:
         return None
-    labels = frozenset(map(str, classes or ())) | ({UNTRUSTED} if is_untrusted else set())
-    return Run(call.caller.agent.id, run_of(call.frame.session_id), labels)
+    labels = found.union(map(str, classes or ()), (UNTRUSTED,) if is_untrusted else ())
+    return Run(call.caller.agent.id, run_of(call.frame.session_id), labels, mentions=mentions)
+
+
+def labels_found(found: Findings) -> frozenset[str]:
+    """What is found in a result labels the run, whether a rule flags, masks or withholds it."""
+    if not found:
+        return NONE
+    kinds = {finding.kind for finding in found}
+    labels = {label for label, of in FOUND.items() if not of.isdisjoint(kinds)}
+    labels.update(finding.rule for finding in found if finding.kind == "data_class")
+    return frozenset(labels | ({FLAGGED} if "injection" in found.unseen() else set()))
 
 
 def labels_of(agent_id: str, run: str, now: datetime) -> frozenset[str]:

@@ -1,13 +1,15 @@
 """The stage between an upstream's answer and its record: what may reach the agent, and in which form."""
 
-from datetime import datetime
 from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Intent, SafeResult
+from gateway.containing import LINK, SCREENED, only_new
 from gateway.excepting import excepting
-from gateway.inspecting import Inspector, blind, masked_by, met, proof_of
+from gateway.inspecting import blind, masked_by, met, proof_of
+from gateway.ports import Ports
 from gateway.relaying import result_problem
+from gateway.run_labels import labels_found
 from gateway.targets import expose_uris
 from gateway.values import changed
 from governance import canonical
@@ -19,7 +21,6 @@ from governance.inspection.redaction import redact
 WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
 WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
 WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
-SCREENED = "screened"
 FINISHED = ("ok", "tool_error")
 TOOL_CALL = "tools/call"
 APPROVAL_META = "com.gatehouse/approval"
@@ -50,15 +51,22 @@ def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResu
     return SafeResult(outcome, result, error, masked, raw, encoded, places)
 
 
-async def screen_content(intent: Intent, safe: SafeResult, inspector: Inspector, *, now: datetime) -> SafeResult:
+async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> SafeResult:
     """What rules want of the answer's content. What could not be looked at in full is withheld where a rule denies or
     masks it."""
     content: Any = safe.result if safe.result is not None else safe.error
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
-    found = await inspector.look(content, names, size=len(safe.encoded))
-    found = excepting(found, content, intent.call, now=now)
+    found = await ports.inspector.look(content, names, size=len(safe.encoded))
+    if LINK in names:
+        found = await only_new(intent, found, ports)
+    found = excepting(found, content, intent.call, now=ports.now())
     wanted = met(intent.decision.screens, found)
-    safe = changed(safe, found=proof_of(content, found), screened_by=tuple(screen.rule for screen in wanted))
+    safe = changed(
+        safe,
+        found=proof_of(content, found),
+        screened_by=tuple(screen.rule for screen in wanted),
+        labels=labels_found(found),
+    )
     denial = next((screen for screen in wanted if screen.effect == "deny"), None)
     masks = [screen for screen in wanted if screen.effect == "mask"]
     if denial is None and (unable := blind(masks, found)) is not None:

@@ -15,6 +15,7 @@ from gateway.mcp.waiting import Waiting
 from gateway.models import AccountConnection, Letter, Probe
 from gateway.reactions import Reactions
 from gateway.requests_of_agents import AgentRequests
+from gateway.run_destinations import RunDestinations, forget_destinations
 from gateway.run_labels import RunLabels, forget_labels
 
 LETTERS_KEPT_FOR = timedelta(minutes=15)
@@ -31,6 +32,7 @@ class Store:
         self.waiting = Waiting()
         self.held = HeldCalls(self._thread, self.bus)
         self.run_labels = RunLabels(self._thread)
+        self.destinations = RunDestinations(self._thread)
         self.reactions = Reactions(self._thread)
         self.requests = AgentRequests(self._thread)
         self.access_tokens = AccessTokens(self._thread)
@@ -52,6 +54,7 @@ def forget_what_is_over() -> None:
     forget_events(now)
     forget_tasks(now)
     forget_labels(now)
+    forget_destinations(now)
     Probe.objects.filter(asked_at__lt=now - PROBES_KEPT_FOR).delete()
     AccountConnection.objects.filter(expires_at__lt=now).delete()
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

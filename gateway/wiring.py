@@ -90,7 +90,7 @@ class GatewayPorts:
         self.bus, self.sessions, self.tasks = self.store.bus, self.store.sessions, self.store.tasks
         self.waiting, self.requests = self.store.waiting, self.store.requests
         self.held, self.run_labels = self.store.held, self.store.run_labels
-        self.reactions = self.store.reactions
+        self.reactions, self.destinations = self.store.reactions, self.store.destinations
         self.access_tokens = self.store.access_tokens
         self._swap_listeners: list[Callable[[Snapshot], None]] = []
         self.in_flight: dict[UUID, InFlight] = {}

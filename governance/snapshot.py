@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
@@ -112,6 +113,8 @@ class Snapshot:
     networks: Networks = field(default_factory=Networks)
     accounts: Mapping[str, Account] = field(default_factory=dict, repr=False)
     """Connected accounts, by id."""
+    known_hosts: tuple[str, ...] = ()
+    """What the organisation says it knows: nobody calls it new."""
     agents_may_ask: bool = False
     """Whether agents find tools of ours by which they ask for access, and for how that stands."""
     staged_editions: Mapping[str, Edition] = field(default_factory=dict, repr=False)
@@ -139,6 +142,8 @@ class Snapshot:
     _person_roles: dict[str, tuple[Role, ...]] = field(default_factory=dict, init=False, repr=False)
     _accounts_of: dict[tuple[str, str, str], Account] = field(default_factory=dict, init=False, repr=False)
     """By the ids of connector, client and person."""
+
+    _looked_for: dict[str, bool] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for account in self.accounts.values():
@@ -176,6 +181,18 @@ class Snapshot:
         kind, _, ground = credential.rests_on.partition(":")
         grounds = self.authorizations if kind == "authorization" else self.proofs
         return credential if ground in grounds and credential.id not in self.ended_tokens else None
+
+    def looks_for(self, finding: str) -> bool:
+        """Whether any rule might want to know of this finding, whoever it binds."""
+        if finding not in self._looked_for:
+            self._looked_for[finding] = any(rule.may_want(finding) for rule in self._all_rules())
+        return self._looked_for[finding]
+
+    def _all_rules(self) -> Iterator[Rule]:
+        bundles = chain(self.bundles.values(), self.staged.values())
+        yield from chain.from_iterable(
+            (*self.team_rules.values(), *self.rules.values(), *(bundle.rules for bundle in bundles))
+        )
 
     # -- who holds what
 

@@ -294,6 +294,11 @@ class Rule:
         """Whether it has to do with content."""
         return self.effect != "permit" and (self.reads_content or bool(self.fields and self.findings))
 
+    def may_want(self, finding: str) -> bool:
+        return finding in self.findings or (
+            isinstance(self.condition, Condition) and "findings" in self.condition.reads
+        )
+
     @property
     def selector(self) -> Hashable:
         """Rules with an equal one match the same tools."""

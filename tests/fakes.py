@@ -12,7 +12,7 @@ from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, Question, RawResult, Relay, Stands
 from gateway.accounts.presented import Presented
 from gateway.call import Frame, Intent
-from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Verdict
+from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Mentions, Verdict
 from gateway.commit.group import BOOT_CLOCK
 from gateway.credential_uses import CredentialUses
 from gateway.inspecting import Inspector
@@ -20,6 +20,7 @@ from gateway.limit_table import SHARES, Subject
 from gateway.limits import Allowance, Limits
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
+from gateway.run_destinations import MORE, Known, RunDestinations
 from gateway.store import Store
 from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
@@ -41,6 +42,37 @@ class FakeAccounts:
         return found
 
 
+class MemoryLabels:
+    """Of each agent, whatever run it says it is in: that is the floor of the real ones."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, frozenset[str]] = {}
+
+    async def of(self, agent_id: str, session: str) -> frozenset[str]:
+        return self.kept.get(agent_id, frozenset())
+
+    async def add(self, agent_id: str, session: str, labels: frozenset[str]) -> None:
+        self.kept[agent_id] = self.kept.get(agent_id, frozenset()) | labels
+
+
+class MemoryDestinations(RunDestinations):
+    """Likewise."""
+
+    def __init__(self) -> None:
+        self._own = None
+        self.kept: dict[str, bool] = {}
+        """Whether each is trusted."""
+
+    async def known(self, agent_id: str, session: str, digests: frozenset[str]) -> Known:
+        asked = {digest: self.kept[digest] for digest in (*digests, MORE) if digest in self.kept}
+        trusted = frozenset(digest for digest, is_trusted in asked.items() if is_trusted)
+        return Known(trusted, asked.keys() - trusted)
+
+    async def add(self, agent_id: str, session: str, mentions: Mentions) -> None:
+        self.kept.update(dict.fromkeys(mentions.sent, True))
+        self.kept = dict.fromkeys(mentions.digests, mentions.is_trusted) | self.kept
+
+
 class FakePorts:
     """`log` tells the order of what happened: the kind of each record, and `sent` when an upstream heard of a call."""
 
@@ -49,8 +81,10 @@ class FakePorts:
         self.store = Store(self.process_id)
         self.bus, self.sessions, self.tasks = self.store.bus, self.store.sessions, self.store.tasks
         self.waiting, self.requests = self.store.waiting, self.store.requests
-        self.held, self.run_labels = self.store.held, self.store.run_labels
+        self.held = self.store.held
         self.reactions = self.store.reactions
+        self.run_labels: Any = MemoryLabels()
+        self.destinations: Any = MemoryDestinations()
         self.access_tokens = self.store.access_tokens
         self.accounts: Any = FakeAccounts()
         self.inspector = Inspector()
@@ -94,6 +128,10 @@ class FakePorts:
         self.log.append(entry.event.kind if verdict is Verdict.COMMITTED else verdict.name)
         if verdict is Verdict.COMMITTED:
             self.entries.append(entry)
+            if entry.met is not None and isinstance(self.run_labels, MemoryLabels):
+                await self.run_labels.add(entry.met.agent_id, entry.met.session, entry.met.labels)
+                if entry.met.mentions is not None:
+                    await self.destinations.add(entry.met.agent_id, entry.met.session, entry.met.mentions)
         held_up, self.held_up_ns = self.held_up_ns, 0
         return Committed(verdict, self.views[0].epoch, clock_gettime_ns(BOOT_CLOCK) - held_up)
 

@@ -25,12 +25,31 @@ class Verdict(Enum):
 
 
 @per_call
+class Reach:
+    """Where a call would send something, by digest, and which of it the run knew from untrusted text first."""
+
+    digests: frozenset[str]
+    untrusted: frozenset[str]
+
+
+@per_call
+class Mentions:
+    """What a result makes known, by digest; `sent` is what its arguments said before the run met untrusted text."""
+
+    digests: frozenset[str]
+    is_trusted: bool
+    sent: frozenset[str] = frozenset()
+
+
+@per_call
 class Run:
     """Names the run of an agent that a call belongs to, and what was known of it or is to be added."""
 
     agent_id: str
     session: str
     labels: frozenset[str]
+    reach: Reach | None = None
+    mentions: Mentions | None = None
 
 
 @per_call

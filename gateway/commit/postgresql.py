@@ -19,7 +19,16 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
 from audit.record import Row
-from gateway.commit.entry import Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused, Verdict, encoded
+from gateway.commit.entry import (
+    Committed,
+    CommitUncertain,
+    Entry,
+    EvidenceUnavailable,
+    RecordRefused,
+    Run,
+    Verdict,
+    encoded,
+)
 from gateway.commit.group import BOOT_CLOCK
 
 TEXT, TEXT_ARRAY, BYTEA, BYTEA_ARRAY = 25, 1009, 17, 1001
@@ -204,8 +213,20 @@ def _extra(entry: Entry) -> str | None:
         extra["claim"] = {"approval": claim.approval, "digest": claim.call_digest.hex(), "grants": claim.grants}
     for name, run in (("seen", entry.seen), ("met", entry.met)):
         if run is not None:
-            extra[name] = {"agent": run.agent_id, "session": run.session, "labels": sorted(run.labels)}
+            extra[name] = _of_run(run)
     return orjson.dumps(extra).decode() if extra else None
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    told: dict[str, Any] = {"agent": run.agent_id, "session": run.session, "labels": sorted(run.labels)}
+    if run.reach is not None:
+        told["reach"] = {"digests": sorted(run.reach.digests), "untrusted": sorted(run.reach.untrusted)}
+    if run.mentions is not None:
+        told["mentions"] = {
+            ("trusted" if run.mentions.is_trusted else "untrusted"): sorted(run.mentions.digests),
+            "sent": sorted(run.mentions.sent),
+        }
+    return told
 
 
 def _moment(at: datetime | None) -> str | None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from gateway.commit.entry import Claim, Entry, Run, Verdict
+from gateway.commit.sqlite_destinations import add_mentions, still_reaches
 
 REACH = timedelta(minutes=31)
 """As in `postgresql_claims.sql`, like the next."""
@@ -46,15 +47,19 @@ def consume(connection: sqlite3.Connection, group: list[Entry], verdicts: list[V
 
 def add_labels(connection: sqlite3.Connection, entries: list[Entry]) -> None:
     now = datetime.now(UTC)
-    times = {"now": _text(now), "stale": _text(now - REFRESHED_EVERY)}
+    times = {"now": _text(now), "stale": _text(now - REFRESHED_EVERY), "since": _text(now - REACH)}
     for run in (entry.met for entry in entries if entry.met is not None):
         known = {"agent": run.agent_id, "session": run.session, **times}
+        if run.mentions is not None:
+            add_mentions(connection, run.mentions, known)
         connection.executemany(ADD_LABEL, [known | {"label": label} for label in run.labels])
 
 
 def _is_labelled(connection: sqlite3.Connection, run: Run) -> bool:
-    since = _text(datetime.now(UTC) - REACH)
-    rows = connection.execute(LABELS, {"agent": run.agent_id, "session": run.session, "since": since})
+    known = {"agent": run.agent_id, "session": run.session, "since": _text(datetime.now(UTC) - REACH)}
+    if run.reach is not None and not still_reaches(connection, run.reach, known):
+        return False
+    rows = connection.execute(LABELS, known)
     return {label for (label,) in rows} == run.labels
 
 

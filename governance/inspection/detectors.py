@@ -3,10 +3,21 @@
 from typing import Final
 
 from governance.inspection.definition_sentences import DEFINITION_SENTENCES
+from governance.inspection.destinations import DESTINATIONS, MENTIONS
 from governance.inspection.detector import Detector
 from governance.inspection.hidden_text_detector import HIDDEN_TEXT
 from governance.inspection.injection import INJECTION
+from governance.inspection.links import LINKS
 from governance.inspection.personal_data import PERSONAL_DATA
 from governance.inspection.secrets import SECRETS
 
-DETECTORS: Final[tuple[Detector, ...]] = (SECRETS, PERSONAL_DATA, HIDDEN_TEXT, INJECTION, DEFINITION_SENTENCES)
+DETECTORS: Final[tuple[Detector, ...]] = (
+    SECRETS,
+    PERSONAL_DATA,
+    HIDDEN_TEXT,
+    INJECTION,
+    DEFINITION_SENTENCES,
+    DESTINATIONS,
+    MENTIONS,
+    LINKS,
+)

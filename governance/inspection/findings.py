@@ -6,10 +6,10 @@ from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
 Kind = Literal[
-    "secret", "personal", "card", "injection", "suspicion", "unicode", "definition", "destination", "link", "limit",
-    "data_class", "external", "anomaly",
+    "secret", "personal", "card", "injection", "suspicion", "unicode", "definition", "destination", "mention", "link",
+    "limit", "data_class", "external", "anomaly",
 ]  # fmt: skip
-CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "link"))
+CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "mention", "link"))
 """What only counts because of where a run met it: the engine looks for these only if it is asked to."""
 KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - CONTAINED
 
@@ -165,9 +165,10 @@ def kinds_named(name: str) -> frozenset[Kind]:
 
 def settled(found: Iterable[Finding]) -> Findings:
     """Of the same rule at the same place the surest stays, whatever view it came from."""
-    best: dict[tuple[str, bool, str, int, int], Finding] = {}
+    best: dict[tuple[str, bool, str, int, int, str], Finding] = {}
     for finding in found:
-        place = (finding.path, finding.in_key, finding.rule, finding.start, finding.end)
+        whose = finding.subject if finding.kind in CONTAINED else ""
+        place = (finding.path, finding.in_key, finding.rule, finding.start, finding.end, whose)
         if place not in best or best[place].confidence < finding.confidence:
             best[place] = finding
     return Findings(tuple(sorted(best.values(), key=lambda each: (each.path, each.start, each.end, each.rule))))

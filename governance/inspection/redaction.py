@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from governance.inspection.findings import Finding
+from governance.inspection.hosts import host_in
 from governance.inspection.walk import Leaf, text_of, token_of
 
 MOST_PLACES: Final = 100
@@ -22,6 +23,9 @@ ALIKE: Final[Mapping[str, str]] = {
     "destination": "[UNTRUSTED]",
 }
 """What passages of these kinds leave behind, whichever rule saw them."""
+
+OPENS_ANEW: Final = ("(", "[", ":")
+"""After a bracket these would make a link of what is left."""
 
 Spans = Mapping[tuple[str, bool], list[Finding]]
 Place = tuple[str, int, str, str, str, str]
@@ -150,11 +154,24 @@ def _without(text: str, found: Iterable[Finding]) -> str:
         if each.kind == "limit":
             return UNSEEN
         if each.start >= end:
-            parts += [text[end : each.start], ALIKE.get(each.kind, placeholder(each))]
+            left = ALIKE.get(each.kind, placeholder(each))
+            parts += [text[end : each.start], _set_apart(left, text, each) if each.kind == "link" else left]
         end = max(end, each.end)
     return "".join((*parts, text[end:]))
 
 
 def placeholder(finding: Finding) -> str:
+    if finding.kind == "link":
+        return _defused(finding)
     name = finding.rule.upper()
     return f"[SECRET:{finding.rule}]" if finding.kind == "secret" else f"[{name}]"
+
+
+def _defused(finding: Finding) -> str:
+    return "" if finding.rule == "link_text" else f"[{finding.rule} defused: {host_in(finding.subject)}]"
+
+
+def _set_apart(left: str, text: str, finding: Finding) -> str:
+    """So that it neither sticks to a word nor becomes a link with what follows."""
+    before = " " if left and finding.start and not text[finding.start - 1].isspace() else ""
+    return f"{before}{left}{' ' if text[finding.end : finding.end + 1] in OPENS_ANEW else ''}"

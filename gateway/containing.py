@@ -1,0 +1,134 @@
+"""What holds where detection misses: what a run learned from untrusted text is no place to send anything to.
+
+Costs nothing while no rule names these findings.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from gateway.call import Call, Intent, SafeResult
+from gateway.commit.entry import Mentions, Reach
+from gateway.ports import Ports
+from gateway.run_destinations import MORE, digest_of
+from gateway.run_labels import FLAGGED, UNTRUSTED
+from gateway.values import changed
+from governance.inspection.findings import Finding, Findings, limit
+from governance.inspection.hosts import keys_in
+from governance.snapshot import Snapshot, Tool
+
+DESTINATION: Final = "untrusted_destination"
+LINK: Final = "untrusted_link"
+TAINTING: Final = frozenset((UNTRUSTED, FLAGGED))
+"""Labels of a run that has met untrusted text."""
+MOST_REACHED: Final = 2_000
+MOST_MENTIONED: Final = 1_000
+"""Of one result."""
+SCREENED: Final = "screened"
+
+
+def follows(snapshot: Snapshot) -> bool:
+    """Whether it matters what runs learn of destinations."""
+    return snapshot.looks_for(DESTINATION) or snapshot.looks_for(LINK)
+
+
+async def reached(call: Call, found: Findings, ports: Ports) -> tuple[Findings, Reach | None]:
+    """Without destinations that the run does not know from untrusted text; and what that was found by."""
+    ways = _of_kind(found, "destination", call.caller.snapshot, ports)
+    others = [each for each in found if each.kind != "destination"]
+    if not ways:
+        return _with(found, others), None
+    digests = {each: _digests(call.caller.agent.id, each) for each in ways}
+    asked = frozenset().union(*digests.values())
+    if len(asked) > MOST_REACHED:
+        return _with(found, [*others, limit("limit.destinations", "", subject=DESTINATION)]), None
+    known = await ports.destinations.known(call.caller.agent.id, call.frame.session_id, asked)
+    barred = [each for each in ways if known.is_untrusted(digests[each])]
+    reach = Reach(asked | {MORE}, (asked | {MORE}) & known.untrusted)
+    return _with(found, [*others, *barred]), reach
+
+
+async def only_new(intent: Intent, found: Findings, ports: Ports) -> Findings:
+    """Without links to what the run knew before, and to our own."""
+    call = intent.call
+    links = _of_kind(found, "link", call.caller.snapshot, ports)
+    others = [each for each in found if each.kind != "link"]
+    if not links:
+        return _with(found, others)
+    digests = {each: _digests(call.caller.agent.id, each) for each in links}
+    asked = frozenset(list(frozenset().union(*digests.values()))[:MOST_REACHED])
+    known = await ports.destinations.known(call.caller.agent.id, call.frame.session_id, asked)
+    return _with(found, [*others, *(each for each in links if known.is_new(digests[each]))])
+
+
+async def noted(intent: Intent, received: SafeResult, shown: SafeResult, ports: Ports) -> SafeResult:
+    """With what the agent is about to learn, for the record of its run. What is masked counts as if it were shown; what
+    is withheld does not."""
+    call = intent.call
+    if not follows(call.caller.snapshot):
+        return shown
+    content: Any = received.result if received.result is not None else received.error
+    mentioned: frozenset[str] = frozenset()
+    is_trusted = _is_trusted(call) and FLAGGED not in shown.labels
+    if shown.outcome != SCREENED:
+        mentioned = await _mentioned(call, content, len(received.encoded), ports, is_trusted=is_trusted)
+    sent = await _sent(call, ports)
+    if not mentioned and not sent:
+        return shown
+    return changed(shown, mentions=Mentions(mentioned, is_trusted, sent))
+
+
+async def note_said(intent: Intent, said: Any, size: int, ports: Ports) -> None:
+    """What an upstream says before its result is known before anybody hears it. Raises EvidenceUnavailable."""
+    call = intent.call
+    if not follows(call.caller.snapshot) or _is_trusted(call):
+        return
+    if mentioned := await _mentioned(call, said, size, ports, is_trusted=False):
+        mentions = Mentions(mentioned, is_trusted=False)
+        await ports.destinations.add(call.caller.agent.id, call.frame.session_id, mentions)
+
+
+async def _sent(call: Call, ports: Ports) -> frozenset[str]:
+    """What the agent knew by itself: it sent it while its run had met no untrusted text."""
+    sent = {"arguments": call.arguments, "resumed": call.frame.resumed.get("inputResponses")}
+    mentioned = await _mentioned(call, sent, len(call.recorded_arguments), ports, is_trusted=True)
+    if not mentioned:
+        return mentioned
+    labels = await ports.run_labels.of(call.caller.agent.id, call.frame.session_id)
+    return mentioned if labels.isdisjoint(TAINTING) else frozenset()
+
+
+async def _mentioned(call: Call, content: Any, size: int, ports: Ports, *, is_trusted: bool) -> frozenset[str]:
+    """By digest. More than is kept is told where it is untrusted, and forgotten where it is not."""
+    found = await ports.inspector.look_for(content, frozenset(("mention",)), size=size)
+    ways = _of_kind(found, "mention", call.caller.snapshot, ports)
+    digests = [digest for each in ways for digest in _digests(call.caller.agent.id, each)]
+    kept = dict.fromkeys(digests)
+    if is_trusted:
+        return frozenset(list(kept)[:MOST_MENTIONED])
+    return frozenset(kept) if found.is_complete and len(kept) <= MOST_MENTIONED else frozenset({*kept, MORE})
+
+
+def _is_trusted(call: Call) -> bool:
+    """A resource or prompt is no better than the tools of its system."""
+    tool, snapshot = call.tool, call.caller.snapshot
+    if tool.kind == "tool":
+        return not _is_untrusted(tool)
+    return not any(_is_untrusted(each) for each in snapshot.tools.values() if each.connector.id == tool.connector.id)
+
+
+def _is_untrusted(tool: Tool) -> bool:
+    return bool(tool.variables.get("untrusted"))
+
+
+def _of_kind(found: Findings, kind: str, snapshot: Snapshot, ports: Ports) -> list[Finding]:
+    ways = (each for each in found if each.kind == kind)
+    return [each for each in ways if not ports.destinations.is_own(keys_in(each.subject), snapshot)]
+
+
+def _digests(agent_id: str, finding: Finding) -> tuple[str, ...]:
+    return tuple(digest_of(agent_id, key) for key in keys_in(finding.subject))
+
+
+def _with(found: Findings, these: Iterable[Finding]) -> Findings:
+    return replace(found, found=tuple(these))

@@ -1,0 +1,117 @@
+"""What a client would fetch or make clickable when it shows a text: Markdown, HTML, addresses with something in tow.
+
+Finds all of it; which hosts are new is known elsewhere. Masked, the syntax is taken apart and the words stay.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from governance.inspection.destinations import Way, written
+from governance.inspection.detector import Detector, Hit
+from governance.inspection.findings import Severity
+from governance.inspection.hosts import words
+from governance.inspection.signals import Encoded, TooManyMatches
+from governance.inspection.views import RAW, View
+from governance.inspection.walk import Leaf
+
+VERSION: Final = 1
+MOST: Final = 5_000
+LONGEST_LABEL: Final = 1_000
+SHOWN_VIEWS: Final = frozenset((RAW, "folded", "json"))
+"""What a client would show: it decodes nothing else."""
+INLINE: Final = re.compile(
+    r"""\]\(\s{0,9}(?:<([^<>\n]{1,2000}+)>?|([^\s()<>]{1,2000}+(?:\([^\s()<>]{0,300}+\)[^\s()<>]{0,300}+){0,3}+))"""
+    r"""(?:\s{1,9}(?:"[^"]{0,500}+"|'[^']{0,500}+'|\([^()]{0,500}+\)))?+\s{0,9}\)?"""
+)
+"""The end of `[text](address "title")`."""
+DEFINITION: Final = re.compile(r"\[[^\[\]\n]{1,999}+\]:\s{0,9}<?([^\s<>]{1,2000}+)>?")
+"""`[text]: address`, which other links and images name."""
+TAG: Final = re.compile(r"""<([A-Za-z][A-Za-z0-9:]{0,30})((?:[^<>"']++|"[^"]{0,1000}+"|'[^']{0,1000}+'|["'])*+)>?""")
+TAIL: Final = re.compile(r"""[?#][^\s"'<>]*""")
+ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
+BLANKS: Final = str.maketrans("", "", "\t\r\n")
+SHOWING: Final = words("audio body embed frame iframe image img input object picture source svg track use video")
+"""Elements that fetch without a click."""
+
+
+def look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
+    if "//" not in view.text and "\\\\" not in view.text and ":" not in view.text:
+        return
+    if not SHOWN_VIEWS.issuperset(view.name.split(">")):
+        return
+    for way in (*_inline(view.text), *_definitions(view.text), *_tags(view.text), *_bare(view, leaf)):
+        yield Hit(way.rule, VERSION, "link", Severity.MEDIUM, 1.0, way.start, way.end, " ".join(way.keys))
+
+
+def _inline(text: str) -> Iterator[Way]:
+    for match in _bounded(INLINE, text):
+        keys = _address(match[1] or match[2] or "")
+        if not keys:
+            continue
+        start = _opening(text, match.start())
+        if start > 0 and text[start - 1] == "!":
+            yield Way("image", start - 1, match.end(), keys)
+        else:
+            if start >= 0:
+                yield Way("link_text", start, start + 1, keys)
+            yield Way("link", match.start(), match.end(), keys)
+
+
+def _opening(text: str, end: int) -> int:
+    """Where the bracket opens that closes at `end`; -1 if that is too far off, or nowhere."""
+    depth = 0
+    for position in range(end - 1, max(-1, end - LONGEST_LABEL), -1):
+        if text[position] == "]":
+            depth += 1
+        elif text[position] == "[":
+            if not depth:
+                return position
+            depth -= 1
+    return -1
+
+
+def _definitions(text: str) -> Iterator[Way]:
+    for match in _bounded(DEFINITION, text):
+        if keys := _address(match[1]):
+            yield Way("link", match.start(), match.end(), keys)
+
+
+def _tags(text: str) -> Iterator[Way]:
+    for match in _bounded(TAG, text):
+        said = html.unescape(f"{match[1]}{match[2]}").translate(BLANKS)
+        way = next((way for way in written(Encoded(said)) if way.rule == "to_url"), None)
+        if way is not None:
+            yield Way("image" if match[1].lower() in SHOWING else "link", match.start(), match.end(), way.keys)
+
+
+def _bare(view: View, leaf: Leaf) -> Iterator[Way]:
+    """Only with something in tow, and not where it is a value of its own, which nobody shows as text."""
+    text, done = view.text, 0
+    for way in written(view.encoded):
+        if way.rule != "to_url" or way.start < done or (tail := TAIL.match(text, way.end)) is None:
+            continue
+        done = tail.end()
+        if leaf.name == "text" or tail.end() - way.start < len(text.strip()):
+            yield way._replace(rule="link", end=tail.end())
+
+
+def _address(said: str) -> tuple[str, ...]:
+    """The keys of its host, if it has one."""
+    plain = html.unescape(ESCAPED.sub(r"\1", said)).translate(BLANKS)
+    for reading in dict.fromkeys((plain, said)):
+        for way in written(Encoded(reading)):
+            if way.rule == "to_url" and way.start == 0:
+                return way.keys
+    return ()
+
+
+def _bounded(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    for number, match in enumerate(pattern.finditer(text)):
+        if number >= MOST:
+            raise TooManyMatches("link")
+        yield match
+
+
+LINKS: Final = Detector(frozenset(("link",)), (), look, always=True)
