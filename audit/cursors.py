@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
+from django.db import transaction
 from django.db.models import F, Min, Q, QuerySet
 from django.utils import timezone
 
@@ -45,9 +46,10 @@ class Lease:
         self.acked, self.planned, self.failures = end, planned, 0
 
     def bury(self, index: int, event_id: UUID, error: str) -> None:
-        """Dead letter first, cursor after: a crash between the two sends once more. Raises LeaseLost."""
-        bury(self.sink, index, event_id, error)
-        self.acknowledge(index + 1)
+        """Dead letter and cursor together, or neither: a sink that is gone gets no letters. Raises LeaseLost."""
+        with transaction.atomic():
+            bury(self.sink, index, event_id, error)
+            self.acknowledge(index + 1)
 
     def note_checkpoint(self, size: int) -> None:
         self._move(checkpoint_size=size, checkpoint_at=timezone.now())
@@ -94,6 +96,11 @@ def take(sink: UUID, *, version: str, now: datetime) -> Lease | None:
 def begin(sink: UUID, *, at: int) -> None:
     """A new sink's place in the log; one that has a place keeps it."""
     SinkCursor.objects.get_or_create(sink=sink, defaults={"acked_index": at, "next_index": at})
+
+
+def end(sink: UUID) -> None:
+    """Its place goes, for good. Who is sending now loses the lease."""
+    SinkCursor.objects.filter(sink=sink).delete()
 
 
 def rewind(sink: UUID, *, to: int) -> None:

@@ -188,6 +188,7 @@ KINDS = {
     "sink.resumed": "Sink: resumed",
     "sink.replayed": "Sink: evidence is sent again",
     "sink.retried": "Sink: dead letters are tried again",
+    "sink.gave_up": "Sink: dead letters were given up",
     "payload.opened": "Evidence: arguments or result opened",
     "payload.searched": "Evidence: searched by words of arguments and results",
     "session.exported": "Evidence: session exported",

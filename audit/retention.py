@@ -12,11 +12,11 @@ from uuid import UUID
 
 import orjson
 from django.db import connection, transaction
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audit.event import AuditEvent, first_id_at
 from audit.kinds import CALL_KINDS, LISTED_KINDS, TALK_KINDS
-from audit.models import EventRow, Leaf, Payload, Pruning, SearchEntry, SinkCursor
+from audit.models import EventRow, Leaf, Payload, Pruning, SearchEntry
 from audit.pages import PAGE
 from audit.pruned import PRUNED, Range, merged
 from audit.record import record
@@ -65,12 +65,6 @@ def look_at(first: int, *, before: datetime, past: int | None, goes: Callable[[K
         if event is not None and event[0] in PRUNABLE and goes(_known(event)):
             chosen.append((index, index + 1))
     return Stretch(merged(chosen), rows[-1][0] + 1 if rows else first, is_end=len(rows) < PAGE)
-
-
-def slowest_sink() -> int | None:
-    """The first leaf that a sink has not got yet; None without sinks."""
-    found: int | None = SinkCursor.objects.aggregate(first=Min("acked_index"))["first"]
-    return found
 
 
 def prune_records(stretch: Stretch, *, by: str, now: datetime, details: dict[str, Any]) -> int:

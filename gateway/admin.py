@@ -6,11 +6,12 @@ from django.contrib import admin, messages
 from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.paginator import InfinitePaginator
 
-from audit import cursors
-from audit.models import SinkCursor
 from gateway import sink_acts, staff_identities
 from gateway.console.base import (
     AutocompleteSelectFilter,
@@ -25,11 +26,12 @@ from gateway.console.base import (
 from gateway.models import GatewayProcess, Notice
 from gateway.notices.delivery import try_again
 from gateway.recovery import DEAD_AFTER
-from gateway.sinks import check_sink, is_used_elsewhere
-from governance.destinations import SENT_ELSEWHERE, may_present
+from gateway.sink_progress import BEHIND, NOT_BEGUN, OFF, REFUSED, SENDS, WAITS, Progress, progress_of
+from gateway.sinks import sink_faults
+from governance.destinations import may_present
 from governance.duties import may_sign_in_as
 from governance.facts import Fact
-from governance.models import NotificationChannel, Secret, Sink, StaffIdentity, User
+from governance.models import NotificationChannel, Sink, StaffIdentity, User
 from governance.staff_identities import NotBound, allow_again
 
 
@@ -230,22 +232,30 @@ class SinkForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         kind = self.instance.kind if self.instance.pk and "kind" not in cleaned else cleaned.get("kind")
-        secret = cleaned.get("secret")
-        if secret is not None and is_used_elsewhere(secret):
-            self.add_error("secret", "It is shown to another system. Make one of its own for this.")
-        elif secret is not None and self._shows_anew(secret) and not may_present(secret, person=self.person):
-            self.add_error("secret", SENT_ELSEWHERE)
-        try:
-            check_sink(str(kind), str(cleaned.get("format")), cleaned.get("settings") or {}, has_secret=bool(secret))
-        except ValueError as error:
-            field, _, text = str(error).partition(": ")
-            self.add_error(*((field, text) if field in self.fields else ("settings", str(error))))
+        found = sink_faults(
+            str(kind),
+            str(cleaned.get("format")),
+            cleaned.get("settings") or {},
+            cleaned.get("secret"),
+            before=Sink.objects.filter(pk=self.instance.pk).first(),
+            may_show=lambda secret: may_present(secret, person=self.person),
+        )
+        for name, text in found:
+            self.add_error(
+                *((name, text) if name in self.fields else ("settings", f"{name.partition('.')[2]}: {text}"))
+            )
         return cleaned
 
-    def _shows_anew(self, secret: Secret) -> bool:
-        """Any of the settings may say where to."""
-        said = {"secret": secret.pk, "settings": self.cleaned_data.get("settings")}
-        return any(self.initial.get(name) != value for name, value in said.items())
+
+HOW_FAR = ("state", "lag", "arrived_at", "last_error", "dead_letters", "sample")
+TONES = {
+    SENDS: "success",
+    WAITS: "warning",
+    BEHIND: "danger",
+    REFUSED: "danger",
+    OFF: "info",
+    NOT_BEGUN: "info",
+}
 
 
 @admin.register(Sink)
@@ -256,10 +266,10 @@ class SinkAdmin(GovernedModelAdmin):
     fixed_fields = ("name", "kind")
     fresh_login_for = "governance.change_sink"
     empty_hint = "Evidence stays here. A sink sends every leaf to a SIEM, an object store or a program of yours."
-    list_display = ("name", "kind", "state", "lag", "arrived_at", "last_error")
+    list_display = ("name", "kind", "state", "lag", "dead_letters", "arrived_at", "last_error")
     list_filter = ("kind", "is_enabled")
     search_fields = ("name", "title")
-    actions = ("send_sample", "resume", "retry_dead_letters")
+    actions = ("send_sample", "resume", "retry_dead_letters", "give_up_dead_letters")
     fieldsets = (
         (None, {"fields": ("name", "title", "kind", "is_enabled")}),
         (
@@ -267,54 +277,64 @@ class SinkAdmin(GovernedModelAdmin):
             {"fields": ("settings", "secret"), "description": "The settings of each kind are in docs/export.md."},
         ),
         ("What it sees", {"fields": ("format", "redaction")}),
-        ("How far it is", {"fields": ("state", "lag", "arrived_at", "last_error", "sample", "send_again_from")}),
+        (
+            "How far it is",
+            {"fields": ("state", "lag", "arrived_at", "last_error", "dead_letters", "sample", "send_again_from")},
+        ),
     )
-    readonly_fields = ("state", "lag", "arrived_at", "last_error", "sample")
+    readonly_fields = HOW_FAR
 
-    @display(description="State", label={"sends": "success", "waits": "warning", "refused": "danger", "off": "info"})
+    @display(description="State", label=TONES)
     def state(self, sink: Sink) -> str:
-        place = self._place(sink)
-        if not sink.is_enabled:
-            return "off"
-        if place is not None and place.refused_version:
-            return "refused"
-        return "waits" if place is not None and place.failures else "sends"
+        return self._progress(sink).state
 
     @display(description="Lag")
     def lag(self, sink: Sink) -> str:
-        place = self._place(sink)
-        if place is None:
+        found = self._progress(sink)
+        if found.place is None:
             return "not begun"
-        behind = cursors.lag(place, now=timezone.now())
-        return f"{behind.records:,} records, {behind.seconds:,.0f} s"
+        return f"{found.behind:,} records, {found.behind_seconds:,.0f} s"
 
     @display(description="Arrived last")
     def arrived_at(self, sink: Sink) -> Any:
-        place = self._place(sink)
-        return place.acked_at if place else None
+        return self._progress(sink).arrived_at
 
     @display(description="Last error")
     def last_error(self, sink: Sink) -> str:
-        place = self._place(sink)
-        return visible(place.last_error) if place else ""
+        return self._progress(sink).last_error
+
+    @display(description="Dead letters")
+    def dead_letters(self, sink: Sink) -> SafeString | str:
+        waiting = self._progress(sink).dead_letters
+        if not waiting:
+            return "none"
+        link = f"{reverse('admin:audit_deadletter_changelist')}?sink={sink.pk}"
+        return format_html('<a class="text-primary-600" href="{}">{} wait</a>', link, f"{waiting:,}")
 
     @display(description="Sample")
     def sample(self, sink: Sink) -> str:
-        place = self._place(sink)
-        if place is None:
-            return ""
-        return "under way" if place.sample_asked_at else visible(place.sample_said)
+        return self._progress(sink).sample
 
     def get_form(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         form = super().get_form(request, *args, **options)
         form.person = request.user
         return form
 
-    def _place(self, sink: Sink) -> SinkCursor | None:
-        if not hasattr(sink, "_place"):
-            sink._place = SinkCursor.objects.filter(sink=sink.pk).first()  # type: ignore[attr-defined]
-        found: SinkCursor | None = sink._place  # type: ignore[attr-defined]
+    def _progress(self, sink: Sink) -> Progress:
+        if not hasattr(sink, "_progress"):
+            sink._progress = progress_of([sink], now=timezone.now())[sink.pk]  # type: ignore[attr-defined]
+        found: Progress = sink._progress  # type: ignore[attr-defined]
         return found
+
+    def stays_because(self, row: Sink) -> str:
+        return sink_acts.stays_because(row)
+
+    def delete_model(self, request: HttpRequest, obj: Sink) -> None:
+        sink_acts.delete(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Sink]) -> None:
+        for sink in queryset:
+            sink_acts.delete(sink)
 
     def save_model(self, request: HttpRequest, obj: Sink, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -336,6 +356,11 @@ class SinkAdmin(GovernedModelAdmin):
         effect = "Leaves that were not taken are written anew, as the sink is set up now, and sent one by one."
         return self._do(request, sinks, "retry_dead_letters", "Retry dead letters of", effect)
 
+    @admin.action(description="Give up dead letters of selected", permissions=["change"])
+    def give_up_dead_letters(self, request: HttpRequest, sinks: QuerySet[Sink]) -> HttpResponse | None:
+        effect = "Leaves that were not taken are not tried again. Which they were stays in the evidence."
+        return self._do(request, sinks, "give_up_dead_letters", "Give up dead letters of", effect)
+
     def _do(
         self, request: HttpRequest, sinks: QuerySet[Sink], action: str, verb: str, effect: str
     ) -> HttpResponse | None:
@@ -346,7 +371,8 @@ class SinkAdmin(GovernedModelAdmin):
             return preview()
         for sink in sinks:
             SINK_ACTS[action](sink, record=self.by(request)["record"])
-        self.message_user(request, "The worker does it within a second or two.", messages.SUCCESS)
+        text = "Given up." if action == "give_up_dead_letters" else "The worker does it within a second or two."
+        self.message_user(request, text, messages.SUCCESS)
         return None
 
 
@@ -354,4 +380,5 @@ SINK_ACTS = {
     "send_sample": sink_acts.test,
     "resume": sink_acts.resume,
     "retry_dead_letters": sink_acts.retry,
+    "give_up_dead_letters": sink_acts.give_up,
 }

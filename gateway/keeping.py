@@ -15,9 +15,9 @@ from audit.retention import (
     has_payload,
     look_at,
     prune_records,
-    slowest_sink,
     tell_of_payloads,
 )
+from gateway.sink_acts import retention_may_not_pass
 from governance.facts import Recorder
 from governance.legal_holds import Hold, first_that, holds_in_force, lift_hold, one_at_a_time
 from governance.models import LegalHold, PayloadKey, RetentionClass, SubjectKey, User
@@ -106,7 +106,7 @@ def _prune_page(terms: Terms, now: datetime) -> tuple[int, bool]:
         return is_of_class and not any(h.covers(record.at, person=record.person, agent=record.agent) for h in holds)
 
     before = now - timedelta(days=terms.header_days)
-    stretch = look_at(row.pruned_to, before=before, past=slowest_sink(), goes=goes)
+    stretch = look_at(row.pruned_to, before=before, past=retention_may_not_pass(), goes=goes)
     told = {"class": terms.name, "days": terms.header_days, "before": before}
     went = prune_records(stretch, by=BY, now=now, details=told)
     RetentionClass.objects.filter(pk=row.pk).update(pruned_to=stretch.next_leaf)

@@ -1,4 +1,4 @@
-"""What people do to a sink beside configuring it. The process that exports carries it out."""
+"""What people do to a sink beside configuring it. What must be sent, the process that exports sends."""
 
 from datetime import datetime
 from uuid import UUID
@@ -8,8 +8,13 @@ from django.utils.dateparse import parse_datetime
 
 from audit import cursors, wishes
 from audit.leaves import first_leaf_since, log_size
+from audit.models import DeadLetter
+from gateway.sink_progress import MOST_COUNTED, waiting_letters
 from governance.facts import Fact, Recorder
+from governance.house_rules import RuleBroken
 from governance.models import Sink
+
+SHOWN_LEAVES = 100
 
 
 class NoSuchPlace(ValueError):
@@ -36,6 +41,38 @@ def replay(sink: Sink, *, leaf: int, record: Recorder) -> None:
 def retry(sink: Sink, *, record: Recorder) -> None:
     record(Fact("sink.retried", f"sink:{sink.name}", {}))
     wishes.ask_for_retry(sink.pk)
+
+
+def give_up(sink: Sink, *, record: Recorder) -> int:
+    """Lets go of what it does not take; which leaves these were stands in the evidence. How many."""
+    letters = DeadLetter.objects.filter(sink=sink.pk)
+    count = letters.count()
+    if count:
+        leaves = list(letters.order_by("index").values_list("index", flat=True)[:SHOWN_LEAVES])
+        told = {"count": count, "leaves": leaves, "last": letters.latest("index").index}
+        record(Fact("sink.gave_up", f"sink:{sink.name}", told))
+        letters.delete()
+    return count
+
+
+def stays_because(sink: Sink) -> str:
+    """What to do before it can go, in a sentence; empty when it can."""
+    waiting = waiting_letters(sink)
+    if not waiting:
+        return ""
+    shown = f"{waiting:,} leaves" if waiting < MOST_COUNTED else f"{MOST_COUNTED:,} leaves or more"
+    return (
+        f"{'One leaf' if waiting == 1 else shown} it did not take wait as dead letters. Retry them, or give them up; "
+        "which they were stays in the evidence. Switching the sink off keeps everything."
+    )
+
+
+def delete(sink: Sink) -> None:
+    """With its place in the log. Raises RuleBroken while dead letters wait."""
+    if reason := stays_because(sink):
+        raise RuleBroken("", reason)
+    cursors.end(sink.pk)
+    sink.delete()
 
 
 def leaf_of(text: str) -> int:

@@ -1,5 +1,6 @@
 """Sinks as they are configured, made ready to send to: the row, its secret from the vault, its kind's own code."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -11,6 +12,7 @@ from audit.export import Destination, Exporter, Writer
 from audit.sinks import SINK_KINDS, SinkKind
 from audit.sinks.base import Refused, Sink
 from gateway.sink_ways import way_out
+from governance.destinations import SENT_ELSEWHERE
 from governance.models import Organization, Secret, SecretVersion
 from governance.models import Sink as SinkRow
 from governance.vault import VaultError, keyring, open_secret_version
@@ -71,6 +73,32 @@ def check_sink(kind: str, format_name: str, settings: dict[str, Any], *, has_sec
     if has_secret and not found.needs:
         raise ValueError(f"secret: {found.label} takes none")
     found.check(settings)
+
+
+def sink_faults(
+    kind: str,
+    format_name: str,
+    settings: dict[str, Any],
+    secret: Secret | None,
+    *,
+    before: SinkRow | None,
+    may_show: Callable[[Secret], bool],
+) -> Iterator[tuple[str, str]]:
+    """(field, what is wrong with it); a setting is `settings.url`. `may_show` is asked when the secret would be shown
+    where it was not shown `before`: any of the settings may say where to."""
+    if secret is not None and is_used_elsewhere(secret):
+        yield "secret", "It is shown to another system. Make one of its own for this."
+    elif secret is not None and _shows_anew(secret, settings, before) and not may_show(secret):
+        yield "secret", SENT_ELSEWHERE
+    try:
+        check_sink(kind, format_name, settings, has_secret=secret is not None)
+    except ValueError as error:
+        name, _, text = str(error).partition(": ")
+        yield (name if name in ("kind", "format", "secret") else f"settings.{name}"), text
+
+
+def _shows_anew(secret: Secret, settings: dict[str, Any], before: SinkRow | None) -> bool:
+    return before is None or before.secret_id != secret.pk or before.settings != settings
 
 
 def is_used_elsewhere(secret: Secret) -> bool:

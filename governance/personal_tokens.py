@@ -91,6 +91,9 @@ SCOPES = {
     "rotation:write": _scope("Settle what is to be replaced", "change_rotationtask"),
     "rotation:emergency": _scope("End keys and secrets at once, in an emergency", "cut_rotationtask"),
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
+    "sinks:write": _scope(
+        "Add, change, test, replay and remove sinks of evidence", "add_sink", "change_sink", "delete_sink"
+    ),
     "organization:write": _scope("Change the organization", "change_organization"),
     "payloads:open": Scope("Open sealed arguments and answers, for a reason on record", frozenset({OPENS_PAYLOADS})),
     "sign-ons:end": _scope("End accounts of identity providers by which people sign in", "end_staffidentity"),

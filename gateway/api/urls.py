@@ -26,6 +26,7 @@ from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersion
 from gateway.api.rotation import EmergencyRotations, RotationTasks
 from gateway.api.rules import Bundles, Limits, Policies
 from gateway.api.sign_ins import Sessions
+from gateway.api.sinks import DeadLetters, SinkProgress, Sinks
 from gateway.api.staff_identities import StaffIdentities
 from gateway.api.versions import BundleDiff, BundleVersions, PolicyDiff, PolicyVersions
 from gateway.api.zombies import Zombies
@@ -70,6 +71,8 @@ RESOURCES = {
     "leaves": Leaves,
     "checkpoints": Checkpoints,
     "tallies": Tallies,
+    "sinks": Sinks,
+    "sinks/<uuid:sink_id>/dead-letters": DeadLetters,
     "processes": Processes,
 }
 
@@ -106,6 +109,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("agent-sessions/<uuid:run_id>/bundle", SessionBundle.as_view({"post": "create"})),
     path("agent-sessions/<uuid:run_id>/bundle-with-payloads", SessionBundleWithPayloads.as_view({"post": "create"})),
     path("offboardings/<uuid:offboarding_id>/receipt", Receipt.as_view({"get": "retrieve"})),
+    path("sinks/<uuid:sink_id>/progress", SinkProgress.as_view({"get": "retrieve"})),
     path("zombies", Zombies.as_view({"get": "list"})),
     *_routes(),
     re_path("", Nowhere.as_view(), name="api_nowhere"),

@@ -74,9 +74,10 @@ def one_of_each() -> dict[str, Any]:
         "secrets": models.Secret.objects.create(name="token"),
         "limits": models.RateLimit.objects.create(name="not-too-many", max_requests=600),
         "freezes": models.Freeze.objects.create(created_by="test"),
+        "sinks": models.Sink.objects.create(name="soc", kind="webhook", settings={"url": "https://soc.example.com"}),
         "processes": GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now),
     }
-    rows |= {"secret_id": rows["secrets"], "role_id": rows["roles"]}
+    rows |= {"secret_id": rows["secrets"], "sink_id": rows["sinks"], "role_id": rows["roles"]}
     models.Organization.objects.get_or_create(is_only=True)
     return {name: str(row.pk) for name, row in rows.items()} | dict.fromkeys(("events", "call_id"), str(event.id))
 

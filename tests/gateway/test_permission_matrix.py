@@ -552,6 +552,7 @@ ACTIONS = {
     "governance_sink.send_sample": "governance.change_sink",
     "governance_sink.resume": "governance.change_sink",
     "governance_sink.retry_dead_letters": "governance.change_sink",
+    "governance_sink.give_up_dead_letters": "governance.change_sink",
     "governance_staffidentity.end": "governance.end_staffidentity",
     "governance_staffidentity.allow": "governance.allow_staffidentity",
     "governance_rotationtask.mark_done": "governance.change_rotationtask",

@@ -215,6 +215,18 @@ GET    leaves                                   audit.view_leaf
 GET    changes                                  governance.view_change
 GET    checkpoints                              audit.view_checkpoint
 GET    tallies                                  audit.view_calltally
+GET    sinks                                    governance.view_sink
+POST   sinks                                    governance.add_sink
+GET    sinks/{sink}                             governance.view_sink
+PATCH  sinks/{sink}                             governance.change_sink
+DELETE sinks/{sink}                             governance.delete_sink
+POST   sinks/{sink}/send-sample                 governance.change_sink
+POST   sinks/{sink}/resume                      governance.change_sink
+POST   sinks/{sink}/replay                      governance.change_sink
+POST   sinks/{sink}/retry-dead-letters          governance.change_sink
+POST   sinks/{sink}/give-up-dead-letters        governance.change_sink
+GET    sinks/{sink}/dead-letters                audit.view_deadletter
+GET    sinks/{sink}/progress                    governance.view_sink
 GET    processes                                gateway.view_gatewayprocess
 GET    processes/{gatewayprocess}               gateway.view_gatewayprocess
 """
