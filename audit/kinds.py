@@ -195,6 +195,7 @@ KINDS = {
     "audit.heartbeat": "Evidence: sign of life",
     "signing_key.rotated": "Evidence: the log's signing key is replaced",
     "checkpoint.anchored": "Evidence: checkpoint kept elsewhere",
+    "anchor.asked": "Evidence: checkpoint is to be kept elsewhere now",
     "anchor.failed": "Evidence: checkpoint could not be kept elsewhere",
     "audit.pruned": "Evidence: old records of calls pruned, their hashes stay",
     "audit.payloads_expired": "Evidence: arguments and results went, their time was over",

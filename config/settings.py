@@ -352,6 +352,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
         "AgentStatus": "governance.models.Agent.Status",
+        "AttestedDecision": "governance.models.AccessReviewItem.Decision",
+        "ReportState": "gateway.models.Report.State",
+        "AnchorKind": "governance.models.Anchor.Kind",
         "CredentialKind": "governance.models.AgentCredential.Kind",
         "ApprovalKind": "governance.models.ApprovalRequest.Kind",
         "ApprovalVerdict": "governance.models.ApprovalDecision.Verdict",

@@ -19,15 +19,24 @@ REMIND_BEFORE = timedelta(days=3)
 
 def begin(wish: ReviewWish, *, by: User) -> AccessReview:
     """What is slow is done before the transaction. Raises CannotReview."""
+    items, name = look(wish), f"person:{by.email}"
+    return act(lambda record, now: begin_within(wish, items, by=name, record=record, now=now), by=name)
+
+
+def look(wish: ReviewWish) -> list[AccessReviewItem]:
+    """Who holds what there now, with what snapshot and evidence know of it."""
     items = list(access_reviews.found_by(wish, datetime.now(UTC)))
     _add_what_is_known(items)
+    return items
 
-    def work(record: Recorder, now: datetime) -> AccessReview:
-        review = access_reviews.start(wish, items, by=f"person:{by.email}", record=record, now=now)
-        _tell(review, items, now=now)
-        return review
 
-    return act(work, by=f"person:{by.email}")
+def begin_within(
+    wish: ReviewWish, items: list[AccessReviewItem], *, by: str, record: Recorder, now: datetime
+) -> AccessReview:
+    """In the caller's transaction. Raises CannotReview."""
+    review = access_reviews.start(wish, items, by=by, record=record, now=now)
+    _tell(review, items, now=now)
+    return review
 
 
 def attest(item: AccessReviewItem, decision: str, *, by: User, reason: str) -> AccessReviewItem:
@@ -48,18 +57,19 @@ def close(review: AccessReview, *, by: User, summary: str) -> AccessReview:
 
 def remind(review: AccessReview, *, by: str) -> int:
     """Everybody who has something left; returns how many people that is. Raises CannotReview."""
+    return act(lambda record, now: remind_within(review, record=record, now=now), by=by)
+
+
+def remind_within(review: AccessReview, *, record: Recorder, now: datetime) -> int:
+    """In the caller's transaction. Raises CannotReview."""
     if review.state != AccessReview.State.OPEN:
         raise CannotReview("It is signed off.")
-
-    def work(record: Recorder, now: datetime) -> int:
-        left = list(review.items.filter(decision=""))
-        AccessReview.objects.filter(pk=review.pk).update(reminded_at=now)
-        told = _tell(review, left, now=now)
-        about = {"review": str(review.pk), "people": told, "items": len(left)}
-        record(Fact("access_review.reminded", f"access review:{review.title}", about))
-        return told
-
-    return act(work, by=by)
+    left = list(review.items.filter(decision=""))
+    AccessReview.objects.filter(pk=review.pk).update(reminded_at=now)
+    told = _tell(review, left, now=now)
+    about = {"review": str(review.pk), "people": told, "items": len(left)}
+    record(Fact("access_review.reminded", f"access review:{review.title}", about))
+    return told
 
 
 def remind_due() -> int:

@@ -90,16 +90,18 @@ def plan_erasure(person: User) -> Plan:
 def erase_person(person: User, *, reason: str, by: str) -> Erased:
     """When this returns, nothing recorded of what agents did for her can be opened. Raises RuleBroken, Held while a
     legal hold is in force."""
-    if not reason.strip():
+    plan = plan_erasure(person)
+    row = act(lambda record, now: erase_within(person, plan, reason=reason, by=by, record=record, now=now), by=by)
+    return Erased(row.email, row.keys, row.payloads, plan.shared, row.at)
+
+
+def erase_within(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, now: datetime) -> Erasure:
+    """As `erase_person`, in the caller's transaction. Counting takes a while, so it was done before."""
+    reason = reason.strip()
+    if not reason:
         raise RuleBroken("reason", "An erasure needs a reason, e.g. the request it answers.")
     if len(reason) > REASON_LIMIT:
         raise RuleBroken("reason", f"At most {REASON_LIMIT} characters.")
-    plan = plan_erasure(person)
-    return act(lambda record, now: _erase(person, plan, reason=reason.strip(), by=by, record=record, now=now), by=by)
-
-
-def _erase(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, now: datetime) -> Erased:
-    """Counting takes a while, so it was done before."""
     one_at_a_time()
     hers = _Hers(person)
     if hold := hers.hold():
@@ -116,7 +118,7 @@ def _erase(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, 
     destroy_keys(hers.keys, cause=SubjectKey.Cause.ERASED, now=now)
     if shared := shared_keys():
         delete_shared(person.email, shared, event_id=told.id)
-    Erasure.objects.create(
+    return Erasure.objects.create(
         subject=subject_of(person.pk),
         email=person.email,
         reason=reason,
@@ -125,4 +127,3 @@ def _erase(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, 
         by=by,
         at=now,
     )
-    return done

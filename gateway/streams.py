@@ -20,6 +20,21 @@ class Echo:
         return text
 
 
+def sent_as_read(
+    request: HttpRequest, parts: Iterator[bytes], *, media_type: str, filename: str
+) -> StreamingHttpResponse:
+    """A file that lies in parts: no process holds it whole."""
+    stream = _one_by_one(parts) if isinstance(request, ASGIRequest) else parts
+    response = StreamingHttpResponse(stream, content_type=media_type)
+    response["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return response
+
+
+async def _one_by_one(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (part := await sync_to_async(lambda: next(parts, b""))()) != b"":
+        yield part
+
+
 def streamed(request: HttpRequest, parts: Iterator[str], *, filename: str) -> StreamingHttpResponse:
     """A file that is made while it is sent; its kind is told by its name."""
     stream = _in_threads(parts) if isinstance(request, ASGIRequest) else parts

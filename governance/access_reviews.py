@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from governance import grants
 from governance.facts import Fact, Recorder
-from governance.models import AccessReview, AccessReviewItem, Agent, Grant, Role, Team, User
+from governance.models import AccessReview, AccessReviewItem, Agent, Bundle, Grant, Role, Team, User
 
 MANAGE: Final = "governance.change_accessreview"
 MOST_ITEMS: Final = 20_000
@@ -68,6 +68,17 @@ def start(
     }
     record(Fact("access_review.started", f"access review:{review.title}", details))
     return review
+
+
+SCOPED: Final[dict[str, Any]] = {"team": Team, "bundle": Bundle, "role": Role}
+
+
+def scope_fault(scope: str, name: str) -> str:
+    """What is wrong with the name of what is looked at; empty if nothing."""
+    model = SCOPED.get(scope)
+    if model is None:
+        return "Leave it empty, or choose a team, bundle or role." if name else ""
+    return "" if model.objects.filter(name=name).exists() else f"There is no {scope} of this name."
 
 
 def check(wish: ReviewWish, items: list[AccessReviewItem], now: datetime) -> None:

@@ -1,9 +1,11 @@
 """What an anchor must say of itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from governance.models import Anchor
+from governance.facts import Fact, Recorder
+from governance.models import Anchor, Secret
 from governance.notification_channels import is_plain_address
 
 PEM = "-----BEGIN CERTIFICATE-----"
@@ -17,6 +19,24 @@ def faults(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _faults_of_bucket(told)
     elif told.get("kind") == Anchor.Kind.RFC3161:
         yield from _faults_of_authority(told)
+    if told.get("secret"):
+        yield from _faults_of_secret(told["secret"])
+
+
+def _faults_of_secret(secret: Secret) -> Iterator[tuple[str, str]]:
+    if secret.kind != Secret.Kind.BASIC:
+        yield "secret", "Choose a secret of the kind “User and password”: access key id and secret key."
+    elif secret.connectors.exists():
+        yield "secret", "A connector shows this secret to its system. Make one of its own for this."
+
+
+def ask_to_keep(anchors: Iterable[Anchor], *, record: Recorder, now: datetime) -> int:
+    """The worker keeps the newest checkpoint there next; how many are asked."""
+    asked = list(anchors)
+    Anchor.objects.filter(pk__in=[anchor.pk for anchor in asked]).update(wanted_at=now)
+    for anchor in asked:
+        record(Fact("anchor.asked", f"anchor:{anchor.name}", {}))
+    return len(asked)
 
 
 def _faults_of_bucket(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -91,6 +91,19 @@ SCOPES = {
     "rotation:write": _scope("Settle what is to be replaced", "change_rotationtask"),
     "rotation:emergency": _scope("End keys and secrets at once, in an emergency", "cut_rotationtask"),
     "freezes:write": _scope("Freeze and lift", "add_freeze", "change_freeze"),
+    "people:erase": _scope("Erase people: make unreadable what was recorded of them", "erase_user"),
+    "anchors:write": _scope(
+        "Add, change and remove anchors, have a checkpoint kept now",
+        "add_anchor", "change_anchor", "delete_anchor", "keep_anchor",
+    ),
+    "holds:write": _scope("Set and lift legal holds", "add_legalhold", "change_legalhold"),
+    "retention:write": _scope(
+        "Add, change and remove retention classes",
+        "add_retentionclass", "change_retentionclass", "delete_retentionclass",
+    ),
+    "reports:make": Scope("Have compliance reports made", frozenset({"gateway.add_report"})),
+    "reviews:write": _scope("Begin access reviews, remind, sign off", "add_accessreview", "change_accessreview"),
+    "reviews:attest": _scope("Keep and revoke in access reviews what is yours to attest", "attest_accessreview"),
     "sinks:write": _scope(
         "Add, change, test, replay and remove sinks of evidence", "add_sink", "change_sink", "delete_sink"
     ),
@@ -133,7 +146,7 @@ def scopes_allow(scopes: Collection[str], permission: str) -> bool:
 def useful_scopes(person: User) -> list[str]:
     """Those by which she may do anything; everybody sees herself, ends what is her own, and may be named by a rule."""
     duties = person.is_staff and person.is_active
-    own = ("read", "sessions:end", "tokens:revoke", "approvals:decide", "access:ask", "grants:revoke")
+    own = ("read", "sessions:end", "tokens:revoke", "approvals:decide", "access:ask", "grants:revoke", "reviews:attest")
     return [
         name
         for name, scope in SCOPES.items()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from governance.models import RetentionClass, SubjectKey
+from governance.models import Bundle, RetentionClass, SubjectKey
 from governance.snapshot_values import STANDARD
 
 
@@ -35,6 +35,23 @@ def terms_by_name() -> dict[str, Terms]:
 
 def _by_name(rows: Iterable[RetentionClass]) -> dict[str, Terms]:
     return {BUILT_IN.name: BUILT_IN} | {row.name: _terms(row) for row in rows}
+
+
+def bundles_elsewhere(row: RetentionClass, bundles: Iterable[Bundle]) -> list[str]:
+    """The names of those that are in another class: a bundle is in one."""
+    others = Bundle.objects.filter(pk__in=[bundle.pk for bundle in bundles]).exclude(retention=None)
+    return sorted(others.exclude(retention=row.pk).values_list("name", flat=True))
+
+
+def taken_elsewhere(names: Iterable[str]) -> str:
+    return f"In another class already: {', '.join(names)}. Take them out there first."
+
+
+def give_bundles(row: RetentionClass, bundles: Iterable[Bundle]) -> None:
+    """These, and no others, are kept by this class from now on."""
+    chosen = [bundle.pk for bundle in bundles]
+    row.bundles.exclude(pk__in=chosen).update(retention=None)
+    Bundle.objects.filter(pk__in=chosen).update(retention=row)
 
 
 def period_of(at: datetime) -> str:

@@ -3,8 +3,10 @@ import re
 from django.urls import URLPattern, URLResolver, path, re_path
 from rest_framework.routers import SimpleRouter
 
+from gateway.api.access_reviews import AccessReviewItems, AccessReviews
 from gateway.api.agent_sessions import AgentSessions, SessionBundle, SessionBundleWithPayloads, SessionLines
 from gateway.api.agents import AgentCredentials, Agents, Credentials, Roles
+from gateway.api.anchors import AnchorReceipts, Anchors
 from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.authorizations import Authorizations
 from gateway.api.calls import Call, CallPayloads, CallProof
@@ -23,6 +25,8 @@ from gateway.api.people import People, Teams, Tokens
 from gateway.api.previews import BundlePreview, NewRolePreview, PolicyPreview, RolePreview
 from gateway.api.reach import AgentMatrix, AgentReach, Callers, PeopleMatrix
 from gateway.api.registry import Connectors, Definitions, Secrets, SecretVersions, Tools
+from gateway.api.reports import ReportPdf, Reports, ReportZip
+from gateway.api.retention import ErasurePreview, Erasures, LegalHolds, RetentionClasses
 from gateway.api.rotation import EmergencyRotations, RotationTasks
 from gateway.api.rules import Bundles, Limits, Policies
 from gateway.api.sign_ins import Sessions
@@ -71,6 +75,14 @@ RESOURCES = {
     "leaves": Leaves,
     "checkpoints": Checkpoints,
     "tallies": Tallies,
+    "anchors": Anchors,
+    "anchor-receipts": AnchorReceipts,
+    "legal-holds": LegalHolds,
+    "retention-classes": RetentionClasses,
+    "erasures": Erasures,
+    "reports": Reports,
+    "access-reviews": AccessReviews,
+    "access-review-items": AccessReviewItems,
     "sinks": Sinks,
     "sinks/<uuid:sink_id>/dead-letters": DeadLetters,
     "processes": Processes,
@@ -110,6 +122,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("agent-sessions/<uuid:run_id>/bundle-with-payloads", SessionBundleWithPayloads.as_view({"post": "create"})),
     path("offboardings/<uuid:offboarding_id>/receipt", Receipt.as_view({"get": "retrieve"})),
     path("sinks/<uuid:sink_id>/progress", SinkProgress.as_view({"get": "retrieve"})),
+    path("erasures/preview", ErasurePreview.as_view({"post": "create"})),
+    path("reports/<uuid:report_id>/zip", ReportZip.as_view({"post": "create"})),
+    path("reports/<uuid:report_id>/pdf", ReportPdf.as_view({"post": "create"})),
     path("zombies", Zombies.as_view({"get": "list"})),
     *_routes(),
     re_path("", Nowhere.as_view(), name="api_nowhere"),

@@ -21,7 +21,7 @@ from gateway.compliance.making import make_report
 from gateway.compliance.packs import PACKS
 from gateway.compliance.report import CannotReport, Made, Wish
 from gateway.models import Report, ReportPart
-from governance.facts import Fact
+from governance.facts import Fact, Recorder
 from governance.models import User
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ PART_BYTES = 1024 * 1024
 LEASE = timedelta(hours=1)
 KEPT = timedelta(days=90)
 ZIP, PDF = "report.zip", "report.pdf"
+TYPES = {ZIP: "application/zip", PDF: "application/pdf"}
 State = Report.State
 
 
@@ -41,21 +42,24 @@ def fact_of(kind: str, wish: Wish, **details: Any) -> Fact:
 
 def ask(wish: Wish) -> Report:
     """Raises CannotReport."""
+    return act(lambda record, now: ask_within(wish, record=record, now=now), by=wish.by)
+
+
+def ask_within(wish: Wish, *, record: Recorder, now: datetime) -> Report:
+    """In the caller's transaction. Raises CannotReport."""
     wish.check()
-
-    def work(record: Any, now: datetime) -> Report:
-        row = Report.objects.create(
-            pack=wish.pack.key,
-            since=wish.since,
-            until=wish.until,
-            person=wish.person.email if wish.person else "",
-            asked_by=wish.by,
-            asked_at=now,
-        )
-        record(fact_of("report.asked", wish, report=str(row.pk)))
-        return row
-
-    return act(work, by=wish.by)
+    if wish.person is not None and "person" not in wish.pack.sections:
+        raise CannotReport(f"{wish.pack.title} tells of nobody in particular. Choose GDPR, or leave the person out.")
+    row = Report.objects.create(
+        pack=wish.pack.key,
+        since=wish.since,
+        until=wish.until,
+        person=wish.person.email if wish.person else "",
+        asked_by=wish.by,
+        asked_at=now,
+    )
+    record(fact_of("report.asked", wish, report=str(row.pk)))
+    return row
 
 
 def make_due() -> int:
@@ -132,11 +136,18 @@ def _finish(row: Report, wish: Wish, made: Made, digests: dict[str, str]) -> Non
     act(work, by=row.asked_by)
 
 
-def take_along(row: Report, file: str, *, by: str) -> None:
+def fact_of_taking(row: Report, file: str) -> Fact:
     """That somebody takes the file is recorded before its first byte leaves."""
     sha256 = row.told.get("sha256", {}).get(file, "")
-    fact = Fact("report.taken", f"report:{row.pack}", {"report": str(row.pk), "file": file, "sha256": sha256})
-    act(lambda record, _: record(fact), by=by)
+    return Fact("report.taken", f"report:{row.pack}", {"report": str(row.pk), "file": file, "sha256": sha256})
+
+
+def take_along(row: Report, file: str, *, by: str) -> None:
+    act(lambda record, _: record(fact_of_taking(row, file)), by=by)
+
+
+def file_name(row: Report, file: str) -> str:
+    return f"gatehouse-{row.pack}-{row.since:%Y-%m-%d}-{row.until:%Y-%m-%d}.{file.rpartition('.')[2]}"
 
 
 def parts_of(row: Report, file: str) -> Iterator[bytes]:

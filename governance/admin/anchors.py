@@ -4,15 +4,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from gateway.console.base import GovernedModelAdmin, Switch, display, moment, visible
-from governance.anchors import faults
-from governance.models import Anchor, Secret
+from governance.anchors import ask_to_keep, faults
+from governance.models import Anchor
 
 
 class AnchorForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -25,14 +23,6 @@ class AnchorForm(forms.ModelForm):  # type: ignore[type-arg]
         for field, message in faults({**cleaned, "kind": kind}):
             self.add_error(field if field in self.fields else None, message)
         return cleaned
-
-    def clean_secret(self) -> Secret | None:
-        secret: Secret | None = self.cleaned_data["secret"]
-        if secret is not None and secret.kind != Secret.Kind.BASIC:
-            raise ValidationError("Choose a secret of the kind “User and password”: access key id and secret key.")
-        if secret is not None and secret.connectors.exists():
-            raise ValidationError("A connector shows this secret to its system. Make one of its own for this.")
-        return secret
 
 
 @admin.register(Anchor)
@@ -92,6 +82,7 @@ class AnchorAdmin(GovernedModelAdmin):
         if not self.confirmed(request):
             effect = "The worker keeps the newest checkpoint there. This list tells within a minute how it went."
             return self.preview(request, anchors, action="keep", verb="Keep now", effect=effect)
-        count = anchors.update(wanted_at=timezone.now())
+        acts = self.performed(request)
+        count = ask_to_keep(anchors, record=acts["record"], now=acts["now"])
         self.message_user(request, f"{count} anchors are asked within half a minute.", messages.SUCCESS)
         return None

@@ -14,6 +14,7 @@ from gateway.console.base import GovernedModelAdmin, ReadOnlyModelAdmin, Switch,
 from governance.facts import Fact
 from governance.legal_holds import one_at_a_time
 from governance.models import Bundle, Erasure, LegalHold, RetentionClass
+from governance.retention import bundles_elsewhere, give_bundles, taken_elsewhere
 
 
 class RetentionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -33,9 +34,8 @@ class RetentionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_bundles(self) -> Any:
         chosen = self.cleaned_data["bundles"]
-        others = chosen.exclude(retention=None).exclude(retention=self.instance.pk)
-        if taken := sorted(others.values_list("name", flat=True)):
-            raise ValidationError(f"In another class already: {', '.join(taken)}. Take them out there first.")
+        if taken := bundles_elsewhere(self.instance, chosen):
+            raise ValidationError(taken_elsewhere(taken))
         return chosen
 
 
@@ -70,9 +70,7 @@ class RetentionClassAdmin(GovernedModelAdmin):
         """What stayed for the days of before is looked at again."""
         obj.pruned_to = 0
         super().save_model(request, obj, form, change)
-        chosen = form.cleaned_data["bundles"]
-        obj.bundles.exclude(pk__in=chosen).update(retention=None)
-        chosen.update(retention=obj)
+        give_bundles(obj, form.cleaned_data["bundles"])
 
     @display(description="Arguments and results")
     def payloads(self, row: RetentionClass) -> str:

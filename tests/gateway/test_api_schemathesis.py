@@ -74,6 +74,8 @@ def one_of_each() -> dict[str, Any]:
         "secrets": models.Secret.objects.create(name="token"),
         "limits": models.RateLimit.objects.create(name="not-too-many", max_requests=600),
         "freezes": models.Freeze.objects.create(created_by="test"),
+        "retention-classes": models.RetentionClass.objects.create(name="short", payload_days=30),
+        "legal-holds": models.LegalHold.objects.create(person=ana, reason="Case 7", set_by="test", set_at=now),
         "sinks": models.Sink.objects.create(name="soc", kind="webhook", settings={"url": "https://soc.example.com"}),
         "processes": GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now),
     }

@@ -215,6 +215,39 @@ GET    leaves                                   audit.view_leaf
 GET    changes                                  governance.view_change
 GET    checkpoints                              audit.view_checkpoint
 GET    tallies                                  audit.view_calltally
+GET    anchors                                  governance.view_anchor
+POST   anchors                                  governance.add_anchor
+GET    anchors/{anchor}                         governance.view_anchor
+PATCH  anchors/{anchor}                         governance.change_anchor
+DELETE anchors/{anchor}                         governance.delete_anchor
+POST   anchors/{anchor}/keep                    governance.keep_anchor
+GET    anchor-receipts                          audit.view_anchorreceipt
+GET    legal-holds                              governance.view_legalhold
+POST   legal-holds                              governance.add_legalhold
+GET    legal-holds/{legalhold}                  governance.view_legalhold
+POST   legal-holds/{legalhold}/lift             governance.change_legalhold
+GET    retention-classes                        governance.view_retentionclass
+POST   retention-classes                        governance.add_retentionclass
+GET    retention-classes/{retentionclass}       governance.view_retentionclass
+PATCH  retention-classes/{retentionclass}       governance.change_retentionclass
+DELETE retention-classes/{retentionclass}       governance.delete_retentionclass
+GET    erasures                                 governance.view_erasure
+POST   erasures                                 governance.erase_user
+POST   erasures/preview                         governance.erase_user
+GET    erasures/{erasure}                       governance.view_erasure
+GET    reports                                  gateway.view_report
+POST   reports                                  gateway.add_report
+GET    reports/{report}                         gateway.view_report
+POST   reports/{report}/zip                     gateway.view_report
+POST   reports/{report}/pdf                     gateway.view_report
+GET    access-reviews                           governance.view_accessreview
+POST   access-reviews                           governance.add_accessreview
+GET    access-reviews/{accessreview}            governance.view_accessreview
+POST   access-reviews/{accessreview}/remind     governance.change_accessreview
+POST   access-reviews/{accessreview}/close      governance.change_accessreview
+GET    access-review-items                      governance.view_accessreview      or her own
+GET    access-review-items/{accessreviewitem}   governance.view_accessreview
+POST   access-review-items/{accessreviewitem}/decide        governance.change_accessreview
 GET    sinks                                    governance.view_sink
 POST   sinks                                    governance.add_sink
 GET    sinks/{sink}                             governance.view_sink
@@ -253,6 +286,10 @@ COLLECTIONS = {
     "calls": "eventrow",
     "sessions": "usersession",
     "processes": "gatewayprocess",
+    "legal-holds": "legalhold",
+    "retention-classes": "retentionclass",
+    "access-reviews": "accessreview",
+    "access-review-items": "accessreviewitem",
 }
 """Where the name of a collection is not its table's with an s."""
 

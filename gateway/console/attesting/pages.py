@@ -15,15 +15,14 @@ from audit.search import Moment
 from gateway import access_reviews
 from gateway.console.pages import GovernedPage
 from gateway.console.wording import counted
-from governance.access_reviews import MANAGE, CannotReview, ReviewWish
-from governance.models import AccessReview, Bundle, Role, Team, User
+from governance.access_reviews import MANAGE, CannotReview, ReviewWish, scope_fault
+from governance.models import AccessReview, User
 
 VIEW = "governance.view_accessreview"
 ADD = "governance.add_accessreview"
 LISTED, ITEMS_SHOWN = 50, 200
 LASTS = timedelta(days=14)
 NAMED_AT_MOST = 20
-SCOPED: dict[str, Any] = {"team": Team, "bundle": Bundle, "role": Role}
 
 
 class BeginForm(forms.Form):
@@ -55,11 +54,8 @@ class BeginForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        model, name = SCOPED.get(cleaned.get("scope", "")), cleaned.get("scope_name", "")
-        if model is None and name:
-            self.add_error("scope_name", "Leave it empty, or choose a team, bundle or role.")
-        if model is not None and not model.objects.filter(name=name).exists():
-            self.add_error("scope_name", f"There is no {cleaned['scope']} of this name.")
+        if fault := scope_fault(cleaned.get("scope", ""), cleaned.get("scope_name", "")):
+            self.add_error("scope_name", fault)
         return cleaned
 
     def wish(self) -> ReviewWish:

@@ -1,14 +1,11 @@
 """Evidence reports on screen: chosen, made in the background, taken along with a record of it."""
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.handlers.asgi import ASGIRequest
-from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 
 from audit.search import Moment
@@ -19,10 +16,10 @@ from gateway.compliance.sections import SECTIONS
 from gateway.console.pages import GovernedPage
 from gateway.console.wording import counted
 from gateway.models import Report
+from gateway.streams import sent_as_read
 from governance.models import User
 
 TONES = {"waiting": "info", "making": "info", "done": "good", "failed": "bad"}
-TYPES = {keeping.ZIP: "application/zip", keeping.PDF: "application/pdf"}
 LISTED = 50
 
 
@@ -118,20 +115,11 @@ class ReportFile(GovernedPage):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         row = get_object_or_404(Report, pk=kwargs["report_id"], state=Report.State.DONE)
         file = kwargs["file"]
-        if file not in TYPES:
+        if file not in keeping.TYPES:
             raise Http404
         keeping.take_along(row, file, by=self.by)
-        parts = keeping.parts_of(row, file)
-        stream = _in_threads(parts) if isinstance(request, ASGIRequest) else parts
-        answer = StreamingHttpResponse(stream, content_type=TYPES[file])
-        name = f"gatehouse-{row.pack}-{row.since:%Y-%m-%d}-{row.until:%Y-%m-%d}.{file.rpartition('.')[2]}"
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        return answer
-
-
-async def _in_threads(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (part := await sync_to_async(lambda: next(parts, b""))()) != b"":
-        yield part
+        parts, name = keeping.parts_of(row, file), keeping.file_name(row, file)
+        return sent_as_read(request, parts, media_type=keeping.TYPES[file], filename=name)
 
 
 def _counted(title: str, lines: int | None) -> str:
