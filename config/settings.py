@@ -19,6 +19,7 @@ GATEWAY_MAX_CONNECTIONS_PER_ADDRESS = env.number(
 )
 GATEWAY_MAX_RUNNING = env.number("GATEWAY_MAX_RUNNING", default=1_024, low=1, high=100_000)
 GATEWAY_MAX_WAITING = env.number("GATEWAY_MAX_WAITING", default=1_024, low=0, high=100_000)
+DATABASE_LIMIT_GIB = env.number("DATABASE_LIMIT_GIB", default=0, low=0, high=1_000_000)
 OFFBOARDING_UNDO_DAYS = env.number("OFFBOARDING_UNDO_DAYS", default=14, low=0, high=90)
 OFFBOARDING_RETIRE_DAYS = env.number("OFFBOARDING_RETIRE_DAYS", default=30, low=1, high=365)
 GATEWAY_HOLD_SECONDS = env.number("GATEWAY_HOLD_SECONDS", default=45, low=0, high=55)

@@ -1,13 +1,14 @@
 """The health of evidence as a gateway process tells it: read off the event loop, at most every few seconds."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.database import DatabaseThread
 from gateway.evidence_health import EvidenceHealth, read_health
 from gateway.exposition import Family, gauge
+from gateway.sink_progress import Progress
 
 FRESH_SECONDS: Final = 5.0
 
@@ -42,7 +43,27 @@ def families(health: EvidenceHealth) -> Iterable[Family]:
     yield gauge("gatehouse_anchor_failures", "Failures in a row to keep a checkpoint there.", *failures)
     ahead = [({"anchor": each.name}, int(each.ahead > 0)) for each in health.anchors]
     yield gauge("gatehouse_anchor_ahead", "1: it keeps more than this database has, which is older.", *ahead)
+    yield from _of_sinks(health.sinks)
+    size = health.database
+    yield gauge("gatehouse_database_size_bytes", "Of the whole database.", ({}, size.bytes))
+    if size.limit:
+        yield gauge("gatehouse_database_limit_bytes", "That DATABASE_LIMIT_GIB allows.", ({}, size.limit))
     yield gauge("gatehouse_disk_free_bytes", "On the disk of DATA_DIR.", ({}, health.disk_free))
+
+
+def _of_sinks(sinks: Sequence[Progress]) -> Iterable[Family]:
+    """Of a sink that is switched off too: it keeps its place."""
+    named = [({"sink": sink.name}, sink) for sink in sinks]
+    states = [({**labels, "state": sink.state}, 1) for labels, sink in named]
+    yield gauge("gatehouse_sink_state", "1 for the state it is in.", *states)
+    behind = [(labels, sink.behind) for labels, sink in named]
+    yield gauge("gatehouse_sink_behind_events", "Events that have not arrived there.", *behind)
+    lags = [(labels, sink.behind_seconds) for labels, sink in named]
+    yield gauge("gatehouse_sink_lag_seconds", "Age of the oldest event that has not arrived there.", *lags)
+    sent = [(labels, sink.sent) for labels, sink in named]
+    yield gauge("gatehouse_sink_delivered_events", "The log before here has arrived, but for dead letters.", *sent)
+    letters = [(labels, sink.dead_letters) for labels, sink in named]
+    yield gauge("gatehouse_sink_dead_letters", "Events it did not take, up to ten thousand.", *letters)
 
 
 def _seconds(age: timedelta) -> float:

@@ -1,6 +1,6 @@
 """How far each sink is, as screens, API, metrics and notices tell it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,6 +34,20 @@ class Progress:
     @property
     def behind(self) -> int:
         return max(0, self.size - self.sent)
+
+    def troubles(self) -> Iterator[tuple[str, str]]:
+        """(what stays the same while it lasts, a sentence)."""
+        sink = visible(self.name)
+        if self.state == REFUSED:
+            until = "and sends nothing until somebody mends or resumes it"
+            yield f"sink-refused:{self.name}", f"The sink {sink} was refused {until}: {self.last_error}"
+        elif self.state == BEHIND:
+            minutes = f"{self.behind_seconds / 60:,.0f} minutes"
+            why = f": {self.last_error}" if self.last_error else "."
+            yield f"sink-behind:{self.name}", f"The sink {sink} is {minutes} behind, by {self.behind:,} events{why}"
+        if self.dead_letters:
+            letters = f"{self.dead_letters:,} {'event' if self.dead_letters == 1 else 'events'}"
+            yield f"sink-letters:{self.name}", f"The sink {sink} did not take {letters}: see its dead letters."
 
     @property
     def arrived_at(self) -> datetime | None:

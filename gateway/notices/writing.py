@@ -160,9 +160,18 @@ def _of_directory(directory: Directory, subject: str, line: str, *, now: datetim
 
 def evidence_in_trouble(sentence: str, *, now: datetime) -> None:
     """To owners, who look after security, and the channels for alerts, once while it lasts."""
+    _about_evidence("Evidence needs you", sentence, now=now)
+
+
+def evidence_is_well(sentence: str, *, now: datetime) -> None:
+    """To the same: what they were told of is over."""
+    _about_evidence("Evidence: this is over", sentence, now=now)
+
+
+def _about_evidence(subject: str, sentence: str, *, now: datetime) -> None:
     body = {"lines": [sentence], "path": "/admin/"}
     duties = (User.Duty.SECURITY, User.Duty.IT_ADMIN)
-    _write(Kind.EVIDENCE, "Evidence needs you", with_duty(*duties), channels(), now=now, body=body)
+    _write(Kind.EVIDENCE, subject, with_duty(*duties), channels(), now=now, body=body)
 
 
 def to_replace(tasks: Sequence[RotationTask], *, owner: User | None, now: datetime) -> None:

@@ -1,22 +1,29 @@
 """Who looks after the evidence is told when something is wrong with it, once, and sees it wherever she looks."""
 
+import secrets
 import shutil
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.urls import reverse
 
+from audit import cursors
 from audit.anchors.base import AnchorFailed
-from audit.models import Checkpoint, Leaf, Pending
+from audit.event import first_id_at
+from audit.leaves import log_size
+from audit.models import Checkpoint, EventRow, Leaf, Pending, SinkCursor
 from audit.record import record
 from gateway.anchoring import reading
+from gateway.database_size import DatabaseSize, database_size
 from gateway.evidence_alarms import look
 from gateway.evidence_gauges import families
-from gateway.evidence_health import EvidenceHealth, read_health
+from gateway.evidence_health import EvidenceHealth, read_health, sentence_of_end
 from gateway.exposition import text
 from gateway.models import EvidenceIncident, Notice
-from governance.models import Anchor, NotificationChannel
+from governance.models import Anchor, NotificationChannel, Sink
 from tests.audit.writing import event
 from tests.gateway.signing_in import sign_in
 
@@ -104,6 +111,104 @@ def test_it_is_told_once_while_it_lasts_and_again_when_it_comes_back_later() -> 
     Anchor.objects.filter(pk=anchor.pk).update(failures=3)
     assert look(NOW + 2 * HOUR) == 1
     assert Notice.objects.count() == 2
+
+
+def test_that_it_is_over_is_told_once_when_it_stays_away() -> None:
+    anchor = an_anchor(failures=3)
+    look(NOW)
+    Anchor.objects.filter(pk=anchor.pk).update(failures=0)
+    for minutes in (1, 15, 17, 18):
+        look(NOW + minutes * MINUTE)
+    told = [notice.body["lines"] for notice in Notice.objects.order_by("id")]
+    assert told[1:] == [["The anchor tsa keeps checkpoints again, or is not used any more."]]
+    assert not EvidenceIncident.objects.exists()
+
+
+def a_sink(**place: object) -> Sink:
+    sink = Sink.objects.create(name="soc", kind="webhook", settings={"url": "https://soc.example.com"})
+    place_all()
+    cursors.begin(sink.pk, at=0)
+    SinkCursor.objects.update(acked_index=log_size(), next_index=log_size(), **place)
+    return sink
+
+
+def test_a_sink_that_is_refused_is_told_and_that_it_is_over() -> None:
+    a_sink(refused_version="v", last_error="Wrong token.")
+    look(NOW)
+    SinkCursor.objects.update(refused_version="", last_error="")
+    look(NOW + MINUTE)
+    look(NOW + 20 * MINUTE)
+    [(begun,), (over,)] = [notice.body["lines"] for notice in Notice.objects.order_by("id")]
+    assert "The sink soc was refused" in begun
+    assert "Wrong token." in begun
+    assert over == "The sink soc is not refused any more."
+
+
+@pytest.mark.parametrize(("after", "found"), [(14 * MINUTE, []), (16 * MINUTE, ["sink-behind:soc"])])
+def test_a_sink_that_stays_behind(after: timedelta, found: list[str]) -> None:
+    a_sink()
+    told = event()
+    record(told)
+    place_all()
+    recorded = EventRow.objects.get(pk=told.id).at
+    assert troubles(recorded + after) == found
+
+
+def test_a_sink_with_dead_letters_and_one_that_is_off() -> None:
+    sink = a_sink(refused_version="v")
+    Sink.objects.update(is_enabled=False)
+    place_all()
+    assert troubles() == []
+    cursors.bury(sink.pk, 3, uuid4(), "too large")
+    assert troubles() == ["sink-letters:soc"]
+
+
+def unknown_outcomes(count: int, *, at: datetime) -> None:
+    for _ in range(count):
+        id_ = UUID(int=first_id_at(at).int + secrets.randbits(64))
+        EventRow.objects.create(id=id_, kind="call.outcome", at=at, actor="x", outcome="unknown", header=b"{}", epoch=0)
+
+
+@pytest.mark.parametrize(("before", "lately", "found"), [(0, 9, []), (0, 10, ["unknown"]), (92, 11, [])])
+def test_more_unknown_outcomes_than_usual(before: int, lately: int, found: list[str]) -> None:
+    unknown_outcomes(before, at=NOW - 5 * HOUR)
+    unknown_outcomes(lately, at=NOW - 5 * MINUTE)
+    assert troubles() == found
+
+
+@pytest.mark.database
+def test_a_database_near_its_bound(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < database_size().bytes < 2**30
+    settings.DATABASE_LIMIT_GIB = 1
+    assert troubles() == []
+    monkeypatch.setattr("gateway.evidence_health.database_size", lambda: DatabaseSize(95, 100))
+    assert troubles() == ["database"]
+
+
+def test_each_trouble_has_words_for_its_end() -> None:
+    an_anchor(ahead_size=9, kept_at=NOW)
+    sink = a_sink(refused_version="v")
+    cursors.bury(sink.pk, 3, uuid4(), "too large")
+    assert all(sentence_of_end(name) for name in (*troubles(), "unknown", "database", "disk", "sink-behind:soc"))
+
+
+def test_numbers_of_sinks() -> None:
+    sink = a_sink()
+    cursors.bury(sink.pk, 3, uuid4(), "too large")
+    told = text(list(families(read_health(NOW)))).decode()
+    assert 'gatehouse_sink_state{sink="soc",state="sends"} 1' in told
+    assert 'gatehouse_sink_dead_letters{sink="soc"} 1' in told
+    assert 'gatehouse_sink_behind_events{sink="soc"} 0' in told
+    assert 'gatehouse_sink_lag_seconds{sink="soc"} 0' in told
+    assert f'gatehouse_sink_delivered_events{{sink="soc"}} {log_size()}' in told
+
+
+def test_home_tells_of_a_sink_that_is_refused() -> None:
+    a_sink(refused_version="v", last_error="Wrong token.")
+    Checkpoint.objects.create(size=1, root=bytes(32), frontier=bytes(32), at=NOW, note="")
+    home = sign_in("auditor").get(reverse("admin:index")).content.decode()
+    assert "Evidence does not arrive" in home
+    assert "(refused)" in home
 
 
 def test_home_says_it_and_where_checkpoints_are_kept() -> None:

@@ -24,6 +24,7 @@ from gateway.hostile_text import visible
 from gateway.models import GatewayProcess, KeySetCopy
 from gateway.reach.current import current_snapshot
 from gateway.recovery import DEAD_AFTER
+from gateway.sink_progress import progress_of
 from gateway.zombies import last_sweep
 from governance.access_reviews import MANAGE as MANAGE_REVIEWS
 from governance.access_reviews import waiting_for as waiting_for_attestation
@@ -41,6 +42,7 @@ from governance.models import (
     Offboarding,
     PolicyVersion,
     SecretVersion,
+    Sink,
     ToolDefinition,
     TrustedIssuer,
     User,
@@ -55,6 +57,8 @@ DUE_SOON = timedelta(days=3)
 ENFORCED_WITHIN = timedelta(minutes=2)
 FAILED_MATTERS = timedelta(days=30)
 RECENT = timedelta(days=7)
+SINKS_TOLD = 3
+WATCHED_ELSEWHERE = ("sealing", "signing", "sink-")
 BRAKED_MATTERS = timedelta(hours=1)
 SEALED_WITHIN = timedelta(minutes=1)
 
@@ -294,12 +298,22 @@ def _evidence(now: datetime) -> Need | None:
 
 
 def _evidence_elsewhere(now: datetime) -> Need | None:
-    """What becomes of sealed evidence: whether it is kept elsewhere, and has room. Sealing has a watch of its own."""
-    troubles = {name: text for name, text in read_health(now).troubles() if name not in ("sealing", "signing")}
+    """What becomes of sealed evidence: whether it is kept elsewhere, and has room. Others have watches of their own."""
+    troubles = [text for name, text in read_health(now).troubles() if not name.startswith(WATCHED_ELSEWHERE)]
     if not troubles:
         return None
     link = reverse("admin:governance_anchor_changelist")
-    return Need("bad", "Evidence needs you", " ".join(troubles.values()), link, "See anchors")
+    return Need("bad", "Evidence needs you", " ".join(troubles), link, "See anchors")
+
+
+def _evidence_outside(now: datetime) -> Need | None:
+    sinks = progress_of(Sink.objects.order_by("name"), now=now).values()
+    troubles = [text for sink in sinks for _, text in sink.troubles()]
+    if not troubles:
+        return None
+    more = f" And {len(troubles) - SINKS_TOLD} more." if len(troubles) > SINKS_TOLD else ""
+    link = reverse("admin:governance_sink_changelist")
+    return Need("bad", "Evidence does not arrive", " ".join(troubles[:SINKS_TOLD]) + more, link, "See sinks")
 
 
 def _lost_gateways(now: datetime) -> Need | None:
@@ -369,6 +383,7 @@ WATCHES: tuple[Watch, ...] = (
     Watch("governance.make_owner", _no_glass_account),
     Watch("audit.view_checkpoint", _evidence),
     Watch("governance.view_anchor", _evidence_elsewhere),
+    Watch("governance.view_sink", _evidence_outside),
     Watch("gateway.view_gatewayprocess", _lost_gateways),
     Watch("governance.offboard_user", _unfinished_offboardings),
     Watch("governance.offboard_user", _offboardings_soon),
