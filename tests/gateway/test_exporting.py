@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import Mock
 
-import orjson
 import pytest
 from django.urls import reverse
 
@@ -18,6 +17,7 @@ from audit.redaction import PROFILES
 from audit.sequencer import Sequencer
 from audit.sinks import SINK_KINDS, SinkKind
 from audit.sinks.base import Refused
+from audit.sinks.fields import SETTINGS
 from audit.wishes import ARRIVED
 from gateway import sink_acts
 from gateway.exporting import Exporting, Outlet, Turn
@@ -179,11 +179,11 @@ def test_nobody_reads_a_secret_by_sending_evidence_to_a_listener_of_hers(soc: Si
     client = sign_in("security")
     page = reverse("admin:governance_sink_change", args=[soc.pk])
     entered = {"title": "", "format": "native", "redaction": "as_is", "secret": soc.secret_id, "is_enabled": "on"}
-    answer = client.post(page, {**entered, "settings": '{"url": "https://hers.example/in"}'})
+    answer = client.post(page, {**entered, "setting_url": "https://hers.example/in"})
     assert "Only an owner may send a stored secret to another address" in answer.content.decode()
-    answer = client.post(page, {**entered, "title": "SOC", "settings": orjson.dumps(soc.settings).decode()})
+    answer = client.post(page, {**entered, "title": "SOC", "setting_url": "https://soc.example.com/in"})
     assert answer.status_code == 302, "where nothing is sent anywhere else, it may be changed"
-    new = {**entered, "name": "hers", "kind": "webhook", "settings": '{"url": "https://hers.example/in"}'}
+    new = {**entered, "name": "hers", "kind": "webhook", "setting_url": "https://hers.example/in"}
     answer = client.post(reverse("admin:governance_sink_add"), new)
     assert "Only an owner" in answer.content.decode()
     soc.refresh_from_db()
@@ -194,17 +194,77 @@ def test_nobody_reads_a_secret_by_sending_evidence_to_a_listener_of_hers(soc: Si
 def test_a_form_with_a_wrong_setting_says_which(soc: Sink) -> None:
     client = sign_in(owner=True)
     entered = {"name": "other", "kind": "webhook", "format": "native", "redaction": "as_is", "secret": soc.secret_id}
-    answer = client.post(reverse("admin:governance_sink_add"), {**entered, "settings": '{"url": "ftp://x"}'})
-    assert "url: write a plain address" in answer.content.decode()
-    client.post(reverse("admin:governance_sink_add"), {**entered, "settings": '{"url": "https://x.example/in"}'})
+    answer = client.post(reverse("admin:governance_sink_add"), {**entered, "setting_url": "ftp://x"})
+    assert "Write a plain address" in answer.content.decode()
+    client.post(reverse("admin:governance_sink_add"), {**entered, "setting_url": "https://x.example/in"})
     assert Sink.objects.get(name="other").settings == {"url": "https://x.example/in"}
     Directory.objects.create(name="okta", pull_secret=soc.secret)
-    entered |= {"name": "third", "settings": '{"url": "https://x.example/in"}'}
+    entered |= {"name": "third", "setting_url": "https://x.example/in"}
     answer = client.post(reverse("admin:governance_sink_add"), entered)
     assert "shown to another system" in answer.content.decode()
     assert not Sink.objects.filter(name="third").exists()
     listed = client.get(reverse("admin:governance_sink_changelist"))
     assert "not begun" in listed.content.decode()
+
+
+@pytest.mark.parametrize("kind", sorted(SINK_KINDS))
+def test_the_form_asks_for_what_the_kind_takes(kind: str) -> None:
+    with pytest.raises(ValueError, match=r"^no-such-setting: ") as told:
+        SINK_KINDS[kind].check({"no-such-setting": 1})
+    known = str(told.value).partition("there are ")[2].split(", ")
+    assert sorted(setting.name for setting in SETTINGS[kind]) == sorted(known)
+
+
+@pytest.mark.parametrize("kind", sorted(SINK_KINDS))
+def test_what_a_field_says_is_usual_is_so(kind: str) -> None:
+    needed = {
+        "brokers": "k1:9093",
+        "topic": "audit",
+        "bucket": "audit",
+        "url": "https://x.example",
+        "host": "x.example",
+        "endpoint": "https://x.example",
+        "dcr": f"dcr-{'0' * 32}",
+        "stream": "Custom-Audit",
+        "tenant": "x.example",
+        "client_id": "00000000-0000-0000-0000-000000000000",
+    }
+    settings = {each.name: needed[each.name] if each.usual is None else each.usual for each in SETTINGS[kind]}
+    SINK_KINDS[kind].check(settings)
+    SINK_KINDS[kind].check({each.name: needed[each.name] for each in SETTINGS[kind] if each.usual is None})
+    for each in SETTINGS[kind]:
+        if each.shape == "whole":
+            for value in (each.least, each.most):
+                SINK_KINDS[kind].check({**settings, each.name: value})
+            for value in (each.least - 1, each.most + 1):
+                with pytest.raises(ValueError, match=f"^{each.name}: "):
+                    SINK_KINDS[kind].check({**settings, each.name: value})
+        if each.shape == "choice":
+            for choice in each.choices:
+                SINK_KINDS[kind].check({**settings, each.name: choice})
+
+
+def test_the_form_of_a_kind_keeps_what_differs_from_the_usual(soc: Sink) -> None:
+    client, add = sign_in(owner=True), reverse("admin:governance_sink_add")
+    assert "?kind=splunk" in client.get(add).content.decode()
+    page = client.get(f"{add}?kind=splunk").content.decode()
+    assert "Seconds to wait" in page
+    assert 'name="settings"' not in page
+    assert "CEF" not in page
+    entered = {"name": "hec", "kind": "splunk", "format": "ocsf", "redaction": "as_is", "secret": soc.secret_id}
+    entered |= {"setting_url": "https://hec.example:8088", "setting_acknowledge": "on", "is_enabled": "on"}
+    late = client.post(add, {**entered, "setting_acknowledge_seconds": "301"}).content.decode()
+    assert "less than or equal to 300" in late
+    client.post(add, {**entered, "setting_acknowledge_seconds": "60", "setting_index": "ai"})
+    made = Sink.objects.get(name="hec").settings
+    assert made == {"url": "https://hec.example:8088", "index": "ai", "acknowledge_seconds": 60, "compress": False}
+    kept = client.get(reverse("admin:governance_sink_change", args=[Sink.objects.get(name="hec").pk])).content.decode()
+    assert 'value="https://hec.example:8088"' in kept
+
+
+def test_who_only_looks_sees_the_settings(soc: Sink) -> None:
+    page = sign_in("auditor").get(reverse("admin:governance_sink_change", args=[soc.pk])).content.decode()
+    assert "Address: https://soc.example.com/in" in page
 
 
 class AtOnce:
