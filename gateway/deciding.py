@@ -14,6 +14,7 @@ from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
 from gateway.containing import DESTINATION, reached
 from gateway.excepting import bounded, excepting
+from gateway.fragments import SECRET, with_seams
 from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
 from gateway.refusals import Refusal
@@ -252,6 +253,8 @@ def looked_for(call: Call) -> frozenset[str]:
 async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     sent = _sent(call.frame, call.arguments)
     found, reach = await ports.inspector.look(sent, names, size=len(call.recorded_arguments)), None
+    if SECRET in names:
+        found = await with_seams(call, sent, found, ports)
     if DESTINATION in names:
         found, reach = await reached(call, found, ports)
     found = excepting(found, sent, call, now=ports.now())

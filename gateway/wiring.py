@@ -33,6 +33,7 @@ from gateway.commit.group import GroupCommitter
 from gateway.credential_uses import CredentialUses
 from gateway.database import DatabaseThread
 from gateway.evidence import not_recorded
+from gateway.fragment_ring import Fragments
 from gateway.inspecting import Inspector
 from gateway.limit_table import LimitTable
 from gateway.limits import Allowance, Limits
@@ -98,7 +99,7 @@ class GatewayPorts:
         self._lost_outcomes: list[AuditEvent] = []
         self.strangers: Counter[tuple[str, str]] = Counter()
         self.accounts = Accounts(process_id)
-        self.inspector = Inspector()
+        self.inspector, self.fragments = Inspector(), Fragments()
         self.limits_thread = DatabaseThread("limits")
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()

@@ -113,8 +113,6 @@ class Snapshot:
     networks: Networks = field(default_factory=Networks)
     accounts: Mapping[str, Account] = field(default_factory=dict, repr=False)
     """Connected accounts, by id."""
-    known_hosts: tuple[str, ...] = ()
-    """What the organisation says it knows: nobody calls it new."""
     agents_may_ask: bool = False
     """Whether agents find tools of ours by which they ask for access, and for how that stands."""
     staged_editions: Mapping[str, Edition] = field(default_factory=dict, repr=False)

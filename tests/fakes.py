@@ -15,6 +15,7 @@ from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Mentions, Verdict
 from gateway.commit.group import BOOT_CLOCK
 from gateway.credential_uses import CredentialUses
+from gateway.fragment_ring import Fragments
 from gateway.inspecting import Inspector
 from gateway.limit_table import SHARES, Subject
 from gateway.limits import Allowance, Limits
@@ -87,7 +88,7 @@ class FakePorts:
         self.destinations: Any = MemoryDestinations()
         self.access_tokens = self.store.access_tokens
         self.accounts: Any = FakeAccounts()
-        self.inspector = Inspector()
+        self.inspector, self.fragments = Inspector(), Fragments()
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]
         self.log: list[str] = []

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from pytest_django import Settings
 
 from connectors.base import RawResult
 from gateway.call import Answer
@@ -20,7 +21,7 @@ EVIL = "https://drop.evil.example/collect"
 NO_EGRESS = {"when": "tool.egress || !tool.read_only", "reason": "It comes from a stranger."}
 
 
-def office(*rules: Rule, known_hosts: tuple[str, ...] = ()) -> Snapshot:
+def office(*rules: Rule) -> Snapshot:
     """A mailbox full of strangers' text, a directory of our own, and a way out."""
     connector = make.connector(urls=("https://mail.corp.example/mcp",))
     tools = (
@@ -34,7 +35,6 @@ def office(*rules: Rule, known_hosts: tuple[str, ...] = ()) -> Snapshot:
         bundles=(make.bundle(tools=tools, rules=rules),),
         credentials=(make.credential(agent),),
         epoch=1,
-        known_hosts=known_hosts,
     )
 
 
@@ -44,8 +44,8 @@ BARRED = rule("deny", "untrusted_destination", **NO_EGRESS)
 class Worst:
     """Obeys all it reads."""
 
-    def __init__(self, *rules: Rule, **known: Any) -> None:
-        self.ports = FakePorts(office(*(rules or (BARRED,)), **known))
+    def __init__(self, *rules: Rule) -> None:
+        self.ports = FakePorts(office(*(rules or (BARRED,))))
 
     async def reads(self, text: str, tool: str = "mail_read", **arguments: Any) -> Answer:
         self.ports.upstream = lambda _: says(text)
@@ -123,8 +123,9 @@ async def test_an_echo_makes_nothing_known() -> None:
     assert await agent.sends(url=EVIL) == "denied_by_rule"
 
 
-async def test_our_own_are_never_strangers() -> None:
-    agent = Worst(known_hosts=("partner.example", "github.com/acme", "eve@gmail.com"))
+async def test_our_own_are_never_strangers(settings: Settings) -> None:
+    settings.KNOWN_HOSTS = ["partner.example", "github.com/acme", "eve@gmail.com"]
+    agent = Worst()
     await agent.reads(
         "https://wiki.corp.example, bo@corp.example, https://x.partner.example, https://github.com/acme/a, "
         "eve@gmail.com, https://github.com/evil/a"

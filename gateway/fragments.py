@@ -1,0 +1,139 @@
+"""A secret that is sent in pieces: what an agent sent lately is joined with what it sends now, and looked through.
+
+Pieces count before they are looked at, so that of calls side by side the last one sees all the others'.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from gateway.call import Call
+from gateway.fragment_ring import Piece
+from gateway.ports import Ports
+from governance.inspection.findings import Budget, Finding, Findings, Severity
+from governance.inspection.masking import VaultIndex
+from governance.inspection.walk import TooMuch, leaves
+
+SECRET: Final = "secret"  # noqa: S105  (how rules name it)
+MOST_PIECES: Final = 16
+"""Of one call."""
+LONGEST: Final = 256
+"""Characters of a piece: what is split is short, and of a long text only its edges can be joined."""
+SURELY: Final = 0.8
+"""Texts that do not belong together make guesses: only what is surer counts."""
+WALKED: Final = Budget(leaves=2_000)
+TOKEN: Final = re.compile(r"[A-Za-z0-9_+/=.~-]{2,}")
+MIXED: Final = re.compile(r"[0-9][A-Za-z_]|[A-Za-z_][0-9]|[a-z][A-Z]|_")
+
+
+async def with_seams(call: Call, sent: Any, found: Findings, ports: Ports) -> Findings:
+    """And with what pieces of arguments complete."""
+    agent_id, new = call.caller.agent.id, pieces_of(sent)
+    if not new:
+        return found
+    old = ports.fragments.before(agent_id, new)
+    ports.fragments.keep(agent_id, new)
+    completing = await _completing(old, new, call, ports) if old or len(new) > 1 else []
+    if not completing:
+        return found
+    ports.fragments.drop(agent_id, new)
+    return replace(found, found=(*found.found, *completing))
+
+
+def pieces_of(sent: Any) -> list[Piece]:
+    """Of what could be looked at: the rest counts as found anyhow."""
+    pieces: list[Piece] = []
+    try:
+        for leaf in leaves(sent, WALKED):
+            token = _likeliest(TOKEN.findall(leaf.text[:LONGEST]))
+            if token and not leaf.is_key:
+                pieces.append(Piece(re.sub(r"/[0-9]+", "/#", leaf.path), _edges(leaf.text), token, leaf))
+            if len(pieces) >= MOST_PIECES:
+                break
+    except TooMuch:
+        pass
+    return pieces
+
+
+def _likeliest(tokens: list[str]) -> str:
+    """Words seldom mix letters and digits, or two sorts of letters; of several such the longest, then the last."""
+    return max(reversed(tokens), key=lambda token: (MIXED.search(token) is not None, len(token)), default="")
+
+
+def _edges(text: str) -> str:
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}\n{text[-half:]}"
+
+
+async def _completing(old: list[Piece], new: list[Piece], call: Call, ports: Ports) -> list[Finding]:
+    joints = list(_joints(old, new))
+    text = "\n".join(joint.text for joint in joints)
+    found = await ports.inspector.look_for(text, frozenset(("secret",)), size=len(text))
+    vault = ports.vault_index(call.caller.snapshot)
+    crossed = [*_crossed(joints, found), *_known(joints, vault)]
+    return list({(each.path, each.rule): each for each in crossed}.values())
+
+
+class _Joint(NamedTuple):
+    """What came before, what comes now, and the last whose it is."""
+
+    before: str
+    after: tuple[str, ...]
+    piece: Piece
+
+    @property
+    def text(self) -> str:
+        return "".join((self.before, *self.after))
+
+    def is_crossed(self, start: int, end: int) -> bool:
+        """Does something that is now there for the first time reach over a seam?"""
+        seam = len(self.before)
+        for part in self.after:
+            if start < seam < end:
+                return True
+            seam += len(part)
+        return False
+
+
+def _joints(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
+    """The whole texts at one place of the arguments; what looks like pieces there; and the same at any place."""
+    for path, here in groupby(new, key=lambda piece: piece.path):
+        pieces = list(here)
+        same = [each for each in old if each.path == path]
+        if same or len(pieces) > 1:
+            yield _Joint(_tail(each.text for each in same), tuple(each.text for each in pieces), pieces[-1])
+            yield _Joint(_tail(each.token for each in same), tuple(each.token for each in pieces), pieces[-1])
+    if len({piece.path for piece in (*old, *new)}) > 1:
+        yield _Joint(_tail(each.token for each in old), tuple(each.token for each in new), new[-1])
+
+
+def _tail(texts: Iterable[str]) -> str:
+    return "".join(texts)[-LONGEST:]
+
+
+def _crossed(joints: list[_Joint], found: Findings) -> Iterator[Finding]:
+    """Each joint stands on a line of its own."""
+    line = 0
+    for joint in joints:
+        end = line + len(joint.text)
+        for each in found:
+            is_here = each.kind == "secret" and each.confidence >= SURELY and line <= each.start < each.end <= end
+            if is_here and joint.is_crossed(each.start - line, each.end - line):
+                yield _finding(each.rule, each.version, joint.piece)
+        line = end + 1
+
+
+def _known(joints: list[_Joint], vault: VaultIndex) -> Iterator[Finding]:
+    for joint in joints:
+        for name, start, end in vault.spans(joint.text):
+            if joint.is_crossed(start, end):
+                yield _finding("known_value", 1, joint.piece, subject=name)
+
+
+def _finding(rule: str, version: int, piece: Piece, *, subject: str = "") -> Finding:
+    """The whole text: a part of it is a piece, and which part nobody may be told."""
+    leaf = piece.leaf
+    end = len(leaf.text)
+    return Finding(rule, version, "secret", Severity.CRITICAL, 1.0, leaf.path, 0, end, "joined", subject)
