@@ -204,12 +204,12 @@ class Installation:
         return self._start("gateway.http_server", str(descriptor), inherit=(descriptor,), environment=lean)
 
     def _start(
-        self, module: str, argument: str, *, inherit: Sequence[int] = (), environment: Mapping[str, str] | None = None
+        self, module: str, *arguments: str, inherit: Sequence[int] = (), environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         path = self.folder / f"gateway-{time.monotonic_ns()}.log"
         with path.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", module, argument],
+                [sys.executable, "-m", module, *arguments],
                 env=self.environment | {"PYTHONPATH": str(REPOSITORY)} | dict(environment or {}),
                 cwd=self.folder,
                 pass_fds=inherit,

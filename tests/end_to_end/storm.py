@@ -485,12 +485,14 @@ class Storm:
         seed: int,
         crash: Callable[[], None] | None = None,
         felled_one_in: int = FELLED_ONE_IN,
+        known: Mapping[str, Callable[[Any], Awaitable[None]]] | None = None,
     ) -> None:
         self.house = house
         self.keys = list(keys)
         self.seed = seed
         self.crash = crash
         self.felled_one_in = felled_one_in
+        self.known = FAULTS if known is None else known
         self.recorder = Recorder()
         self.manners: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -528,7 +530,7 @@ class Storm:
                 for name in self.chance.sample(list(faults), len(faults)):
                     await asyncio.sleep(pause)
                     self.faults[name] += 1
-                    group.create_task(FAULTS[name](self))
+                    group.create_task(self.known[name](self))
 
     def any_process(self) -> "subprocess.Popen[bytes]":
         return self.chance.choice(self.house.processes)
@@ -613,8 +615,6 @@ FAULTS: dict[str, Callable[[Storm], Awaitable[None]]] = {
     "jump": jump,
     "revoke": revoke,
 }
-
-
 # -- the database away
 
 

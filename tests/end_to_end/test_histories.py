@@ -2,14 +2,10 @@
 
 import os
 import signal
-import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,118 +13,27 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests import cast, services
-from tests.conftest import MISSING
-from tests.connectors.servers import ScriptedServer, scripted_server
-from tests.end_to_end.histories import (
-    Evidence,
-    Heard,
-    Intent,
-    Outcome,
-    Recorder,
-    check,
-    digest_of,
-    read_evidence,
-)
-from tests.end_to_end.storm import FAULTS, TIMEOUT_SECONDS, Key, Storm, UnluckyInstallation
-from tests.end_to_end.upstreams import in_background
+from tests.end_to_end.histories import Evidence, Heard, Intent, Outcome, Recorder, check, digest_of
+from tests.end_to_end.storm import FAULTS, Storm, UnluckyInstallation
+from tests.end_to_end.storm_world import RECOVERY_SECONDS, World, made, private_server, told
 from tests.end_to_end.wire import Caller
 
 SAMPLE_SECONDS = 10.0
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
-RECOVERY_SECONDS = 40.0
-KEYS = 6
 
-
-@dataclass
-class World:
-    house: UnluckyInstallation
-    upstream: ScriptedServer
-    keys: list[Key]
-    crash: Callable[[], None] | None = None
-
-    def evidence(self) -> Evidence:
-        changes = self.house.sql(
-            "SELECT c.object_id, a.epoch FROM governance_change c JOIN governance_advance a ON a.txid = c.txid"
-            " WHERE c.relation = 'governance_agentcredential' AND c.operation = 'update'"
-        )
-        revoked = {str(key_id).replace("-", ""): epoch for key_id, epoch in changes}
-        return read_evidence(self.house.events("call.intent", "call.outcome"), revoked)
-
-    def oldest_in_flight(self) -> list[Any]:
-        """Of each process, as it last said."""
-        return [found for (found,) in self.house.sql("SELECT oldest_in_flight FROM gateway_gatewayprocess")]
-
-    def recovered(self) -> Evidence:
-        """What evidence holds once sound processes have closed what the dead left open."""
-        self.house.one_in = 0
-        self.house.declare_silent()
-        self.house.start_gateway()
-        deadline = time.monotonic() + RECOVERY_SECONDS
-        while (found := self.evidence()).open_intents() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return found
+House = UnluckyInstallation
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[World[House]]:
     postgres_url = request.getfixturevalue("postgres_url") if database == "postgres" else ""
-    with made(tmp_path, database, postgres_url) as world:
+    with made(tmp_path, database, postgres_url, of=House) as world:
         yield world
 
 
-@contextmanager
-def made(folder: Path, database: str, postgres_url: str) -> Iterator[World]:
-    with ExitStack() as stack:
-        upstream = stack.enter_context(in_background(scripted_server()))
-        upstream.be_modern(tools=[{"name": "act", "inputSchema": {"type": "object"}}])
-        house = stack.enter_context(UnluckyInstallation(folder, database=database, postgres_url=postgres_url))
-        manifest = cast.organisation({"upstream": upstream.url}, timeout_seconds=TIMEOUT_SECONDS)
-        manifest["connectors"][0]["relays"] = ["elicitation"]
-        house.apply(manifest)
-        with ThreadPoolExecutor(3) as pool:
-            issued = list(pool.map(lambda _: house.issue(cast.TRIAGE_BOT), range(KEYS)))
-        yield World(house, upstream, [Key(str(key["key_id"]).replace("-", ""), key["key"]) for key in issued])
-        house.kill9()
-
-
-@contextmanager
-def crashing_world(folder: Path) -> Iterator[World]:
-    """On a PostgreSQL server of its own, which can be crashed without harm to other tests."""
-    try:
-        binaries = services.postgres_binaries()
-    except services.Unavailable as missing:
-        pytest.skip(f"{MISSING}{missing}")
-    with services.private_folder("gatehouse-crash-") as server:
-        control = [str(binaries / "pg_ctl"), "-D", str(server / "data"), "-l", str(server / "log")]
-        options = f"-k {server} -c listen_addresses= -c max_connections=200"
-        init = [str(binaries / "initdb"), "-D", str(server / "data"), "-U", "gatehouse", "-A", "trust", "--locale=C"]
-
-        def run(*words: str) -> None:
-            subprocess.run(services.unprivileged(words), check=True, cwd=server, timeout=60, stdout=subprocess.DEVNULL)
-
-        run(*init, "-E", "UTF8")
-        run(*control, "-w", "-o", options, "start")
-        try:
-            with made(folder, "postgres", f"postgresql://gatehouse@/postgres?host={server}") as world:
-                world.crash = partial(run, *control, "-w", "-m", "immediate", "-o", options, "restart")
-                yield world
-        finally:
-            run(*control, "-m", "immediate", "stop")
-
-
-def told(storm: Storm, evidence: Evidence) -> str:
-    outcomes = Counter(outcome.outcome for found in evidence.outcomes.values() for outcome in found)
-    heard = Counter(telling.heard.name for telling in storm.recorder.tellings)
-    struck = Counter(line.split()[-1] for line in storm.house.log().splitlines() if line.startswith("struck behind"))
-    return (
-        f"\n{storm.house.database}: {len(storm.recorder.requests)} histories {dict(storm.manners)},"
-        f" upstream got {len(storm.recorder.received)}\n  heard {dict(heard)}\n  outcomes {dict(outcomes)}"
-        f"\n  faults {dict(storm.faults)}, killed behind {dict(struck)}"
-    )
-
-
-def weather(world: World, *, seed: int, processes: int, seconds: float, agents: int, one_in: int) -> tuple[Storm, str]:
+def weather(
+    world: World[House], *, seed: int, processes: int, seconds: float, agents: int, one_in: int
+) -> tuple[Storm, str]:
     """A storm, its check, and what was in it."""
     world.house.one_in = one_in
     world.house.start_gateway(processes)
@@ -142,14 +47,14 @@ def weather(world: World, *, seed: int, processes: int, seconds: float, agents: 
 
 
 @pytest.mark.databases("sqlite", "postgres")
-def test_a_storm_over_two_processes(world: World) -> None:
+def test_a_storm_over_two_processes(world: World[House]) -> None:
     storm, story = weather(world, seed=1, processes=2, seconds=SAMPLE_SECONDS, agents=12, one_in=3000)
     assert set(FAULTS) <= set(storm.faults), story
     assert len(storm.recorder.requests) > 50, story
     assert "Traceback" not in world.house.log()
 
 
-def test_a_clock_that_was_set_back_hides_no_open_call(world: World) -> None:
+def test_a_clock_that_was_set_back_hides_no_open_call(world: World[House]) -> None:
     """Ids of records begin with the time: the call that a dead process left open is older than its last heartbeat."""
     world.house.start_gateway()
     [process] = world.house.processes
@@ -185,7 +90,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("processes", [1, 2])
-def test_long_storms(world: World, processes: int) -> None:
+def test_long_storms(world: World[House], processes: int) -> None:
     seed = int(os.environ.get("SOAK_SEED", time.time_ns()))
     storm, story = weather(world, seed=seed, processes=processes, seconds=SOAK_SECONDS, agents=24, one_in=2000)
     assert set(FAULTS) <= set(storm.faults), story
@@ -202,7 +107,7 @@ FLAWS = {
 
 @pytest.mark.soak
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_gateway_that_breaks_a_promise_is_noticed(world: World, flaw: str) -> None:
+def test_a_gateway_that_breaks_a_promise_is_noticed(world: World[House], flaw: str) -> None:
     """Each moment at which somebody hears something may be the last of all processes."""
     world.house.flaw = flaw
     world.house.start_gateway(2)
@@ -217,7 +122,8 @@ def test_a_gateway_that_breaks_a_promise_is_noticed(world: World, flaw: str) -> 
 
 @pytest.mark.soak
 def test_a_long_storm_over_a_server_that_crashes(tmp_path: Path) -> None:
-    with crashing_world(tmp_path) as world:
+    with private_server() as server, made(tmp_path, "postgres", server.url, of=House) as world:
+        world.server = server
         seed = int(os.environ.get("SOAK_SEED", time.time_ns()))
         storm, story = weather(world, seed=seed, processes=2, seconds=SOAK_SECONDS, agents=24, one_in=3000)
         assert storm.faults["lose-the-database"], story
