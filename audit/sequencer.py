@@ -21,6 +21,7 @@ from audit.event import AuditEvent, leaf_entry
 from audit.key_chain import ROTATED, keys_of
 from audit.merkle import Frontier, leaf_hash
 from audit.models import Checkpoint, EventRow, Leaf, Pending
+from audit.newest_signed import NewestSigned, newest_signed
 from audit.record import record
 
 BATCH = 500
@@ -34,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 class LogDamaged(Exception):
     """The stored log is not the one that was signed. Nothing more is signed until a human has looked."""
+
+
+class OtherDatabase(LogDamaged):
+    """This is not the database whose log was signed here: older, or exchanged. To sign it would fork the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,15 @@ class Sequencer:
     """Extends the log with one signer's name. Not thread-safe; one per process is enough.
 
     With `keys`, a rotation that the log tells of is carried out: the checkpoint right after it is signed by both keys.
+    With `newest`, a database that does not hold what was signed before is not gone on with.
     """
 
-    def __init__(self, signer: Signer, keys: InstallationKeys | None = None) -> None:
+    def __init__(
+        self, signer: Signer, keys: InstallationKeys | None = None, newest: NewestSigned | None = None
+    ) -> None:
         self._signer = signer
         self._keys = keys
+        self._newest = newest
         self._tree: Frontier | None = None
         self._signed: Signed | None = None
 
@@ -74,6 +83,7 @@ class Sequencer:
 
         LogDamaged if what is stored contradicts what was signed. DatabaseError: all of it happened, or none.
         """
+        note = ""
         with transaction.atomic():
             if not _lead():
                 return 0
@@ -85,8 +95,10 @@ class Sequencer:
             tree = tree.extend(queued.hash for queued in batch)
             is_due = signed is None or (tree.size > signed.size and signed.is_older_than(sign_every, now))
             if is_due or heir:
-                signed = self._sign(tree, now, heir)
+                signed, note = self._sign(tree, now, heir)
         self._tree, self._signed = tree, signed
+        if note and self._newest:
+            self._newest.keep(note)
         if heir and self._keys:
             self._keys.hand_over()
             self._signer = heir
@@ -105,6 +117,8 @@ class Sequencer:
 
     def _catch_up(self) -> tuple[Frontier, Signed | None]:
         """The tree as stored, grown from what we knew or from the last checkpoint."""
+        if self._tree is None and self._newest and (contradiction := self._newest.contradicts()):
+            raise OtherDatabase(f"this is not the database that was signed here: {contradiction}")
         last = Checkpoint.objects.order_by("-size").first()
         if last and (self._signed is None or last.size != self._signed.size):
             self._follow_keys(last.note)
@@ -154,12 +168,12 @@ class Sequencer:
                 return batch[:number], heir
         return batch, None
 
-    def _sign(self, tree: Frontier, now: datetime, heir: Signer | None) -> Signed:
+    def _sign(self, tree: Frontier, now: datetime, heir: Signer | None) -> tuple[Signed, str]:
         root = tree.root()
         signer = self._signer
         note = signer.sign_with(heir, size=tree.size, root=root) if heir else signer.sign(size=tree.size, root=root)
         Checkpoint.objects.create(size=tree.size, root=root, frontier=tree.to_bytes(), at=now, note=note)
-        return Signed(tree.size, now)
+        return Signed(tree.size, now), note
 
     def _record_heartbeat(self, now: datetime) -> None:
         """An hour of silence is an event, so that it can be told from deletion; it also names the key."""
@@ -176,7 +190,7 @@ def _hands_over(header: bytes, old: Signer, new: Signer) -> bool:
 
 def run(stop: Event) -> None:
     """Until `stop` is set; then seals and signs what is left. LogDamaged ends it, for a human to look."""
-    sequencer = Sequencer(installation_signer(), InstallationKeys())
+    sequencer = Sequencer(installation_signer(), InstallationKeys(), newest_signed())
     while not stop.is_set():
         stop.wait(_step(sequencer))
     _finish(sequencer)

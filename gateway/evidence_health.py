@@ -12,6 +12,7 @@ from django.conf import settings
 from audit.event import first_id_at
 from audit.models import Checkpoint, EventRow, Pending
 from gateway.database_size import DatabaseSize, database_size
+from audit.newest_signed import newest_signed
 from gateway.hostile_text import visible
 from gateway.sink_progress import Progress, progress_of
 from governance.models import Anchor, Sink
@@ -74,9 +75,14 @@ class EvidenceHealth:
     def has_growing_unknowns(self) -> bool:
         usual = (self.unknown - self.unknown_lately) / (RECENT // LATELY - 1)
         return self.unknown_lately >= max(UNKNOWN_AT_LEAST, UNKNOWN_TIMES_USUAL * usual)
+    contradiction: str = ""
+    """How this database is not the one whose log was signed here."""
 
     def troubles(self) -> Iterator[tuple[str, str]]:
         """(what stays the same while it lasts, a sentence)."""
+        if self.contradiction:
+            text = f"This is not the database whose log was signed here: {self.contradiction}. Nothing is signed."
+            yield "older:signed", text
         if self.lag > SEALED_WITHIN:
             yield "sealing", "New events are kept, but get no place in the signed log. Is the sequencer running?"
         elif self.checkpoint_age is not None and self.checkpoint_age > SIGNED_WITHIN:
@@ -133,6 +139,7 @@ def read_health(now: datetime) -> EvidenceHealth:
         disk_size=disk.total,
         sinks=tuple(progress_of(Sink.objects.order_by("name"), now=now).values()),
         database=database_size(),
+        contradiction=newest_signed().contradicts(),
     )
 
 

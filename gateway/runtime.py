@@ -20,8 +20,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.models.functions import Now
 from django.db.utils import Error as DatabaseError
+from django.utils.module_loading import import_string
 
 from audit.event import AuditEvent, uuid7
+from audit.newest_signed import newest_signed
 from connectors.egress import Egress
 from connectors.kinds import KINDS
 from connectors.resilience import Guarded
@@ -44,6 +46,7 @@ from governance.vault import keyring
 
 logger = logging.getLogger(__name__)
 
+HOLD = "gateway.restored.hold_if_other_database"
 BEAT_SECONDS = 1.0
 RECOVER_EVERY_BEATS = 5
 SUMS_EVERY_BEATS = 10
@@ -202,6 +205,8 @@ class GatewayRuntime:
         if absent := triggers.missing(connection):
             raise ImproperlyConfigured(f"Run `manage.py migrate`: the fence lacks {', '.join(absent[:3])}.")
         check_newest_key(keyring())
+        if newest_signed().contradicts():
+            import_string(HOLD)()
 
     def _register(self) -> None:
         pulse = self._pulse()

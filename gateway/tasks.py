@@ -9,9 +9,10 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutdown
 from django.utils.module_loading import import_string
 
+from audit.checkpoint import installation_verifier
 from audit.sightings import count_new_findings
 from audit.tally import count_new_calls
-from gateway import approving, evidence_alarms, keeping, password_resets, rotations, search_filling, zombies
+from gateway import approving, evidence_alarms, keeping, password_resets, restored, rotations, search_filling, zombies
 from gateway.access_reviews import remind_due
 from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
@@ -36,6 +37,7 @@ ASK_LATER_SECONDS = 10
 MAKE_REPORTS = "gateway.compliance.keeping.make_due"
 LOOK_AT_ALL = "gateway.scim.pulling.looking.look_at_all"
 KEEP_DUE = "gateway.anchoring.keeping.keep_due"
+LOOK_FOR_NEWER = "gateway.anchoring.reading.look_for_newer"
 EXPORT = ExportThread()
 
 
@@ -43,6 +45,11 @@ EXPORT = ExportThread()
 def begin_export(**_: Any) -> None:
     """Sinks are no tasks: they take as long as they take, and the worker's few threads are for others."""
     EXPORT.start()
+
+
+@worker_ready.connect
+def ask_anchors_first(**_: Any) -> None:
+    ask_anchors.delay()
 
 
 @worker_shutdown.connect
@@ -209,6 +216,16 @@ def fill_search() -> None:
 def watch_evidence() -> None:
     """Whether it is sealed, kept elsewhere and has room; who is to know is told once."""
     evidence_alarms.look(datetime.now(UTC))
+    restored.hold_if_anchors_know_better()
+
+
+@shared_task(ignore_result=True)
+def ask_anchors() -> None:
+    """Whether they keep more than this database has. Asked as a worker starts: a database may have been exchanged."""
+    verifier = installation_verifier() if Anchor.objects.filter(is_enabled=True).exists() else None
+    if verifier is not None:
+        import_string(LOOK_FOR_NEWER)(verifier.name)
+        restored.hold_if_anchors_know_better()
 
 
 @shared_task(ignore_result=True)

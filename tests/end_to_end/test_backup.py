@@ -3,7 +3,10 @@
 import json
 import tarfile
 import threading
+import urllib.request
+from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +69,25 @@ def test_a_backup_taken_while_serving_brings_everything_back_frozen(house: Insta
     assert call(house, key) == expected
     assert call(house, later["key"]) == "401"
     house.manage("verify_audit")
+
+
+def test_a_database_older_than_what_was_signed_serves_nobody_until_somebody_confirms_it(house: Installation) -> None:
+    """Whatever put it there: no command of ours was asked."""
+    key = house.issue_key(TRIAGE_BOT)
+    note = f"gw.corp.example/audit\n{10**6}\n{b64encode(bytes(32)).decode()}\n\n"
+    (house.data_dir / "audit-signing.key.newest").write_text(note)
+    house.start_gateway()
+    assert "frozen" in call(house, key).lower()
+    assert "older" in get_json(f"{house.url}/readyz")["parts"]["evidence"]
+    house.manage("unfreeze", "--everything", "--actor", NOOR)
+    assert "frozen" not in call(house, key).lower()
+    [lifted] = house.events("freeze.lifted")
+    assert lifted["actor"] == f"person:{NOOR}"
+
+
+def get_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return json.load(response)
 
 
 @pytest.mark.databases("sqlite", "postgres")
