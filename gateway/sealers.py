@@ -6,13 +6,27 @@ decided again, on a snapshot that knows of it; and as such a snapshot becomes th
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import lru_cache
 
 from gateway.commit.entry import EvidenceUnavailable
-from governance.payload_keys import PayloadSealer, Place, sealer_at
+from governance.payload_keys import PayloadSealer, Place, sealer_at, subject_of
+from governance.retention import period_of
 from governance.vault import Keyring, VaultError
 
 MOST_OPEN = 10_000
 Runs = Callable[[Callable[[], PayloadSealer]], Awaitable[PayloadSealer]]
+
+
+def place_of(person_id: str, retention: str, now: datetime) -> Place:
+    """Of what is sealed at this moment, in UTC."""
+    return _place(person_id, retention, now.year, now.month)
+
+
+@lru_cache(maxsize=MOST_OPEN)
+def _place(person_id: str, retention: str, year: int, month: int) -> Place:
+    """Made once a month, not for every payload."""
+    return Place(subject_of(person_id), retention, period_of(datetime(year, month, 1, tzinfo=UTC)))
 
 
 class CannotSeal(EvidenceUnavailable):

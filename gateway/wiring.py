@@ -41,12 +41,10 @@ from gateway.metrics import METRICS
 from gateway.operation import fail, upstream_span
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
-from gateway.sealers import Sealers
+from gateway.sealers import Sealers, place_of
 from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
-from governance.payload_keys import Place
-from governance.retention import period_of
 from governance.snapshot import Account, Connector, Credential, Freeze, Program, SealedSecret, Snapshot, Tool
 from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
 
@@ -181,7 +179,7 @@ class GatewayPorts:
         self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
     ) -> tuple[SealedPayload, bytes]:
         """The sealed body starts with its 32-byte blinding key; the commitment alone says nothing of the body."""
-        place = Place(f"person:{person_id}", retention, period_of(self.now()))
+        place = place_of(person_id, retention, self.now())
         sealer = self.sealers.known(place) or await self.sealers.opened(place)
         commitment, blinding = commit_to(plaintext)
         return SealedPayload(sealer.key_id, sealer.seal(blinding + plaintext, event_id=entry_id)), commitment
