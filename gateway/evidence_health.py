@@ -11,8 +11,8 @@ from django.conf import settings
 
 from audit.event import first_id_at
 from audit.models import Checkpoint, EventRow, Pending
-from gateway.database_size import DatabaseSize, database_size
 from audit.newest_signed import newest_signed
+from gateway.database_size import DatabaseSize, database_size
 from gateway.hostile_text import visible
 from gateway.sink_progress import Progress, progress_of
 from governance.models import Anchor, Sink
@@ -70,13 +70,13 @@ class EvidenceHealth:
     disk_size: int
     sinks: tuple[Progress, ...]
     database: DatabaseSize
+    contradiction: str = ""
+    """How this database is not the one whose log was signed here."""
 
     @property
     def has_growing_unknowns(self) -> bool:
         usual = (self.unknown - self.unknown_lately) / (RECENT // LATELY - 1)
         return self.unknown_lately >= max(UNKNOWN_AT_LEAST, UNKNOWN_TIMES_USUAL * usual)
-    contradiction: str = ""
-    """How this database is not the one whose log was signed here."""
 
     def troubles(self) -> Iterator[tuple[str, str]]:
         """(what stays the same while it lasts, a sentence)."""
