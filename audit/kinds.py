@@ -203,6 +203,7 @@ KINDS = {
     "exception.set": "Exception of inspection: set",
     "exception.approved": "Exception of inspection: a second person agreed",
     "exception.ended": "Exception of inspection: ended",
+    "inspection.tried": "Inspection: somebody tried a text",
     "finding.judged": "Finding: somebody said what it is",
     "hold.set": "Legal hold: set",
     "hold.lifted": "Legal hold: lifted",

@@ -78,7 +78,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.chatidentity": MANAGE,
         "gateway.notice": VIEW,
         "governance.rotationtask": (*AMEND, "cut"),
-        "governance.policy": (*MANAGE, "publish", "review"),
+        "governance.policy": (*MANAGE, "publish", "review", "inspect"),
         "governance.policyversion": VIEW,
         "governance.rule": VIEW,
         "governance.ratelimit": MANAGE,

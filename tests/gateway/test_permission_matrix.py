@@ -123,6 +123,7 @@ governance.change_policy                        .         x         .         .
 governance.delete_policy                        .         x         .         .
 governance.publish_policy                       .         x         .         .
 governance.review_policy                        .         x         .         .
+governance.inspect_policy                       .         x         .         .
 governance.view_policyversion                   .         x         .         x
 governance.view_patternexception                .         x         .         x
 governance.add_patternexception                 .         x         .         .
@@ -359,6 +360,7 @@ SCREENS = {
     "admin:governance_policy_matching": "governance.view_tool",
     "finding": "audit.view_findinggroup",
     "finding_rates": "audit.view_findinggroup",
+    "test_bench": "governance.inspect_policy",
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
     "checkpoint_note": "audit.view_checkpoint",

@@ -1,8 +1,10 @@
 from django.urls import URLPattern, path
 
+from gateway.console.findings.bench import TestBench
 from gateway.console.findings.pages import FindingPage, FindingRates
 
 urlpatterns: list[URLPattern] = [
     path("findings/<uuid:finding_id>/", FindingPage.as_view(), name="finding"),
     path("findings/rates/", FindingRates.as_view(), name="finding_rates"),
+    path("inspection/bench/", TestBench.as_view(), name="test_bench"),
 ]
