@@ -451,6 +451,8 @@ class FindingCursor(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     next_leaf = models.BigIntegerField(default=0)
+    pack = models.TextField(db_default="")
+    """The pack of detection rules that was last noted."""
 
     class Meta:
         db_table = "audit_finding_cursor"

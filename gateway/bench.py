@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
-from gateway.excepting import set_apart
+from gateway.excepting import set_apart, without
 from gateway.inspecting import BUDGET, ENGINE, fingerprint, kinds_of
 from governance import canonical
 from governance.answers import Screen
@@ -111,6 +111,7 @@ def look(trial: Trial, snapshot: Snapshot, *, now: datetime) -> Seen:
     """Raises NotJson."""
     value = trial.value()
     found: Findings = import_string(ENGINE)(value, kinds=kinds_of(trial.kinds), budget=BUDGET)
+    found = without(found, snapshot.detection_off)
     sure = set_apart(found.sure(), value, _exceptions(trial.tool, snapshot, now=now))
     marked = {_place(each): each for each in sure.excepted}
     shown = [marked.get(_place(each), each) for each in found]

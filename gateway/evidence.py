@@ -19,6 +19,7 @@ from gateway.values import changed
 from governance import canonical
 from governance.decision import Decision
 from governance.facts import Fact, Recorder
+from governance.inspection.digest import pack_digest
 from governance.inspection.masking import VaultIndex
 
 REFUSED_NAMES = 200
@@ -214,6 +215,7 @@ async def outcome_entry(
         details["masked_fields"] = [place.as_json() for place in outcome.places]
     if outcome.found:
         details["findings"] = [found.as_json() for found in outcome.found]
+        details["pack"] = pack_digest()
     if outcome.screened_by:
         details["screened_by"] = list(outcome.screened_by)
     if (approval := intent.screened.permitted.approval) is not None and approval.narrowed:

@@ -1,4 +1,5 @@
 """Findings that humans except for a time: rules do not see them, the record does, with the name of the exception.
+What a detection rule finds that is switched off is not there at all.
 
 Where nothing is excepted this costs a look at an empty tuple.
 """
@@ -22,11 +23,19 @@ ALWAYS: Final = frozenset(("limit", "anomaly"))
 
 def excepting(found: Findings, value: Any, call: Call, *, now: datetime) -> Findings:
     """The same with what is excepted at this call set apart."""
-    patterns = call.caller.snapshot.exceptions
-    if not patterns or not found.found:
+    snapshot = call.caller.snapshot
+    if not found.found or not (snapshot.exceptions or snapshot.detection_off):
         return found
+    found, patterns = without(found, snapshot.detection_off), snapshot.exceptions
     standing = [pattern for pattern in patterns if now < pattern.ends_at and _is_for(pattern, call)]
     return set_apart(found, value, standing) if standing else found
+
+
+def without(found: Findings, rules: frozenset[str]) -> Findings:
+    """As if these detection rules looked for nothing."""
+    if rules.isdisjoint(each.rule for each in found):
+        return found
+    return replace(found, found=tuple(each for each in found if each.rule not in rules or not may_be_excepted(each)))
 
 
 def set_apart(found: Findings, value: Any, patterns: Iterable[AllowedPattern]) -> Findings:

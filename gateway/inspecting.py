@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 
 from gateway.call import NOTHING, Call
 from governance.answers import Screen
+from governance.inspection.digest import pack_digest
 from governance.inspection.findings import Budget, Finding, Findings, Kind, kinds_named, names_of
 from governance.inspection.redaction import Found, evidence
 
@@ -112,6 +113,7 @@ def findings_facts(call: Call) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if call.found:
         facts["findings"] = [found.as_json() for found in call.found]
+        facts["pack"] = pack_digest()
     if call.redacted_by:
         facts["redacted_by"] = list(call.redacted_by)
     return facts

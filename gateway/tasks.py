@@ -12,7 +12,17 @@ from django.utils.module_loading import import_string
 from audit.checkpoint import installation_verifier
 from audit.sightings import count_new_findings
 from audit.tally import count_new_calls
-from gateway import approving, evidence_alarms, keeping, password_resets, restored, rotations, search_filling, zombies
+from gateway import (
+    approving,
+    evidence_alarms,
+    keeping,
+    packs,
+    password_resets,
+    restored,
+    rotations,
+    search_filling,
+    zombies,
+)
 from gateway.access_reviews import remind_due
 from gateway.accounts.revoking import end_forsaken, revoke_due
 from gateway.drift import rediscover
@@ -202,7 +212,8 @@ def count_calls() -> None:
 
 @shared_task(ignore_result=True)
 def count_findings() -> None:
-    """Fills the inbox of findings from the log."""
+    """Fills the inbox of findings from the log; notes when a release brought another pack of detection rules."""
+    packs.note_pack()
     count_new_findings()
 
 

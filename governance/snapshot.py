@@ -108,6 +108,8 @@ class Snapshot:
     reactions: tuple[Reaction, ...] = ()
     exceptions: tuple[AllowedPattern, ...] = ()
     """What inspection finds and rules pass over; some may be over."""
+    detection_off: frozenset[str] = frozenset()
+    """Detection rules that are switched off."""
     shifts: Mapping[str, Shifts] = field(default_factory=dict, repr=False)
     """Team id -> who is on call for it, by start; what is long over is left out."""
     networks: Networks = field(default_factory=Networks)

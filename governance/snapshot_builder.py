@@ -174,6 +174,7 @@ class _Builder:
         self.accounts = _renewed(self.base.accounts, self._ids("upstream_grant"), rows.accounts)
         self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
         self.exceptions = rows.exceptions() if self._is_touched("exception") else self.base.exceptions
+        self.detection_off = rows.detection_off() if self._is_touched("exception") else self.base.detection_off
 
     def build(self) -> Snapshot:
         read = {policy: tuple(map(rows.rule_of, found)) for policy, found in self.rule_rows.items()}
@@ -192,6 +193,7 @@ class _Builder:
             grants=self.grants,
             reactions=self.reactions,
             exceptions=self.exceptions,
+            detection_off=self.detection_off,
             accounts=self.accounts,
             shifts=self.shifts,
         )

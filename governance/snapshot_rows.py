@@ -575,6 +575,10 @@ def exceptions() -> tuple[AllowedPattern, ...]:
     )
 
 
+def detection_off() -> frozenset[str]:
+    return frozenset(models.DetectionOff.objects.values_list("rule", flat=True))
+
+
 # -- the organisation
 
 

@@ -165,6 +165,13 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     "Inspection": (
         _list("Findings", "audit.findinggroup", "policy_alert", "What was found in calls; say what is true."),
         _list("Exceptions", "governance.patternexception", "rule_settings", "What counts for no rule, until when."),
+        Entry(
+            "Detection rules",
+            "detection_rules",
+            "governance.view_detectionoff",
+            "frame_inspect",
+            "What inspection looks for; switch it off and on.",
+        ),
         Entry("Test bench", "test_bench", "governance.inspect_policy", "science", "What would be found in a text."),
         Entry("False alarms", "finding_rates", "audit.view_findinggroup", "percent", "How often each rule was wrong."),
     ),

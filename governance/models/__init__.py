@@ -18,7 +18,7 @@ from governance.models.directories import (
     GroupMapping,
 )
 from governance.models.epoch import Advance, Change, Epoch
-from governance.models.exceptions import PatternException
+from governance.models.exceptions import DetectionOff, PatternException
 from governance.models.freezes import Freeze
 from governance.models.grants import Grant, GrantUse
 from governance.models.issuers import TrustedIssuer
@@ -68,6 +68,7 @@ __all__ = (
     "ChatIdentity",
     "Connector",
     "CredentialUse",
+    "DetectionOff",
     "DeviceCode",
     "Directory",
     "DirectoryAgent",

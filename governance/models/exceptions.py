@@ -8,6 +8,22 @@ from governance.models.people import User
 from governance.models.registry import Connector, Tool
 
 
+class DetectionOff(Governed):
+    """A detection rule that is switched off for the whole organisation, while the row is there."""
+
+    rule = models.CharField(max_length=100, unique=True)
+    reason = models.CharField(max_length=500)
+    set_by = models.CharField(max_length=300)
+    set_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("rule",)
+        constraints = (models.CheckConstraint(condition=~models.Q(reason=""), name="detection_off_has_a_reason"),)
+
+    def __str__(self) -> str:
+        return self.rule
+
+
 class PatternException(Governed):
     """Findings of one detection rule, of one value or at some places, at one tool, connector or bundle, count for no
     rule until it ends. They stay on record. It ends by itself; what was set is history and is not edited."""

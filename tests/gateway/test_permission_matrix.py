@@ -71,6 +71,8 @@ governance.change_connector                     x         .         .         .
 governance.delete_connector                     x         .         .         .
 governance.discover_connector                   x         .         .         .
 governance.export_eventrow                      .         .         .         x
+governance.view_detectionoff                    .         x         .         x
+governance.change_detectionoff                  .         x         .         .
 governance.view_directory                       x         .         .         x
 governance.add_directory                        x         .         .         .
 governance.change_directory                     x         .         .         .
@@ -203,6 +205,7 @@ ASKS_AGAIN = {
     "governance.release_directory",
     "governance.break_glass_grant",
     "governance.add_patternexception",
+    "governance.change_detectionoff",
     "governance.approve_patternexception",
     "governance.add_sink",
     "governance.change_sink",
@@ -361,6 +364,7 @@ SCREENS = {
     "finding": "audit.view_findinggroup",
     "finding_rates": "audit.view_findinggroup",
     "test_bench": "governance.inspect_policy",
+    "detection_rules": "governance.view_detectionoff",
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
     "checkpoint_note": "audit.view_checkpoint",
@@ -406,6 +410,7 @@ BUTTONS = {
     "review_definition": "governance.decide_tooldefinition",
     "reports": "gateway.add_report",
     "finding": "audit.judge_findinggroup",
+    "detection_rules": "governance.change_detectionoff",
     "access_reviews": "governance.add_accessreview",
     "access_review": "governance.change_accessreview",
 }

@@ -29,6 +29,7 @@ from governance.models import (
     Change,
     ChatIdentity,
     Connector,
+    DetectionOff,
     Directory,
     DirectoryToken,
     Epoch,
@@ -150,6 +151,7 @@ def kept(person: User) -> tuple[models.Model, ...]:
     return (
         RetentionClass.objects.create(name="short", payload_days=30),
         LegalHold.objects.create(person=person, reason="litigation", set_by="test", set_at=now),
+        DetectionOff.objects.create(rule="long_sk_key", reason="noise", set_by="test", set_at=now),
         PatternException.objects.create(
             name="exception",
             rule="card_number",

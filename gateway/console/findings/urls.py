@@ -1,10 +1,12 @@
 from django.urls import URLPattern, path
 
 from gateway.console.findings.bench import TestBench
+from gateway.console.findings.packs import DetectionRules
 from gateway.console.findings.pages import FindingPage, FindingRates
 
 urlpatterns: list[URLPattern] = [
     path("findings/<uuid:finding_id>/", FindingPage.as_view(), name="finding"),
     path("findings/rates/", FindingRates.as_view(), name="finding_rates"),
+    path("inspection/rules/", DetectionRules.as_view(), name="detection_rules"),
     path("inspection/bench/", TestBench.as_view(), name="test_bench"),
 ]
