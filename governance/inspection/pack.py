@@ -117,7 +117,7 @@ def _rules() -> Iterator[BuiltIn]:
         yield BuiltIn(rule, "personal", version, severity, words)
     names = {each.rule.name for each in ROWS} | {rule.name for rule, _ in MARKS} | {"model"}
     for name in sorted(names):
-        words = FAMILIES[name.split(".", 1)[0]]
+        words = FAMILIES.get(name.split(".", 1)[0], "An injected order")
         yield BuiltIn(f"injection.{name}", "injection", injection.VERSION, Severity.HIGH, words)
     for name, severity in hidden_text_detector.SEVERITIES.items():
         yield BuiltIn(f"unicode.{name}", "unicode", hidden_text_detector.VERSION, severity, HIDDEN[name])
