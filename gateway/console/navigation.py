@@ -172,6 +172,9 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "frame_inspect",
             "What inspection looks for; switch it off and on.",
         ),
+        Entry(
+            "On recorded traffic", "what_if", "audit.view_payload", "history", "What rules would have done to calls."
+        ),
         Entry("Test bench", "test_bench", "governance.inspect_policy", "science", "What would be found in a text."),
         Entry("False alarms", "finding_rates", "audit.view_findinggroup", "percent", "How often each rule was wrong."),
     ),

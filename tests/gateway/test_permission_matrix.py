@@ -364,6 +364,7 @@ SCREENS = {
     "finding": "audit.view_findinggroup",
     "finding_rates": "audit.view_findinggroup",
     "test_bench": "governance.inspect_policy",
+    "what_if": "audit.view_payload",
     "detection_rules": "governance.view_detectionoff",
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
