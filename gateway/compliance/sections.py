@@ -225,10 +225,14 @@ SECTIONS = {
         ),
         Section(
             "incidents",
-            "Freezes, reactions and signals",
-            "The emergency switch, what the gateway did by itself, and word from identity providers.",
+            "Freezes, reactions, findings and signals",
+            "The emergency switch, what the gateway did by itself, what humans said of findings and excepted from"
+            " inspection, and word from identity providers.",
             ACT_COLUMNS,
-            _acts("freeze.", "reaction.", "security_event", "tool.", "account."),
+            _acts(
+                "freeze.", "reaction.", "security_event", "tool.", "account.",
+                "finding.", "exception.", "detection.", "inspection.",
+            ),
         ),
         Section(
             "evidence",

@@ -36,6 +36,17 @@ with governed_change(by="test"):
         "inputSchema": {"type": "object", "properties": {
             "query": {"type": "string"}, "context": {"type": "string"}}, "required": ["query", "context"]}}))
 call_command("freeze", "--tool", "helpdesk/ticket_delete", "--for", "8h")
+from datetime import UTC, datetime
+from uuid import UUID
+from audit.models import FindingGroup, Sighting
+hostile, now = "/structuredContent/" + "<b>note</b>\u202e" * 5, datetime.now(UTC)
+FindingGroup.objects.create(
+    id=UUID(int=1), rule="generic_secret", kind="secret", version=1, fingerprint="f" * 32, connector="helpdesk",
+    tool="kb_search", records=2, first_at=now, last_at=now, verdict="false", note="<i>a test key</i>",
+    judged_by="person:sam@example.com", judged_at=now)
+Sighting.objects.create(
+    group=UUID(int=1), leaf=1, event_id=UUID(int=2), call_id=UUID(int=2), session=UUID(int=3), at=now, in_result=True,
+    path=hostile, count=2, agent="triage-bot", person="ana@example.com")
 call_command("issue_key", "triage-bot", "--expires", "5d")
 """
 
@@ -166,6 +177,12 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "tool": of("/admin/governance/tool/{}/change/", "governance_tool", name="billing_refund"),
     "call": lambda house: f"/admin/calls/{call_id(house)}/",
     "session": lambda house: f"/admin/sessions/{session_id(house)}/",
+    "finding": lambda _: f"/admin/findings/{UUID(int=1)}/",
+    "finding-rates": lambda _: "/admin/findings/rates/",
+    "exception-add": lambda _: "/admin/governance/patternexception/add/",
+    "detection-rules": lambda _: "/admin/inspection/rules/",
+    "test-bench": lambda _: "/admin/inspection/bench/",
+    "on-recorded-traffic": lambda _: "/admin/inspection/what-if/",
     "person": of("/admin/governance/user/{}/change/", "governance_user", email="ana@example.com"),
     "person-add": lambda _: "/admin/governance/user/add/",
     "person-history": of("/admin/governance/user/{}/history/", "governance_user", email="ana@example.com"),
