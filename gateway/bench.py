@@ -23,7 +23,12 @@ LONGEST: Final = 100_000
 """Characters of a text."""
 MOST_SHOWN: Final = 200
 DIRECTIONS: Final = {"arguments": "What an agent sends", "result": "What a system answers"}
-KINDS: Final = {"secret": "Secrets", "personal_data": "Personal data", "injection": "Injected orders, hidden letters"}
+KINDS: Final = {
+    "secret": "Secrets",
+    "personal_data": "Personal data",
+    "injection": "Injected orders, hidden letters",
+    "suspected_injection": "Suspected orders",
+}
 WORDS: Final = {
     "deny": "would refuse it",
     "ask": "would ask a human",

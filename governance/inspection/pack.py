@@ -114,7 +114,7 @@ def _rules() -> Iterator[BuiltIn]:
     yield from _secrets()
     for rule, (severity, words) in PERSONAL.items():
         version = labels.VERSION if rule in {kind.rule for kind in labels.KINDS} else personal_data.VERSION
-        yield BuiltIn(rule, "personal", version, severity, words)
+        yield BuiltIn(rule, "card" if rule == "card_number" else "personal", version, severity, words)
     names = {each.rule.name for each in ROWS} | {rule.name for rule, _ in MARKS} | {"model"}
     for name in sorted(names):
         words = FAMILIES.get(name.split(".", 1)[0], "An injected order")

@@ -41,7 +41,8 @@ def test_whatever_is_found_is_in_the_pack(text: str) -> None:
     found = [each for each in inspect_text(text) if each.kind != "limit"]
     assert found
     for each in found:
-        assert (known[each.rule].kind, known[each.rule].version) == (each.kind, each.version), each.rule
+        kind = "injection" if each.kind == "suspicion" else each.kind
+        assert (known[each.rule].kind, known[each.rule].version) == (kind, each.version), each.rule
 
 
 def test_each_rule_is_told_once_with_words() -> None:

@@ -21,6 +21,7 @@ from governance.models import DetectionOff
 CHANGE: Final = "governance.change_detectionoff"
 KINDS: Final = {
     "secret": "Secrets",
+    "card": "Payment cards",
     "personal": "Personal data",
     "injection": "Injected orders",
     "unicode": "Hidden text",
