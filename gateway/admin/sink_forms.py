@@ -8,7 +8,7 @@ from django import forms
 from audit.sinks import SINK_KINDS
 from audit.sinks.fields import SETTINGS, Setting
 from gateway import sink_acts
-from gateway.console.base import MultiLineText, Select, Switch
+from gateway.console.base import LineOfText, MultiLineText, Select, Switch, WholeNumber
 from gateway.sinks import sink_faults
 from governance.destinations import may_present
 from governance.models import Sink, User
@@ -26,6 +26,7 @@ class SinkForm(forms.ModelForm):  # type: ignore[type-arg]
     send_again_from = forms.CharField(
         required=False,
         max_length=40,
+        widget=LineOfText,
         help_text="A leaf's number or a moment (2026-11-21 14:00): everything from there on is sent once more.",
     )
 
@@ -98,12 +99,12 @@ def field_of(setting: Setting) -> forms.Field:
     if setting.shape == "flag":
         return forms.BooleanField(**{**about, "required": False}, widget=Switch)
     if setting.shape == "whole":
-        return forms.IntegerField(**about, min_value=setting.least, max_value=setting.most)
+        return forms.IntegerField(**about, min_value=setting.least, max_value=setting.most, widget=WholeNumber)
     if setting.shape == "choice":
         return forms.ChoiceField(**about, choices=[(choice, choice) for choice in setting.choices], widget=Select)
     if setting.shape == "pem":
         return forms.CharField(**about, max_length=LONGEST_PEM, widget=MultiLineText)
-    return forms.CharField(**about, max_length=LONGEST)
+    return forms.CharField(**about, max_length=LONGEST, widget=LineOfText)
 
 
 def names_of(kind: str) -> tuple[str, ...]:

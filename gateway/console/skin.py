@@ -16,10 +16,12 @@ from unfold.decorators import display as unfold_display
 from unfold.paginator import InfinitePaginator
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminSingleTimeWidget,
     UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
@@ -29,11 +31,13 @@ __all__ = (
     "ClockInput",
     "ExactTextFilter",
     "InfinitePaginator",
+    "LineOfText",
     "ModelAdmin",
     "MultiLineText",
     "ReadOnlyInline",
     "Select",
     "Switch",
+    "WholeNumber",
     "WriteOnlyText",
     "choose_by_search",
     "copyable",
@@ -43,9 +47,11 @@ __all__ = (
 
 CheckboxList = UnfoldAdminCheckboxSelectMultipleWidget
 ClockInput = UnfoldAdminSingleTimeWidget
+LineOfText = UnfoldAdminTextInputWidget
 MultiLineText = UnfoldAdminTextareaWidget
 Select = UnfoldAdminSelectWidget
 Switch = UnfoldBooleanSwitchWidget
+WholeNumber = UnfoldAdminIntegerFieldWidget
 WriteOnlyText = UnfoldAdminPasswordWidget
 
 Row = TypeVar("Row", bound=Model)

@@ -152,7 +152,8 @@ class LegalHoldAdmin(GovernedModelAdmin):
     def lifting(self, row: LegalHold) -> str:
         if row.lifted_at:
             return ""
-        return format_html('<a href="{}">Lift it</a>', reverse("lift_hold", args=[row.pk]))
+        look = "text-primary-600 whitespace-nowrap"
+        return format_html('<a class="{}" href="{}">Lift it</a>', look, reverse("lift_hold", args=[row.pk]))
 
 
 @admin.register(Erasure)
