@@ -107,6 +107,7 @@ class EvidenceHealth:
 OVER: Final = {
     "sealing": "New events get their place in the log again.",
     "signing": "Checkpoints are signed again.",
+    "older:signed": "This is the database whose log was signed here again.",
     "older": "The anchor {name} keeps no more than this database has.",
     "anchor": "The anchor {name} keeps checkpoints again, or is not used any more.",
     "sink-refused": "The sink {name} is not refused any more.",
@@ -121,7 +122,8 @@ OVER: Final = {
 def sentence_of_end(trouble: str) -> str:
     """What is told when a trouble is over."""
     kind, _, name = trouble.partition(":")
-    return OVER[kind].format(name=visible(name))
+    told = OVER.get(trouble) or OVER.get(kind) or "What was told of {name} is over."
+    return told.format(name=visible(name or kind))
 
 
 def read_health(now: datetime) -> EvidenceHealth:
