@@ -12,10 +12,10 @@ CHECK_ENVIRONMENT = DATA_DIR="$$(mktemp -d)" PUBLIC_URL=https://gatehouse.exampl
 	SECRET_KEY="$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(64))')" \
 	GATEHOUSE_KEK="$$($(PYTHON) -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')"
 
-.PHONY: help up setup setup-dev test check format lint types imports migrations deploy-check conformance soak bench lock
+.PHONY: help up setup setup-dev test check format lint types imports migrations deploy-check conformance soak bench bench-evidence lock
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: setup ## start Gatehouse on http://127.0.0.1:8000 (PORT=, HOST=, DATA_DIR=, DEMO=0)
 	@$(PYTHON) manage.py up
@@ -79,6 +79,9 @@ conformance: setup-dev ## the official MCP suite through a gateway: every revisi
 
 bench: setup-dev ## measure against nginx and direct
 	$(PYTHON) -m tests.services --durable $(PYTHON) -m bench
+
+bench-evidence: setup-dev ## measure how fast evidence is recorded, sealed, exported and verified, on PostgreSQL
+	$(PYTHON) -m tests.services --durable $(PYTHON) -m bench.evidence
 
 lock: setup-dev ## pin every package anew, for every platform
 	$(PYTHON) scripts/lock.py
