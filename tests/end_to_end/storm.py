@@ -531,6 +531,10 @@ class Storm:
                     await asyncio.sleep(pause)
                     self.faults[name] += 1
                     group.create_task(self.known[name](self))
+                await self.breathe(until)
+
+    async def breathe(self, until: float) -> None:
+        """Between two rounds of faults."""
 
     def any_process(self) -> "subprocess.Popen[bytes]":
         return self.chance.choice(self.house.processes)
