@@ -208,6 +208,9 @@ KINDS = {
     "detection.switched_off": "Detection rule: switched off",
     "detection.switched_on": "Detection rule: switched on",
     "finding.judged": "Finding: somebody said what it is",
+    "canary.made": "Canary: made",
+    "canary.shown": "Canary: its value shown, for once",
+    "canary.seen": "Canary: turned up where nobody has any use for it",
     "hold.set": "Legal hold: set",
     "hold.lifted": "Legal hold: lifted",
 }

@@ -252,7 +252,8 @@ def looked_for(call: Call) -> frozenset[str]:
 
 async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     sent = _sent(call.frame, call.arguments)
-    found, reach = await ports.inspector.look(sent, names, size=len(call.recorded_arguments)), None
+    size, reach = len(call.recorded_arguments), None
+    found = await ports.inspector.look(sent, names, size=size, snapshot=call.caller.snapshot)
     if SECRET in names:
         found = await with_seams(call, sent, found, ports)
     if DESTINATION in names:

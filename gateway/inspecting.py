@@ -6,7 +6,7 @@ a thread, so that the event loop goes on.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -16,10 +16,13 @@ from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
 from gateway.call import NOTHING, Call
+from gateway.canary_index import CanaryWatch
+from gateway.class_tables import NO_CLASSES, NONE_WANTED, ClassTables, WantedClasses
 from governance.answers import Screen
 from governance.inspection.digest import pack_digest
 from governance.inspection.findings import Budget, Finding, Findings, Kind, kinds_named, names_of
 from governance.inspection.redaction import Found, evidence
+from governance.snapshot import Snapshot
 
 ENGINE: Final = "governance.inspection.engine.inspect_value"
 AT_ONCE_BYTES: Final = 4_096
@@ -36,23 +39,32 @@ class Inspector:
     def __init__(self) -> None:
         self._engine: Callable[..., Findings] | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inspection")
+        self._classes = ClassTables()
+        self._canaries = CanaryWatch()
 
-    async def look(self, value: Any, names: frozenset[str], *, size: int) -> Findings:
-        """What is surely there of what rules call `names`. `size` is that of the value as JSON, in bytes."""
-        if not names:
+    async def look(self, value: Any, names: frozenset[str], *, size: int, snapshot: Snapshot | None = None) -> Findings:
+        """What is surely there of what rules call `names`, and canaries. `size` is that of the value as JSON, in bytes;
+        the snapshot knows data classes and canaries."""
+        canaries = self._canaries.index(snapshot.canaries) if snapshot is not None else None
+        if not names and canaries is None:
             return NOTHING
-        return replace((await self.look_for(value, kinds_of(names), size=size)).sure(), asked=names)
+        wanted = self._classes.wanted(names, snapshot.data_classes if snapshot is not None else NO_CLASSES)
+        look = partial(self._loaded, value, kinds_of(names), wanted, {"known": canaries} if canaries else {})
+        found = await self._run(look, is_quick=size <= AT_ONCE_BYTES and wanted.is_ready)
+        return replace(wanted.with_unknown(found.sure()), asked=names)
 
     async def look_for(self, value: Any, kinds: frozenset[Kind], *, size: int) -> Findings:
-        if self._engine is not None and size <= AT_ONCE_BYTES:
-            return self._engine(value, kinds=kinds, budget=BUDGET)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(self._loaded, value, kinds))
+        return await self._run(partial(self._loaded, value, kinds, NONE_WANTED, {}), is_quick=size <= AT_ONCE_BYTES)
 
-    def _loaded(self, value: Any, kinds: frozenset[Kind]) -> Findings:
+    async def _run(self, look: Callable[[], Findings], *, is_quick: bool) -> Findings:
+        if self._engine is not None and is_quick:
+            return look()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
+
+    def _loaded(self, value: Any, kinds: frozenset[Kind], wanted: WantedClasses, more: Mapping[str, Any]) -> Findings:
         if self._engine is None:
             self._engine = import_string(ENGINE)
-        return self._engine(value, kinds=kinds, budget=BUDGET)
+        return self._engine(value, kinds=kinds, budget=BUDGET, **wanted.table(), **more)
 
 
 @lru_cache(maxsize=16)

@@ -201,6 +201,7 @@ class Notice(models.Model):
         ROTATION = "rotation", "Something is to be replaced"
         EVIDENCE = "evidence", "Something is wrong with the evidence"
         ATTEST = "attest", "Access is to be attested"
+        CANARY = "canary", "A planted value turned up"
 
     kind = models.CharField(max_length=11, choices=Kind)
     channel_id = models.UUIDField(null=True)

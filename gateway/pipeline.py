@@ -75,7 +75,7 @@ from gateway.ports import Ports
 from gateway.redeeming import permit
 from gateway.refusals import Refusal
 from gateway.relaying import ScreenedRelay
-from gateway.screening import APPROVAL_META, TOOL_CALL, screen_content, screen_result
+from gateway.screening import APPROVAL_META, TOOL_CALL, is_looked_at, screen_content, screen_result
 from gateway.sealers import CannotSeal
 from governance.snapshot import Snapshot
 
@@ -139,7 +139,7 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         vault = guarding(ports.vault_index(ports.snapshot()), intent.account)
         safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
         if isinstance(safe, SafeResult):
-            shown = await screen_content(intent, safe, ports) if intent.decision.screens else safe
+            shown = await screen_content(intent, safe, ports) if is_looked_at(intent) else safe
             safe = await noted(intent, safe, shown, ports)
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
@@ -166,7 +166,7 @@ async def admit(
             caller = authenticate(frame, snapshot, ports)
             passed(AUTHENTICATE)
             call = resolve(frame, caller, ports)
-            if names := looked_for(call):
+            if (names := looked_for(call)) or snapshot.canaries:
                 call = await inspected(call, names, ports)
             permitted = await permit(call, ports, is_confirmed=is_confirmed)
             passed(DECIDE)

@@ -17,6 +17,7 @@ from connectors.base import UpstreamFailure
 from gateway import notices, refusals
 from gateway.actions import act
 from gateway.call import Frame, Intent, SafeResult
+from gateway.canary_watch import alarm_of_outcome, alarm_of_refusal
 from gateway.database import DatabaseThread
 from gateway.models import RunLabel
 from gateway.refusals import Refusal
@@ -67,6 +68,8 @@ class Reactions:
 
     async def to_refusal(self, frame: Frame, refusal: Refusal, snapshot: Snapshot) -> None:
         """After a "no" to somebody we know was recorded."""
+        if snapshot.canaries:
+            await alarm_of_refusal(refusal.facts, self._thread)
         if not snapshot.reactions or refusal.reason.code not in DENIALS:
             return
         agent = str(refusal.facts.get("agent", ""))
@@ -79,6 +82,8 @@ class Reactions:
 
     async def to_outcome(self, intent: Intent, outcome: SafeResult | UpstreamFailure, snapshot: Snapshot) -> None:
         """After it was recorded, before the agent sees it."""
+        if snapshot.canaries:
+            await alarm_of_outcome(intent.call, outcome, self._thread)
         if not snapshot.reactions:
             return
         call, agent, session = intent.call, intent.call.caller.agent.name, intent.call.frame.session_id

@@ -117,7 +117,8 @@ class ScreenedRelay:
         if not screens:
             return True
         names = frozenset(name for screen in screens for name in screen.findings)
-        found = await self._ports.inspector.look(said, names, size=size)
+        snapshot = self._intent.call.caller.snapshot
+        found = await self._ports.inspector.look(said, names, size=size, snapshot=snapshot)
         return not met(screens, excepting(found, said, self._intent.call, now=self._ports.now()))
 
     async def _meet(self, said: Mapping[str, Any], size: int) -> None:

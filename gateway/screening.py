@@ -51,12 +51,17 @@ def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResu
     return SafeResult(outcome, result, error, masked, raw, encoded, places)
 
 
+def is_looked_at(intent: Intent) -> bool:
+    return bool(intent.decision.screens or intent.call.caller.snapshot.canaries)
+
+
 async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> SafeResult:
     """What rules want of the answer's content. What could not be looked at in full is withheld where a rule denies or
     masks it."""
     content: Any = safe.result if safe.result is not None else safe.error
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
-    found = await ports.inspector.look(content, names, size=len(safe.encoded))
+    snapshot = intent.call.caller.snapshot
+    found = await ports.inspector.look(content, names, size=len(safe.encoded), snapshot=snapshot)
     if LINK in names:
         found = await only_new(intent, found, ports)
     found = excepting(found, content, intent.call, now=ports.now())

@@ -68,6 +68,9 @@ SCOPES = {
     "limits:write": _scope(
         "Add, change and remove rate limits", "add_ratelimit", "change_ratelimit", "delete_ratelimit"
     ),
+    "data-classes:write": _scope(
+        "Add, change and remove data classes", "add_dataclass", "change_dataclass", "delete_dataclass"
+    ),
     "directories:write": _scope("Add and change directories", "add_directory", "change_directory"),
     "directories:connect": _scope("Make and revoke tokens of directories", "connect_directory"),
     "directories:release": _scope("Decide what a directory's brake keeps waiting", "release_directory"),

@@ -100,6 +100,7 @@ def _faults(placed: Placed, reach: Reach, world: World) -> Iterator[RuleFault]:
     if broken is not None:
         yield broken
         return
+    yield from _undescribed(placed.rule, world, fault)
     yield from _mismatches(placed.rule, reach, fault)
     if placed.rule.when and reach.unknown:
         names = ", ".join(reach.unknown)
@@ -156,6 +157,14 @@ def _pointless_about_content(rule: RuleText, fault: Told) -> Iterator[RuleFault]
         yield fault("asks_too_late", "this rule asks about a result: the call has run by then", "on")
     if rule.on == "result" and _FOUND.search(rule.when):
         yield fault("findings_unknown", FINDINGS_UNKNOWN, "when", Severity.WARN)
+
+
+def _undescribed(rule: RuleText, world: World, fault: Told) -> Iterator[RuleFault]:
+    for name in rule.findings:
+        if ":" in name and world.own_findings is not None and name not in world.own_findings:
+            kind, _, own = name.partition(":")
+            message = f"there is no {kind.replace('_', ' ')} '{own}': describe it first, or correct its name"
+            yield fault("no_such_finding", message, "findings")
 
 
 def _unfit_terms(approvers: Mapping[str, Any], fault: Told) -> Iterator[RuleFault]:

@@ -109,6 +109,8 @@ class World:
     """Its policies."""
     tools: Mapping[str, Mapping[str, ToolText]]
     calendar: Calendar = field(default_factory=Calendar)
+    own_findings: frozenset[str] | None = None
+    """What rules may name beside what everybody has; None where that is looked at elsewhere."""
 
     def with_policy(self, name: str, rules: Sequence[RuleText]) -> "World":
         return replace(self, policies={**self.policies, name: tuple(rules)})

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from governance.data_classes import finding_names
 from governance.models import BundleVersion, Connector, Organization, PolicyVersion, Rule, Team, Tool, ToolDefinition
 from governance.rule_texts import BundleText, RuleText, Selection, TeamText, ToolText, World
 from governance.snapshot_rows import calendar_of
@@ -20,6 +21,7 @@ def read_world() -> World:
         organization=frozenset(Organization.objects.exclude(policies=None).values_list("policies__name", flat=True)),
         tools=known_tools(),
         calendar=organization_calendar(),
+        own_findings=frozenset(finding_names()),
     )
 
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from governance.approvers import Subject, eligible
 from governance.conditions import Condition
 from governance.holdings import Holding, conditions_of, looked_for, questions, scopes_of
+from governance.inspection.class_description import DataClass
 from governance.networks import Networks
 from governance.snapshot_values import (
     NOBODY,
@@ -38,6 +39,7 @@ from governance.snapshot_values import (
     Rule,
     RuleIndex,
     Scope,
+    SealedCanary,
     SealedSecret,
     Selection,
     Shifts,
@@ -130,6 +132,9 @@ class Snapshot:
     """How many there have been: each ends keys that a process may have open."""
     ended_tokens: frozenset[str] = frozenset()
     """Ids of access tokens that were ended before their time."""
+    data_classes: Mapping[str, DataClass] = field(default_factory=dict, repr=False)
+    """By name."""
+    canaries: tuple[SealedCanary, ...] = ()
     holds: tuple[Reaction, ...] = field(default=(), init=False, repr=False)
     """Those of the reactions by which a run that is held asks."""
     _holdings: dict[HoldingKey, Holding | None] = field(default_factory=dict, init=False, repr=False)
@@ -556,6 +561,7 @@ __all__ = (
     "Rule",
     "RuleIndex",
     "Scope",
+    "SealedCanary",
     "SealedSecret",
     "Selection",
     "Shifts",

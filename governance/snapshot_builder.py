@@ -25,7 +25,7 @@ from governance.time_of_day import Calendar
 Id = TypeVar("Id", str, bytes)
 Value = TypeVar("Value")
 
-READ_WHOLE = frozenset(("organization", "freeze", "rate_limit", "grant", "reaction", "exception"))
+READ_WHOLE = frozenset(("organization", "freeze", "rate_limit", "grant", "reaction", "exception", "data_class"))
 """Kinds of which there is little, or whose rows the change log does not name."""
 EMPTY = Snapshot(
     epoch=0,
@@ -175,6 +175,8 @@ class _Builder:
         self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
         self.exceptions = rows.exceptions() if self._is_touched("exception") else self.base.exceptions
         self.detection_off = rows.detection_off() if self._is_touched("exception") else self.base.detection_off
+        self.canaries = rows.canaries() if self._is_touched("canary") else self.base.canaries
+        self.data_classes = rows.data_classes() if self._is_touched("data_class") else self.base.data_classes
 
     def build(self) -> Snapshot:
         read = {policy: tuple(map(rows.rule_of, found)) for policy, found in self.rule_rows.items()}
@@ -194,6 +196,8 @@ class _Builder:
             reactions=self.reactions,
             exceptions=self.exceptions,
             detection_off=self.detection_off,
+            data_classes=self.data_classes,
+            canaries=self.canaries,
             accounts=self.accounts,
             shifts=self.shifts,
         )

@@ -19,6 +19,7 @@ from governance import models
 from governance.approval_terms import Terms, TermsError, parse_terms
 from governance.conditions import Condition, ConditionError, compile_condition
 from governance.connected_accounts import covers
+from governance.inspection.class_description import DataClass
 from governance.networks import Networks, parse_networks
 from governance.snapshot import (
     NOBODY,
@@ -38,6 +39,7 @@ from governance.snapshot import (
     Role,
     Rule,
     Scope,
+    SealedCanary,
     SealedSecret,
     Shifts,
     Team,
@@ -541,6 +543,18 @@ def _grant(row: models.Grant) -> Grant | None:
 
 def reactions() -> tuple[Reaction, ...]:
     return tuple(_reaction(row) for row in models.Reaction.objects.filter(is_enabled=True).order_by("name"))
+
+
+def data_classes() -> Mapping[str, DataClass]:
+    return {row.name: row.described() for row in models.DataClass.objects.order_by("name")}
+
+
+def canaries() -> tuple[SealedCanary, ...]:
+    rows = models.Canary.objects.order_by("name")
+    return tuple(
+        SealedCanary(key(row.id), row.name, row.kind, row.key_id, bytes(row.wrapped_key), bytes(row.ciphertext))
+        for row in rows
+    )
 
 
 def _reaction(row: models.Reaction) -> Reaction:

@@ -160,6 +160,18 @@ class SealedSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedCanary:
+    """A planted value; still closed here."""
+
+    id: str
+    name: str
+    kind: str
+    key_id: str
+    wrapped_key: bytes = field(repr=False)
+    ciphertext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """How to run a local server."""
 

@@ -11,6 +11,7 @@ from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.authorizations import Authorizations
 from gateway.api.calls import Call, CallPayloads, CallProof
 from gateway.api.connected_accounts import ConnectedAccounts
+from gateway.api.content import DataClasses
 from gateway.api.directories import Directories, DirectoryLosses, GroupMappings
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
@@ -50,6 +51,7 @@ RESOURCES = {
     "policies": Policies,
     "policies/<uuid:policy_id>/versions": PolicyVersions,
     "limits": Limits,
+    "data-classes": DataClasses,
     "connectors": Connectors,
     "tools": Tools,
     "tools/<uuid:tool_id>/definitions": Definitions,

@@ -157,6 +157,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
             "Policies that come with Gatehouse, added by a click.",
         ),
         _list("Rate limits", "governance.ratelimit", "speed", "How much agents, teams and tools may use."),
+        _list("Data classes", "governance.dataclass", "fingerprint", "What rules look for, beside what is usual."),
+        _list("Canaries", "governance.canary", "crisis_alert", "Planted values that raise an alarm."),
         _list("Reactions", "governance.reaction", "bolt", "What the gateway does by itself, at once."),
         _list(
             "Policy versions", "governance.policyversion", "rule", "The rules in force, and those before.", "policies"

@@ -174,6 +174,13 @@ def _about_evidence(subject: str, sentence: str, *, now: datetime) -> None:
     _write(Kind.EVIDENCE, subject, with_duty(*duties), channels(), now=now, body=body)
 
 
+def canary_seen(name: str, *, agent: str, where: str, planted_in: str, path: str, now: datetime) -> None:
+    """To those who look after security, at once: nobody has any honest use for it."""
+    planted = [f"It was planted in: {planted_in}."] if planted_in else []
+    body = {"lines": [f"The canary {name} turned up with agent {agent}, in {where}.", *planted], "path": path}
+    _write(Kind.CANARY, f"Canary: {name}", with_duty(User.Duty.SECURITY), channels(), now=now, body=body)
+
+
 def to_replace(tasks: Sequence[RotationTask], *, owner: User | None, now: datetime) -> None:
     """To who sees to them, in one message; what is nobody's goes to those who look after agents and to channels."""
     shown = [f"{task}, due {_moment(task.due_at)}." for task in tasks[:MOST_LINES]]

@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from gateway.console.base import GovernedModelAdmin, Switch, display
 from governance.admin.approver_fields import HOW, PREFIX, WHOM, ApproverForm, initial_of, team_choices
 from governance.admin.fields import Ticks
-from governance.admin.rule_forms import FINDING_NAMES
-from governance.manifest.rule_entries import FINDINGS, reaction_faults
+from governance.admin.rule_forms import FINDING_NAMES, GENERAL_FINDINGS
+from governance.data_classes import finding_names
+from governance.manifest.rule_entries import reaction_faults
 from governance.models import Reaction
 from governance.snapshot import Snapshot
 
@@ -19,7 +20,7 @@ ENTRY_FIELDS = {"trigger", "action", "findings", "count", "minutes", "lasting_mi
 
 class ReactionForm(ApproverForm, forms.ModelForm):  # type: ignore[type-arg]
     findings = Ticks(
-        choices=[(name, FINDING_NAMES.get(name, name)) for name in FINDINGS],
+        choices=GENERAL_FINDINGS,
         label="Of these",
         help_text="Secrets of the vault are looked for in every call; of others what a rule about content looks for.",
     )
@@ -32,6 +33,7 @@ class ReactionForm(ApproverForm, forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.offer_teams(team_choices())
+        self.fields["findings"].choices = [*GENERAL_FINDINGS, *finding_names().items()]  # type: ignore[attr-defined]
         self.initial = {**initial_of(self.instance.approvers), **self.initial}
 
     def clean(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from governance.admin.approver_fields import HOW, PREFIX, WHOM, ApproverForm, in
 from governance.admin.fields import Lines, Ticks, check_label
 from governance.admin.known_tools import LONGEST_PATTERN, KnownTool, known_tools, selected_by_rule, told
 from governance.conditions import check_against
+from governance.data_classes import finding_names
 from governance.manifest.rule_entries import FINDINGS, stored_approvers
 from governance.models import Rule, Tool
 from governance.policies import COPIED
@@ -50,7 +51,7 @@ FINDING_NAMES = {
     "untrusted_destination": "Destinations from untrusted text",
     "untrusted_link": "Links to new hosts",
 }
-
+GENERAL_FINDINGS = [(name, FINDING_NAMES.get(name, name)) for name in FINDINGS]
 USUALLY: Final[tuple[Any, ...]] = (None, "", [], False, 1, "1", Rule.OnFailure.CLOSED)
 FORM_FIELDS = {"when": "condition", "fields": "masked"}
 """Where the form calls a member of a rule otherwise than the manifest."""
@@ -98,9 +99,7 @@ class RuleForm(ApproverForm):
         label="Only for tools with this data",
         help_text="Data classes, one a line: any of them. Empty means any.",
     )
-    findings = Ticks(
-        choices=[(name, FINDING_NAMES.get(name, name)) for name in FINDINGS], label="Only if this was found"
-    )
+    findings = Ticks(choices=GENERAL_FINDINGS, label="Only if this was found")
     on_failure = forms.ChoiceField(
         choices=Rule.OnFailure.choices,
         required=False,
@@ -227,6 +226,7 @@ class RuleFormSet(forms.BaseFormSet):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.known = known_tools()
         self.teams = team_choices()
+        self.own_findings = list(finding_names().items())
         for form in self.forms:
             self._equip(form)
 
@@ -240,6 +240,7 @@ class RuleFormSet(forms.BaseFormSet):  # type: ignore[type-arg]
         """With what is read once for all rules."""
         form.known = self.known
         form.offer_teams(self.teams)
+        form.fields["findings"].choices = [*GENERAL_FINDINGS, *self.own_findings]  # type: ignore[attr-defined]
 
     def kept(self) -> Iterator[RuleForm]:
         """Without those taken out and those never filled in."""

@@ -7,8 +7,10 @@ so it makes no difference in which chunks a stream arrives.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
+from governance.inspection.data_classes import NO_CLASSES, ClassTable
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.detectors import DETECTORS
 from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, Severity, limit, settled
@@ -38,9 +40,10 @@ def inspect_text(
     kinds: frozenset[Kind] = KINDS,
     budget: Budget = DEFAULT_BUDGET,
     known: VaultIndex = NOTHING_KNOWN,
+    classes: ClassTable = NO_CLASSES,
 ) -> Findings:
     """All that is noticed in one text; `name` is the key it stands under, `known` are values that are secret."""
-    run = _Run(kinds, budget, known)
+    run = _Run(kinds, budget, known, classes)
     run.text(Leaf(path, name, text))
     return settled(run.found)
 
@@ -52,9 +55,10 @@ def inspect_value(
     kinds: frozenset[Kind] = KINDS,
     budget: Budget = DEFAULT_BUDGET,
     known: VaultIndex = NOTHING_KNOWN,
+    classes: ClassTable = NO_CLASSES,
 ) -> Findings:
     """All that is noticed in the strings, numbers and keys of a JSON value."""
-    run = _Run(kinds, budget, known)
+    run = _Run(kinds, budget, known, classes)
     try:
         for leaf in leaves(value, budget, path=path):
             run.text(leaf)
@@ -79,8 +83,9 @@ class Stream:
         kinds: frozenset[Kind] = KINDS,
         budget: Budget = DEFAULT_BUDGET,
         known: VaultIndex = NOTHING_KNOWN,
+        classes: ClassTable = NO_CLASSES,
     ) -> None:
-        self._run = _Run(kinds, budget, known)
+        self._run = _Run(kinds, budget, known, classes)
         self._leaf = (path, name)
         self._held = ""
         self._held_from = 0
@@ -118,6 +123,7 @@ class _Run:
     kinds: frozenset[Kind]
     budget: Budget
     known: VaultIndex
+    classes: ClassTable = NO_CLASSES
     found: list[Finding] = field(default_factory=list)
     characters: int = 0
     started: float = field(default_factory=time.thread_time)
@@ -174,6 +180,9 @@ class _Run:
                 if self._spent(leaf.path, start):
                     return
                 yield from ((hit, view) for hit in self._known(view))
+                if self.classes and "data_class" in kinds:
+                    is_over = partial(self._spent, leaf.path, start)
+                    yield from ((hit, view) for hit in self.classes.look(view, leaf, is_over))
                 for detector in self._asked(signals):
                     yield from ((hit, view) for hit in detector.look(view, leaf, signals) if hit.kind in kinds)
         except (TooManyViews, TooManyMatches) as over:
@@ -181,9 +190,10 @@ class _Run:
             self.found.append(limit(rule, leaf.path, start, offset + len(leaf.text)))
 
     def _known(self, view: View) -> Iterator[Hit]:
-        if "secret" in self.kinds:
+        """Whatever else is looked for."""
+        if self.known:
             for name, start, end in self.known.spans(view.text):
-                yield Hit("known_value", 1, "secret", Severity.CRITICAL, 1.0, start, end, name)
+                yield Hit(self.known.rule, 1, "secret", Severity.CRITICAL, 1.0, start, end, name)
 
     def _asked(self, signals: frozenset[str]) -> Iterator[Detector]:
         for detector, names in NAMES:

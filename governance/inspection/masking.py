@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -53,6 +53,8 @@ class VaultIndex:
     """The forms of all live secret values, ready to be looked for. Never shows one."""
 
     __slots__ = ("_blocks", "_forms", "_long", "_short", "_stride")
+    rule: ClassVar[str] = "known_value"
+    """What a finding of one of these is called."""
 
     def __init__(self, entries: Iterable[tuple[str, Iterable[bytes]]]) -> None:
         """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8)."""
@@ -66,6 +68,9 @@ class VaultIndex:
         self._long = tuple(needle for needle in needles if len(needle) >= BLOCK_COVERED)
         self._stride = min(((len(needle) - BLOCK + 1) // BLOCK for needle in self._long), default=1)
         self._blocks = frozenset(block for needle in self._long for block in _blocks(needle, self._stride))
+
+    def __bool__(self) -> bool:
+        return bool(self._forms)
 
     def __repr__(self) -> str:
         return f"<VaultIndex of {len(self._forms)} forms>"
@@ -112,6 +117,9 @@ class JoinedIndex(VaultIndex):
 
     def __init__(self, *parts: VaultIndex) -> None:
         self._parts = parts
+
+    def __bool__(self) -> bool:
+        return any(self._parts)
 
     def __repr__(self) -> str:
         return f"<JoinedIndex of {self._parts}>"

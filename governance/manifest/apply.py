@@ -8,7 +8,9 @@ from typing import Any
 from governance import models
 from governance.agent_keys import retire_agent
 from governance.bundles import publish_bundle, withdraw_bundle
+from governance.canaries import plant
 from governance.facts import Fact, Recorder
+from governance.manifest.content_entries import CanaryEntry, DataClassEntry, class_columns
 from governance.manifest.entries import (
     ATTRIBUTES,
     SELECTABLE,
@@ -430,6 +432,29 @@ def _write_reactions(steps: list[Step], work: Work) -> None:
         _update(row, **fields)
 
 
+def _write_data_classes(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        assert isinstance(step.after, DataClassEntry)
+        row = models.DataClass.objects.filter(name=step.key).first() or models.DataClass(name=step.key)
+        for column, value in class_columns(step.after).items():
+            setattr(row, column, value)
+        row.save()
+
+
+def _write_canaries(steps: list[Step], work: Work) -> None:
+    """What is planted stays as it is; only what is said of it changes."""
+    for step in steps:
+        assert isinstance(step.after, CanaryEntry)
+        row = models.Canary.objects.filter(name=step.key).first()
+        if row is not None:
+            _update(row, planted_in=step.after.planted_in)
+            continue
+        row = models.Canary(
+            name=step.key, kind=step.after.kind, place=step.after.place, planted_in=step.after.planted_in
+        )
+        plant(row, by=work.by, record=work.record, now=work.now)
+
+
 def _write_notifications(steps: list[Step], work: Work) -> None:
     for step in steps:
         entry = step.after
@@ -494,6 +519,8 @@ _REMOVABLE: Mapping[str, type[Any]] = {
     "secrets": models.Secret,
     "limits": models.RateLimit,
     "reactions": models.Reaction,
+    "data_classes": models.DataClass,
+    "canaries": models.Canary,
     "notifications": models.NotificationChannel,
 }
 
@@ -510,6 +537,8 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "agents": _write_agents,
     "limits": _write_limits,
     "reactions": _write_reactions,
+    "data_classes": _write_data_classes,
+    "canaries": _write_canaries,
     "notifications": _write_notifications,
     "issuers": _write_issuers,
     "sinks": _write_sinks,

@@ -6,6 +6,7 @@ from typing import Any
 
 from governance.bundles import cycle_in
 from governance.manifest.common import Entry
+from governance.manifest.content_entries import CanaryEntry
 from governance.manifest.entries import (
     SELECTABLE,
     STDIO,
@@ -33,6 +34,8 @@ PRUNED_BY = {
     "roles": "remove",
     "limits": "remove",
     "reactions": "remove",
+    "data_classes": "remove",
+    "canaries": "remove",
     "retention": "remove",
     "notifications": "remove",
     "people": "deactivate",
@@ -206,11 +209,19 @@ def _misplaced(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
         before, entry = step.before, step.after
         if isinstance(entry, PersonEntry) and (main := after["people"].get(entry.same_as)) and main.same_as:
             yield fault_at(step.entry, "same_as", f"{entry.same_as} is no main account: name {main.same_as}")
+        if isinstance(entry, CanaryEntry) and isinstance(before, CanaryEntry):
+            yield from _replanted(step, before, entry)
         if isinstance(entry, AgentEntry) and (before is None or isinstance(before, AgentEntry)):
             yield from _misplaced_agent(step, before, entry, after)
         ends = isinstance(entry, PersonEntry) and entry.is_deactivated
         if ends and isinstance(before, PersonEntry) and before.is_owner:
             yield fault_at(step.entry, "active", f"{step.key} is an owner, whom no manifest ends (see offboard)")
+
+
+def _replanted(step: Step, before: CanaryEntry, entry: CanaryEntry) -> Iterator[Fault]:
+    for key in ("kind", "place"):
+        if getattr(before, key) != getattr(entry, key):
+            yield fault_at(step.entry, key, "what is planted stays as it is; give the new one another name")
 
 
 def _forbidden_programs(steps: Iterable[Step]) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from governance.approval_terms import DUTIES, KEYS, MOST_HUMANS, TermsError, par
 from governance.conditions import ConditionError, compile_condition
 from governance.inspection.findings import DATA_CLASS, DETECTOR, NAMED, OWN
 from governance.manifest.common import CLOCK, EMAIL, NAME_TEXT, NAMES, TITLE, Entry, Reference
+from governance.manifest.content_entries import finding_references
 from governance.manifest.fields import Choice, Flag, ListOf, Moment, Number, Record, Schema, Text, nearest, of
 from governance.manifest.reader import Node, described, node_of
 from governance.rule_checks import RuleFault
@@ -233,6 +234,7 @@ class PolicyEntry(Entry):
     def references(self) -> Iterator[Reference]:
         for position, rule in enumerate(self.rules):
             yield from approver_references(rule.approvers or {}, f"rules[{position}].approvers")
+            yield from finding_references(rule.findings, f"rules[{position}].findings")
 
     def texts(self) -> tuple[RuleText, ...]:
         return tuple(rule.text() for rule in self.rules)
@@ -316,6 +318,7 @@ class ReactionEntry(Entry):
 
     def references(self) -> Iterator[Reference]:
         yield from approver_references(self.approvers or {}, "approvers")
+        yield from finding_references(self.findings, "findings")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from reaction_faults(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from governance.manifest.common import Entry
+from governance.manifest.content_entries import CanaryEntry, DataClassEntry
 from governance.manifest.entries import (
     STDIO,
     AgentEntry,
@@ -40,6 +41,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "people": PersonEntry,
     "secrets": SecretEntry,
     "connectors": ConnectorEntry,
+    "data_classes": DataClassEntry,
     "policies": PolicyEntry,
     "retention": RetentionEntry,
     "bundles": BundleEntry,
@@ -50,6 +52,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "notifications": NotificationEntry,
     "issuers": IssuerEntry,
     "sinks": SinkEntry,
+    "canaries": CanaryEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
@@ -57,6 +60,7 @@ LABELS: Mapping[str, str] = {
     "people": "person",
     "secrets": "secret",
     "connectors": "connector",
+    "data_classes": "data class",
     "policies": "policy",
     "retention": "retention class",
     "bundles": "bundle",
@@ -67,6 +71,7 @@ LABELS: Mapping[str, str] = {
     "notifications": "notification channel",
     "issuers": "trusted issuer",
     "sinks": "sink",
+    "canaries": "canary",
 }
 
 
@@ -123,6 +128,7 @@ class _File:
     connectors: tuple[ConnectorEntry, ...] | None = of(ListOf(Record(ConnectorEntry)), None)
     retention: tuple[RetentionEntry, ...] | None = of(ListOf(Record(RetentionEntry)), None)
     bundles: tuple[BundleEntry, ...] | None = of(ListOf(Record(BundleEntry)), None)
+    data_classes: tuple[DataClassEntry, ...] | None = of(ListOf(Record(DataClassEntry)), None)
     policies: tuple[PolicyEntry, ...] | None = of(ListOf(Record(PolicyEntry)), None)
     roles: tuple[RoleEntry, ...] | None = of(ListOf(Record(RoleEntry)), None)
     agents: tuple[AgentEntry, ...] | None = of(ListOf(Record(AgentEntry)), None)
@@ -131,6 +137,7 @@ class _File:
     notifications: tuple[NotificationEntry, ...] | None = of(ListOf(Record(NotificationEntry)), None)
     issuers: tuple[IssuerEntry, ...] | None = of(ListOf(Record(IssuerEntry)), None)
     sinks: tuple[SinkEntry, ...] | None = of(ListOf(Record(SinkEntry)), None)
+    canaries: tuple[CanaryEntry, ...] | None = of(ListOf(Record(CanaryEntry)), None)
 
 
 def _repeated(found: Mapping[str, list[Entry]]) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from django.db.models import Prefetch
 
 from governance import models
 from governance.manifest.common import Entry
+from governance.manifest.content_entries import CanaryEntry, stored_class
 from governance.manifest.entries import (
     AgentEntry,
     BundleEntry,
@@ -302,6 +303,15 @@ def _reactions() -> Iterator[Entry]:
         )
 
 
+def _data_classes() -> Iterator[Entry]:
+    yield from map(stored_class, models.DataClass.objects.order_by("name"))
+
+
+def _canaries() -> Iterator[Entry]:
+    for row in models.Canary.objects.order_by("name"):
+        yield CanaryEntry(name=row.name, kind=row.kind, place=row.place, planted_in=row.planted_in)
+
+
 def _notifications() -> Iterator[Entry]:
     rows = models.NotificationChannel.objects.select_related("secret", "signing_secret").prefetch_related("teams")
     for row in rows.order_by("name"):
@@ -345,6 +355,8 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "agents": _agents,
     "limits": _limits,
     "reactions": _reactions,
+    "data_classes": _data_classes,
+    "canaries": _canaries,
     "notifications": _notifications,
     "issuers": _issuers,
     "sinks": _sinks,

@@ -4,6 +4,8 @@ from governance.models.agents import Agent, AgentCredential, CredentialUse
 from governance.models.anchors import Anchor
 from governance.models.approvals import ApprovalDecision, ApprovalRequest
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
+from governance.models.canaries import Canary
+from governance.models.data_classes import DataClass
 from governance.models.directories import (
     Directory,
     DirectoryAgent,
@@ -64,10 +66,12 @@ __all__ = (
     "BundleSelection",
     "BundleTool",
     "BundleVersion",
+    "Canary",
     "Change",
     "ChatIdentity",
     "Connector",
     "CredentialUse",
+    "DataClass",
     "DetectionOff",
     "DeviceCode",
     "Directory",

@@ -29,9 +29,11 @@ from governance.models import (
     ApprovalRequest,
     Authorization,
     Bundle,
+    Canary,
     Change,
     ChatIdentity,
     Connector,
+    DataClass,
     Directory,
     DirectoryMessage,
     DirectoryToken,
@@ -159,6 +161,18 @@ def one_of_each() -> list[Any]:
             kind="elevation", agent=agent, bundle=bundle, starts_at=now, ends_at=now + timedelta(hours=1)
         ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
+        DataClass.objects.create(name="patients", title=HOSTILE, words=[HOSTILE]),
+        Canary.objects.create(
+            name="hr-share",
+            kind="email",
+            place="example.com",
+            planted_in=HOSTILE,
+            key_id="k",
+            wrapped_key=SECRET_VALUE.encode(),
+            ciphertext=SECRET_VALUE.encode(),
+            created_by="test",
+            created_at=now,
+        ),
         TrustedIssuer.objects.create(name="okta", kind="directory", issuer="https://idp.example.com"),
         client := OAuthClient.objects.create(
             client_id="https://c.example.com/c", name=HOSTILE, origin="cimd", created_by="test"

@@ -54,7 +54,8 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             "user team agent agentcredential connector secret secretversion tool tooldefinition role freeze bundle"
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
             " notificationchannel chatidentity notice trustedissuer directory directoryuser directorymessage"
-            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor",
+            " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor"
+            " dataclass",
             "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity"
             " directory groupmapping",
         ),
@@ -63,9 +64,9 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
             " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor retentionclass"
-            " legalhold erasure findinggroup patternexception",
+            " legalhold erasure findinggroup patternexception dataclass canary",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
-            " sink anchor legalhold patternexception",
+            " sink anchor legalhold patternexception dataclass canary",
         ),
         ("approver", "agent", ""),
         (
@@ -75,7 +76,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
             " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure findinggroup"
-            " patternexception",
+            " patternexception dataclass canary",
             "",
         ),
     ],

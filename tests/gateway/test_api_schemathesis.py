@@ -73,6 +73,7 @@ def one_of_each() -> dict[str, Any]:
         "definitions": definition,
         "secrets": models.Secret.objects.create(name="token"),
         "limits": models.RateLimit.objects.create(name="not-too-many", max_requests=600),
+        "data-classes": models.DataClass.objects.create(name="patients", words=["patient"]),
         "freezes": models.Freeze.objects.create(created_by="test"),
         "retention-classes": models.RetentionClass.objects.create(name="short", payload_days=30),
         "legal-holds": models.LegalHold.objects.create(person=ana, reason="Case 7", set_by="test", set_at=now),

@@ -135,6 +135,14 @@ governance.view_ratelimit                       x         x         .         x
 governance.add_ratelimit                        x         x         .         .
 governance.change_ratelimit                     x         x         .         .
 governance.delete_ratelimit                     x         x         .         .
+governance.view_dataclass                       x         x         .         x
+governance.add_dataclass                        .         x         .         .
+governance.change_dataclass                     .         x         .         .
+governance.delete_dataclass                     .         x         .         .
+governance.view_canary                          .         x         .         x
+governance.add_canary                           .         x         .         .
+governance.delete_canary                        .         x         .         .
+governance.show_canary                          .         x         .         .
 governance.view_reaction                        x         x         .         x
 governance.add_reaction                         .         x         .         .
 governance.change_reaction                      .         x         .         .
@@ -214,6 +222,8 @@ ASKS_AGAIN = {
     "governance.add_retentionclass",
     "governance.change_legalhold",
     "governance.change_retentionclass",
+    "governance.change_dataclass",
+    "governance.show_canary",
     "governance.erase_user",
     "governance.change_trustedissuer",
     "governance.invite_user",
@@ -311,6 +321,7 @@ SCREENS = {
     "emergency_rotation": "governance.cut_rotationtask",
     "erase_person": "governance.erase_user",
     "lift_hold": "governance.change_legalhold",
+    "show_canary": "governance.show_canary",
     "break_glass_account": "governance.review_grant",
     "end_break_glass": "governance.break_glass_grant",
     "review_grant": "governance.review_grant",

@@ -112,6 +112,11 @@ POST   limits                                   governance.add_ratelimit
 GET    limits/{ratelimit}                       governance.view_ratelimit
 PATCH  limits/{ratelimit}                       governance.change_ratelimit
 DELETE limits/{ratelimit}                       governance.delete_ratelimit
+GET    data-classes                             governance.view_dataclass
+POST   data-classes                             governance.add_dataclass
+GET    data-classes/{dataclass}                 governance.view_dataclass
+PATCH  data-classes/{dataclass}                 governance.change_dataclass
+DELETE data-classes/{dataclass}                 governance.delete_dataclass
 GET    directories                              governance.view_directory
 POST   directories                              governance.add_directory
 GET    directories/{directory}                  governance.view_directory
@@ -273,6 +278,7 @@ COLLECTIONS = {
     "credentials": "agentcredential",
     "policies": "policy",
     "limits": "ratelimit",
+    "data-classes": "dataclass",
     "rotation-tasks": "rotationtask",
     "directories": "directory",
     "group-mappings": "groupmapping",

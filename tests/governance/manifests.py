@@ -145,6 +145,16 @@ roles:
     schedule: {days: [mon], from: "08:00", to: "19:00", holidays: false}
     scopes:
       - {tools: [billing_refund], when: args.amount < 500, text: only up to 500}
+data_classes:
+  - name: patients
+    title: Patient numbers
+    patterns: ['\bP-(?P<value>[0-9]{6,8})\b']
+    words: [Project Falcon]
+    context: [patient]
+    severity: high
+    tests: [{text: "patient P-123456"}, {text: "part P-123456", found: false}]
+canaries:
+  - {name: hr-share, kind: url, place: "https://files.example.com/hr/", planted_in: The share of human resources}
 reactions:
   - {name: secrets, trigger: finding, findings: [secret], action: hold_run, approvers: {team: leads}}
   - {name: drift, trigger: drift, action: quarantine_tool, enabled: false}

@@ -26,9 +26,11 @@ from governance.models import (
     BundleSelection,
     BundleTool,
     BundleVersion,
+    Canary,
     Change,
     ChatIdentity,
     Connector,
+    DataClass,
     DetectionOff,
     Directory,
     DirectoryToken,
@@ -115,6 +117,15 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
         ),
         StaffIdentity.objects.create(person=person, issuer="https://id.example", subject="1", created_by="test"),
         Sink.objects.create(name="sink", kind="webhook", settings={"url": "https://soc.example"}),
+        DataClass.objects.create(name="patients", words=["SEALED"]),
+        Canary.objects.create(
+            name="bait",
+            kind="email",
+            key_id="k",
+            wrapped_key=b"SEALED",
+            ciphertext=b"SEALED",
+            created_at=timezone.now(),
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from connectors.kinds import KINDS as CONNECTOR_KINDS
 from governance.manifest.common import Entry
+from governance.manifest.content_entries import CanaryEntry, ClassCaseEntry, DataClassEntry
 from governance.manifest.entries import (
     BundleEntry,
     BusinessHours,
@@ -58,7 +59,7 @@ def complaint(text: str, *, header: str = HEADER) -> str:
 
 def test_the_documented_example() -> None:
     parsed = parse([Source("org.yaml", EXAMPLE.encode())], kinds=KINDS)
-    assert list(parsed.sections) == [kind for kind in SECTIONS if kind != "sinks"]
+    assert list(parsed.sections) == [kind for kind in SECTIONS if kind not in ("sinks", "data_classes", "canaries")]
     role = parsed.by_key("roles")["support-agent"]
     assert role.schedule == Schedule(days=("mon", "tue", "wed", "thu", "fri"), opens="08:00", closes="19:00")
     rule = parsed.by_key("policies")["refunds-need-a-human"].rules[0]
@@ -376,6 +377,26 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         payload_days=st.integers(0, 36_500),
         header_days=st.integers(0, 36_500),
         default=st.booleans(),
+        node=st.none(),
+    ),
+    "data_classes": st.builds(
+        DataClassEntry,
+        name=NAMES,
+        title=LINES,
+        patterns=st.sampled_from(((), (r"\bF[0-9]{3,8}\b",))),
+        words=st.just(("falcon", "Project Osprey")),
+        validator=st.just(""),
+        context=st.just(()),
+        severity=st.sampled_from(("low", "critical")),
+        tests=st.just((ClassCaseEntry(text="the falcon"), ClassCaseEntry(text="a crow", found=False))),
+        node=st.none(),
+    ),
+    "canaries": st.builds(
+        CanaryEntry,
+        name=NAMES,
+        kind=st.just("email"),
+        place=st.just("example.com"),
+        planted_in=LINES,
         node=st.none(),
     ),
     "limits": st.builds(
