@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,13 @@ from gateway.values import per_call
 from governance.decision import Decision
 from governance.inspection.field_masks import Place
 from governance.inspection.findings import Findings
+from governance.inspection.masking import VaultIndex
 from governance.inspection.redaction import Found
+from governance.inspection.tokens import Value
 from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Snapshot, Tool
 
 NOTHING = Findings()
+NO_TOKENS: Mapping[str, Value] = MappingProxyType({})
 
 
 @per_call
@@ -88,6 +92,8 @@ class Call:
     """The rules that masked arguments."""
     reach: Reach | None = None
     """Where it would send something, if a rule wants to know."""
+    tokens: Mapping[str, Value] = field(default_factory=lambda: NO_TOKENS, repr=False)
+    """Those of its run that are in the arguments, and what they stand for."""
 
     @property
     def presents(self) -> str:
@@ -137,11 +143,27 @@ class Permitted:
 
 
 @per_call
+class Restored:
+    """What goes along in place of tokens: `params` are sent, and nothing else may hold them. `proof` tells of it
+    without the values; `echoes` finds them where an upstream repeats one."""
+
+    params: Mapping[str, bytes] = field(repr=False)
+    proof: tuple[Mapping[str, Any], ...]
+    echoes: VaultIndex
+
+
+@per_call
 class Screened:
     """`account` is what is presented to an upstream that wants a connected account; None for the connector's secret."""
 
     permitted: Permitted
     account: Presented | None = None
+    restored: Restored | None = None
+
+    @property
+    def params(self) -> Mapping[str, bytes]:
+        """What is sent."""
+        return self.restored.params if self.restored is not None else self.permitted.call.params
 
 
 @per_call
@@ -210,6 +232,8 @@ class SafeResult:
     """What the run is to be labelled with, because it was found."""
     mentions: Mentions | None = None
     """What the agent learns from it, if a rule wants to know."""
+    tokens: tuple[str, ...] = ()
+    """Names of those that stand for what was masked."""
 
 
 @per_call

@@ -19,16 +19,19 @@ from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import arguments_of, find_target, params_of
+from gateway.unmasking import restorable, restored, with_hidden
 from gateway.values import changed
 from governance import canonical
 from governance.decision import AccessRequest, Decision, Effect, best, decide
-from governance.inspection.findings import Finding
+from governance.inspection.findings import Finding, Findings
 from governance.inspection.masking import VaultIndex
 from governance.inspection.redaction import redact
+from governance.inspection.tokens import without_tokens
 from governance.oauth_resources import resource_of, scope_of
 from governance.snapshot import Account, Agent, Bundle, Credential, Snapshot
 
 ARGUMENTS_LIMIT = 1024 * 1024
+TOO_LARGE = f"'arguments' have more than {ARGUMENTS_LIMIT} bytes once real values are put in."
 NO_NAMES: Final[frozenset[str]] = frozenset()
 RESUMED = ("inputResponses", "requestState")
 
@@ -236,7 +239,8 @@ async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
     if blind(decision.redacts, call.findings) is not None:
         raise refusal_of(call.caller, refusals.NOT_INSPECTED, decision_facts(call, decision))
     frame = _without(call, masked_by(decision.redacts, call.findings))
-    masked = await _looked_into(resolve(frame, call.caller, ports), names, ports)
+    fresh = changed(resolve(frame, call.caller, ports), tokens=call.tokens)
+    masked = await _looked_into(fresh, names, ports)
     return changed(masked, found=call.found, redacted_by=tuple(screen.rule for screen in decision.redacts))
 
 
@@ -254,10 +258,12 @@ async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     sent = _sent(call.frame, call.arguments)
     size, reach = len(call.recorded_arguments), None
     found = await ports.inspector.look(sent, names, size=size, snapshot=call.caller.snapshot)
+    if found and call.tokens:
+        found = Findings(tuple(without_tokens(sent, found, call.tokens)), found.asked)
     if SECRET in names:
         found = await with_seams(call, sent, found, ports)
     if DESTINATION in names:
-        found, reach = await reached(call, found, ports)
+        found, reach = await reached(call, await with_hidden(call, found, DESTINATION, ports.inspector), ports)
     found = excepting(found, sent, call, now=ports.now())
     return changed(call, findings=found, found=proof_of(sent, found), reach=reach) if found or reach else call
 
@@ -283,14 +289,22 @@ def _without(call: Call, found: list[Finding]) -> Frame:
 
 
 def screen_arguments(permitted: Permitted, vault: VaultIndex, account: Presented | None = None) -> Screened:
-    refuse_credentials(permitted.call, permitted.decision, guarding(vault, account))
-    return Screened(permitted, account)
+    """With the real values that go along: they are looked at like all that is sent."""
+    call, decision = permitted.call, permitted.decision
+    values = restored(call, decision) if decision.restores else None
+    screened = Screened(permitted, account, values)
+    refuse_credentials(call, decision, guarding(vault, account), params=screened.params)
+    if values is not None and sum(map(len, values.params.values())) > ARGUMENTS_LIMIT:
+        raise refusal_of(call.caller, refusals.BAD_ARGUMENTS, decision_facts(call, decision), text=TOO_LARGE)
+    return screened
 
 
-def refuse_credentials(call: Call, decision: Decision, vault: VaultIndex) -> None:
+def refuse_credentials(
+    call: Call, decision: Decision, vault: VaultIndex, *, params: Mapping[str, bytes] | None = None
+) -> None:
     """What goes out or is shown to humans, trace context too: neither the agent's own key nor a value of the vault may
     travel."""
-    outgoing = b",".join(call.params.values())
+    outgoing = b",".join((params or call.params).values())
     if call.frame.trace:
         outgoing += canonical.encode(dict(call.frame.trace))
     if call.frame.stated_reason:
@@ -320,6 +334,7 @@ def _access_request(
         rests_on=call.caller.credential.reads,
         ends_at=call.caller.credential.expires_at,
         findings=told(call.findings) if call.findings else (),
+        restorable=restorable(call) if call.tokens else (),
     )
 
 

@@ -23,6 +23,7 @@ from governance.inspection.digest import pack_digest
 from governance.inspection.masking import VaultIndex
 
 REFUSED_NAMES = 200
+TOKENS_TOLD = 100
 
 
 class Body(NamedTuple):
@@ -68,6 +69,7 @@ async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: U
             **_grounds(call, decision),
             **_consent(permitted),
             **_sent(screened, said),
+            **_put_in(screened),
             **_where(call.frame, findings_facts(call)),
         },
     )
@@ -94,12 +96,17 @@ def _asked_for(call: Call) -> tuple[bytes, tuple[str, ...]]:
 
 def _sent(screened: Screened, said: tuple[str, ...]) -> dict[str, Any]:
     """What goes to the upstream, and with which account; `said` is what the sealed body holds beside it."""
-    sent: dict[str, Any] = {"bytes": sum(map(len, screened.permitted.call.params.values()))}
+    sent: dict[str, Any] = {"bytes": sum(map(len, screened.params.values()))}
     if screened.account is not None:
         sent["account"] = screened.account.account_id
     if said:
         sent["said"] = said
     return sent
+
+
+def _put_in(screened: Screened) -> dict[str, Any]:
+    """Which real values went along in place of tokens, provably; the sealed arguments keep the tokens."""
+    return {"restored": [dict(each) for each in screened.restored.proof]} if screened.restored is not None else {}
 
 
 def _took(*, is_answered: bool) -> dict[str, float]:
@@ -216,6 +223,8 @@ async def outcome_entry(
     if outcome.found:
         details["findings"] = [found.as_json() for found in outcome.found]
         details["pack"] = pack_digest()
+    if outcome.tokens:
+        details["tokens"] = list(outcome.tokens[:TOKENS_TOLD])
     if outcome.screened_by:
         details["screened_by"] = list(outcome.screened_by)
     if (approval := intent.screened.permitted.approval) is not None and approval.narrowed:

@@ -20,6 +20,7 @@ from gateway.call import Asked
 from gateway.database import DatabaseThread
 from gateway.held_rows import TOPIC_KIND, HeldCall, call_digest, held_call, sealed, topic_of_request
 from gateway.recorder import recorder
+from gateway.unmasking import bound_values
 from governance import approvals
 from governance.approval_rows import State, fact, in_time
 from governance.facts import Recorder
@@ -227,6 +228,8 @@ def draft_of(asked: Asked) -> ApprovalRequest:
         labels=sorted(asked.seen.labels) if asked.seen is not None else [],
         stated_reason=_plain(frame.stated_reason)[:LONGEST_REASON],
     )
+    if decision.restores:
+        row.restores = bound_values(call, decision)
     row.call_digest = call_digest(row, call.recorded_arguments)
     row.arguments = sealed(row.key, call.recorded_arguments)
     row.asked_arguments = sealed(row.key, call.recorded_arguments) if decision.records_payload else b""

@@ -1,6 +1,6 @@
 """A call that waits for humans, between its row and the call path: what is bound, what is sealed, who is woken."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -85,9 +85,18 @@ def call_digest(row: ApprovalRequest, arguments: bytes) -> bytes:
         connector=_hex(row.connector_id),
         tool=row.tool_id,
         definition=row.definition_digest,
-        arguments=arguments,
+        arguments=with_values(arguments, row.restores),
         bundle_version=f"{_hex(row.bundle_id)} v{row.bundle_version}",
     )
+
+
+def with_values(arguments: bytes, restores: Iterable[Mapping[str, str]]) -> bytes:
+    """What is bound of a call into which real values are put: its arguments, and for each of their tokens which value.
+    An approver who narrows an argument may leave a token out."""
+    bound = sorted((each["token"], each["fingerprint"]) for each in restores if each["token"].encode() in arguments)
+    if not bound:
+        return arguments
+    return canonical.digest(b"gatehouse/restored/v1", arguments, *(part.encode() for pair in bound for part in pair))
 
 
 def sealed(key: UUID, arguments: bytes) -> bytes:

@@ -407,6 +407,36 @@ class ReportPart(models.Model):
         return f"{self.file}, part {self.number}"
 
 
+class MaskedValue(models.Model):
+    """What a token of a reversible mask stands for, for as long as its run may want it back.
+
+    `run` is a digest of agent, person and session; `fingerprint` is keyed and of this run alone. The value is sealed
+    under a payload key of the person, so it is gone with that.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.CharField(max_length=64)
+    label = models.CharField(max_length=80)
+    number = models.PositiveIntegerField()
+    fingerprint = models.CharField(max_length=64)
+    agent_id = models.UUIDField()
+    person_id = models.UUIDField(db_index=True)
+    session = models.UUIDField(db_index=True)
+    key_id = models.UUIDField()
+    sealed = models.BinaryField()
+    made_at = models.DateTimeField()
+    keep_until = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("run", "label", "number"), name="masked_value_token_once"),
+            models.UniqueConstraint(fields=("run", "fingerprint"), name="masked_value_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.label}#{self.number}"
+
+
 @receiver(post_migrate)
 def install_triggers(app_config: AppConfig, using: str, **_: object) -> None:
     """After our own migrations, which come last: the tables and functions the triggers need are there then."""

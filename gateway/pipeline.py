@@ -77,6 +77,8 @@ from gateway.refusals import Refusal
 from gateway.relaying import ScreenedRelay
 from gateway.screening import APPROVAL_META, TOOL_CALL, is_looked_at, screen_content, screen_result
 from gateway.sealers import CannotSeal
+from gateway.unmasking import recognized, watching
+from governance.inspection.tokens import MARK
 from governance.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -136,7 +138,7 @@ async def watch(frame: Frame, ports: Ports) -> Call | Answer:
 async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: Ports) -> Answer:
     """From here on the effect may have happened: whatever goes wrong, the agent must not be invited to repeat it."""
     try:
-        vault = guarding(ports.vault_index(ports.snapshot()), intent.account)
+        vault = watching(guarding(ports.vault_index(ports.snapshot()), intent.account), intent)
         safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
         if isinstance(safe, SafeResult):
             shown = await screen_content(intent, safe, ports) if is_looked_at(intent) else safe
@@ -166,6 +168,8 @@ async def admit(
             caller = authenticate(frame, snapshot, ports)
             passed(AUTHENTICATE)
             call = resolve(frame, caller, ports)
+            if MARK in call.recorded_arguments:
+                call = await recognized(call, ports.masks)
             if (names := looked_for(call)) or snapshot.canaries:
                 call = await inspected(call, names, ports)
             permitted = await permit(call, ports, is_confirmed=is_confirmed)

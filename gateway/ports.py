@@ -18,6 +18,7 @@ from gateway.fragment_ring import Fragments
 from gateway.held import HeldCalls
 from gateway.inspecting import Inspector
 from gateway.limits import Allowance
+from gateway.mask_vault import Masks
 from gateway.mcp.sessions import Sessions
 from gateway.mcp.task_table import Tasks
 from gateway.mcp.waiting import Waiting
@@ -46,6 +47,7 @@ class Ports(Protocol):
     accounts: Accounts
     inspector: Inspector
     fragments: Fragments
+    masks: Masks
 
     def now(self) -> datetime: ...
 

@@ -4,6 +4,7 @@ The row of the question is found by the digest of what the agent asks. What runs
 that are sent again are only compared.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -26,14 +27,16 @@ from gateway.deciding import (
 )
 from gateway.evidence import approval_recorder
 from gateway.held import DENIAL_STANDS, TooManyQuestions
-from gateway.held_rows import HeldCall, changed_members
+from gateway.held_rows import HeldCall, changed_members, with_values
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.run_labels import run_of
+from gateway.unmasking import bound_values, recognized
 from governance import canonical
 from governance.approval_rows import State
 from governance.approvers import Standing, human_of, standing
 from governance.decision import Ask, Decision, Effect
+from governance.inspection.tokens import MARK
 from governance.snapshot import Snapshot
 
 ASKABLE: Final = ("tools/call", "prompts/get", "resources/read")
@@ -75,7 +78,7 @@ def asked_of(call: Call, decision: Decision, seen: Run | None) -> Asked:
     return Asked(call, decision, bundle.id, _digest(call, "", f"{how} of {call.frame.bundle or ''}"), seen)
 
 
-def _digest(call: Call, definition: str, bundle_version: str) -> bytes:
+def _digest(call: Call, definition: str, bundle_version: str, restores: Iterable[Mapping[str, str]] = ()) -> bytes:
     return canonical.call_digest(
         organization="",
         agent=call.caller.agent.id,
@@ -83,7 +86,7 @@ def _digest(call: Call, definition: str, bundle_version: str) -> bytes:
         connector=call.tool.connector.id,
         tool=call.tool.id,
         definition=definition,
-        arguments=call.recorded_arguments,
+        arguments=with_values(call.recorded_arguments, restores),
         bundle_version=bundle_version,
     )
 
@@ -128,6 +131,8 @@ def _released(asked: Asked, held: HeldCall, call: Call, ports: Ports) -> Permitt
     if why := _outdated(asked, held, call):
         return why
     decision = decided(call, ports, labels=asked.seen.labels if asked.seen else None, consented=held.rules)
+    if _bound(call, decision, held) != held.call_digest:
+        return ARGUMENTS
     if decision.effect is Effect.ASK:
         return RULES
     found = standing(held.asks, held.votes, held.subject, snapshot, held.shown)
@@ -146,6 +151,8 @@ async def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:
     stored: Any = canonical.parse(held.arguments)
     arguments = stored["arguments"] if call.frame.resumed else stored
     narrowed = resolve(replace(call.frame, arguments=arguments), call.caller, ports)
+    if MARK in narrowed.recorded_arguments:
+        narrowed = await recognized(narrowed, ports.masks)
     return await inspected(narrowed, names, ports) if (names := looked_for(narrowed)) else narrowed
 
 
@@ -159,8 +166,13 @@ def _outdated(asked: Asked, held: HeldCall, call: Call) -> str:
         return BUNDLE
     if not held.rules.issuperset(ask.rule for ask in asked.decision.asks):
         return RULES
-    bound = _digest(call, call.tool.definition_digest, f"{held.bundle_id} v{held.bundle_version}")
-    return "" if bound == held.call_digest else ARGUMENTS
+    return ""
+
+
+def _bound(call: Call, decision: Decision, held: HeldCall) -> bytes:
+    """What would run now, real values and all, as humans are asked about it."""
+    restores = bound_values(call, decision) if decision.restores else ()
+    return _digest(call, call.tool.definition_digest, f"{held.bundle_id} v{held.bundle_version}", restores)
 
 
 def _read_set(held: HeldCall, found: Standing, snapshot: Snapshot) -> frozenset[str]:

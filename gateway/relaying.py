@@ -16,6 +16,7 @@ from gateway.excepting import excepting
 from gateway.inspecting import met
 from gateway.ports import Ports
 from gateway.run_labels import met_by
+from gateway.unmasking import watching
 from governance import canonical
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Connector, Snapshot
@@ -160,7 +161,8 @@ class ScreenedRelay:
         return True
 
     def _vault(self) -> VaultIndex:
-        return guarding(self._ports.vault_index(self._ports.snapshot()), self._intent.account)
+        known = guarding(self._ports.vault_index(self._ports.snapshot()), self._intent.account)
+        return watching(known, self._intent)
 
 
 def powers_of(relay: Relay, connector: Connector) -> Mapping[str, Any]:

@@ -115,6 +115,7 @@ class GatewayRuntime:
         await self.ports.limits.stop()
         await self.ports.limits_thread.close()
         await self.ports.keys_thread.close()
+        await self.ports.masks_thread.close()
         await self.ports.accounts.stop()
         await self.ports.store.stop()
         for kind in self._kinds.values():

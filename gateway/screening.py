@@ -11,6 +11,7 @@ from gateway.ports import Ports
 from gateway.relaying import result_problem
 from gateway.run_labels import labels_found
 from gateway.targets import expose_uris
+from gateway.unmasking import masked_by_tokens
 from gateway.values import changed
 from governance import canonical
 from governance.answers import Screen
@@ -80,9 +81,13 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
         return _screened(intent, safe, denial)
     if not masks:
         return safe
-    content = redact(content, masked_by(masks, found))
+    tokens: tuple[str, ...] = ()
+    if any(screen.reversible for screen in masks):
+        content, tokens = await masked_by_tokens(intent, content, masked_by(masks, found), masks, ports.masks)
+    else:
+        content = redact(content, masked_by(masks, found))
     result, error = (content, None) if safe.result is not None else (None, content)
-    return changed(safe, result=result, error=error, encoded=canonical.encode(content))
+    return changed(safe, result=result, error=error, encoded=canonical.encode(content), tokens=tokens)
 
 
 def _screened(intent: Intent, safe: SafeResult, denial: Screen) -> SafeResult:

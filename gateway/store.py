@@ -8,6 +8,7 @@ from gateway.access_tokens import AccessTokens
 from gateway.bus import Bus
 from gateway.database import DatabaseThread
 from gateway.held import HeldCalls
+from gateway.mask_vault import forget_masked
 from gateway.mcp.sessions import Sessions, forget_sessions
 from gateway.mcp.streams import Streams, forget_events
 from gateway.mcp.task_table import Tasks, forget_tasks
@@ -55,6 +56,7 @@ def forget_what_is_over() -> None:
     forget_tasks(now)
     forget_labels(now)
     forget_destinations(now)
+    forget_masked(now)
     Probe.objects.filter(asked_at__lt=now - PROBES_KEPT_FOR).delete()
     AccountConnection.objects.filter(expires_at__lt=now).delete()
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

@@ -37,6 +37,7 @@ from gateway.fragment_ring import Fragments
 from gateway.inspecting import Inspector
 from gateway.limit_table import LimitTable
 from gateway.limits import Allowance, Limits
+from gateway.mask_vault import Masks, MaskVault
 from gateway.metrics import METRICS
 from gateway.operation import fail, upstream_span
 from gateway.refusal_sums import RefusalSums
@@ -104,6 +105,8 @@ class GatewayPorts:
         self.uses = CredentialUses()
         self.keys_thread = DatabaseThread("keys")
         self.sealers = Sealers(keyring, self.keys_thread.run)
+        self.masks_thread = DatabaseThread("masks")
+        self.masks: Masks = MaskVault(self.masks_thread, self.sealers, keyring)
         self._committer = committer
         self._kinds = kinds
         self._keyring = keyring
@@ -446,7 +449,7 @@ def question_of(intent: Intent, trace: Mapping[str, str] | None = None) -> Quest
     return Question(
         method=call.frame.method,
         name=call.tool.upstream_name,
-        params=call.params,
+        params=intent.screened.params,
         meta=call.frame.trace if trace is None else trace,
         send_before_ns=intent.send_before_ns,
         timeout_seconds=call.tool.timeout_seconds,

@@ -66,6 +66,8 @@ class Screen(NamedTuple):
     reason: str
     is_open: bool = False
     """What could not be looked at does not count as found."""
+    reversible: bool = False
+    keep_last: int = 0
 
     def counts(self, found: frozenset[str], unseen: frozenset[str]) -> bool:
         return not self.findings or not self.findings.isdisjoint(found) or self.is_blind(unseen)

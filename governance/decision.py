@@ -9,6 +9,7 @@ from governance.answers import Answers, Ask, Mask, RuleTrace, Screen, with_conte
 from governance.conditions import Verdict
 from governance.consents import answering, resting_on
 from governance.holdings import Holding
+from governance.restoring import may_go
 from governance.scopes import fitting, outside
 from governance.snapshot import Agent, Bundle, Role, Snapshot, Tool
 from governance.snapshot_values import STANDARD, Rule
@@ -35,7 +36,8 @@ class AccessRequest(NamedTuple):
     the run, None while nobody has looked (then rules that read them are undecided). `consented` are the asking rules,
     by key, to which humans have agreed for exactly this call; `spent` the ids of grants whose uses are all counted.
     `rests_on` and `ends_at` are those of an access token. `findings` are what was found in the arguments, each with its
-    `kind` as rules name it, and whether it was `inspected`: else it may be there or not.
+    `kind` as rules name it, and whether it was `inspected`: else it may be there or not. `restorable` are alike what
+    tokens in the arguments stand for.
     """
 
     agent_id: str
@@ -53,6 +55,7 @@ class AccessRequest(NamedTuple):
     rests_on: frozenset[str] = frozenset()
     ends_at: datetime | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
+    restorable: tuple[Mapping[str, Any], ...] = ()
 
 
 class Decision(NamedTuple):
@@ -61,7 +64,8 @@ class Decision(NamedTuple):
     `asks` are the rules that want humans to agree and to which nobody has agreed yet. `grants` are ids of grants that
     it rests on; `counted_grants` those of them whose use is counted when the intent commits. `reads_labels` says
     whether a rule that could match reads the labels of the run. `masks` and `screens` are owed by whoever hands on the
-    result, `redacts` by whoever sends the arguments.
+    result, `redacts` by whoever sends the arguments; `restores` are the rules by which real values go along,
+    but for those that `redacts` name.
     `retention` names the class that says how long its evidence is kept.
     """
 
@@ -83,6 +87,7 @@ class Decision(NamedTuple):
     masks: tuple[Mask, ...] = ()
     screens: tuple[Screen, ...] = ()
     redacts: tuple[Screen, ...] = ()
+    restores: tuple[Screen, ...] = ()
     retention: str = STANDARD
 
 
@@ -145,7 +150,7 @@ def _stop(code: str, reason: str, holding: Holding, snapshot: Snapshot) -> Decis
 class _Weighing:
     """What rules, data scopes and grants come to for one call that nothing else stops."""
 
-    __slots__ = ("_answers", "_found", "_holding", "_is_listing", "_now", "_request", "_snapshot")
+    __slots__ = ("_answers", "_found", "_holding", "_is_listing", "_now", "_request", "_restoring", "_snapshot")
 
     def __init__(self, request: AccessRequest, snapshot: Snapshot, now: datetime, holding: Holding) -> None:
         self._request = request
@@ -153,8 +158,13 @@ class _Weighing:
         self._now = now
         self._holding = holding
         self._is_listing = request.arguments is None
+        self._restoring = tuple(self._restored()) if request.restorable and holding.restores else ()
+        if self._restoring:
+            going = may_go(request.restorable, [rule for rule, _ in self._restoring])
+            self._request = request = request._replace(findings=(*request.findings, *going))
         self._found = () if self._is_listing or not request.findings else tuple(self._on_arguments())
-        self._answers = with_content(self._answered(), self._found) if self._found else self._answered()
+        matched = (*self._found, *self._restoring)
+        self._answers = with_content(self._answered(), matched) if matched else self._answered()
 
     def _answered(self) -> Answers:
         request, holding = self._request, self._holding
@@ -176,6 +186,11 @@ class _Weighing:
     @property
     def _seen(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(each for each in self._request.findings if each.get("inspected", True))
+
+    def _restored(self) -> Iterator[tuple[Rule, Verdict]]:
+        """Rules that let real values through which the call has tokens of."""
+        names = {str(each["kind"]) for each in self._request.restorable}
+        return self._matching(rule for rule in self._holding.restores if not rule.findings.isdisjoint(names))
 
     def _matching(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, Verdict]]:
         variables: dict[str, Any] | None = None
@@ -223,6 +238,7 @@ class _Weighing:
             masks=answers.masks,
             screens=self._screens() if holding.on_result and not self._is_listing else (),
             redacts=self._redacts() if self._found else (),
+            restores=tuple([_screen(rule) for rule, _ in self._restoring]),
         )
 
     # -- what comes out
@@ -336,7 +352,7 @@ def variables_of(
 
 
 def _screen(rule: Rule) -> Screen:
-    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open)
+    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open, rule.reversible, rule.keep_last)
 
 
 def _session(request: AccessRequest) -> dict[str, Any]:

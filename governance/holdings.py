@@ -46,11 +46,18 @@ class Holding:
     """Those that wait for what is found in the arguments."""
     on_result: tuple[Rule, ...]
     """Those that wait for the result."""
+    restores: tuple[Rule, ...]
+    """Those that have real values put back into the arguments."""
     looked_for: frozenset[str]
     """What has to be looked for in the arguments, as rules name it."""
     called: Questions = field(repr=False)
     listed: Questions = field(repr=False)
     """Without all that looks at arguments."""
+
+    @property
+    def masks_results(self) -> bool:
+        """Whether a rule may change what the tool answers."""
+        return any(rule.effect == "mask" and (rule.on == "result" or bool(rule.fields)) for rule in self.rules)
 
 
 def conditions_of(rules: Iterable[Rule], scopes: Scopes, consents: Iterable[Grant]) -> list[Condition]:

@@ -10,7 +10,7 @@ from governance.models import BundleVersion, Policy, PolicyVersion, Rule
 
 COPIED = (
     *("effect", "tools", "connectors", "data_classes", "risks", "access", "on", "condition", "findings"),
-    *("on_failure", "fields", "approvers", "reason", "is_checked"),
+    *("on_failure", "fields", "reversible", "keep_last", "approvers", "reason", "is_checked"),
 )
 """What a rule says, apart from where it stands."""
 

@@ -13,6 +13,7 @@ import orjson
 from governance.approval_terms import TermsError, parse_terms
 from governance.conditions import ConditionError, check_against, is_never_true
 from governance.inspection.findings import FOUND_IN
+from governance.inspection.tokens import goes_back
 from governance.rule_shadows import winners
 from governance.rule_texts import (
     BundleText,
@@ -137,6 +138,7 @@ def _pointless(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
     elif rule.effect == "mask" and not rule.findings and not rule.fields:
         yield fault("masks_nothing", "this rule masks nothing: name findings, or fields of the result", "findings")
     yield from _pointless_about_content(rule, fault)
+    yield from _pointless_tokens(rule, fault)
     if rule.effect == "permit":
         message = "this rule changes nothing: who holds a tool may call it, and a permit outweighs no deny and no ask"
         yield fault("permit_changes_nothing", message, "effect", Severity.WARN)
@@ -165,6 +167,28 @@ def _undescribed(rule: RuleText, world: World, fault: Told) -> Iterator[RuleFaul
             kind, _, own = name.partition(":")
             message = f"there is no {kind.replace('_', ' ')} '{own}': describe it first, or correct its name"
             yield fault("no_such_finding", message, "findings")
+
+
+def _pointless_tokens(rule: RuleText, fault: Told) -> Iterator[RuleFault]:
+    """What is said of tokens where there can be none."""
+    one_way = [name for name in rule.findings if not goes_back(name)]
+    if rule.effect == "restore":
+        if rule.on == "result":
+            yield fault("restores_in_result", "real values are put back into arguments, never into results", "on")
+        if not rule.findings:
+            yield fault("restores_nothing", "name the findings whose real values the tool may get", "findings")
+        elif one_way:
+            yield fault("never_back", f"{' and '.join(one_way)} is masked for good: name others", "findings")
+        elif rule.tools == ("*",) and not (rule.connectors or rule.data_classes or rule.risks):
+            yield fault(
+                "restores_everywhere", "real values go to whichever tool the agent calls", "tools", Severity.WARN
+            )
+    masks_findings = (rule.effect, rule.on) == ("mask", "result") and not rule.fields
+    if rule.reversible and (not masks_findings or len(one_way) == len(rule.findings)):
+        message = "only secrets, personal data and your own findings, masked on result, can have tokens; fields cannot"
+        yield fault("tokens_ignored", message, "reversible")
+    if rule.keep_last and not rule.reversible:
+        yield fault("keep_last_ignored", "only tokens show the end of a value: write reversible", "keep_last")
 
 
 def _unfit_terms(approvers: Mapping[str, Any], fault: Told) -> Iterator[RuleFault]:

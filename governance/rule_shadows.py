@@ -65,7 +65,8 @@ def _sees_all(winner: RuleText, loser: RuleText) -> bool:
 
 def _masks_all(winner: RuleText, loser: RuleText) -> bool:
     has_fields = all(any(takes_in(wide, path) for wide in winner.fields) for path in loser.fields)
-    return has_fields and _is_as_closed(winner, loser) and set(loser.findings) <= set(winner.findings)
+    is_as_final = not winner.reversible or loser.reversible
+    return has_fields and is_as_final and _is_as_closed(winner, loser) and set(loser.findings) <= set(winner.findings)
 
 
 def _is_as_closed(winner: RuleText, loser: RuleText) -> bool:

@@ -106,6 +106,8 @@ def _rows(rules: Sequence[RuleText]) -> list[RuleRow]:
             findings=list(rule.findings),
             on_failure=rule.on_failure,
             fields=list(rule.fields),
+            reversible=rule.reversible,
+            keep_last=rule.keep_last,
             approvers=rule.approvers,
             reason=rule.reason,
         )

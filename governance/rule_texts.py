@@ -25,6 +25,8 @@ class RuleText:
     findings: tuple[str, ...] = ()
     on_failure: str = "closed"
     fields: tuple[str, ...] = ()
+    reversible: bool = False
+    keep_last: int = 0
     approvers: Mapping[str, Any] = field(default_factory=dict, hash=False)
     reason: str = ""
 

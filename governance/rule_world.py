@@ -43,6 +43,8 @@ def rule_text(row: Rule) -> RuleText:
         findings=tuple(row.findings),
         on_failure=row.on_failure,
         fields=tuple(row.fields),
+        reversible=row.reversible,
+        keep_last=row.keep_last,
         approvers=row.approvers,
         reason=row.reason,
     )

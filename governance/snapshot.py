@@ -310,8 +310,10 @@ class Snapshot:
         consents = self._consents(agent, person, tool, deciding)
         conditions = conditions_of(deciding, scopes, consents)
         content = [rule for rule in rules if rule.screens]
+        restores = tuple(rule for rule in rules if rule.effect == "restore")
         on_arguments = tuple(rule for rule in content if rule.on == "arguments")
-        worked_out = [*conditions, *(rule.condition for rule in content if isinstance(rule.condition, Condition))]
+        later = (rule.condition for rule in (*content, *restores))
+        worked_out = [*conditions, *(condition for condition in later if isinstance(condition, Condition))]
         known = {"agent": agent.variables, "person": (person or agent.owner).variables, "tool": tool.variables}
         return Holding(
             agent=agent,
@@ -333,6 +335,7 @@ class Snapshot:
             reads_labels=bool(self.holds) or any(condition.reads_labels for condition in worked_out),
             on_arguments=on_arguments,
             on_result=tuple(rule for rule in content if rule.on == "result"),
+            restores=restores,
             looked_for=looked_for(on_arguments, conditions),
             called=questions(deciding, conditions, known),
             listed=questions(

@@ -250,6 +250,8 @@ def rule_of(row: models.Rule) -> Rule:
         on=row.on,
         findings=frozenset(row.findings),
         is_open=row.on_failure == models.Rule.OnFailure.OPEN,
+        reversible=row.reversible,
+        keep_last=row.keep_last,
     )
 
 

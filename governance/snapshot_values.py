@@ -258,6 +258,10 @@ class Tool:
         return self.kind != "tool" or self.variables["read_only"] is True
 
 
+LOOSENING = ("permit", "restore")
+"""Effects that let more pass than no rule at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Undecidable:
     """Stands for a stored condition that this version cannot compile: its rule counts as its strictest outcome."""
@@ -296,6 +300,9 @@ class Rule:
     """Of which one must be there; empty: whatever is there."""
     is_open: bool = False
     """What could not be looked at does not count as found."""
+    reversible: bool = False
+    keep_last: int = 0
+    """Of a rule that masks what is found: whether it can be put back, and how much of its end stays."""
 
     @property
     def key(self) -> str:
@@ -304,7 +311,7 @@ class Rule:
     @property
     def screens(self) -> bool:
         """Whether it has to do with content."""
-        return self.effect != "permit" and (self.reads_content or bool(self.fields and self.findings))
+        return self.effect not in LOOSENING and (self.reads_content or bool(self.fields and self.findings))
 
     def may_want(self, finding: str) -> bool:
         return finding in self.findings or (
@@ -335,9 +342,9 @@ class Rule:
         return Verdict.UNDECIDED if isinstance(self.condition, Undecidable) else self.condition.evaluate(variables)
 
     def takes_part(self, verdict: Verdict) -> bool:
-        """An undecided condition counts for a rule that tightens and against one that permits."""
+        """An undecided condition counts for a rule that tightens and against one that loosens."""
         if verdict is Verdict.UNDECIDED:
-            return self.effect != "permit"
+            return self.effect not in LOOSENING
         return verdict is Verdict.TRUE
 
 

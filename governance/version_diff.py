@@ -31,6 +31,8 @@ PARTS = {
     "findings": "findings",
     "on_failure": "what could not be looked at",
     "fields": "fields",
+    "reversible": "tokens",
+    "keep_last": "letters shown",
     "approvers": "approvers",
     "reason": "reason",
 }
@@ -186,7 +188,13 @@ def rule_sentence(rule: Plain) -> str:
     found += " (but not where nobody could look)" if rule.get("on_failure") == "open" else ""
     when = f" when {rule['when']}" if rule.get("when") else ""
     why = f": {rule['reason']}" if rule.get("reason") else ""
-    return f"{effect}{who}{before}{fields} {_which(rule)}{side}{found}{when}{why}"
+    tokens = f" by tokens{_shown_end(rule)}" if rule.get("reversible") else ""
+    put = " real values for" if effect == "restore" else ""
+    return f"{effect}{put}{who}{before}{fields} {_which(rule)}{side}{found}{tokens}{when}{why}"
+
+
+def _shown_end(rule: Plain) -> str:
+    return f" that show the last {rule['keep_last']}" if rule.get("keep_last") else ""
 
 
 def _which(rule: Plain) -> str:

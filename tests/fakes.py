@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from time import clock_gettime_ns
 from typing import Any
@@ -19,12 +19,14 @@ from gateway.fragment_ring import Fragments
 from gateway.inspecting import Inspector
 from gateway.limit_table import SHARES, Subject
 from gateway.limits import Allowance, Limits
+from gateway.mask_vault import Masks, Reader, Wanted
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
 from gateway.run_destinations import MORE, Known, RunDestinations
 from gateway.store import Store
 from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
+from governance.inspection.tokens import Value, last_of
 from governance.snapshot import Account, Connector, Snapshot
 
 OK = {"content": [{"type": "text", "text": "done"}]}
@@ -74,6 +76,28 @@ class MemoryDestinations(RunDestinations):
         self.kept = dict.fromkeys(mentions.digests, mentions.is_trusted) | self.kept
 
 
+class FakeMasks:
+    """Real tokens, and what they stand for in memory; as many processes may share one."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[Value, tuple[str, str]]] = {}
+        self.is_away = False
+
+    async def keep(self, reader: Reader, wanted: Sequence[Wanted], *, retention: str) -> dict[Value, str]:
+        if self.is_away:
+            raise EvidenceUnavailable("away")
+        known = self.kept.setdefault(reader.run, {})
+        for value, most_shown in wanted:
+            name = f"{value.label}#{1 + sum(each.label == value.label for each in known)}"
+            known.setdefault(value, (name, reader.token(name, repr(tuple(value)), last_of(value.text, most_shown))))
+        return {each.value: known[each.value][1] for each in wanted}
+
+    async def open(self, reader: Reader, names: Iterable[str]) -> dict[str, Value]:
+        wanted = set(names)
+        known = self.kept.get(reader.run, {})
+        return {token: value for value, (name, token) in known.items() if name in wanted}
+
+
 class FakePorts:
     """`log` tells the order of what happened: the kind of each record, and `sent` when an upstream heard of a call."""
 
@@ -89,6 +113,7 @@ class FakePorts:
         self.access_tokens = self.store.access_tokens
         self.accounts: Any = FakeAccounts()
         self.inspector, self.fragments = Inspector(), Fragments()
+        self.masks: Masks = FakeMasks()
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]
         self.log: list[str] = []
@@ -147,7 +172,7 @@ class FakePorts:
     async def call_upstream(self, intent: Intent, relay: Relay) -> RawResult:
         self.log.append("sent")
         self.questions.append(question_of(intent))
-        self.sent.append(intent.call.params.get("arguments", b""))
+        self.sent.append(self.questions[-1].params.get("arguments", b""))
         if self.conversation is not None:
             await self.conversation(relay)
         return self.upstream(intent)

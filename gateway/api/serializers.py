@@ -29,6 +29,7 @@ from governance.client_documents import is_host
 from governance.connected_accounts import OAUTH_SCOPE_PATTERN, account_faults
 from governance.destinations import addresses_of, destinations, goes_nowhere_new
 from governance.inspection.findings import DATA_CLASS, DETECTOR
+from governance.inspection.tokens import MOST_SHOWN
 from governance.manifest.common import check_url
 from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.manifest.fields import ListOf, Record
@@ -585,7 +586,7 @@ class ApproversOfRule(Strict):
 
 
 class RuleContent(Strict):
-    effect = Choice(choices=("permit", "ask", "deny", "mask", "flag"))
+    effect = Choice(choices=("permit", "ask", "deny", "mask", "flag", "restore"))
     tools = serializers.ListField(child=Text(max_length=200), required=False, min_length=1, max_length=500)
     connectors = _texts(100, text="Globs; empty means any.")
     data_classes = _texts(100, longest=64, text="Any of these.")
@@ -602,6 +603,8 @@ class RuleContent(Strict):
     on_failure = Choice(
         choices=("closed", "open"), required=False, help_text="Whether what could not be looked at counts as found."
     )
+    reversible = Flag(required=False, help_text="What is masked becomes tokens that a rule can have put back.")
+    keep_last = serializers.IntegerField(required=False, min_value=0, max_value=MOST_SHOWN)
     approvers = ApproversOfRule(required=False)
     reason = Text(required=False, allow_blank=True, max_length=500)
 

@@ -25,7 +25,7 @@ from gateway.mcp.context import Context
 from gateway.mcp.errors import INTERNAL_ERROR, ProtocolError
 from gateway.mcp.frames import bare_frame, invalid_params
 from gateway.mcp.holding import ELICITED, page_done
-from gateway.mcp.listing import is_shared, visible_tools
+from gateway.mcp.listing import OUTPUT_SCHEMA, is_shared, visible_tools
 from gateway.mcp.methods import NEEDS_TASKS
 from gateway.mcp.modern import declares
 from gateway.mcp.newsroom import Newsroom
@@ -523,7 +523,10 @@ class Listening:
         on their visibility: to ask the upstreams for each new snapshot would be too much."""
         if kind == TOOL:
             tools = dict(visible_tools(frame, caller, bundles, self._ports))
-            told = ((name, tool.definition_digest, item.get("description")) for name, (tool, item) in tools.items())
+            told = (
+                (name, tool.definition_digest, item.get("description"), OUTPUT_SCHEMA in item)
+                for name, (tool, item) in tools.items()
+            )
             return frozenset(tool.connector.id for tool, _ in tools.values()), hash(frozenset(told))
         chosen = [(bundle, each) for bundle in bundles for each in selections(bundle, kind)]
         basis = [

@@ -30,6 +30,7 @@ from governance.snapshot import Agent, Bundle, Connector, Snapshot, Tool
 
 MISSING = "com.gatehouse/missing"
 TTL_MS = 30_000
+OUTPUT_SCHEMA = "outputSchema"
 LIMITS, LIMIT_LENGTH = 10, 200
 """How many limits a description tells, and how many letters of each."""
 MOST_WITHHELD_TOLD = 50
@@ -129,10 +130,22 @@ def is_shared(connector: Connector) -> bool:
 def visible_tools(
     frame: Frame, caller: Caller, bundles: Iterable[Bundle], ports: Ports
 ) -> Iterator[tuple[str, tuple[Tool, Mapping[str, Any]]]]:
+    unpromised: set[str] = set()
     for bundle in bundles:
         for name, tool in (bundle.tools if frame.bundle is not None else bundle.by_union_name).items():
             if not is_reserved(name, caller.snapshot) and may_see(frame, caller, bundle, tool, ports):
-                yield name, (tool, _with_limits(caller, bundle, tool, ports))
+                definition = _with_limits(caller, bundle, tool, ports)
+                if OUTPUT_SCHEMA in definition and (name in unpromised or _may_mask(caller, bundle, tool)):
+                    unpromised.add(name)
+                    definition = {key: value for key, value in definition.items() if key != OUTPUT_SCHEMA}
+                yield name, (tool, definition)
+
+
+def _may_mask(caller: Caller, bundle: Bundle, tool: Tool) -> bool:
+    """Then no schema of its results is promised: a mask makes text of a number, and a value that a pattern or an enum
+    does not know. Whatever a server lists a schema for has to conform to it."""
+    holding = caller.snapshot.holding(caller.agent, bundle, tool, caller.credential.person_id)
+    return holding is not None and holding.masks_results
 
 
 def is_reserved(name: str, snapshot: Snapshot) -> bool:

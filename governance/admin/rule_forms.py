@@ -16,6 +16,7 @@ from governance.admin.fields import Lines, Ticks, check_label
 from governance.admin.known_tools import LONGEST_PATTERN, KnownTool, known_tools, selected_by_rule, told
 from governance.conditions import check_against
 from governance.data_classes import finding_names
+from governance.inspection.tokens import MOST_SHOWN
 from governance.manifest.rule_entries import FINDINGS, stored_approvers
 from governance.models import Rule, Tool
 from governance.policies import COPIED
@@ -33,6 +34,7 @@ EFFECTS = (
     ("permit", "Permit: says that the call is fine"),
     ("mask", "Mask: hides what was found"),
     ("flag", "Flag: marks the call for review"),
+    ("restore", "Put back: tokens become real values again"),
 )
 EXAMPLES = (
     "args.amount > 100",
@@ -52,7 +54,7 @@ FINDING_NAMES = {
     "untrusted_link": "Links to new hosts",
 }
 GENERAL_FINDINGS = [(name, FINDING_NAMES.get(name, name)) for name in FINDINGS]
-USUALLY: Final[tuple[Any, ...]] = (None, "", [], False, 1, "1", Rule.OnFailure.CLOSED)
+USUALLY: Final[tuple[Any, ...]] = (None, "", [], False, 0, "0", 1, "1", Rule.OnFailure.CLOSED)
 FORM_FIELDS = {"when": "condition", "fields": "masked"}
 """Where the form calls a member of a rule otherwise than the manifest."""
 
@@ -113,6 +115,19 @@ class RuleForm(ApproverForm):
         label="Hide these parts of the result",
         help_text="Of a rule that masks: paths, one a line, e.g. *.iban.",
     )
+    reversible = forms.BooleanField(
+        required=False,
+        label="Mask by tokens",
+        help_text="Of a rule that masks what is found in results. Another rule can have real values put back.",
+    )
+    keep_last = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MOST_SHOWN,
+        initial=0,
+        label="Letters of the end that tokens show",
+        help_text="Never more than a third of a value.",
+    )
     DELETE = forms.BooleanField(required=False, label="Take this rule out")
 
     known: list[KnownTool]
@@ -127,7 +142,7 @@ class RuleForm(ApproverForm):
         """Title, fields, and whether any says something."""
         parts = (
             ("Which tools, more exactly", ("connectors", "data_classes", "risks", "access")),
-            ("What is found, what is hidden", ("findings", "on_failure", "masked")),
+            ("What is found, what is hidden", ("findings", "on_failure", "masked", "reversible", "keep_last")),
             ("Who decides", [f"{PREFIX}{key}" for key in WHOM]),
             ("How they decide", [f"{PREFIX}{key}" for key in HOW]),
         )
@@ -189,6 +204,8 @@ class RuleForm(ApproverForm):
             "risks": [risk for risk in Tool.Risk.values if risk in cleaned["risks"]],
             "on_failure": cleaned["on_failure"] or Rule.OnFailure.CLOSED,
             "fields": sorted(cleaned["masked"]),
+            "reversible": cleaned["reversible"],
+            "keep_last": cleaned["keep_last"] or 0,
             "is_checked": self.is_checked,
         }
 

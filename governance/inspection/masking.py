@@ -8,7 +8,7 @@ always parses.
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -56,11 +56,14 @@ class VaultIndex:
     rule: ClassVar[str] = "known_value"
     """What a finding of one of these is called."""
 
-    def __init__(self, entries: Iterable[tuple[str, Iterable[bytes]]]) -> None:
-        """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8)."""
+    def __init__(
+        self, entries: Iterable[tuple[str, Iterable[bytes]]], *, shown: Callable[[str], str] = "[SECRET:{}]".format
+    ) -> None:
+        """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8); `shown` is
+        what stands for a secret of that name."""
         owner = {form.decode(): name for name, forms in entries for form in forms if form.decode() not in ANONYMOUS}
         self._forms = tuple(
-            _Form(text, orjson.dumps(text)[1:-1], owner[text], _placeholder(owner[text], owner))
+            _Form(text, orjson.dumps(text)[1:-1], owner[text], _placeholder(shown(owner[text]), owner))
             for text in sorted(owner, key=len, reverse=True)
         )
         needles = _shortest(form.needle for form in self._forms)
@@ -227,9 +230,8 @@ def _free(key: str, taken: Mapping[str, Any], original: Mapping[str, Any], used:
     return free
 
 
-def _placeholder(name: str, forms: Iterable[str]) -> str:
+def _placeholder(placeholder: str, forms: Iterable[str]) -> str:
     """Names the secret, unless the name itself would give a value away."""
-    placeholder = f"[SECRET:{name}]"
     return ANONYMOUS if any(form in placeholder for form in forms) else placeholder
 
 

@@ -1,12 +1,16 @@
 """A JSON value without what was found in it, and what was found, provably: where, by which rule, never what. Pure."""
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+
 from governance.inspection.findings import Finding
 from governance.inspection.hosts import host_in
+from governance.inspection.json_text import Scalar, decoded, encoded, in_json_text, is_json_text, widened
 from governance.inspection.walk import Leaf, text_of, token_of
 
 MOST_PLACES: Final = 100
@@ -30,6 +34,9 @@ OPENS_ANEW: Final = ("(", "[", ":")
 Spans = Mapping[tuple[str, bool], list[Finding]]
 Place = tuple[str, int, str, str, str, str]
 """Rule, version, kind, path, subject and exception."""
+Span = tuple[int, int, tuple[Finding, ...]]
+Naming = Callable[[tuple[Finding, ...], str, bool], str]
+"""What takes the place of a text in which these overlap; it may be a number as JSON writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +66,14 @@ class Found:
         return told | {name: text for name, text in more.items() if text}
 
 
-def redact(value: Any, found: Iterable[Finding]) -> Any:
-    """A copy in which each finding is replaced by the name of what it was. Numbers become text."""
-    return _Walk(_by_leaf(found)).value(value, "")
+def by_name(found: tuple[Finding, ...], text: str, is_number: bool) -> str:
+    return ALIKE.get(found[0].kind, placeholder(found[0]))
+
+
+def redact(value: Any, found: Iterable[Finding], naming: Naming = by_name) -> Any:
+    """A copy in which each finding is replaced by the name of what it was. A number becomes text as a whole; text that
+    is JSON stays JSON."""
+    return _Walk(_by_leaf(found), naming).value(value, "")
 
 
 def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], str]) -> list[Found]:
@@ -122,6 +134,7 @@ class _Walk:
     """One pass over one value, whose depth is known to be bounded."""
 
     spans: Spans
+    naming: Naming
     used: Counter[str] = field(default_factory=Counter)
 
     def value(self, value: Any, path: str) -> Any:
@@ -130,7 +143,9 @@ class _Walk:
         if isinstance(value, list | tuple):
             return [self.value(member, f"{path}/{number}") for number, member in enumerate(value)]
         found, text = self.spans.get((path, False)), text_of(value)
-        return _without(text, found) if found and text is not None else value
+        if not found or text is None:
+            return value
+        return _without(text, found, self.naming) if isinstance(value, str) else _instead_of(value, found, self.naming)
 
     def object(self, members: Mapping[str, Any], path: str) -> dict[str, Any]:
         """Two keys may become one; neither member may be lost."""
@@ -138,7 +153,7 @@ class _Walk:
         for key, member in members.items():
             below = f"{path}/{token_of(key)}"
             found = self.spans.get((below, True))
-            name = _without(key, found) if found else key
+            name = _without(key, found, self.naming) if found else key
             while name in shown or (name != key and name in members):
                 self.used[name] += 1
                 name = f"{name}#{self.used[name] + 1}"
@@ -146,18 +161,64 @@ class _Walk:
         return shown
 
 
-def _without(text: str, found: Iterable[Finding]) -> str:
+def _without(text: str, found: Iterable[Finding], naming: Naming = by_name) -> str:
+    spans = list(_merged(found))
+    if any(each.kind == "limit" for _, _, there in spans for each in there):
+        return UNSEEN
+    if is_json_text(text):
+        return _without_in_json(text, spans, naming)
+    parts, at = [], 0
+    for start, end, there in spans:
+        parts += [text[at:start], _apart(naming(there, text[start:end], False), text, there[0])]
+        at = end
+    return "".join((*parts, text[at:]))
+
+
+def _instead_of(number: Any, found: list[Finding], naming: Naming) -> str:
+    if any(each.kind == "limit" for each in found):
+        return UNSEEN
+    return naming(tuple(found), orjson.dumps(number).decode(), True)
+
+
+def _merged(found: Iterable[Finding]) -> Iterator[Span]:
     """Findings that overlap become one, named after the first."""
-    parts: list[str] = []
+    group: list[Finding] = []
     end = 0
     for each in sorted(found, key=lambda each: (each.start, -each.end)):
-        if each.kind == "limit":
-            return UNSEEN
-        if each.start >= end:
-            left = ALIKE.get(each.kind, placeholder(each))
-            parts += [text[end : each.start], _set_apart(left, text, each) if each.kind == "link" else left]
+        if group and each.start >= end:
+            yield group[0].start, end, tuple(group)
+            group = []
+        group.append(each)
         end = max(end, each.end)
-    return "".join((*parts, text[end:]))
+    if group:
+        yield group[0].start, end, tuple(group)
+
+
+def _without_in_json(text: str, spans: list[Span], naming: Naming) -> str:
+    """What a finding has of a number is the number; of strings that it reaches over, its part of each."""
+    ends = [end for _, end, _ in spans]
+
+    def change(scalar: Scalar) -> str | None:
+        first = bisect_right(ends, scalar.start)
+        past = bisect_left(spans, scalar.start + len(scalar.inner), lo=first, key=lambda span: span[0])
+        if first == past:
+            return None
+        if scalar.is_string:
+            return f'"{_within(scalar, spans[first:past], naming, text)}"'
+        return f'"{encoded(naming(spans[first][2], scalar.inner, True))}"'
+
+    return in_json_text(text, change)
+
+
+def _within(scalar: Scalar, spans: Iterable[Span], naming: Naming, text: str) -> str:
+    inner, parts, at = scalar.inner, [], 0
+    for begins, ends, found in spans:
+        start, end = widened(inner, max(begins - scalar.start, at), min(ends - scalar.start, len(inner)))
+        if start < end:
+            named = naming(found, decoded(inner[start:end]), False)
+            parts += [inner[at:start], encoded(_apart(named, text, found[0]))]
+            at = end
+    return "".join((*parts, inner[at:]))
 
 
 def placeholder(finding: Finding) -> str:
@@ -169,6 +230,10 @@ def placeholder(finding: Finding) -> str:
 
 def _defused(finding: Finding) -> str:
     return "" if finding.rule == "link_text" else f"[{finding.rule} defused: {host_in(finding.subject)}]"
+
+
+def _apart(named: str, text: str, finding: Finding) -> str:
+    return _set_apart(named, text, finding) if finding.kind == "link" else named
 
 
 def _set_apart(left: str, text: str, finding: Finding) -> str:

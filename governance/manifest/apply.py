@@ -161,6 +161,8 @@ def _rule(entry: RuleEntry, *, is_checked: bool) -> models.Rule:
         findings=list(entry.findings),
         on_failure=entry.on_failure,
         fields=list(entry.fields),
+        reversible=entry.reversible,
+        keep_last=entry.keep_last,
         approvers=dict(entry.approvers or {}),
         reason=entry.reason,
         is_checked=is_checked,

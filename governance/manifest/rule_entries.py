@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from governance.approval_terms import DUTIES, KEYS, MOST_HUMANS, TermsError, parse_terms, terms_as_json
 from governance.conditions import ConditionError, compile_condition
 from governance.inspection.findings import DATA_CLASS, DETECTOR, NAMED, OWN
+from governance.inspection.tokens import MOST_SHOWN
 from governance.manifest.common import CLOCK, EMAIL, NAME_TEXT, NAMES, TITLE, Entry, Reference
 from governance.manifest.content_entries import finding_references
 from governance.manifest.fields import Choice, Flag, ListOf, Moment, Number, Record, Schema, Text, nearest, of
@@ -147,7 +148,7 @@ def approver_references(approvers: Mapping[str, Any], key: str) -> Iterator[Refe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleEntry:
-    effect: str = of(Choice(("permit", "ask", "deny", "mask", "flag")))
+    effect: str = of(Choice(("permit", "ask", "deny", "mask", "flag", "restore")))
     tools: tuple[str, ...] = of(TOOL_GLOBS, ("*",))
     connectors: tuple[str, ...] = of(_GLOB_SET, ())
     data_classes: tuple[str, ...] = of(DATA_CLASSES, ())
@@ -158,6 +159,8 @@ class RuleEntry:
     findings: tuple[str, ...] = of(_FINDINGS, ())
     on_failure: str = of(Choice(("closed", "open")), "closed")
     fields: tuple[str, ...] = of(_PATHS, ())
+    reversible: bool = of(Flag(), False)
+    keep_last: int = of(Number(0, MOST_SHOWN, is_whole=True), 0)
     approvers: Mapping[str, Any] | None = of(Approvers(), None)
     reason: str = of(Text(500), "")
 
@@ -183,6 +186,8 @@ class RuleEntry:
             findings=self.findings,
             on_failure=self.on_failure,
             fields=self.fields,
+            reversible=self.reversible,
+            keep_last=self.keep_last,
             approvers=self.approvers or {},
             reason=self.reason,
         )

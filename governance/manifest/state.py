@@ -193,6 +193,8 @@ def rule_entry(row: models.Rule) -> RuleEntry:
         findings=tuple(sorted(row.findings)),
         on_failure=row.on_failure,
         fields=tuple(sorted(row.fields)),
+        reversible=row.reversible,
+        keep_last=row.keep_last,
         approvers=stored_approvers(row.approvers),
         reason=row.reason,
     )

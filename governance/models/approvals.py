@@ -69,6 +69,8 @@ class ApprovalRequest(models.Model):
     wanted = models.JSONField(default=dict)
     terms = models.JSONField(default=list)
     labels = models.JSONField(default=list)
+    restores = models.JSONField(default=list, db_default=[])
+    """Tokens in the arguments that become real values when it runs: {"token", "name", "kind", "fingerprint"}."""
     stated_reason = models.TextField(blank=True)
     """What the agent says it wants this for; never trusted."""
     reason = models.CharField(max_length=500, blank=True)

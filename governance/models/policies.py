@@ -62,6 +62,7 @@ class Rule(Governed):
         DENY = "deny", "Deny"
         MASK = "mask", "Mask"
         FLAG = "flag", "Flag"
+        RESTORE = "restore", "Put real values back"
 
     class Side(models.TextChoices):
         ARGUMENTS = "arguments", "Arguments"
@@ -97,6 +98,12 @@ class Rule(Governed):
     fields = models.JSONField(
         default=list, blank=True, db_default=[], help_text="What to mask in a result: globs over paths, e.g. *.iban."
     )
+    reversible = models.BooleanField(
+        default=False, db_default=False, help_text="What is masked becomes tokens that a rule can have put back."
+    )
+    keep_last = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="So many letters of what is masked stay to be seen."
+    )
     approvers = models.JSONField(default=dict, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     is_checked = models.BooleanField(
@@ -109,7 +116,7 @@ class Rule(Governed):
         constraints = (
             models.UniqueConstraint(fields=("version", "position"), name="rule_position_unique"),
             models.CheckConstraint(
-                condition=models.Q(effect__in=("permit", "ask", "deny", "mask", "flag")),
+                condition=models.Q(effect__in=("permit", "ask", "deny", "mask", "flag", "restore")),
                 name="rule_effect_known",
             ),
             models.CheckConstraint(condition=models.Q(on__in=("arguments", "result")), name="rule_side_known"),
@@ -135,6 +142,8 @@ class Rule(Governed):
             ("when", self.condition),
             ("findings", self.findings),
             ("fields", self.fields),
+            ("reversible", self.reversible),
+            ("keep_last", self.keep_last),
             ("approvers", self.approvers),
             ("reason", self.reason),
         ):

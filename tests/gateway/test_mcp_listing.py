@@ -299,6 +299,21 @@ class TestTools:
             shown = await self.shown(surface, version)
             assert (shown["outputSchema"], shown["vendor"]) == ({"type": "object"}, 7)
 
+    @pytest.mark.parametrize(
+        ("rule", "is_promised"),
+        [
+            (make.rule("mask", on="result", reads_content=True, findings=frozenset(("personal_data",))), False),
+            (make.rule("mask", on="result", fields=("*.iban",)), False),
+            (make.rule("flag", on="result", reads_content=True, findings=frozenset(("secret",))), True),
+            (make.rule("mask", on="result", fields=("*.iban",), tools=("other",)), True),
+        ],
+        ids=["findings", "fields", "a flag", "another tool"],
+    )
+    async def test_no_schema_of_results_that_a_rule_may_mask_is_promised(self, rule: Any, is_promised: bool) -> None:
+        tool = replace(make.tool(), definition={"name": "ticket_get", "outputSchema": {"type": "object"}})
+        surface = Surface(McpPorts(world(make.bundle(tools=(tool,), rules=(rule,)))))
+        assert ("outputSchema" in await self.shown(surface, LEGACY)) is is_promised
+
     @pytest.mark.parametrize(("version", "has"), [("2025-06-18", False), (LEGACY, True), ("2026-07-28", False)])
     async def test_whether_a_call_may_be_a_task_is_said_where_it_is_known(self, version: str, has: bool) -> None:
         shown = await self.shown(self.surface(execution={"taskSupport": "forbidden"}), version)
