@@ -13,7 +13,7 @@ from gateway.ports import Ports
 from gateway.run_destinations import MORE, digest_of
 from gateway.run_labels import FLAGGED, UNTRUSTED
 from gateway.values import changed
-from governance.inspection.findings import Finding, Findings, limit
+from governance.inspection.findings import Finding, Findings, Kind, limit
 from governance.inspection.hosts import keys_in
 from governance.snapshot import Snapshot, Tool
 
@@ -21,9 +21,10 @@ DESTINATION: Final = "untrusted_destination"
 LINK: Final = "untrusted_link"
 TAINTING: Final = frozenset((UNTRUSTED, FLAGGED))
 """Labels of a run that has met untrusted text."""
-MOST_REACHED: Final = 2_000
+MOST_REACHED: Final = 10_000
 MOST_MENTIONED: Final = 1_000
 """Of one result."""
+MOST_LOOKED_AT: Final = 50_000
 SCREENED: Final = "screened"
 
 
@@ -32,10 +33,12 @@ def follows(snapshot: Snapshot) -> bool:
     return snapshot.looks_for(DESTINATION) or snapshot.looks_for(LINK)
 
 
-async def reached(call: Call, found: Findings, ports: Ports) -> tuple[Findings, Reach | None]:
-    """Without destinations that the run does not know from untrusted text; and what that was found by."""
-    ways = _of_kind(found, "destination", call.caller.snapshot, ports)
-    others = [each for each in found if each.kind != "destination"]
+async def reached(call: Call, sent: Iterable[Any], found: Findings, ports: Ports) -> tuple[Findings, Reach | None]:
+    """And with the destinations in any of `sent` that the run knows from untrusted text; and what that was found by."""
+    size = len(call.recorded_arguments)
+    looked = Findings(tuple([each for text in sent for each in await _looked(text, "destination", size, ports)]))
+    ways = _of_kind(looked, "destination", call.caller.snapshot, ports)
+    others = [*found, *_unseen(looked, DESTINATION)]
     if not ways:
         return _with(found, others), None
     digests = {each: _digests(call.caller.agent.id, each) for each in ways}
@@ -48,11 +51,12 @@ async def reached(call: Call, found: Findings, ports: Ports) -> tuple[Findings, 
     return _with(found, [*others, *barred]), reach
 
 
-async def only_new(intent: Intent, found: Findings, ports: Ports) -> Findings:
-    """Without links to what the run knew before, and to our own."""
+async def with_new_links(intent: Intent, content: Any, size: int, found: Findings, ports: Ports) -> Findings:
+    """And with links to what the run did not know before, and is not our own."""
     call = intent.call
-    links = _of_kind(found, "link", call.caller.snapshot, ports)
-    others = [each for each in found if each.kind != "link"]
+    looked = await _looked(content, "link", size, ports)
+    links = _of_kind(looked, "link", call.caller.snapshot, ports)
+    others = [*found, *_unseen(looked, LINK)]
     if not links:
         return _with(found, others)
     digests = {each: _digests(call.caller.agent.id, each) for each in links}
@@ -100,13 +104,23 @@ async def _sent(call: Call, ports: Ports) -> frozenset[str]:
 
 async def _mentioned(call: Call, content: Any, size: int, ports: Ports, *, is_trusted: bool) -> frozenset[str]:
     """By digest. More than is kept is told where it is untrusted, and forgotten where it is not."""
-    found = await ports.inspector.look_for(content, frozenset(("mention",)), size=size)
+    found = await _looked(content, "mention", size, ports)
     ways = _of_kind(found, "mention", call.caller.snapshot, ports)
     digests = [digest for each in ways for digest in _digests(call.caller.agent.id, each)]
     kept = dict.fromkeys(digests)
     if is_trusted:
         return frozenset(list(kept)[:MOST_MENTIONED])
     return frozenset(kept) if found.is_complete and len(kept) <= MOST_MENTIONED else frozenset({*kept, MORE})
+
+
+async def _looked(content: Any, kind: Kind, size: int, ports: Ports) -> Findings:
+    """By itself: however many there are, nothing else goes unseen for it."""
+    return await ports.inspector.look_for(content, frozenset((kind,)), size=size, most=MOST_LOOKED_AT)
+
+
+def _unseen(looked: Findings, name: str) -> list[Finding]:
+    """What could not be looked at is in doubt for this alone."""
+    return [replace(each, subject=name) for each in looked if each.kind == "limit"]
 
 
 def _is_trusted(call: Call) -> bool:

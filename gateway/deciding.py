@@ -19,7 +19,7 @@ from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.targets import arguments_of, find_target, params_of
-from gateway.unmasking import restorable, restored, with_hidden
+from gateway.unmasking import restorable, restored, unmasked_arguments
 from gateway.values import changed
 from governance import canonical
 from governance.decision import AccessRequest, Decision, Effect, best, decide
@@ -263,7 +263,7 @@ async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     if SECRET in names:
         found = await with_seams(call, sent, found, ports)
     if DESTINATION in names:
-        found, reach = await reached(call, await with_hidden(call, found, DESTINATION, ports.inspector), ports)
+        found, reach = await reached(call, (sent, *unmasked_arguments(call)), found, ports)
     found = excepting(found, sent, call, now=ports.now())
     return changed(call, findings=found, found=proof_of(sent, found), reach=reach) if found or reach else call
 

@@ -20,7 +20,7 @@ from gateway.canary_index import CanaryWatch
 from gateway.class_tables import NO_CLASSES, NONE_WANTED, ClassTables, WantedClasses
 from governance.answers import Screen
 from governance.inspection.digest import pack_digest
-from governance.inspection.findings import Budget, Finding, Findings, Kind, kinds_named, names_of
+from governance.inspection.findings import CONTAINED, Budget, Finding, Findings, Kind, kinds_named, names_of
 from governance.inspection.redaction import Found, evidence
 from governance.snapshot import Snapshot
 
@@ -49,12 +49,16 @@ class Inspector:
         if not names and canaries is None:
             return NOTHING
         wanted = self._classes.wanted(names, snapshot.data_classes if snapshot is not None else NO_CLASSES)
-        look = partial(self._loaded, value, kinds_of(names), wanted, {"known": canaries} if canaries else {})
+        look = partial(
+            self._loaded, value, kinds_of(names) - CONTAINED, wanted, {"known": canaries} if canaries else {}
+        )
         found = await self._run(look, is_quick=size <= AT_ONCE_BYTES and wanted.is_ready)
         return replace(wanted.with_unknown(found.sure()), asked=names)
 
-    async def look_for(self, value: Any, kinds: frozenset[Kind], *, size: int) -> Findings:
-        return await self._run(partial(self._loaded, value, kinds, NONE_WANTED, {}), is_quick=size <= AT_ONCE_BYTES)
+    async def look_for(self, value: Any, kinds: frozenset[Kind], *, size: int, most: int = BUDGET.findings) -> Findings:
+        budget = {"budget": replace(BUDGET, findings=most)}
+        look = partial(self._loaded, value, kinds, NONE_WANTED, budget)
+        return await self._run(look, is_quick=size <= AT_ONCE_BYTES)
 
     async def _run(self, look: Callable[[], Findings], *, is_quick: bool) -> Findings:
         if self._engine is not None and is_quick:
@@ -64,7 +68,7 @@ class Inspector:
     def _loaded(self, value: Any, kinds: frozenset[Kind], wanted: WantedClasses, more: Mapping[str, Any]) -> Findings:
         if self._engine is None:
             self._engine = import_string(ENGINE)
-        return self._engine(value, kinds=kinds, budget=BUDGET, **wanted.table(), **more)
+        return self._engine(value, kinds=kinds, **{"budget": BUDGET, **wanted.table(), **more})
 
 
 @lru_cache(maxsize=16)

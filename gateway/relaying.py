@@ -10,7 +10,7 @@ from connectors.base import NotAnswered, RawResult, Relay
 from gateway.accounts.presented import guarding
 from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
-from gateway.containing import note_said
+from gateway.containing import LINK, note_said, with_new_links
 from gateway.evidence import asked_entry, told_entry
 from gateway.excepting import excepting
 from gateway.inspecting import met
@@ -120,6 +120,11 @@ class ScreenedRelay:
         names = frozenset(name for screen in screens for name in screen.findings)
         snapshot = self._intent.call.caller.snapshot
         found = await self._ports.inspector.look(said, names, size=size, snapshot=snapshot)
+        if LINK in names:
+            try:
+                found = await with_new_links(self._intent, said, size, found, self._ports)
+            except EvidenceUnavailable:
+                return False
         return not met(screens, excepting(found, said, self._intent.call, now=self._ports.now()))
 
     async def _meet(self, said: Mapping[str, Any], size: int) -> None:

@@ -29,6 +29,10 @@ MOST_OF_RUN: Final = 5_000
 """As in `postgresql_destinations.sql`."""
 
 
+MOST_ASKED: Final = 500
+"""Singly: of more, all that the run knows is read."""
+
+
 class Known(NamedTuple):
     """Of some digests, which are known, and from where first."""
 
@@ -101,8 +105,10 @@ def _keys_of_known(said: str) -> frozenset[str]:
 
 
 def known_of(agent_id: str, run: str, digests: frozenset[str], now: datetime) -> Known:
-    rows = _in_reach(agent_id, run, now).filter(digest__in=[*digests, MORE])
-    found = set(rows.values_list("digest", "is_trusted"))
+    asked, rows = digests | {MORE}, _in_reach(agent_id, run, now)
+    if len(asked) <= MOST_ASKED:
+        rows = rows.filter(digest__in=asked)
+    found = {(digest, is_trusted) for digest, is_trusted in rows.values_list("digest", "is_trusted") if digest in asked}
     return Known(
         frozenset(digest for digest, is_trusted in found if is_trusted),
         frozenset(digest for digest, is_trusted in found if not is_trusted),

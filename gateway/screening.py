@@ -4,7 +4,7 @@ from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Intent, SafeResult
-from gateway.containing import LINK, SCREENED, only_new
+from gateway.containing import LINK, SCREENED, with_new_links
 from gateway.excepting import excepting
 from gateway.inspecting import blind, masked_by, met, proof_of
 from gateway.ports import Ports
@@ -64,7 +64,7 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     snapshot = intent.call.caller.snapshot
     found = await ports.inspector.look(content, names, size=len(safe.encoded), snapshot=snapshot)
     if LINK in names:
-        found = await only_new(intent, found, ports)
+        found = await with_new_links(intent, content, len(safe.encoded), found, ports)
     found = excepting(found, content, intent.call, now=ports.now())
     wanted = met(intent.decision.screens, found)
     safe = changed(

@@ -6,19 +6,18 @@ A real value exists only here: in what is sent. What is decided on, shown, recor
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from gateway.call import Call, Intent, Restored
 from gateway.commit.entry import EvidenceUnavailable
-from gateway.inspecting import Inspector, fingerprint
+from gateway.inspecting import fingerprint
 from gateway.mask_vault import Masks, Reader, Wanted
 from gateway.run_sessions import session_of
 from gateway.values import changed
 from governance import canonical
 from governance.answers import Screen
 from governance.decision import Decision
-from governance.inspection.findings import Finding, Findings
+from governance.inspection.findings import Finding
 from governance.inspection.masking import JoinedIndex, VaultIndex
 from governance.inspection.redaction import redact
 from governance.inspection.tokens import (
@@ -124,13 +123,11 @@ def restorable(call: Call) -> tuple[dict[str, Any], ...]:
     )
 
 
-async def with_hidden(call: Call, found: Findings, name: str, inspector: Inspector) -> Findings:
-    """And what tokens stand for that rules call `name`, where a rule may put it in."""
+def unmasked_arguments(call: Call) -> tuple[Any, ...]:
+    """What the tool would be told, where tokens stand in the arguments and a rule may put values in; else nothing."""
     if not call.tokens or not _may_restore(call):
-        return found
-    sent = unmasked({"arguments": dict(call.arguments)}, call.tokens)
-    looked = await inspector.look(sent, frozenset((name,)), size=len(call.recorded_arguments))
-    return replace(found, found=(*found.found, *looked.found))
+        return ()
+    return (unmasked({"arguments": dict(call.arguments)}, call.tokens),)
 
 
 def _may_restore(call: Call) -> bool:

@@ -8,10 +8,10 @@ from gateway.commit.entry import Mentions, Reach
 
 MOST_OF_RUN: Final = 5_000
 MORE: Final = "*"
+MOST_ASKED: Final = 500
 UNTRUSTED: Final = """
-    SELECT 1 FROM gateway_rundestination
-    WHERE agent_id = :agent AND digest = :digest AND NOT is_trusted
-      AND (session = nullif(:session, '') OR at > :since)
+    SELECT digest FROM gateway_rundestination
+    WHERE agent_id = :agent AND NOT is_trusted AND (session = nullif(:session, '') OR at > :since)
 """
 ADD_SENT: Final = """
     INSERT INTO gateway_rundestination (agent_id, session, digest, is_trusted, at)
@@ -32,8 +32,11 @@ ADD: Final = """
 
 def still_reaches(connection: sqlite3.Connection, reach: Reach, run: Mapping[str, str]) -> bool:
     """`run` has agent, session and since. Of nothing else has it become known that it is untrusted."""
-    others = ({**run, "digest": digest} for digest in reach.digests - reach.untrusted)
-    return not any(connection.execute(UNTRUSTED, each).fetchone() for each in others)
+    others = reach.digests - reach.untrusted
+    if len(others) > MOST_ASKED:
+        return others.isdisjoint(digest for (digest,) in connection.execute(UNTRUSTED, run))
+    asked = ({**run, "digest": digest} for digest in others)
+    return not any(connection.execute(f"{UNTRUSTED} AND digest = :digest", each).fetchone() for each in asked)
 
 
 def add_mentions(connection: sqlite3.Connection, mentions: Mentions, run: Mapping[str, str]) -> None:

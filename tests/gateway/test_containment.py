@@ -269,3 +269,12 @@ async def test_structured_content_is_defused_too() -> None:
         "body": "[image defused: evil.example]",
         "url": "https://evil.example/?q=1",
     }
+
+
+async def test_a_large_table_takes_nothing_from_other_rules() -> None:
+    agent = Worst(BARRED, rule("deny", "secret"), DEFUSED)
+    table = [{"number": 4_471_000_000 + n, "url": f"https://mail.corp.example/{n}?a=1 b"} for n in range(4_000)]
+    assert await agent.sends(rows=table) == ""
+    agent.ports.upstream = lambda _: answer({"content": [], "structuredContent": {"rows": table}})
+    assert (await run(frame(name="people_get", arguments={}), agent.ports)).result is not None
+    assert agent.ports.entries[-1].event.outcome == "ok"
