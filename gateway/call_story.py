@@ -12,6 +12,7 @@ import orjson
 from audit.event import first_id_at
 from audit.kinds import DECISIONS, OUTCOMES, TALK_KINDS, TONES
 from audit.models import EventRow
+from gateway.finding_story import found_in, put_in, rules_in
 from gateway.hostile_text import visible
 from governance.models import AgentCredential, SecretVersion
 
@@ -221,11 +222,13 @@ def tell(records: Mapping[str, Record], names: Mapping[str, str], *, talk: Itera
     """`records` of one call by kind; `names` of the keys and secrets they mention by id, as far as they still exist;
     `talk` is what the system asked back and was told meanwhile."""
     if (no := records.get("call.refused")) is not None:
-        return Story(no.row.pk, no, no, (_asked(no, no.row.at, names), _refused(no), _answered_refusal(no)))
+        refused = (_asked(no, no.row.at, names), _inspected(no), _refused(no), _answered_refusal(no))
+        return Story(no.row.pk, no, no, tuple(step for step in refused if step))
     intent, end = records.get("call.intent"), records.get("call.outcome")
     start = intent or end
     assert start is not None, "a call has an intent, an outcome or a refusal"
-    steps: list[Step | None] = [_asked(start, _moment(start.row.call_id) or start.row.at, names), _decided(start)]
+    asked = _asked(start, _moment(start.row.call_id) or start.row.at, names)
+    steps: list[Step | None] = [asked, _inspected(start), _decided(start)]
     steps += [_agreed(start), _sent(start, names)] if intent is not None else []
     steps += [_said(record) for record in talk]
     steps += [_came_back(end), _changed(end), _answered(end)] if end else [_under_way()]
@@ -248,6 +251,18 @@ def _asked(record: Record, at: datetime, names: Mapping[str, str]) -> Step:
     )
     on = f" on {visible(row.connector)}" if row.connector else ""
     return Step("Asked", at, f"{visible(row.agent)} asked for {wanted}{on}.", facts=facts)
+
+
+def _inspected(record: Record) -> Step | None:
+    """What was found in what the agent sent; nothing to tell of most calls."""
+    found = [Fact(*each) for each in found_in(record.details)]
+    masked_by = rules_in(record.details, "redacted_by")
+    if not found:
+        return None
+    sentence = "Rules about content looked at what it sent, and found something."
+    if masked_by:
+        sentence += " It was masked before anything else was done with it."
+    return Step("Looked at", None, sentence, "warn", (*found, *_facts(("Masked by", masked_by, True))))
 
 
 def _decided(record: Record) -> Step:
@@ -296,7 +311,10 @@ def _sent(record: Record, names: Mapping[str, str]) -> Step:
     secret = record.text("secret_version")
     presented = "with the secret below, whose value is in no record" if secret else "without a secret"
     sentence = f"Recorded first, then sent to {visible(record.row.connector)}, {presented}."
-    return Step("Sent", record.row.at, sentence, facts=_facts(("Secret", names.get(secret, secret), True)))
+    values = [Fact(*each) for each in put_in(record.details)]
+    if values:
+        sentence += " Real values took the place of tokens; what is kept here has the tokens."
+    return Step("Sent", record.row.at, sentence, facts=(*_facts(("Secret", names.get(secret, secret), True)), *values))
 
 
 def _said(record: Record) -> Step:
@@ -330,17 +348,34 @@ def _came_back(record: Record) -> Step:
 
 
 def _changed(record: Record) -> Step | None:
-    """What the gateway took out of the answer; only an answer can be changed."""
+    """What the gateway found in the answer and took out of it; only an answer can be changed."""
     masked = record.details.get("masked")
     if not isinstance(masked, list):
         return None
-    places = record.details.get("masked_fields")
-    if not masked and not places:
-        return Step("Changed", None, "Nothing: no secret of ours was in the answer, and no rule masks a field of it.")
     facts = [Fact("Secrets of ours", _listed(masked))] if masked else []
+    places = record.details.get("masked_fields")
     facts += [_masked_at(place) for place in places if isinstance(place, dict)] if isinstance(places, list) else []
-    sentence = "Parts of the answer were masked before the agent got it. What stood there is kept nowhere."
-    return Step("Changed", None, sentence, "warn", tuple(facts))
+    is_masked = bool(facts)
+    facts += [Fact(*each) for each in found_in(record.details)]
+    acting = rules_in(record.details, "screened_by")
+    tokens = _listed(record.details.get("tokens"))
+    facts += _facts(("Rules that were met", acting, True), ("Tokens it was given", tokens, True))
+    sentence = _what_became(record, is_masked=is_masked, is_found=bool(acting), has_tokens=bool(tokens))
+    return Step("Changed", None, sentence, "warn" if facts else "", tuple(facts))
+
+
+def _what_became(record: Record, *, is_masked: bool, is_found: bool, has_tokens: bool) -> str:
+    if record.row.outcome == "screened":
+        return "A rule forbids its content: the agent got none of it, and was told that the call was carried out."
+    if has_tokens:
+        return (
+            "Parts of the answer were masked before the agent got it, by tokens that tools may be given the values of."
+        )
+    if is_masked:
+        return "Parts of the answer were masked before the agent got it. What stood there is kept nowhere."
+    if is_found:
+        return "Rules about content were met; what they mask is kept nowhere."
+    return "Nothing: no secret of ours was in the answer, and no rule masks any of it."
 
 
 def _masked_at(place: Mapping[str, Any]) -> Fact:

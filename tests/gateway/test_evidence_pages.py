@@ -381,3 +381,27 @@ def test_what_the_system_asked_back_is_part_of_the_story() -> None:
     assert "She went home." in shown
     assert "roots/list" not in shown
     assert listed(client) == ["ticket_get", "ticket_get"]
+
+
+# What was found in content
+def test_findings_in_an_answer_are_told_with_what_became_of_them() -> None:
+    found = {"rule": "github_token", "version": 1, "kind": "secret", "path": "/content/0/text", "count": 2}
+    details = {
+        "upstream_ms": 1.0, "bytes": 9, "masked": [], "findings": [{**found, "fingerprints": ["a"]}],
+        "screened_by": ["baseline v1#1"], "tokens": ["SECRET:github_token#1"],
+    }  # fmt: skip
+    told = page(sign_in("auditor"), a_call(details=details))
+    assert "Found: a secret" in told
+    assert "github_token at /content/0/text (2 times)" in told
+    assert "baseline v1#1" in told
+    assert "by tokens that tools may be given the values of" in told
+
+
+def test_an_answer_that_was_withheld_is_told_so() -> None:
+    details = {
+        "upstream_ms": 1.0, "bytes": 9, "masked": [], "screened_by": ["strict v1#4"],
+        "findings": [{"rule": "injection.override\u202e", "version": 1, "kind": "injection", "path": "", "count": 1}],
+    }  # fmt: skip
+    told = page(sign_in("auditor"), a_call(outcome="screened", details=details))
+    assert "the agent got none of it" in told
+    assert "injection.override⟦U+202E⟧" in told

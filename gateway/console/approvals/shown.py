@@ -96,6 +96,8 @@ class Shown:
     who_behind: str
     table: Table
     before: str
+    put_in: tuple[str, ...]
+    """Tokens in the arguments in whose place real values go, each with what kind of value that is."""
     arguments_gone: bool
     risks: tuple[Risk, ...]
     undo: str
@@ -197,6 +199,7 @@ def shown_to(person: User, row: ApprovalRequest, snapshot: Snapshot, now: dateti
         who_behind=_who_behind(row),
         table=table_of(arguments, earlier.arguments if earlier else None, mask=mask),
         before=_told_of(earlier, row, now) if row.kind == ApprovalRequest.Kind.CALL else "",
+        put_in=tuple(visible(f"{each['name']}: {each['kind']}") for each in row.restores),
         arguments_gone=not row.arguments,
         risks=risks_of(tool, row.labels),
         undo=tool.undo if tool is not None else "",
