@@ -6,7 +6,7 @@ from governance.inspection.definition_sentences import DEFINITION_SENTENCES
 from governance.inspection.destinations import DESTINATIONS, MENTIONS
 from governance.inspection.detector import Detector
 from governance.inspection.hidden_text_detector import HIDDEN_TEXT
-from governance.inspection.injection import INJECTION
+from governance.inspection.injection import GUESSES, INJECTION
 from governance.inspection.links import LINKS
 from governance.inspection.personal_data import PERSONAL_DATA
 from governance.inspection.secrets import SECRETS
@@ -16,6 +16,7 @@ DETECTORS: Final[tuple[Detector, ...]] = (
     PERSONAL_DATA,
     HIDDEN_TEXT,
     INJECTION,
+    GUESSES,
     DEFINITION_SENTENCES,
     DESTINATIONS,
     MENTIONS,

@@ -6,8 +6,8 @@ from enum import IntEnum
 from typing import Any, Final, Literal, get_args
 
 Kind = Literal[
-    "secret", "personal", "card", "injection", "suspicion", "unicode", "definition", "destination", "mention", "link",
-    "limit", "data_class", "external", "anomaly",
+    "secret", "personal", "card", "injection", "suspicion", "guess", "unicode", "definition",
+    "destination", "mention", "link", "limit", "data_class", "external", "anomaly",
 ]  # fmt: skip
 CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "mention", "link"))
 """What only counts because of where a run met it: the engine looks for these only if it is asked to."""

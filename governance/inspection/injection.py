@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import re2
 
 from governance.inspection.detector import Detector, Hit
-from governance.inspection.findings import Severity
+from governance.inspection.findings import Kind, Severity
+from governance.inspection.injection_model import Passage as ModelPassage
 from governance.inspection.injection_model import shipped
 from governance.inspection.injection_reading import Reading, has_meanings
 from governance.inspection.injection_rules import MARKS, ROWS, Row, Rule
@@ -80,20 +81,32 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
 
 
 def weighed(view: View, signals: frozenset[str]) -> list[Passage]:
-    """By rules, and by the model where words stand that a rule needs."""
+    """By rules, and by the model what they find."""
+    _, found, share = _weighed(view, signals, is_asked_anyhow=False)
+    return [passage._replace(weight=max(0.0, passage.weight + share)) for passage in found]
+
+
+def guess(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
+    """What the model alone takes for an instruction, where words stand that a rule needs: never enough to count."""
+    likeliest, found, share = _weighed(view, signals, is_asked_anyhow=True)
+    if likeliest is not None and not found and share > 0:
+        yield _hit(Passage(share, likeliest.start, likeliest.end, "model"), quoted=False, kind="guess")
+
+
+def _weighed(
+    view: View, signals: frozenset[str], *, is_asked_anyhow: bool
+) -> tuple[ModelPassage | None, list[Passage], float]:
+    """The model's passage, those of the rules, and what the model adds to them."""
     possible = _possible(view.text)
     marked = list(_marked(view, signals))
     if not possible and not marked:
-        return []
+        return None, [], 0.0
     reading = Reading(view.text)
     found = passages(_sorted([*marked, *_read(reading, possible)]))
-    likeliest = shipped().likeliest(reading)
+    likeliest = shipped().likeliest(reading) if found or is_asked_anyhow else None
     if likeliest is None:
-        return found
-    share = SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
-    if found:
-        return [passage._replace(weight=max(0.0, passage.weight + share)) for passage in found]
-    return [Passage(share, likeliest.start, likeliest.end, "model")] if share > 0 else []
+        return None, found, 0.0
+    return likeliest, found, SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
 
 
 def weight_by_rules(text: str) -> float:
@@ -169,13 +182,14 @@ def _stands_quoted(text: str, passage: Passage) -> bool:
     return _QUOTED.search(text[max(0, passage.start - 250) : passage.start]) is not None
 
 
-def _hit(passage: Passage, *, quoted: bool) -> Hit:
+def _hit(passage: Passage, *, quoted: bool, kind: Kind = "suspicion") -> Hit:
+    """Of this kind, unless it is sure enough to be acted on."""
     confidence = _confidence(passage.weight)
     rule = f"injection.{passage.rule}"
     if confidence >= SURE and not quoted:
         return Hit(rule, VERSION, "injection", Severity.HIGH, round(confidence, 4), passage.start, passage.end)
     confidence = min(confidence, SURE - 0.01)
-    return Hit(rule, VERSION, "suspicion", Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
+    return Hit(rule, VERSION, kind, Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
 
 
 def _confidence(weight: float) -> float:
@@ -190,3 +204,5 @@ def _confidence(weight: float) -> float:
 INJECTION: Final = Detector(
     frozenset(("injection", "suspicion")), tuple(signal for _, signal in MARKS), look, always=True
 )
+GUESSES: Final = Detector(frozenset(("guess",)), (), guess, always=True)
+"""For who measures: the gateway does not ask for it."""

@@ -10,8 +10,8 @@ from governance.inspection.findings import KINDS, SURE, Finding, Findings, Kind,
 TASKS: Final[Mapping[str, frozenset[Kind]]] = {
     "secrets": frozenset(("secret",)),
     "pii": frozenset(("personal", "card")),
-    "injection": frozenset(("injection", "suspicion", "unicode")),
-    "tool_description": frozenset(("definition", "injection", "suspicion", "unicode")),
+    "injection": frozenset(("injection", "suspicion", "guess", "unicode")),
+    "tool_description": frozenset(("definition", "injection", "suspicion", "guess", "unicode")),
 }
 """Which kinds of finding answer a task; of any other task, all."""
 MASKED: Final = frozenset(("secret", "personal", "card"))
@@ -36,9 +36,9 @@ def verdict(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _score(found: Findings) -> float:
     """Several findings together are surer than the surest alone; those of injection have weighed that already."""
-    doubt = 1.0 - max((finding.confidence for finding in found.of("injection", "suspicion")), default=0.0)
+    doubt = 1.0 - max((finding.confidence for finding in found.of("injection", "suspicion", "guess")), default=0.0)
     for finding in found:
-        if finding.kind not in ("limit", "injection", "suspicion"):
+        if finding.kind not in ("limit", "injection", "suspicion", "guess"):
             doubt *= 1.0 - finding.confidence
     return 1.0 - doubt
 
