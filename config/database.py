@@ -27,6 +27,13 @@ def from_url(url: str, *, default_file: Path) -> dict[str, Any]:
     return _postgresql(url) if url else _sqlite(default_file)
 
 
+def replica(url: str) -> dict[str, Any]:
+    """For reading evidence; whatever the URL leads to, nothing is written there."""
+    found = _postgresql(url)
+    options = f"{found['OPTIONS']['options']} -c default_transaction_read_only=on"
+    return {**found, "OPTIONS": {**found["OPTIONS"], "options": options}, "TEST": {"MIRROR": "default"}}
+
+
 def _sqlite(file: Path) -> dict[str, Any]:
     return {
         "ENGINE": "governance.fence.sqlite",

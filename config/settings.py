@@ -116,6 +116,12 @@ USE_TZ = True
 # The database
 DATABASE_URL = env.secret_url("DATABASE_URL", schemes=("postgresql", "postgres"))
 DATABASES = {"default": database.from_url(DATABASE_URL, default_file=DATA_DIR / "gatehouse.sqlite3")}
+DATABASE_ROUTERS = ["audit.reading.EvidenceRouter"]
+DATABASE_REPLICA_URL = env.secret_url("DATABASE_REPLICA_URL", schemes=("postgresql", "postgres"))
+if DATABASE_REPLICA_URL:
+    if not DATABASE_URL:
+        env.wrong("DATABASE_REPLICA_URL", "only a PostgreSQL named by DATABASE_URL has replicas.")
+    DATABASES["replica"] = database.replica(DATABASE_REPLICA_URL)
 # Counts attempts to sign in, among others: too small a cache would forget them under a flood
 CACHES = {
     "default": {"OPTIONS": {"MAX_ENTRIES": 100_000}}

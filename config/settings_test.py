@@ -15,7 +15,16 @@ from config import env
 DATA_FOLDER = Path(tempfile.mkdtemp(prefix="gatehouse-test-"))
 atexit.register(shutil.rmtree, DATA_FOLDER, ignore_errors=True)
 
-for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "HOST", "PORT"):
+for name in (
+    "DATABASE_URL",
+    "DATABASE_REPLICA_URL",
+    "REDIS_URL",
+    "CELERY_BROKER_URL",
+    "PUBLIC_URL",
+    "ALLOWED_HOSTS",
+    "HOST",
+    "PORT",
+):
     os.environ.pop(name, None)
 os.environ["DATA_DIR"] = str(DATA_FOLDER)
 os.environ["SECRET_KEY"] = "a fixed key for tests, long enough for Django's checks: 0123456789"

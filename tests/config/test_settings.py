@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from config.database import from_url
+from config.database import from_url, replica
 from config.keys import KEK_FILE, SECRET_KEY_FILE, ensure_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = (
     "DATABASE_URL",
+    "DATABASE_REPLICA_URL",
     "REDIS_URL",
     "SECRET_KEY",
     "GATEHOUSE_KEK",
@@ -62,6 +63,7 @@ def test_keys_are_made_once_and_for_us_only(folder: Path):
         ("PUBLIC_URL", "gatehouse.example.com"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
         ("DATABASE_URL", "postgresql://root:hunter2@db"),
+        ("DATABASE_REPLICA_URL", "postgresql://reader:hunter2@replica/gatehouse"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("LOG_LEVEL", "LOUD"),
     ],
@@ -119,3 +121,8 @@ def test_a_socket_and_own_server_options_are_kept(tmp_path: Path):
     assert database["HOST"] == "/run/postgresql"
     assert database["OPTIONS"]["options"].startswith("-c work_mem=8MB -c idle")
     assert "host" not in database["OPTIONS"]
+
+
+def test_a_replica_is_read_only_whatever_its_url_leads_to():
+    options = replica("postgresql://reader@replica/gatehouse")["OPTIONS"]["options"]
+    assert "default_transaction_read_only=on" in options
