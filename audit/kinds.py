@@ -191,6 +191,8 @@ KINDS = {
     "sink.gave_up": "Sink: dead letters were given up",
     "payload.opened": "Evidence: arguments or result opened",
     "payload.searched": "Evidence: searched by words of arguments and results",
+    "search.saved": "Evidence: search saved",
+    "search.dropped": "Evidence: saved search dropped",
     "session.exported": "Evidence: session exported",
     "audit.heartbeat": "Evidence: sign of life",
     "signing_key.rotated": "Evidence: the log's signing key is replaced",

@@ -35,6 +35,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("approvals/", include("gateway.console.approvals.urls")),
     path("reviews/", include(reviewer_urls)),
+    path("sessions/", include("gateway.console.evidence.run_urls")),
     path("account/", include("gateway.console.accounts.urls")),
     path("api/v1/", include("gateway.api.urls")),
     path("oauth/", include("gateway.oauth.urls")),

@@ -43,6 +43,8 @@ def families(health: EvidenceHealth) -> Iterable[Family]:
     yield gauge("gatehouse_anchor_failures", "Failures in a row to keep a checkpoint there.", *failures)
     ahead = [({"anchor": each.name}, int(each.ahead > 0)) for each in health.anchors]
     yield gauge("gatehouse_anchor_ahead", "1: it keeps more than this database has, which is older.", *ahead)
+    text = "Events that cannot be found by their words yet."
+    yield gauge("gatehouse_search_behind_events", text, ({}, health.unsearchable))
     yield from _of_sinks(health.sinks)
     size = health.database
     yield gauge("gatehouse_database_size_bytes", "Of the whole database.", ({}, size.bytes))

@@ -14,6 +14,7 @@ from audit.models import Checkpoint, EventRow, Pending
 from audit.newest_signed import newest_signed
 from gateway.database_size import DatabaseSize, database_size
 from gateway.hostile_text import visible
+from gateway.search_filling import lag
 from gateway.sink_progress import Progress, progress_of
 from governance.models import Anchor, Sink
 
@@ -70,6 +71,8 @@ class EvidenceHealth:
     disk_size: int
     sinks: tuple[Progress, ...]
     database: DatabaseSize
+    unsearchable: int
+    """Events that cannot be found by their words yet."""
     contradiction: str = ""
     """How this database is not the one whose log was signed here."""
 
@@ -141,6 +144,7 @@ def read_health(now: datetime) -> EvidenceHealth:
         disk_size=disk.total,
         sinks=tuple(progress_of(Sink.objects.order_by("name"), now=now).values()),
         database=database_size(),
+        unsearchable=lag(),
         contradiction=newest_signed().contradicts(),
     )
 

@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.db import connections, models
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
@@ -435,6 +436,27 @@ class MaskedValue(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label}#{self.number}"
+
+
+class SavedSearch(models.Model):
+    """A search of evidence that somebody keeps under a name, for herself or for all who may search. What she looked
+    for in texts may be a secret, so it is sealed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_searches")
+    name = models.CharField(max_length=100)
+    filters = models.JSONField(default=dict)
+    sealed_text = models.BinaryField(default=b"")
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name", "id")
+        verbose_name_plural = "saved searches"
+        constraints = (models.UniqueConstraint(fields=("owner", "name"), name="saved_search_once"),)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @receiver(post_migrate)

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from audit.kinds import TALK_KINDS, kind_in_words
 from audit.models import EventRow
+from audit.reading import from_replica
 from gateway.call_story import Fact, Record, Step, Story, names_in, tell
 from gateway.hostile_text import visible
 
@@ -84,6 +85,7 @@ def events_from(session: UUID, start: UUID | None, most: int) -> list[EventRow]:
     return [event for entry in _with_outcomes(list(lines[:most])) for event in entry]
 
 
+@from_replica
 def page_of(session: UUID, *, start: UUID | None = None) -> SessionPage | None:
     """From the line `start` on, or the session's beginning. None: there is no such session."""
     lines = lines_of(session)

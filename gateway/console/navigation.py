@@ -68,6 +68,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("Home", "admin:index", "", "home", "What needs you now."),
         Entry("My page", "me", "", "account_circle", "Your agents, sessions and tokens."),
         Entry("Approvals", "approvals", "", "how_to_reg", "Calls and wishes that wait for a human."),
+        Entry("Find calls", "runs", "", "manage_search", "What agents did, by words too; searches that are kept."),
     ),
     "People and teams": (
         _list("People", "governance.user", "person", "Who works here, and with which duties."),

@@ -9,7 +9,7 @@ from allauth.usersessions.models import UserSession
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from gateway.models import McpSession, Report
+from gateway.models import McpSession, Report, SavedSearch
 from governance.fence.actor import governed_change
 from governance.models import (
     AccessReview,
@@ -58,6 +58,7 @@ def rows() -> dict[str, Any]:
                 asked_at=datetime.now(UTC),
                 state="done",
             ),
+            SavedSearch.objects.create(owner=found["user"], name="hers"),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )
         review = AccessReview.objects.create(

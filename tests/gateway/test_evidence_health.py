@@ -228,6 +228,7 @@ def test_the_numbers_are_those_of_the_health() -> None:
     assert 'gatehouse_anchor_failures{anchor="tsa"} 2' in told
     assert 'gatehouse_anchor_ahead{anchor="tsa"} 1' in told
     assert "gatehouse_evidence_lag_seconds{} 0" in told
+    assert f"gatehouse_search_behind_events{{}} {log_size()}" in told
     assert "gatehouse_disk_free_bytes" in told
 
 

@@ -385,6 +385,11 @@ SCREENS = {
     "session_page": "audit.view_eventrow",
     "open_session": "audit.view_payload",
     "session_bundle": "governance.export_eventrow",
+    "runs": "signed in",
+    "save_search": "signed in",
+    "drop_search": "signed in",
+    "run_page": "audit.view_eventrow",
+    "open_run": "audit.view_payload",
     "directory": "governance.view_directory",
     "directory_token": "governance.connect_directory",
     "revoke_directory_token": "governance.connect_directory",
@@ -435,6 +440,9 @@ ASKED_BY_POST = (
     "_impact_of_new",
     "open_payloads",
     "open_session",
+    "open_run",
+    "save_search",
+    "drop_search",
     "session_bundle",
     "revoke_directory_token",
     "check_offboarding",
@@ -481,6 +489,7 @@ HERS = {
     "replace_my_key",
     "end_my_app",
     "end_my_session",
+    "drop_search",
     "revoke_personal_token",
     "end_my_grant",
     "renew_my_grant",
@@ -621,7 +630,11 @@ def right_of(name: str) -> str:
 
 
 def screens() -> list[tuple[str, URLPattern]]:
-    found = [each for under in ("admin/", "account/", "me/", "approvals/", "reviews/") for each in patterns(under)]
+    found = [
+        each
+        for under in ("admin/", "account/", "me/", "approvals/", "reviews/", "sessions/")
+        for each in patterns(under)
+    ]
     return [(name, pattern) for name, pattern in found if name not in ELSEWHERE]
 
 

@@ -42,13 +42,13 @@ def a_run(run: UUID, agent: str, using: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("replica")
 def test_sessions_are_read_there_and_rights_and_records_are_not() -> None:
-    a_run(HERE, "here-bot", "default")
-    a_run(THERE, "there-bot", REPLICA)
+    a_run(HERE, "first-bot", "default")
+    a_run(THERE, "second-bot", REPLICA)
     a_refusal(session=HERE)
     client = sign_in("auditor")
     text = client.get(reverse("runs")).content.decode()
-    assert "there-bot" in text
-    assert "here-bot" not in text
+    assert "second-bot" in text
+    assert "first-bot" not in text
     assert client.get(reverse("run_page", args=[HERE])).status_code == 404
     answer = client.post(reverse("runs"), {"text": "chair"})
     assert answer.status_code == 200
@@ -56,6 +56,7 @@ def test_sessions_are_read_there_and_rights_and_records_are_not() -> None:
     assert not EventRow.objects.using(REPLICA).filter(kind="payload.searched").exists()
 
 
+@pytest.mark.django_db
 @pytest.mark.usefixtures("replica")
 def test_only_evidence_and_only_where_it_is_asked_for() -> None:
     router = EvidenceRouter()

@@ -1,16 +1,18 @@
 """The page of one session: its timeline and, for a reason, what was sealed; a bundle of it for outsiders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property, partial
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.views.generic import TemplateView
 
 from audit.bundle import CannotExport
 from audit.checkpoint import BadKey
@@ -26,6 +28,7 @@ from gateway.session_story import SessionPage, events_from, page_of
 from governance.facts import Fact, Recorder
 
 EXPORTS = "governance.export_eventrow"
+ADMIN: Final = {"frame": "console/page.html", "page": "session_page", "open": "open_session"}
 
 
 class BundleForm(forms.Form):
@@ -40,12 +43,12 @@ class BundleForm(forms.Form):
     )
 
 
-class SessionTimeline(ConsolePage):
-    """`at` in the address names the line it begins with, which is opened."""
+class Timeline(TemplateView):
+    """What both pages of a session show; `at` in the address names the line it begins with, which is opened."""
 
-    permission = "audit.view_eventrow"
-    title = "One session"
     template_name = "console/evidence/session.html"
+    names: ClassVar[Mapping[str, str]]
+    """Of the addresses that this page leads to, and the frame around it."""
 
     @cached_property
     def start(self) -> UUID | None:
@@ -78,6 +81,10 @@ class SessionTimeline(ConsolePage):
             "form": ReasonForm(),
             "bundle_form": BundleForm(prefix="bundle"),
             "most_lines": MOST_LINES,
+            "frame": self.names["frame"],
+            "is_admin": self.names["frame"] == ADMIN["frame"],
+            "here": reverse(self.names["page"], args=[page.id]),
+            "open_at": reverse(self.names["open"], args=[page.id]),
         }
         bodies = kwargs.pop("bodies", {})
         lines = [(entry, bodies.get(entry.id, ())) for entry in page.entries]
@@ -87,10 +94,10 @@ class SessionTimeline(ConsolePage):
         return self.render_to_response(self.get_context_data(**context), status=400)
 
 
-class OpenSession(SessionTimeline):
+class Opening(Timeline):
     """A POST with a reason opens what this page of the timeline has sealed. Looking again is recorded again."""
 
-    http_method_names = ("post", "options")
+    http_method_names = ["post", "options"]
 
     def as_typed(self) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=ReasonForm(self.request.POST)))
@@ -112,6 +119,18 @@ class OpenSession(SessionTimeline):
             assert each.event_id is not None
             bodies.setdefault(owners[each.event_id], []).append(_shown(each))
         return self.render_to_response(self.get_context_data(bodies=bodies, reason=reason))
+
+
+class SessionTimeline(Timeline, ConsolePage):
+    """In the admin."""
+
+    permission = "audit.view_eventrow"
+    title = "One session"
+    names: ClassVar[Mapping[str, str]] = ADMIN
+
+
+class OpenSession(Opening, SessionTimeline):
+    pass
 
 
 class SessionBundle(SessionTimeline):
