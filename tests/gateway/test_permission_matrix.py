@@ -502,6 +502,7 @@ NOT_BY_FORM = {
     "governance_agent": "delete",
     "governance_agentcredential": "add change delete",
     "governance_bundleversion": "add change delete",
+    "governance_canary": "change",
     "governance_change": "add change delete",
     "governance_directory": "delete",
     "governance_directoryuser": "add change delete",

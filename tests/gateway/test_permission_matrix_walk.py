@@ -69,6 +69,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "bundle_id": "bundle",
         "policy_id": "policy",
         "call_id": "eventrow",
+        "canary_id": "canary",
         "run_id": "agentsession",
         "search_id": "savedsearch",
         "size": "checkpoint",
