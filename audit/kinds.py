@@ -190,6 +190,7 @@ KINDS = {
     "sink.retried": "Sink: dead letters are tried again",
     "sink.gave_up": "Sink: dead letters were given up",
     "payload.opened": "Evidence: arguments or result opened",
+    "masks.shown": "Evidence: what masks stand for, shown",
     "payload.searched": "Evidence: searched by words of arguments and results",
     "search.saved": "Evidence: search saved",
     "search.dropped": "Evidence: saved search dropped",

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.utils.crypto import salted_hmac
 
 from gateway.database import DatabaseThread
@@ -23,7 +23,7 @@ from governance.inspection.tokens import Value, last_of, token
 from governance.models import SubjectKey
 from governance.payload_keys import PayloadSealer, Place, open_sealer
 from governance.retention import period_of
-from governance.vault import Keyring, VaultError
+from governance.vault import Keyring, VaultError, keyring
 
 KEPT_FOR: Final = timedelta(hours=24)
 """Since the value last came up."""
@@ -110,6 +110,28 @@ def originals_of(reader: Reader, keyring: Keyring, *, names: Iterable[str] | Non
         rows = rows.filter(label__in={name.rpartition("#")[0] for name in chosen})
         return _opened(reader, [row for row in rows if str(row) in chosen], keyring)
     return _opened(reader, list(rows[:MOST_PER_RUN]), keyring)
+
+
+def names_kept(session: UUID, names: Iterable[str]) -> list[str]:
+    """Those of these names that were given in this session and whose values are kept."""
+    chosen = set(names)
+    parts = [name.rpartition("#") for name in chosen]
+    rows = _kept_in(session).filter(
+        label__in={label for label, _, _ in parts}, number__in={int(n) for _, _, n in parts}
+    )
+    return sorted(chosen & {str(row) for row in rows.only("label", "number")})
+
+
+def originals_in(session: UUID, names: Iterable[str]) -> dict[str, str]:
+    """By token, whoever of this session it was given to: what those of these names stand for, for humans."""
+    wanted, keys = set(names), keyring()
+    readers = _kept_in(session).order_by().values_list("agent_id", "person_id").distinct() if wanted else ()
+    runs = (Reader(agent_id.hex, person_id.hex, session) for agent_id, person_id in readers)
+    return {each.token: each.value.text for run in runs for each in originals_of(run, keys, names=wanted)}
+
+
+def _kept_in(session: UUID) -> QuerySet[MaskedValue]:
+    return MaskedValue.objects.filter(session=session, keep_until__gt=datetime.now(UTC))
 
 
 def forget_masked(now: datetime) -> None:

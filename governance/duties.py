@@ -80,6 +80,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
         "governance.notificationchannel": MANAGE,
         "governance.chatidentity": MANAGE,
         "gateway.notice": VIEW,
+        "gateway.maskedvalue": ("show",),
         "governance.rotationtask": (*AMEND, "cut"),
         "governance.policy": (*MANAGE, "publish", "review", "inspect"),
         "governance.policyversion": VIEW,
@@ -179,6 +180,7 @@ DUTIES: dict[str, dict[str, tuple[str, ...]]] = {
 FRESH_LOGIN = frozenset(
     {
         "audit.view_payload",
+        "gateway.show_maskedvalue",
         "governance.adopt_directoryuser",
         "governance.allow_staffidentity",
         "governance.approve_groupmapping",

@@ -176,6 +176,7 @@ SCREENS: dict[str, Callable[[House], str]] = {
     "tool-callers": of("/admin/tools/{}/callers/", "governance_tool", name="billing_refund"),
     "tool": of("/admin/governance/tool/{}/change/", "governance_tool", name="billing_refund"),
     "call": lambda house: f"/admin/calls/{call_id(house)}/",
+    "call-masks": lambda house: f"/admin/calls/{call_id(house)}/masks/",
     "session": lambda house: f"/admin/sessions/{session_id(house)}/",
     "runs": lambda _: "/sessions/",
     "run": lambda house: f"/sessions/{session_id(house)}/",

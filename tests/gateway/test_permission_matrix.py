@@ -31,6 +31,7 @@ audit.view_leaf                                 .         .         .         x
 audit.view_payload                              .         .         .         x
 gateway.view_gatewayprocess                     x         .         .         x
 gateway.view_notice                             x         x         .         x
+gateway.show_maskedvalue                        .         x         .         .
 gateway.view_report                             .         .         .         x
 gateway.add_report                              .         .         .         x
 governance.view_accessreview                    x         x         .         x
@@ -206,6 +207,7 @@ governance.make_owner                           .         .         .         .
 
 ASKS_AGAIN = {
     "audit.view_payload",
+    "gateway.show_maskedvalue",
     "governance.adopt_directoryuser",
     "governance.allow_staffidentity",
     "governance.approve_groupmapping",
@@ -382,6 +384,7 @@ SCREENS = {
     "checkpoint_note": "audit.view_checkpoint",
     "anchor_stamp": "audit.view_anchorreceipt",
     "open_payloads": "audit.view_payload",
+    "show_masks": "gateway.show_maskedvalue",
     "session_page": "audit.view_eventrow",
     "open_session": "audit.view_payload",
     "session_bundle": "governance.export_eventrow",
