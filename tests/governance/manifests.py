@@ -148,7 +148,7 @@ roles:
 data_classes:
   - name: patients
     title: Patient numbers
-    patterns: ['\bP-(?P<value>[0-9]{6,8})\b']
+    patterns: ['\\bP-(?P<value>[0-9]{6,8})\\b']
     words: [Project Falcon]
     context: [patient]
     severity: high
