@@ -134,12 +134,16 @@ class Approval:
 
 @per_call
 class Permitted:
-    """`seen` are the labels of the run under which it was decided, if a rule reads them."""
+    """`seen` are the labels of the run under which it was decided, if a rule or a limit reads them."""
 
     call: Call
     decision: Decision
     seen: Run | None = None
     approval: Approval | None = None
+
+    @property
+    def labels(self) -> frozenset[str] | None:
+        return self.seen.labels if self.seen is not None else None
 
 
 @per_call

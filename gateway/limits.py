@@ -8,6 +8,9 @@ for calls of a process that was declared dead and still lives.
 **Bytes.** Known only when a call is over, so they are counted afterwards and told to all each beat, at once when they
 are more than an eighth of what is left. The overshoot is at most that eighth in each process and what runs meanwhile.
 
+**Labels.** A limit may be for runs only that have met something. Their labels are read with the decision, where such a
+limit covers the tool, and compared once more in the commit of the intent.
+
 Without the database nobody knows what is left, and the call is refused as it is without evidence.
 """
 
@@ -31,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 1.0
 FORGET_EVERY_BEATS: Final = 600
+LOWER: Final = (
+    "This limit is for runs that have met: {met}. A new run is free of it about half an hour after its agent last met"
+    " such content."
+)
 
 
 class Limits:
@@ -57,10 +64,11 @@ class Limits:
         for _ in range(2):
             await self.beat()
 
-    def meters(self, call: Call) -> list[Meter]:
+    def meters(self, call: Call, labels: frozenset[str] | None = None) -> list[Meter]:
         return [
             self._meter(limit, subject)
             for limit in self._covering(call.caller.snapshot, call.tool)
+            if limit.binds(labels)
             for subject in dict.fromkeys(_subjects(limit, call))
         ]
 
@@ -113,7 +121,7 @@ class Allowance:
     """What one governed request takes of the limits, before its intent, and gives back when it is over:
 
         with Allowance(...) as allowance:
-            await allowance.take(call)
+            await allowance.take(call, labels)
 
     A request that is decided again takes only what it has not taken yet.
     """
@@ -132,17 +140,20 @@ class Allowance:
         for taken in self._taken.values():
             taken.leave()
 
-    async def take(self, call: Call) -> None:
-        """Raises Refusal where a limit is reached or its upstream has no room, EvidenceUnavailable."""
+    async def take(self, call: Call, labels: frozenset[str] | None = None) -> None:
+        """`labels` are those of the run, None where nobody looked: then limits that read them hold.
+
+        Raises Refusal where a limit is reached or its upstream has no room, EvidenceUnavailable.
+        """
         if self._is_full(call.tool.connector):
             raise Refusal(refusals.CROWDED, facts=_facts(call))
         fresh: list[Taken] = []
-        for meter in self._limits.meters(call):
+        for meter in self._limits.meters(call, labels):
             if meter not in self._taken:
                 taken = await meter.take()
                 if isinstance(taken, str):
                     self._undo(fresh)
-                    raise _refusal(call, meter, taken)
+                    raise _refusal(call, meter, taken, labels)
                 self._taken[meter] = taken
                 fresh.append(taken)
 
@@ -157,6 +168,11 @@ class Allowance:
         for taken in fresh:
             del self._taken[taken.meter]
             taken.undo()
+
+
+def reads_labels(call: Call) -> bool:
+    """Whether a limit that the call comes under is only for runs that have met something."""
+    return any(limit.labels and limit.covers(call.tool) for limit in call.caller.snapshot.limits)
 
 
 def _subjects(limit: RateLimit, call: Call) -> Iterator[str]:
@@ -174,10 +190,14 @@ def _subjects(limit: RateLimit, call: Call) -> Iterator[str]:
             yield ""
 
 
-def _refusal(call: Call, meter: Meter, used_up: str) -> Refusal:
-    seconds = meter.seconds_to_wait(used_up)
-    facts = _facts(call) | {"limit": meter.limit.name, "used_up": used_up, "retry_after": seconds}
-    text = f"Over the limit '{meter.limit.name}' ({used_up}); the call was not made."
+def _refusal(call: Call, meter: Meter, used_up: str, labels: frozenset[str] | None) -> Refusal:
+    limit, seconds = meter.limit, meter.seconds_to_wait(used_up)
+    facts = _facts(call) | {"limit": limit.name, "used_up": used_up, "retry_after": seconds}
+    text = f"Over the limit '{limit.name}' ({used_up}); the call was not made."
+    if limit.labels:
+        met = sorted(limit.labels if labels is None else limit.labels & labels)
+        facts["labels"] = met
+        text = f"{text} {LOWER.format(met=', '.join(met))}"
     return Refusal(refusals.RATE_LIMITED, text, facts)
 
 

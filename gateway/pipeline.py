@@ -212,7 +212,7 @@ async def present_account(permitted: Permitted, ports: Ports) -> Presented | Non
 
 async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowance) -> Intent | Stale | Superseded:
     """How fast, then the record: nothing is written of a call for which a limit or its upstream has no room."""
-    await allowance.take(screened.permitted.call)
+    await allowance.take(screened.permitted.call, screened.permitted.labels)
     passed(TAKE_LIMITS)
     committed = await ports.commit(await intent_entry(screened, ports))
     if committed.verdict is Verdict.GONE and (counted := screened.permitted.decision.counted_grants):
@@ -243,7 +243,7 @@ def _repeated(permitted: Permitted) -> Refusal:
 
 
 async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance) -> Screened | Stale | Superseded:
-    await allowance.take(screened.permitted.call)
+    await allowance.take(screened.permitted.call, screened.permitted.labels)
     passed(TAKE_LIMITS)
     committed = await ports.commit(await watch_entry(screened, ports))
     return _outdated(committed) or screened
@@ -426,7 +426,7 @@ def _may_still_hear(intent: Intent, snapshot: Snapshot, ports: Ports) -> bool:
         authorize(
             call,
             ports,
-            labels=permission.seen.labels if permission.seen is not None else None,
+            labels=permission.labels,
             consented=permission.approval.rules if permission.approval is not None else frozenset(),
         )
     except Refusal:

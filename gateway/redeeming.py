@@ -28,6 +28,7 @@ from gateway.deciding import (
 from gateway.evidence import approval_recorder
 from gateway.held import DENIAL_STANDS, TooManyQuestions
 from gateway.held_rows import HeldCall, changed_members, with_values
+from gateway.limits import reads_labels
 from gateway.ports import Ports
 from gateway.refusals import Refusal
 from gateway.run_labels import run_of
@@ -51,13 +52,14 @@ APPROVERS = "Somebody who agreed to the call may not decide about it any more."
 
 
 async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
-    """May they, with the labels of the run where a rule reads them, and with humans' consent where a rule wants it.
+    """May they, with the labels of the run where a rule or a limit reads them, and with humans' consent where a rule
+    wants it.
 
     Raises Refusal: denied, or it waits. `is_confirmed` says that the call was decided by a view as new as the request;
     nobody is asked, and nothing that was agreed to is given up, because of an older one.
     """
     decision, seen = decided(call, ports), None
-    if decision.reads_labels or call.reach is not None:
+    if decision.reads_labels or call.reach is not None or (decision.effect is not Effect.DENY and reads_labels(call)):
         agent_id, session = call.caller.agent.id, call.frame.session_id
         seen = Run(agent_id, run_of(session), await ports.run_labels.of(agent_id, session), call.reach)
         decision = decided(call, ports, labels=seen.labels)

@@ -664,4 +664,5 @@ def _rate_limit(row: models.RateLimit) -> RateLimit:
         max_requests=row.max_requests,
         max_bytes=row.max_bytes,
         max_running=row.max_running,
+        labels=frozenset(row.labels),
     )

@@ -487,9 +487,15 @@ class RateLimit:
     max_requests: int | None
     max_bytes: int | None
     max_running: int | None
+    labels: frozenset[str] = frozenset()
+    """It is for runs that have met any of these; empty: for all."""
 
     def covers(self, tool: Tool) -> bool:
         return matches_any(self.tools, tool)
+
+    def binds(self, labels: frozenset[str] | None) -> bool:
+        """Whether it is for a run that has met these; None while nobody has looked: then it may be."""
+        return not self.labels or labels is None or not self.labels.isdisjoint(labels)
 
 
 @dataclass(frozen=True, slots=True)

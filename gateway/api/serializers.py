@@ -33,7 +33,7 @@ from governance.inspection.tokens import MOST_SHOWN
 from governance.manifest.common import check_url
 from governance.manifest.entries import ATTRIBUTES, HOLIDAYS, NETWORKS, BusinessHours
 from governance.manifest.fields import ListOf, Record
-from governance.manifest.rule_entries import FINDINGS, FindingName, ScopeEntry
+from governance.manifest.rule_entries import FINDINGS, LABEL_PATTERN, FindingName, ScopeEntry
 from governance.models import (
     Agent,
     AgentCredential,
@@ -685,6 +685,10 @@ class LimitRow(Row):
     tools = serializers.ListField(
         child=Text(max_length=200), required=False, min_length=1, max_length=500, help_text="Globs."
     )
+    labels = serializers.ListField(
+        child=serializers.RegexField(f"^{LABEL_PATTERN}\\Z"), required=False, max_length=50,
+        help_text="It counts and binds only calls of runs that have met any of these, e.g. flagged. Empty: all calls.",
+    )  # fmt: skip
     requests = _amount("max_requests", 2**31 - 1, "Within the window.")
     bytes = _amount("max_bytes", 2**53, "Of arguments and results, within the window.")
     running = _amount("max_running", 2**31 - 1, "At once.")
@@ -692,7 +696,7 @@ class LimitRow(Row):
 
     class Meta:
         model = RateLimit
-        fields = ("id", "name", "per", "tools", "window_seconds", "requests", "bytes", "running", "enabled")
+        fields = ("id", "name", "per", "tools", "labels", "window_seconds", "requests", "bytes", "running", "enabled")
         read_only_fields = ("id",)
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Rate limits."""
 
+import re
 from typing import Any, ClassVar
 
 from django import forms
@@ -9,6 +10,7 @@ from django.core.exceptions import ValidationError
 from gateway.console.base import GovernedModelAdmin, display
 from governance.admin.fields import Lines
 from governance.admin.known_tools import LONGEST_PATTERN
+from governance.manifest.rule_entries import LABEL_PATTERN
 from governance.models import RateLimit
 
 AMOUNTS = ("max_requests", "max_bytes", "max_running")
@@ -19,11 +21,23 @@ def check_pattern(pattern: str) -> None:
         raise ValidationError(f"A pattern may have at most {LONGEST_PATTERN} characters.")
 
 
+def check_label(label: str) -> None:
+    if not re.fullmatch(LABEL_PATTERN, label):
+        raise ValidationError("A label has 1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit.")
+
+
 class RateLimitForm(forms.ModelForm):  # type: ignore[type-arg]
     tools = Lines(
         initial=["*"],
         check=check_pattern,
         help_text="Patterns, one a line: ticket_*, helpdesk/*, resource:*, prompt:*. A * alone means all.",
+    )
+    labels = Lines(
+        required=False,
+        check=check_label,
+        label="Only runs that have met",
+        help_text="One a line: flagged, untrusted, secret, personal_data, or a data class. It then counts and binds"
+        " only calls of runs that have met any of these: a lower rate for them. Empty: all calls.",
     )
 
     class Meta:
@@ -49,7 +63,17 @@ class RateLimitAdmin(GovernedModelAdmin):
     form = RateLimitForm
     fixed_fields = ("name",)
     empty_hint = "Nothing is limited. A limit bounds how much an agent, a team or everybody may use of some tools."
-    list_display = ("name", "per", "tools_shown", "window", "max_requests", "max_bytes", "max_running", "is_enabled")
+    list_display = (
+        "name",
+        "per",
+        "tools_shown",
+        "runs",
+        "window",
+        "max_requests",
+        "max_bytes",
+        "max_running",
+        "is_enabled",
+    )
     list_filter = ("per", "is_enabled")
     search_fields = ("name",)
     fieldsets = (
@@ -57,7 +81,7 @@ class RateLimitAdmin(GovernedModelAdmin):
         (
             "What is counted",
             {
-                "fields": ("tools", "per"),
+                "fields": ("tools", "per", "labels"),
                 "description": "Each agent, team or tool has the whole limit for itself. A call counts for every limit"
                 " it comes under.",
             },
@@ -75,6 +99,10 @@ class RateLimitAdmin(GovernedModelAdmin):
     @display(description="Tools")
     def tools_shown(self, limit: RateLimit) -> str:
         return ", ".join(limit.tools)
+
+    @display(description="Runs that have met")
+    def runs(self, limit: RateLimit) -> str:
+        return ", ".join(limit.labels)
 
     @display(description="Window", ordering="window_seconds")
     def window(self, limit: RateLimit) -> str:

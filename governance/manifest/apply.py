@@ -405,6 +405,7 @@ def _write_limits(steps: list[Step], work: Work) -> None:
         fields = {
             "per": entry.per,
             "tools": list(entry.tools),
+            "labels": list(entry.labels),
             "window_seconds": entry.window_seconds,
             "max_requests": entry.requests,
             "max_bytes": entry.bytes,

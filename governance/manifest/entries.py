@@ -31,7 +31,7 @@ from governance.manifest.common import (
     check_url,
 )
 from governance.manifest.fields import Choice, Flag, ListByName, ListOf, Moment, Number, Record, Text, TextByName, of
-from governance.manifest.rule_entries import DATA_CLASSES, RISKS
+from governance.manifest.rule_entries import DATA_CLASSES, LABEL, RISKS
 from governance.models import Organization
 from governance.models.retention import MOST_DAYS
 from governance.notification_channels import is_slack
@@ -439,11 +439,13 @@ class AgentEntry(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitEntry(Entry):
-    """How much may be used: requests and bytes in a window, calls running at once."""
+    """How much may be used: requests and bytes in a window, calls running at once; with `labels` only by runs that have
+    met any of them."""
 
     name: str = of(NAME_TEXT)
     per: str = of(Choice(("agent", "team", "tool", "everybody")), "agent")
     tools: tuple[str, ...] = of(ListOf(Text(200), at_least=1), ("*",))
+    labels: tuple[str, ...] = of(ListOf(LABEL, is_set=True), ())
     window_seconds: int = of(Number(1, 86_400, is_whole=True), 60)
     requests: int | None = of(AMOUNT, None)
     bytes: int | None = of(Number(1, 2**53, is_whole=True), None)

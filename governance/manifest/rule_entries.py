@@ -48,7 +48,8 @@ MOST_MINUTES = 1440
 _FINDINGS = ListOf(FindingName(), is_set=True)
 _GLOB_SET = ListOf(Text(200), is_set=True)
 _PATHS = ListOf(Text(200, pattern=r"\S+", hint="write a path such as *.iban"), is_set=True)
-_LABEL = Text(64, pattern=r"[a-z0-9][a-z0-9_-]*", hint="use a-z, 0-9, '-' and '_'")
+LABEL_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
+LABEL = Text(64, pattern=LABEL_PATTERN, hint="use a-z, 0-9, '-' and '_'")
 DATA_CLASSES = ListOf(NAME_TEXT, is_set=True)
 _DURATION: Schema = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,7}[smhd]?$"}]}
 _SOME_NAMES: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
@@ -210,7 +211,7 @@ class CaseEntry:
     teams: tuple[str, ...] = of(NAMES, ())
     time: datetime | None = of(Moment(), None)
     network: str = of(Text(64), "")
-    labels: tuple[str, ...] = of(ListOf(_LABEL, is_set=True), ())
+    labels: tuple[str, ...] = of(ListOf(LABEL, is_set=True), ())
     findings: tuple[str, ...] = of(_FINDINGS, ())
     expect: str = of(Choice(("permit", "ask", "deny", "mask", "flag")))
     rule: int | None = of(Number(1, 10_000, is_whole=True), None)

@@ -281,6 +281,7 @@ def _limits() -> Iterator[Entry]:
             name=row.name,
             per=row.per,
             tools=tuple(row.tools),
+            labels=tuple(sorted(set(row.labels))),
             window_seconds=row.window_seconds,
             requests=row.max_requests,
             bytes=row.max_bytes,

@@ -10,7 +10,8 @@ from governance.models.policies import match_all
 class RateLimit(Governed):
     """A limit on calls to the tools its globs match, counted for each agent, team or tool apart, or for all together.
 
-    Requests and bytes (arguments and results) are counted in a window, calls at once at every moment.
+    Requests and bytes (arguments and results) are counted in a window, calls at once at every moment. With `labels` it
+    counts and binds only calls of runs that have met any of these.
     """
 
     class Per(models.TextChoices):
@@ -22,6 +23,7 @@ class RateLimit(Governed):
     name = NameField()
     per = models.CharField(max_length=10, choices=Per, default=Per.AGENT)
     tools = models.JSONField(default=match_all)
+    labels = models.JSONField(default=list, blank=True, db_default=[])
     window_seconds = models.PositiveIntegerField(
         default=60, validators=[MinValueValidator(1), MaxValueValidator(86400)]
     )

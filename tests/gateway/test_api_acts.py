@@ -230,6 +230,9 @@ def test_limits_are_made_changed_and_removed(owner: Api) -> None:
     path = f"limits/{made['id']}"
     assert owner.patch(path, {"running": 2, "requests": None}).json()["requests"] is None
     problem(owner.patch(path, {"running": None}), 422, "refused")
+    assert made["labels"] == []
+    assert owner.patch(path, {"labels": ["flagged"]}).json()["labels"] == ["flagged"]
+    problem(owner.patch(path, {"labels": ["Not a label"]}), 400, "invalid_input")
     assert owner.delete(path).status_code == 204
     assert not RateLimit.objects.exists()
 

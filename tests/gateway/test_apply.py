@@ -450,6 +450,7 @@ bundles:
       - {connector: desk, allow: [greet]}
 limits:
   - {name: calm, per: team, tools: ["desk/*"], window_seconds: 10, requests: 5, bytes: 9000000000, running: 2}
+  - {name: slow, labels: [untrusted, flagged], requests: 2}
   - {name: later, per: everybody, running: 1, enabled: false}
 """
 
@@ -462,7 +463,10 @@ def test_resources_prompts_and_limits_are_written_and_exported(upstreams: Upstre
         *(("resource", "desk"), ("resource", "slow"), ("prompt", "desk"))
     }
     assert bundle.tools == {}
-    assert [limit.name for limit in view.limits] == ["calm"]
+    assert [(limit.name, limit.labels) for limit in view.limits] == [
+        ("calm", frozenset()),
+        ("slow", {"flagged", "untrusted"}),
+    ]
     for style in ("yaml", "json"):
         exported = run("export", **({"as_json": True} if style == "json" else {}))
         assert "Nothing to do" in run("apply", str(file(exported, f"again.{style}")))

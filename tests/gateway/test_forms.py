@@ -294,6 +294,21 @@ def test_a_rate_limit_limits_something() -> None:
     assert "resource:*" in listed
 
 
+def test_a_rate_limit_may_be_for_labelled_runs_only() -> None:
+    fields = {"name": "slow", "per": "agent", "tools": "*", "window_seconds": "60", "max_requests": "5"}
+    client = sign_in("it-admin")
+    answer = post(client, "governance_ratelimit_add", **fields, labels="flagged\nNot a label")
+    assert "A label has 1 to 64" in answer.context["adminform"].form.errors["labels"][0]
+    asked = {**fields, "labels": "flagged\n\npersonal_data\n", "is_enabled": "on"}
+    assert post(client, "governance_ratelimit_add", **asked).status_code == 302
+    limit = RateLimit.objects.get()
+    assert limit.labels == ["flagged", "personal_data"]
+    assert "flagged, personal_data" in client.get(reverse("admin:governance_ratelimit_changelist")).content.decode()
+    assert post(client, "governance_ratelimit_change", limit.pk, **fields, labels="").status_code == 302
+    limit.refresh_from_db()
+    assert limit.labels == []
+
+
 def test_saving_publishes_the_next_version(security: Client, desk: Desk) -> None:
     answer = post(security, "governance_bundle_change", desk.bundle.pk, **desk.bundle_form(desk.read, desk.delete))
     assert answer.status_code == 302

@@ -204,6 +204,14 @@ def test_a_limit_limits_something() -> None:
     assert "write how many requests" in complaint("limits: [{name: l, per: team}]")
 
 
+def test_a_limit_names_labels_as_runs_have_them() -> None:
+    text = f"{HEADER}limits: [{{name: l, requests: 1, labels: [untrusted, flagged, untrusted]}}]"
+    (read,) = parse([Source("org.yaml", text.encode())], kinds=KINDS).sections["limits"]
+    assert isinstance(read, LimitEntry)
+    assert read.labels == ("flagged", "untrusted")
+    assert "use a-z, 0-9, '-' and '_'" in complaint("limits: [{name: l, requests: 1, labels: [Flagged!]}]")
+
+
 def test_one_connector_stands_once_in_each_selection() -> None:
     twice = "bundles: [{name: b, resources: [{connector: c}, {connector: c, deny: [x]}], prompts: [{connector: c}]}]"
     assert "bundles[0].resources: connector c stands here twice" in complaint(twice)
@@ -404,6 +412,7 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         name=NAMES,
         per=st.sampled_from(("agent", "team", "tool", "everybody")),
         tools=st.lists(LINES, min_size=1, max_size=3).map(tuple),
+        labels=st.sets(st.sampled_from(("flagged", "personal_data", "patient-number"))).map(sorted).map(tuple),
         window_seconds=st.integers(1, 86400),
         requests=st.integers(1, 10**6),
         bytes=st.none() | st.integers(1, 2**53),

@@ -164,10 +164,11 @@ def test_how_to_talk_to_a_system_is_in_the_snapshot_and_a_change_of_it_in_its_re
 
 @pytest.mark.django_db
 def test_only_limits_that_are_on_are_in_the_snapshot() -> None:
-    RateLimit.objects.create(name="on", tools=["ticket_*"], max_requests=5)
+    RateLimit.objects.create(name="on", tools=["ticket_*"], max_requests=5, labels=["flagged"])
     RateLimit.objects.create(name="off", max_running=1, is_enabled=False)
     (limit,) = build_snapshot().limits
     assert (limit.name, limit.max_requests, limit.max_bytes, limit.max_running) == ("on", 5, None, None)
+    assert limit.labels == {"flagged"}
     assert (limit.covers(make.tool("ticket_get")), limit.covers(make.tool("kb_search"))) == (True, False)
 
 
