@@ -87,8 +87,8 @@ class HoldWish(Strict):
 
 
 class HoldRow(Row):
-    person = Reference(User, by="email", read_only=True)
-    agent = Reference(Agent, read_only=True)
+    person = Reference(User, by="email", read_only=True, allow_null=True)
+    agent = Reference(Agent, read_only=True, allow_null=True)
 
     class Meta:
         model = LegalHold

@@ -72,6 +72,13 @@ def _check_path(path: str) -> None:
         raise ValidationError(f"{path[:64]} is no path; write e.g. *.iban.")
 
 
+class UsualChoice(forms.ChoiceField):
+    """What a form leaves out is as usual, and says nothing."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(data) and super().has_changed(initial, data)
+
+
 class RuleForm(ApproverForm):
     effect = forms.ChoiceField(choices=EFFECTS, label="What happens")
     on = forms.ChoiceField(choices=Rule.Side.choices, label="Looks at", initial=Rule.Side.ARGUMENTS)
@@ -102,7 +109,7 @@ class RuleForm(ApproverForm):
         help_text="Data classes, one a line: any of them. Empty means any.",
     )
     findings = Ticks(choices=GENERAL_FINDINGS, label="Only if this was found")
-    on_failure = forms.ChoiceField(
+    on_failure = UsualChoice(
         choices=Rule.OnFailure.choices,
         required=False,
         label="What could not be looked at",
@@ -124,7 +131,6 @@ class RuleForm(ApproverForm):
         required=False,
         min_value=0,
         max_value=MOST_SHOWN,
-        initial=0,
         label="Letters of the end that tokens show",
         help_text="Never more than a third of a value.",
     )

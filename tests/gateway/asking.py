@@ -84,7 +84,7 @@ class AskingPorts(FakePorts):
 
     def __init__(self, snapshot: Snapshot, committer: GroupCommitter) -> None:
         super().__init__(snapshot, at=datetime.now(UTC))
-        self._committer = committer
+        self.run_labels, self._committer = self.store.run_labels, committer
 
     async def commit(self, entry: Entry) -> Committed:
         committed = await self._committer.commit(entry)
