@@ -302,6 +302,11 @@ CELERY_BEAT_SCHEDULE = {
     "sweep zombies": {"task": "gateway.tasks.sweep_zombies", "schedule": 7 * 24 * 60 * 60},
     "count calls": {"task": "gateway.tasks.count_calls", "schedule": 10, "options": {"expires": 10}},
     "fill search": {"task": "gateway.tasks.fill_search", "schedule": 10, "options": {"expires": 10}},
+    "learn baselines": {
+        "task": "gateway.tasks.learn_baselines",
+        "schedule": 60 * 60,
+        "options": {"expires": 60 * 60},
+    },
     "count findings": {"task": "gateway.tasks.count_findings", "schedule": 10, "options": {"expires": 10}},
     "forget answers": {"task": "gateway.tasks.forget_answers", "schedule": 60 * 60, "options": {"expires": 60 * 60}},
     "forget exchanges": {"task": "gateway.tasks.forget_exchanges", "schedule": 60, "options": {"expires": 60}},

@@ -10,6 +10,7 @@ from django.conf import settings
 from audit.event import uuid7
 from gateway import refusals
 from gateway.accounts.presented import Presented, guarding
+from gateway.anomalies import ANOMALY, with_anomalies
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
 from gateway.containing import DESTINATION, reached
@@ -230,6 +231,8 @@ def permitted(call: Call, decision: Decision, seen: Run | None = None) -> Permit
 
 async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
     """With what was found of these in its arguments, and without what rules mask there. Raises Refusal."""
+    if ANOMALY in names:
+        ports.inspector.hours.add(call.caller.agent.id, ports.now())
     call = await _looked_into(call, names, ports)
     if not call.findings:
         return call
@@ -265,7 +268,9 @@ async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     if DESTINATION in names:
         found, reach = await reached(call, (sent, *unmasked_arguments(call)), found, ports)
     found = excepting(found, sent, call, now=ports.now())
-    return changed(call, findings=found, found=proof_of(sent, found), reach=reach) if found or reach else call
+    if found or reach:
+        call = changed(call, findings=found, found=proof_of(sent, found), reach=reach)
+    return with_anomalies(call, ports.inspector.hours, ports.now()) if ANOMALY in names else call
 
 
 def _sent(frame: Frame, arguments: Mapping[str, Any]) -> dict[str, Any]:

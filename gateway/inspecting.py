@@ -15,12 +15,13 @@ from typing import Any, Final
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
+from gateway.anomalies import HourCounts
 from gateway.call import NOTHING, Call
 from gateway.canary_index import CanaryWatch
 from gateway.class_tables import NO_CLASSES, NONE_WANTED, ClassTables, WantedClasses
 from governance.answers import Screen
 from governance.inspection.digest import pack_digest
-from governance.inspection.findings import CONTAINED, Budget, Finding, Findings, Kind, kinds_named, names_of
+from governance.inspection.findings import BESIDE, CONTAINED, Budget, Finding, Findings, Kind, kinds_named, names_of
 from governance.inspection.redaction import Found, evidence
 from governance.snapshot import Snapshot
 
@@ -41,12 +42,13 @@ class Inspector:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inspection")
         self._classes = ClassTables()
         self._canaries = CanaryWatch()
+        self.hours = HourCounts()
 
     async def look(self, value: Any, names: frozenset[str], *, size: int, snapshot: Snapshot | None = None) -> Findings:
         """What is surely there of what rules call `names`, and canaries. `size` is that of the value as JSON, in bytes;
         the snapshot knows data classes and canaries."""
         canaries = self._canaries.index(snapshot.canaries) if snapshot is not None else None
-        if not names and canaries is None:
+        if canaries is None and names <= BESIDE:
             return NOTHING
         wanted = self._classes.wanted(names, snapshot.data_classes if snapshot is not None else NO_CLASSES)
         look = partial(
@@ -115,7 +117,7 @@ def met(screens: Iterable[Screen], found: Findings) -> list[Screen]:
 
 
 def masked_by(screens: Iterable[Screen], found: Findings) -> list[Finding]:
-    names = frozenset(name for screen in screens if screen.effect == "mask" for name in screen.findings)
+    names = frozenset(name for screen in screens if screen.effect == "mask" for name in screen.findings) - BESIDE
     return [finding for finding in found if not names.isdisjoint(names_of(finding))]
 
 

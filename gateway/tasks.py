@@ -14,6 +14,7 @@ from audit.sightings import count_new_findings
 from audit.tally import count_new_calls
 from gateway import (
     approving,
+    baselines,
     evidence_alarms,
     keeping,
     packs,
@@ -208,6 +209,12 @@ def make_reports() -> None:
 def count_calls() -> None:
     """Keeps the numbers of the home page up to the log."""
     count_new_calls()
+
+
+@shared_task(ignore_result=True)
+def learn_baselines() -> None:
+    """What is usual for each agent."""
+    baselines.learn(datetime.now(UTC))
 
 
 @shared_task(ignore_result=True)

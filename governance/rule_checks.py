@@ -12,7 +12,7 @@ import orjson
 
 from governance.approval_terms import TermsError, parse_terms
 from governance.conditions import ConditionError, check_against, is_never_true
-from governance.inspection.findings import FOUND_IN
+from governance.inspection.findings import BESIDE, FOUND_IN
 from governance.inspection.tokens import goes_back
 from governance.rule_shadows import winners
 from governance.rule_texts import (
@@ -152,6 +152,9 @@ def _pointless_about_content(rule: RuleText, fault: Told) -> Iterator[RuleFault]
     for name in rule.findings:
         if (side := FOUND_IN.get(name, rule.on)) != rule.on:
             yield fault("never_found", f"'{name}' is only looked for on: {side}", "findings")
+    if rule.effect == "mask" and not BESIDE.isdisjoint(rule.findings):
+        message = "an anomaly stands in no text and cannot be masked: flag, ask or deny"
+        yield fault("masks_nothing", message, "findings")
     if rule.on_failure != "closed" and not rule.findings:
         message = "only a rule that names findings has something that could not be looked at"
         yield fault("on_failure_ignored", message, "on_failure")

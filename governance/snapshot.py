@@ -24,6 +24,7 @@ from governance.snapshot_values import (
     Account,
     Agent,
     AllowedPattern,
+    Baseline,
     Bundle,
     Connector,
     Credential,
@@ -135,6 +136,8 @@ class Snapshot:
     data_classes: Mapping[str, DataClass] = field(default_factory=dict, repr=False)
     """By name."""
     canaries: tuple[SealedCanary, ...] = ()
+    baselines: Mapping[str, Baseline] = field(default_factory=dict, repr=False)
+    """By the id of the agent."""
     holds: tuple[Reaction, ...] = field(default=(), init=False, repr=False)
     """Those of the reactions by which a run that is held asks."""
     _holdings: dict[HoldingKey, Holding | None] = field(default_factory=dict, init=False, repr=False)
@@ -549,6 +552,7 @@ __all__ = (
     "Account",
     "Agent",
     "AllowedPattern",
+    "Baseline",
     "Bundle",
     "Connector",
     "Credential",

@@ -175,6 +175,7 @@ class _Builder:
         self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
         self.exceptions = rows.exceptions() if self._is_touched("exception") else self.base.exceptions
         self.detection_off = rows.detection_off() if self._is_touched("exception") else self.base.detection_off
+        self.baselines = _renewed(self.base.baselines, self._ids("baseline"), rows.baselines)
         self.canaries = rows.canaries() if self._is_touched("canary") else self.base.canaries
         self.data_classes = rows.data_classes() if self._is_touched("data_class") else self.base.data_classes
 
@@ -198,6 +199,7 @@ class _Builder:
             detection_off=self.detection_off,
             data_classes=self.data_classes,
             canaries=self.canaries,
+            baselines=self.baselines,
             accounts=self.accounts,
             shifts=self.shifts,
         )

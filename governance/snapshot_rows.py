@@ -26,6 +26,7 @@ from governance.snapshot import (
     Account,
     Agent,
     AllowedPattern,
+    Baseline,
     Connector,
     Credential,
     Edition,
@@ -549,6 +550,20 @@ def reactions() -> tuple[Reaction, ...]:
 
 def data_classes() -> Mapping[str, DataClass]:
     return {row.name: row.described() for row in models.DataClass.objects.order_by("name")}
+
+
+def baselines(only: Ids) -> dict[str, Baseline]:
+    rows = _among(models.AgentBaseline.objects.all(), "agent_id", only)
+    return {
+        key(row.agent_id): Baseline(
+            row.learns_until,
+            frozenset(row.tools),
+            frozenset(tool.partition("/")[0] for tool in row.tools),
+            frozenset(row.hours),
+            row.busiest_hour,
+        )
+        for row in rows
+    }
 
 
 def canaries() -> tuple[SealedCanary, ...]:

@@ -160,6 +160,20 @@ class SealedSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is usual for an agent."""
+
+    learns_until: datetime
+    tools: frozenset[str]
+    """As connector/tool."""
+    connectors: frozenset[str]
+    hours: frozenset[int]
+    """Of the day, UTC."""
+    busiest_hour: int
+    """Calls in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SealedCanary:
     """A planted value; still closed here."""
 

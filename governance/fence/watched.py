@@ -6,6 +6,7 @@ from django.db import models
 
 from governance.models import (
     Agent,
+    AgentBaseline,
     AgentCredential,
     Anchor,
     Authorization,
@@ -97,6 +98,7 @@ WATCHED = (
     Watched(DetectionOff, "exception", EVERYBODY),
     Watched(DataClass, "data_class", EVERYBODY),
     Watched(Canary, "canary"),
+    Watched(AgentBaseline, "baseline", "agent_id"),
     Watched(User, "person"),
     Watched(User.teams.through, "person", "user_id"),
     Watched(Team, "team"),

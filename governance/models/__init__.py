@@ -3,6 +3,7 @@ from governance.models.accounts import UpstreamAuthServer, UpstreamClient, Upstr
 from governance.models.agents import Agent, AgentCredential, CredentialUse
 from governance.models.anchors import Anchor
 from governance.models.approvals import ApprovalDecision, ApprovalRequest
+from governance.models.baselines import AgentBaseline
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.canaries import Canary
 from governance.models.data_classes import DataClass
@@ -56,6 +57,7 @@ __all__ = (
     "AccessToken",
     "Advance",
     "Agent",
+    "AgentBaseline",
     "AgentCredential",
     "Anchor",
     "ApprovalDecision",

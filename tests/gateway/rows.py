@@ -24,6 +24,7 @@ from governance.bundles import publish_bundle
 from governance.fence.actor import governed_change
 from governance.models import (
     Agent,
+    AgentBaseline,
     AgentCredential,
     Anchor,
     ApprovalRequest,
@@ -162,6 +163,7 @@ def one_of_each() -> list[Any]:
         ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
         DataClass.objects.create(name="patients", title=HOSTILE, words=[HOSTILE]),
+        AgentBaseline.objects.create(agent=agent, since=now, learns_until=now, tools=[HOSTILE], hours=[3]),
         Canary.objects.create(
             name="hr-share",
             kind="email",

@@ -140,6 +140,8 @@ governance.view_dataclass                       x         x         .         x
 governance.add_dataclass                        .         x         .         .
 governance.change_dataclass                     .         x         .         .
 governance.delete_dataclass                     .         x         .         .
+governance.view_agentbaseline                   x         x         .         x
+governance.delete_agentbaseline                 x         x         .         .
 governance.view_canary                          .         x         .         x
 governance.add_canary                           .         x         .         .
 governance.delete_canary                        .         x         .         .
@@ -503,6 +505,7 @@ HERS = {
 
 NOT_BY_FORM = {
     "governance_agent": "delete",
+    "governance_agentbaseline": "add change",
     "governance_agentcredential": "add change delete",
     "governance_bundleversion": "add change delete",
     "governance_canary": "change",

@@ -19,6 +19,7 @@ from governance.fence.watched import EVERYBODY, WATCHED, Watched
 from governance.models import (
     Advance,
     Agent,
+    AgentBaseline,
     AgentCredential,
     Anchor,
     Authorization,
@@ -118,6 +119,7 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
         StaffIdentity.objects.create(person=person, issuer="https://id.example", subject="1", created_by="test"),
         Sink.objects.create(name="sink", kind="webhook", settings={"url": "https://soc.example"}),
         DataClass.objects.create(name="patients", words=["SEALED"]),
+        AgentBaseline.objects.create(agent=agent, since=timezone.now(), learns_until=timezone.now()),
         Canary.objects.create(
             name="bait",
             kind="email",
@@ -281,6 +283,9 @@ def one_change(watched: Watched, values: dict[str, Any]) -> dict[str, Any]:
             return {field.attname: uuid4()}
         if isinstance(field, models.CharField | models.TextField):
             return {field.attname: f"{values[field.attname]}x"}
+    for field in watched.model._meta.local_concrete_fields:
+        if field.column not in kept and isinstance(field, models.PositiveIntegerField):
+            return {field.attname: values[field.attname] + 1}
     raise AssertionError(f"{watched.table} has no such column")
 
 
