@@ -134,7 +134,7 @@ def test_the_overview_tells_the_last_calls_and_when_a_key_was_used(
     CallTally.objects.create(hour=hour, agent="triage-bot", decision="permit", outcome="ok", calls=3)
     CallTally.objects.create(hour=hour - timedelta(hours=30), agent="triage-bot", outcome="ok", calls=1000)
     owner = sign_in(owner=True)
-    with django_assert_max_num_queries(44):
+    with django_assert_max_num_queries(50):
         answer = page(owner, "agent_overview", bot.pk)
     assert [(c.call_id, c.outcome) for c in answer.context["calls"]] == [(call, "ok")]
     assert answer.context["keys"][0].used_at == now
