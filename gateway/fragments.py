@@ -30,7 +30,7 @@ MIXED: Final = re.compile(r"[0-9][A-Za-z_]|[A-Za-z_][0-9]|[a-z][A-Z]|_")
 
 async def with_seams(call: Call, sent: Any, found: Findings, ports: Ports) -> Findings:
     """And with what pieces of arguments complete."""
-    agent_id, new = call.caller.agent.id, pieces_of(sent)
+    agent_id, new = call.caller.agent.id, pieces_of(sent, found)
     if not new:
         return found
     old = ports.fragments.before(agent_id, new)
@@ -42,19 +42,31 @@ async def with_seams(call: Call, sent: Any, found: Findings, ports: Ports) -> Fi
     return replace(found, found=(*found.found, *completing))
 
 
-def pieces_of(sent: Any) -> list[Piece]:
-    """Of what could be looked at: the rest counts as found anyhow."""
+def pieces_of(sent: Any, found: Iterable[Finding] = ()) -> list[Piece]:
+    """Of what could be looked at: the rest counts as found anyhow. A secret that was found whole is no piece, and what
+    stands beside one still is."""
+    secrets: dict[str, list[Finding]] = {}
+    for each in found:
+        if each.kind == SECRET and not each.in_key:
+            secrets.setdefault(each.path, []).append(each)
     pieces: list[Piece] = []
     try:
         for leaf in leaves(sent, WALKED):
-            token = _likeliest(TOKEN.findall(leaf.text[:LONGEST]))
+            text = _without(leaf.text, secrets.get(leaf.path, ()))
+            token = _likeliest(TOKEN.findall(text[:LONGEST]))
             if token and not leaf.is_key:
-                pieces.append(Piece(re.sub(r"/[0-9]+", "/#", leaf.path), _edges(leaf.text), token, leaf))
+                pieces.append(Piece(re.sub(r"/[0-9]+", "/#", leaf.path), _edges(text), token, leaf))
             if len(pieces) >= MOST_PIECES:
                 break
     except TooMuch:
         pass
     return pieces
+
+
+def _without(text: str, found: Iterable[Finding]) -> str:
+    for each in found:
+        text = text[: each.start] + " " * (each.end - each.start) + text[each.end :]
+    return text
 
 
 def _likeliest(tokens: list[str]) -> str:

@@ -64,6 +64,18 @@ async def test_masked_the_last_piece_does_not_arrive() -> None:
     assert TOKEN[-10:].encode() not in b"".join(ports.sent)
 
 
+async def test_a_secret_that_was_refused_whole_does_not_haunt_the_next_call() -> None:
+    ports = FakePorts(world(DENIED))
+    assert await sent(ports, note=f"It says {TOKEN}") == "denied_by_rule"
+    assert await sent(ports, note="Please write to ana.lima@corp.example.") == ""
+
+
+async def test_a_piece_beside_a_whole_secret_is_still_a_piece() -> None:
+    ports = FakePorts(world(DENIED))
+    assert await sent(ports, note=f"{TOKEN} {TOKEN[:25]}") == "denied_by_rule"
+    assert await sent(ports, note=TOKEN[25:]) == "denied_by_rule"
+
+
 async def test_what_only_stands_side_by_side_is_no_secret() -> None:
     ports = FakePorts(world(DENIED))
     for number in range(12):
