@@ -16,6 +16,15 @@ from governance.inspection.walk import TooMuch, leaves
 
 VERSION: Final = 1
 KINDS: Final[frozenset[Kind]] = frozenset(("definition", "injection", "suspicion", "unicode"))
+SAYING: Final = (
+    "injection.override",
+    "injection.concealment",
+    "injection.exfiltration",
+    "injection.spoof",
+    "injection.encoded",
+)
+"""Families of injection that a definition has no use for. It may well address the model and tell what a user wants:
+that is what it is for, and honest systems do."""
 LONGEST_DESCRIPTION: Final = 8_000
 LEAST_NEAR: Final = 6
 """Letters of names that count as near when they differ in one."""
@@ -54,11 +63,15 @@ class Shadow(NamedTuple):
 
 def inspect_definition(definition: Mapping[str, Any]) -> Findings:
     """Of every text and name in it, whatever field it hides in."""
-    found = list(inspect_value(definition, kinds=KINDS))
+    found = [each for each in inspect_value(definition, kinds=KINDS) if not _is_usual(each)]
     description = definition.get("description")
     if isinstance(description, str) and len(description) > LONGEST_DESCRIPTION:
         found.append(_finding("long", Severity.LOW, "/description", start=LONGEST_DESCRIPTION, end=len(description)))
     return settled(found)
+
+
+def _is_usual(finding: Finding) -> bool:
+    return finding.kind in ("injection", "suspicion") and not finding.rule.startswith(SAYING)
 
 
 def changes(pinned: Mapping[str, Any], offered: Mapping[str, Any]) -> Findings:
