@@ -144,7 +144,7 @@ def test_a_description_that_speaks_of_another_connectors_tool_is_told() -> None:
 
 
 def test_a_definition_may_address_the_model_and_speak_of_what_users_want() -> None:
-    text = "Note to LLM: if the user requests a vector search, use $vectorSearch first. Always call list_collections before."
+    text = "Note to LLM: if the user requests a vector search, use it. Always call list_collections before."
     assert not [
         each for each in inspect_definition({"name": "aggregate", "description": text}) if each.confidence >= 0.5
     ]
