@@ -77,8 +77,9 @@ def redact(value: Any, found: Iterable[Finding], naming: Naming = by_name) -> An
 
 
 def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], str]) -> list[Found]:
-    """What was found in `value`, at most MOST_PLACES of it, the most frequent first. A place is told by what is left of
-    its keys; of what was not looked at nobody knows what its keys say."""
+    """What was found in `value`, at most MOST_PLACES of it: what is known to be secret first, then one place of each
+    rule, then the most frequent; so no crowd of one thing hides another. A place is told by what is left of its
+    keys; of what was not looked at nobody knows what its keys say."""
     findings = list(found)
     spans = _by_leaf(findings)
     counts: Counter[Place] = Counter()
@@ -92,9 +93,14 @@ def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], 
                     prints[place][fingerprint(leaf.text[each.start : each.end])] = None
     limits = (each for each in findings if each.kind == "limit")
     counts.update((each.rule, each.version, each.kind, "", each.subject, "") for each in limits)
-    return [
-        Found(*place[:4], count, tuple(prints[place]), *place[4:]) for place, count in counts.most_common(MOST_PLACES)
-    ]
+    return [Found(*place[:4], counts[place], tuple(prints[place]), *place[4:]) for place in _told_first(counts)]
+
+
+def _told_first(counts: Counter[Place]) -> list[Place]:
+    by_count = [place for place, _ in counts.most_common()]
+    first_of_rule = {place[0]: place for place in reversed(by_count)}
+    ordered = sorted(by_count, key=lambda place: (not place[4], first_of_rule[place[0]] is not place))
+    return ordered[:MOST_PLACES]
 
 
 def places(value: Any, wanted: Iterable[Finding], *, among: Iterable[Finding]) -> Iterator[tuple[Finding, str, str]]:

@@ -27,7 +27,7 @@ _TOKEN: Final = re.compile(r"\[([A-Za-z0-9_.:-]{1,80}#[1-9][0-9]{0,5})~([a-z2-7]
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 
 
-ONE_WAY: Final = ("injection", "untrusted_destination", "untrusted_link", "anomaly")
+ONE_WAY: Final = ("injection", "suspected_injection", "untrusted_destination", "untrusted_link", "anomaly")
 """What rules call what is masked for good."""
 
 
@@ -108,7 +108,9 @@ def _plain(finding: Finding) -> str:
 
 
 def value_of(found: tuple[Finding, ...], text: str, *, is_number: bool, names: Names) -> Value | None:
-    """None for what is masked for good."""
+    """None for what is masked for good, as all is that is known to be secret: values of the vault, canaries."""
+    if any(finding.kind == "secret" and finding.subject for finding in found):
+        return None
     label = placeholder(found[0])[1:-1]
     each = {tuple(sorted(names_of(finding))) for finding in found}
     if not all(map(names.covers, each)) or len(text) > LONGEST_VALUE or not _LABEL.fullmatch(label):

@@ -265,3 +265,13 @@ async def test_a_long_text_is_looked_at_beside_the_event_loop() -> None:
     ports.upstream = lambda _: says("nothing here. " * 20_000 + TOKEN)
     told: Answer = await run(frame(), ports)
     assert code_of(told) == "screened"
+
+
+async def test_no_crowd_of_one_thing_hides_another_from_the_record() -> None:
+    ports = FakePorts(world(rule("flag", "secret", "personal_data", on="result")))
+    crowd = {f"m{number:03}": f"a{number}@one.example, b{number}@two.example" for number in range(200)}
+    ports.upstream = lambda _: says("done", structuredContent={**crowd, "z": TOKEN})
+    await run(frame(), ports)
+    found = details(ports, -1)["findings"]
+    assert len(found) == 100
+    assert {"secret", "personal"} == {each["kind"] for each in found}

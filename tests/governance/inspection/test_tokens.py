@@ -14,6 +14,7 @@ from governance.inspection.tokens import (
     LONGEST_VALUE,
     Names,
     Value,
+    goes_back,
     last_of,
     masked,
     token,
@@ -172,3 +173,12 @@ def test_a_finding_within_a_token_of_ours_is_none_and_within_anothers_is_one() -
     ]
     assert without_tokens(value, both, {ours}) == both[1:]
     assert [seen.text for seen in tokens_in(value)] == [ours, theirs]
+
+
+def test_what_is_known_to_be_secret_has_no_token() -> None:
+    found = Finding("canary", 1, "secret", Severity.CRITICAL, 1.0, "/a", 0, 6, "raw", "bait")
+    assert values_in({"a": "abcdef"}, [found], Names(frozenset(("secret",)))) == []
+
+
+def test_what_may_be_an_order_has_no_token() -> None:
+    assert not goes_back("suspected_injection")
