@@ -57,7 +57,10 @@ PAST_THE_EDGE = """() => {
 def window(
     browser: Browser, origin: str, *, width: int = DESK, state: Any = None, scripts: bool = True
 ) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and what its console complains of: errors, blocked content, failed requests."""
+    """A page, and what its console complains of while it is ours: errors, blocked content, failed requests.
+
+    What a sign-in provider's own pages lack is the provider's matter.
+    """
     context = browser.new_context(
         base_url=origin,
         viewport={"width": width, "height": HEIGHTS[width]},
@@ -71,8 +74,9 @@ def window(
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
+        source = message.location["url"]
+        if message.type in ("error", "warning") and (not source or source.startswith(origin)):
+            complaints.append(f"{message.text} {source}".rstrip())
 
     def answered(response: Response) -> None:
         if response.status >= 500:
