@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from audit.event import first_id_at
 from audit.kinds import CALL_ENDS
@@ -64,10 +65,10 @@ def sees_all(person: User) -> bool:
 
 def may_see(person: User, first: EventRow) -> bool:
     """A run is one agent's, for one person: `first` is its first record. Nobody sees what was before her address or
-    her agent's name was hers: both may have belonged to somebody else."""
+    the agent was hers: both may have belonged to somebody else."""
     if sees_all(person) or (first.person == person.email and first.at >= person.created_at):
         return True
-    return Agent.objects.filter(owner=person, name=first.agent, created_at__lte=first.at).exists()
+    return _agents_of(person).filter(name=first.agent, since__lte=first.at).exists()
 
 
 def runs_of(person: User) -> QuerySet[AgentSession]:
@@ -76,9 +77,13 @@ def runs_of(person: User) -> QuerySet[AgentSession]:
     if sees_all(person):
         return runs
     hers = Q(person=person.email, began__gte=first_id_at(person.created_at))
-    for name, since in Agent.objects.filter(owner=person).values_list("name", "created_at")[:MOST_AGENTS]:
+    for name, since in _agents_of(person).values_list("name", "since")[:MOST_AGENTS]:
         hers |= Q(agent=name, began__gte=first_id_at(since))
     return runs.filter(hers)
+
+
+def _agents_of(person: User) -> QuerySet[Any]:
+    return Agent.objects.filter(owner=person).annotate(since=Coalesce("owned_since", "created_at"))
 
 
 @from_replica

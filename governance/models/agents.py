@@ -1,11 +1,22 @@
 """Agents and the credentials by which they prove themselves to us."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models import Case, F, When
+from django.utils import timezone
 
 from governance.models.base import Governed, NameField
 from governance.models.people import User
+
+
+class Agents(models.QuerySet["Agent"]):
+    def update(self, **changes: Any) -> int:
+        """Whichever way an agent is handed over, its new owner's time begins then."""
+        if "owner" in changes:
+            stays = When(owner=changes["owner"], then=F("owned_since"))
+            changes.setdefault("owned_since", Case(stays, default=timezone.now()))
+        return super().update(**changes)
 
 
 class Agent(Governed):
@@ -28,6 +39,11 @@ class Agent(Governed):
         help_text="Of a person's own client: what she holds, it may use on her behalf.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    owned_since = models.DateTimeField(
+        null=True, editable=False, help_text="When its owner of today got it from another; empty for its first owner."
+    )
+
+    objects = Agents.as_manager()
 
     class Meta:
         ordering = ("name",)
@@ -39,6 +55,17 @@ class Agent(Governed):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, **options: Any) -> None:
+        named = options.get("update_fields")
+        if not self._state.adding and (named is None or "owner" in named) and self._is_handed_over():
+            self.owned_since = timezone.now()
+            if named is not None:
+                options["update_fields"] = {*named, "owned_since"}
+        super().save(**options)
+
+    def _is_handed_over(self) -> bool:
+        return Agent.objects.filter(pk=self.pk).exclude(owner=self.owner_id).exists()
 
 
 class AgentCredential(Governed):

@@ -1,6 +1,7 @@
 """Sessions outside the admin: who sees which, what a search by words leaves on record, what people keep of theirs."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from django.urls import reverse
 
 from audit.models import AgentSession, EventRow
 from audit.tally import count_new_calls
-from gateway import run_search
+from gateway import actions, run_search
 from gateway.models import SavedSearch
 from governance.models import Agent, User
 from tests.gateway.signing_in import TOO_LONG, browser_of, is_asked_again, let_time_pass, person, sign_in
@@ -90,6 +91,41 @@ def test_an_address_or_a_name_that_was_anothers_before_shows_nothing_of_then(ana
         client = browser_of(User.objects.get(pk=who.pk))
         assert str(HERS) not in shown(client)
         assert client.get(reverse("run_page", args=[HERS])).status_code == 403
+
+
+def _by_a_person(agent: Agent, to: User) -> None:
+    actions.transfer_agent(agent, to=to, ends_keys=True, by="person:it@example.com")
+
+
+def _by_a_form(agent: Agent, to: User) -> None:
+    row = Agent.objects.get(pk=agent.pk)
+    row.owner = to
+    row.save(update_fields=["owner"])
+
+
+def _by_a_manifest(agent: Agent, to: User) -> None:
+    Agent.objects.filter(pk=agent.pk).update(title="Triage", owner=to)
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("hand_over", [_by_a_person, _by_a_form, _by_a_manifest])
+def test_a_new_owner_sees_what_was_since_the_agent_is_hers(hand_over: Callable[[Agent, User], None], lee: User) -> None:
+    eva = _since_long_ago(person("eva@example.com"))
+    hand_over(Agent.objects.get(name="triage-bot"), eva)
+    Agent.objects.filter(name="triage-bot").update(purpose="Sorts", owner=eva)
+    since = UUID(int=HERS.int + 16)
+    a_call(session=since, at=datetime.now(UTC) + timedelta(minutes=1))
+    index()
+    count_new_calls()
+    client = browser_of(eva)
+    assert client.post(reverse("save_search"), {"name": "Mine", "agent": "triage-bot"}).status_code == 302
+    for text in (shown(client), shown(client, saved=str(SavedSearch.objects.get().pk))):
+        assert (str(since) in text, str(HERS) in text) == (True, False)
+    assert client.get(reverse("run_page", args=[since])).status_code == 200
+    assert client.get(reverse("run_page", args=[HERS])).status_code == 403
+    assert client.post(reverse("open_run", args=[HERS]), {"reason": "It is my agent"}).status_code == 403
+    assert client.post(reverse("session_bundle", args=[HERS])).status_code in (302, 403)
+    assert str(since) not in shown(browser_of(lee))
 
 
 @pytest.mark.usefixtures("world")
