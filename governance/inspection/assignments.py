@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from governance.inspection import columns, plausible
 from governance.inspection.detector import Hit
@@ -84,7 +85,8 @@ NOT_SECRET: Final = re.compile(
 )
 AWS_SECRET: Final = re.compile(r"(?i)aws.{0,20}secret.{0,20}key|secret_?access_?key")
 COOKIE: Final = re.compile(r"(?i)(?:sess|sid|auth|token|jwt|remember)[\w.\-]{0,30}=([^\s;,\"']{12,4000})")
-MAX_COOKIES: Final = 2_000
+MAX_COOKIES: Final = 8_000
+"""Characters of a header, each of which is looked at once."""
 COMMAND: Final = Signal(
     "secret.command",
     r"(?:sshpass|docker login|podman login|mysql|mysqldump|mysqladmin|mongosh?|redis-cli|ldapsearch)(?: [^\n|;&]*?)?"
@@ -110,16 +112,38 @@ class _Named:
     """Is it joined to its name by a word or a space only?"""
 
 
+class _Meaning(NamedTuple):
+    """What a name says of its value."""
+
+    a_secret: bool
+    an_aws_secret: bool
+    a_password: bool
+    a_key: bool
+
+
+@lru_cache(1_024)
+def _meaning(name: str) -> _Meaning:
+    """Texts name the same things again and again."""
+    return _Meaning(
+        NOT_SECRET.search(name) is None,
+        AWS_SECRET.search(name) is not None,
+        PASSWORD_NAME.search(name) is not None,
+        STRONG_NAME.search(name) is not None,
+    )
+
+
 def assigned(view: View) -> Iterator[Hit]:
     text = view.text
-    resume = 0
+    resume = cookies_until = 0
     for word in SIGNAL.find(view.encoded):
         if word.start < resume:
             continue
         start, end = _name(text, word)
         resume = end
-        if "cookie" in text[start:end].lower():
-            yield from _cookies(text, end)
+        if end >= cookies_until and "cookie" in text[start:end].lower():
+            header = text[end : end + MAX_COOKIES].partition("\n")[0]
+            cookies_until = end + len(header)
+            yield from _cookies(header, end)
         found = _value(text, text[start:end], end) if end - start <= MAX_NAME else None
         if found is None:
             continue
@@ -130,10 +154,9 @@ def assigned(view: View) -> Iterator[Hit]:
             yield hit
 
 
-def _cookies(text: str, start: int) -> Iterator[Hit]:
-    """Those of a header that hold a session."""
-    line = text[start : start + MAX_COOKIES].partition("\n")[0]
-    for cookie in COOKIE.finditer(line):
+def _cookies(header: str, start: int) -> Iterator[Hit]:
+    """Those that hold a session."""
+    for cookie in COOKIE.finditer(header):
         if plausible.is_token(cookie.group(1)):
             yield _hit("session_cookie", 0.85, start + cookie.start(1), start + cookie.end(1))
 
@@ -232,11 +255,12 @@ def _judged(found: _Named) -> Iterator[Hit]:
     if found.scheme:
         yield from _header(found)
         return
-    if NOT_SECRET.search(name) or (AWS_SECRET.search(name) and len(value) != 40):
+    means = _meaning(name) if len(name) <= MAX_NAME else _meaning.__wrapped__(name)
+    if not means.a_secret or (means.an_aws_secret and len(value) != 40):
         return
-    if PASSWORD_NAME.search(name) and _is_password(found):
+    if means.a_password and _is_password(found):
         yield _hit("named_password", 0.8 if found.is_loose else 0.9, found.start, found.end)
-    elif STRONG_NAME.search(name) and _is_key(found):
+    elif means.a_key and _is_key(found):
         yield _hit("named_token", 0.9, found.start, found.end)
     elif not found.is_loose and _is_odd(found):
         yield _hit("named_key", 0.7, found.start, found.end)

@@ -126,3 +126,21 @@ def test_a_socket_and_own_server_options_are_kept(tmp_path: Path):
 def test_a_replica_is_read_only_whatever_its_url_leads_to():
     options = replica("postgresql://reader@replica/gatehouse")["OPTIONS"]["options"]
     assert "default_transaction_read_only=on" in options
+
+
+def test_texts_are_inspected_without_an_installation(tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in NAMES}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "inspect"],
+        env=clean | {"DATA_DIR": str(tmp_path / "none")},
+        input='{"id": 7, "task": "secrets", "text": "token ghp_16C7e42F292c6912E7710c838347Ae178B4a"}\n',
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    verdict = json.loads(done.stdout)
+    assert (verdict["id"], verdict["flagged"]) == (7, True)
+    assert not (tmp_path / "none").exists()
