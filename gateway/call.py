@@ -10,6 +10,7 @@ from uuid import UUID
 from connectors.base import SILENCE, RawResult, Relay
 from gateway.accounts.presented import Presented
 from gateway.commit.entry import Mentions, Reach, Run
+from gateway.fragment_ring import Sent
 from gateway.values import per_call
 from governance.decision import Decision
 from governance.inspection.field_masks import Place
@@ -92,6 +93,8 @@ class Call:
     """The rules that masked arguments."""
     reach: Reach | None = None
     """Where it would send something, if a rule wants to know."""
+    sent: Sent | None = None
+    """What of it may be a piece of something, if a rule wants to know."""
     tokens: Mapping[str, Value] = field(default_factory=lambda: NO_TOKENS, repr=False)
     """Those of its run that are in the arguments, and what they stand for."""
 
@@ -172,11 +175,13 @@ class Screened:
 
 @per_call
 class Intent:
-    """The intent is durable: the call may be sent until `send_before_ns` (CLOCK_BOOTTIME)."""
+    """The intent is durable: the call may be sent until `send_before_ns` (CLOCK_BOOTTIME). `is_behind` says that the
+    agent sent pieces through other processes which were not looked at with it."""
 
     screened: Screened
     epoch: int
     send_before_ns: int
+    is_behind: bool = False
 
     @property
     def call(self) -> Call:

@@ -259,17 +259,19 @@ def looked_for(call: Call) -> frozenset[str]:
 
 async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     sent = _sent(call.frame, call.arguments)
-    size, reach = len(call.recorded_arguments), None
+    size, reach, pieces = len(call.recorded_arguments), None, None
     found = await ports.inspector.look(sent, names, size=size, snapshot=call.caller.snapshot)
     if found and call.tokens:
         found = Findings(tuple(without_tokens(sent, found, call.tokens)), found.asked)
     if SECRET in names:
-        found = await with_seams(call, sent, found, ports)
+        found, pieces = await with_seams(call, sent, found, ports)
     if DESTINATION in names:
         found, reach = await reached(call, (sent, *unmasked_arguments(call)), found, ports)
     found = excepting(found, sent, call, now=ports.now())
     if found or reach:
         call = changed(call, findings=found, found=proof_of(sent, found), reach=reach)
+    if pieces is not None:
+        call = changed(call, sent=pieces)
     return with_anomalies(call, ports.inspector.hours, ports.now()) if ANOMALY in names else call
 
 

@@ -13,6 +13,7 @@ from audit.sightings import forget_person
 from gateway.actions import act
 from gateway.keeping import keeps, shared_keys
 from gateway.mask_vault import forget_masked_of
+from gateway.sent_pieces import forget_pieces_of
 from governance.approval_endings import empty_of_person
 from governance.facts import Recorder
 from governance.house_rules import RuleBroken
@@ -117,6 +118,7 @@ def erase_within(person: User, plan: Plan, *, reason: str, by: str, record: Reco
     forget_person(person.email)
     empty_of_person(person, record=record, now=now)
     forget_masked_of(person.pk)
+    forget_pieces_of(person.pk)
     destroy_keys(hers.keys, cause=SubjectKey.Cause.ERASED, now=now)
     if shared := shared_keys():
         delete_shared(person.email, shared, event_id=told.id)

@@ -8,7 +8,7 @@ from audit.event import AuditEvent, uuid7
 from audit.record import SealedPayload, record
 from connectors.base import UpstreamFailure
 from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
-from gateway.commit.entry import Claim, Entry
+from gateway.commit.entry import Claim, Entry, SentPieces
 from gateway.inspecting import findings_facts
 from gateway.operation import times_ms
 from gateway.ports import Ports
@@ -80,7 +80,17 @@ async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: U
         valid_until=decision.valid_until,
         claim=_claim(permitted),
         seen=permitted.seen,
+        sent=_pieces(call, ports),
     )
+
+
+def _pieces(call: Call, ports: Ports) -> SentPieces | None:
+    agent_id = call.caller.agent.id
+    kept = ports.fragments.sealed(agent_id, call.sent) if call.sent is not None else None
+    if call.sent is None or kept is None:
+        return None
+    sealed, is_pruning = kept
+    return SentPieces(agent_id, call.caller.person.id, ports.process_id, call.sent.read_to, sealed, is_pruning)
 
 
 def _asked_for(call: Call) -> tuple[bytes, tuple[str, ...]]:

@@ -1,6 +1,8 @@
 """A secret that is sent in pieces: what an agent sent lately is joined with what it sends now, and looked through.
 
-Pieces count before they are looked at, so that of calls side by side the last one sees all the others'.
+Pieces count before they are looked at, so that of calls side by side the last one sees all the others'. Those of other
+processes are known by the commit of the intent: where it says that there are more, the call is looked at once more
+before anything is sent.
 """
 
 import re
@@ -10,9 +12,9 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from gateway.call import Call
-from gateway.fragment_ring import Piece
+from gateway.fragment_ring import Piece, Sent
 from gateway.ports import Ports
-from governance.inspection.findings import Budget, Finding, Findings, Severity
+from governance.inspection.findings import Budget, Finding, Findings, Severity, limit
 from governance.inspection.masking import VaultIndex
 from governance.inspection.walk import TooMuch, leaves
 
@@ -28,18 +30,36 @@ TOKEN: Final = re.compile(r"[A-Za-z0-9_+/=.~-]{2,}")
 MIXED: Final = re.compile(r"[0-9][A-Za-z_]|[A-Za-z_][0-9]|[a-z][A-Z]|_")
 
 
-async def with_seams(call: Call, sent: Any, found: Findings, ports: Ports) -> Findings:
-    """And with what pieces of arguments complete."""
+async def with_seams(call: Call, sent: Any, found: Findings, ports: Ports) -> tuple[Findings, Sent | None]:
+    """And with what pieces of arguments complete; and those that complete nothing yet."""
     agent_id, new = call.caller.agent.id, pieces_of(sent, found)
     if not new:
-        return found
+        return found, None
     old = ports.fragments.before(agent_id, new)
-    ports.fragments.keep(agent_id, new)
-    completing = await _completing(old, new, call, ports) if old or len(new) > 1 else []
-    if not completing:
-        return found
-    ports.fragments.drop(agent_id, new)
-    return replace(found, found=(*found.found, *completing))
+    read_to = ports.fragments.keep(agent_id, new)
+    completing = await _completing(old, new, call, ports)
+    if completing:
+        ports.fragments.drop(agent_id, new)
+    others = [*completing, *_unread(agent_id, ports)]
+    kept = None if completing else Sent(tuple(new), read_to)
+    return (replace(found, found=(*found.found, *others)) if others else found), kept
+
+
+async def completes_unseen(call: Call, ports: Ports) -> bool:
+    """Whether with what other processes sent it completes something on which it was not decided. Raises
+    EvidenceUnavailable."""
+    agent_id = call.caller.agent.id
+    if call.sent is None:
+        return False
+    await ports.fragments.catch_up(agent_id)
+    new = list(call.sent.pieces)
+    completing = await _completing(ports.fragments.before(agent_id, new), new, call, ports)
+    known = {(each.path, each.rule) for each in (*call.findings.found, *call.findings.excepted)}
+    return not known.issuperset((each.path, each.rule) for each in (*completing, *_unread(agent_id, ports)))
+
+
+def _unread(agent_id: str, ports: Ports) -> list[Finding]:
+    return [limit("limit.pieces", "", subject=SECRET)] if ports.fragments.is_blind(agent_id) else []
 
 
 def pieces_of(sent: Any, found: Iterable[Finding] = ()) -> list[Piece]:
@@ -80,6 +100,8 @@ def _edges(text: str) -> str:
 
 
 async def _completing(old: list[Piece], new: list[Piece], call: Call, ports: Ports) -> list[Finding]:
+    if not old and len(new) < 2:
+        return []
     joints = list(_joints(old, new))
     text = "\n".join(joint.text for joint in joints)
     found = await ports.inspector.look_for(text, frozenset(("secret",)), size=len(text))

@@ -185,6 +185,23 @@ class RunDestination(models.Model):
         return f"{self.digest} ({'trusted' if self.is_trusted else 'untrusted'})"
 
 
+class SentPiece(models.Model):
+    """What calls sent that may be pieces of something, for half an hour: sealed, and bound to the agent."""
+
+    id = models.BigAutoField(primary_key=True)
+    agent_id = models.UUIDField()
+    person_id = models.UUIDField()
+    process_id = models.UUIDField()
+    sealed = models.BinaryField()
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("agent_id", "id"), name="sent_piece_of_agent"),)
+
+    def __str__(self) -> str:
+        return f"of {self.at:%H:%M:%S}"
+
+
 class Notice(models.Model):
     """A message to be sent, or sent: `reference` is what its channel calls it, by which it is rewritten later.
 

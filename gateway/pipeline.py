@@ -57,6 +57,7 @@ from gateway.evidence import (
     watch_entry,
     withheld_entry,
 )
+from gateway.fragments import completes_unseen
 from gateway.limits import Allowance
 from gateway.operation import (
     AUTHENTICATE,
@@ -221,7 +222,7 @@ async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowanc
         return outdated
     if committed.verdict is Verdict.DUPLICATE:
         raise _repeated(screened.permitted)
-    return Intent(screened, committed.epoch, committed.at_ns + SEND_WITHIN_NS)
+    return Intent(screened, committed.epoch, committed.at_ns + SEND_WITHIN_NS, committed.is_behind)
 
 
 def _outdated(committed: Committed) -> Stale | Superseded | None:
@@ -246,14 +247,20 @@ async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance
     await allowance.take(screened.permitted.call, screened.permitted.labels)
     passed(TAKE_LIMITS)
     committed = await ports.commit(await watch_entry(screened, ports))
-    return _outdated(committed) or screened
+    if outdated := _outdated(committed):
+        return outdated
+    is_over = committed.is_behind and await completes_unseen(screened.permitted.call, ports)
+    return Superseded() if is_over else screened
 
 
 async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure | NotSent:
     """Does it. A call that could not begin to be sent soon after its COMMIT is not sent: its intent is closed.
 
-    The database cannot see a process that was frozen in between, or a call that queued for a connection.
+    The database cannot see a process that was frozen in between, or a call that queued for a connection. Nor is one
+    sent that completes what was begun through another process: it is decided again.
     """
+    if intent.is_behind and await _is_more(intent, ports):
+        return await _not_sent(intent, ports)
     if time.clock_gettime_ns(BOOT_CLOCK) > intent.send_before_ns:
         return await _not_sent(intent, ports)
     try:
@@ -269,6 +276,14 @@ async def execute(intent: Intent, ports: Ports) -> RawResult | UpstreamFailure |
             raise
         task.uncancel()
         return UpstreamFailure(why, CUT[why], reached=True)
+
+
+async def _is_more(intent: Intent, ports: Ports) -> bool:
+    """What cannot be looked at may be."""
+    try:
+        return await completes_unseen(intent.call, ports)
+    except EvidenceUnavailable:
+        return True
 
 
 async def _not_sent(intent: Intent, ports: Ports) -> NotSent:

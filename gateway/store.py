@@ -18,6 +18,7 @@ from gateway.reactions import Reactions
 from gateway.requests_of_agents import AgentRequests
 from gateway.run_destinations import RunDestinations, forget_destinations
 from gateway.run_labels import RunLabels, forget_labels
+from gateway.sent_pieces import forget_pieces
 
 LETTERS_KEPT_FOR = timedelta(minutes=15)
 PROBES_KEPT_FOR = timedelta(days=1)
@@ -57,6 +58,7 @@ def forget_what_is_over() -> None:
     forget_labels(now)
     forget_destinations(now)
     forget_masked(now)
+    forget_pieces(now)
     Probe.objects.filter(asked_at__lt=now - PROBES_KEPT_FOR).delete()
     AccountConnection.objects.filter(expires_at__lt=now).delete()
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

@@ -43,6 +43,7 @@ from gateway.operation import fail, upstream_span
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
 from gateway.sealers import Sealers, place_of
+from gateway.sent_pieces import SentPieces
 from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
@@ -98,7 +99,7 @@ class GatewayPorts:
         self._lost_outcomes: list[AuditEvent] = []
         self.strangers: Counter[tuple[str, str]] = Counter()
         self.accounts = Accounts(process_id)
-        self.inspector, self.fragments = Inspector(), Fragments()
+        self.inspector = Inspector()
         self.limits_thread = DatabaseThread("limits")
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()
@@ -107,6 +108,7 @@ class GatewayPorts:
         self.sealers = Sealers(keyring, self.keys_thread.run)
         self.masks_thread = DatabaseThread("masks")
         self.masks: Masks = MaskVault(self.masks_thread, self.sealers, keyring)
+        self.fragments = Fragments(SentPieces(self.masks_thread, keyring))
         self._committer = committer
         self._kinds = kinds
         self._keyring = keyring

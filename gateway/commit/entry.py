@@ -53,6 +53,19 @@ class Run:
 
 
 @per_call
+class SentPieces:
+    """What a call is about to send that may be a piece of something, sealed. `read_to` is the newest row that was
+    looked at with it, `process` whose rows need no reading. `is_pruning` asks for the oldest to be let go."""
+
+    agent_id: str
+    person_id: str
+    process: UUID
+    read_to: int
+    sealed: bytes = field(repr=False)
+    is_pruning: bool = False
+
+
+@per_call
 class Claim:
     """What an intent consumes: an approved request by its number and what was approved, and uses of grants."""
 
@@ -65,7 +78,8 @@ class Claim:
 class Entry:
     """One record. With a `read_set` it passes the fence: it commits only while that is still as decided.
 
-    `claim` is consumed, `seen` compared with the run's labels and `met` added to them in the same transaction.
+    `claim` is consumed, `seen` compared with the run's labels, `met` added to them and `sent` kept in the same
+    transaction.
     """
 
     event: AuditEvent
@@ -75,15 +89,18 @@ class Entry:
     claim: Claim | None = None
     seen: Run | None = None
     met: Run | None = None
+    sent: SentPieces | None = None
 
 
 @per_call
 class Committed:
-    """`epoch` is the one the fence saw; `at_ns` is CLOCK_BOOTTIME when COMMIT returned."""
+    """`epoch` is the one the fence saw; `at_ns` is CLOCK_BOOTTIME when COMMIT returned. `is_behind` says that through
+    other processes the agent has sent pieces which were not looked at with this call."""
 
     verdict: Verdict
     epoch: int
     at_ns: int
+    is_behind: bool = False
 
 
 class EvidenceUnavailable(Exception):

@@ -35,7 +35,9 @@ TEXT, TEXT_ARRAY, BYTEA, BYTEA_ARRAY = 25, 1009, 17, 1001
 ARRAY_HEAD = Struct("!iiIii")
 LENGTH = Struct("!i")
 NULL = LENGTH.pack(-1)
-VERDICTS = {ord(verdict.value): verdict for verdict in Verdict}
+BEHIND = ord("5")
+"""Committed, and pieces of other processes were not looked at with it."""
+VERDICTS = {**{ord(verdict.value): verdict for verdict in Verdict}, BEHIND: Verdict.COMMITTED}
 STATEMENT = b"commit"
 PARAMETERS = (TEXT, *(TEXT_ARRAY,) * 13, BYTEA_ARRAY, TEXT_ARRAY, BYTEA_ARRAY, *(TEXT_ARRAY,) * 3)
 FORMATS = (Format.BINARY,) * len(PARAMETERS)
@@ -106,7 +108,7 @@ class PostgresqlBackend:
         if epoch is None or verdicts is None:
             raise EvidenceUnavailable("the database answered without a verdict")
         number = int.from_bytes(epoch, signed=True)
-        return [Committed(VERDICTS[verdict], number, returned) for verdict in verdicts]
+        return [Committed(VERDICTS[verdict], number, returned, verdict == BEHIND) for verdict in verdicts]
 
     async def intents_among(self, call_ids: list[UUID]) -> set[UUID]:
         connection = await self._connect()
@@ -201,7 +203,7 @@ def _columns(rows: list[Row], group: list[Entry]) -> list[bytes]:
 
 def _extras(group: list[Entry]) -> bytes | None:
     """What few records have beside themselves; NULL for a group without any, which then costs nothing more."""
-    if all(entry.claim is None and entry.seen is None and entry.met is None for entry in group):
+    if not any(entry.claim or entry.seen or entry.met or entry.sent for entry in group):
         return None
     return _texts([_extra(entry) for entry in group])
 
@@ -214,6 +216,15 @@ def _extra(entry: Entry) -> str | None:
     for name, run in (("seen", entry.seen), ("met", entry.met)):
         if run is not None:
             extra[name] = _of_run(run)
+    if (sent := entry.sent) is not None:
+        extra["sent"] = {
+            "agent": sent.agent_id,
+            "person": sent.person_id,
+            "process": sent.process,
+            "read_to": sent.read_to,
+            "sealed": sent.sealed.hex(),
+            "is_pruning": sent.is_pruning,
+        }
     return orjson.dumps(extra).decode() if extra else None
 
 

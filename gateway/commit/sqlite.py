@@ -14,6 +14,7 @@ from audit.record import PayloadRow, insert_many
 from gateway.commit.entry import Committed, CommitUncertain, Entry, EvidenceUnavailable, RecordRefused, Verdict, encoded
 from gateway.commit.group import BOOT_CLOCK
 from gateway.commit.sqlite_claims import add_labels, consume
+from gateway.commit.sqlite_pieces import keep_pieces
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
 
 TOUCHED = """
@@ -65,8 +66,9 @@ class SqliteBackend:
             ]
             insert_many(connection, [rows[i] for i in fresh], epoch=epoch, payloads=payloads)
             add_labels(connection, [group[i] for i in fresh])
+            behind = {i for i in fresh if (sent := group[i].sent) is not None and keep_pieces(connection, sent)}
         returned = time.clock_gettime_ns(BOOT_CLOCK)
-        return [Committed(verdict, epoch, returned) for verdict in verdicts]
+        return [Committed(verdict, epoch, returned, i in behind) for i, verdict in enumerate(verdicts)]
 
     def _verdicts(self, connection: sqlite3.Connection, group: list[Entry], epoch: int, trimmed: int) -> list[Verdict]:
         fenced = [entry.event.decided_epoch for entry in group if entry.read_set is not None]

@@ -44,6 +44,12 @@ async def test_pieces_never_all_get_out(way: str) -> None:
     )
 
 
+async def test_pieces_that_are_each_sent_twice_are_joined_once() -> None:
+    ports = FakePorts(world(DENIED))
+    codes = [await sent(ports, note=piece) for piece in pieces(TOKEN, 4) for _ in range(2)]
+    assert "denied_by_rule" in codes
+
+
 async def test_pieces_in_one_call_are_joined_too() -> None:
     ports = FakePorts(world(DENIED))
     assert await sent(ports, a=TOKEN[:20], b=TOKEN[20:]) == "denied_by_rule"
@@ -93,7 +99,7 @@ async def test_where_no_rule_looks_nothing_is_kept() -> None:
 
 def test_it_is_bounded_and_short() -> None:
     clock = [0.0]
-    ring = Fragments(lambda: clock[0])
+    ring = Fragments(clock=lambda: clock[0])
     for number in range(100):
         ring.keep("a", pieces_of({"note": f"{number:0200d}"}))
     assert 0 < sum(len(piece.text) for piece in ring.before("a", [])) <= KEPT_CHARACTERS
