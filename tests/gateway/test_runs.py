@@ -202,12 +202,17 @@ def test_a_saved_search_is_a_link_its_words_are_sealed_and_others_use_it_if_they
     assert b"chair" not in bytes(row.sealed_text)
     assert "chair" not in str([bytes(each.header) for each in EventRow.objects.filter(kind="search.saved")])
     colleague = sign_in("auditor", email="olga@example.com")
-    text = shown(colleague, saved=str(row.pk))
+    assert "Run it and record it" in shown(colleague, saved=str(row.pk))
+    assert not searches(), "following a link writes nothing"
+    text = asked(colleague, saved=str(row.pk)).content.decode()
     assert str(HERS) in text
     assert "blue chair" not in text
     assert len(searches()) == 1
     let_time_pass(colleague, TOO_LONG)
-    assert is_asked_again(colleague.get(reverse("runs"), {"saved": str(row.pk)}))
+    assert is_asked_again(asked(colleague, saved=str(row.pk)))
+    stranger = browser_of(person("mallory@example.com"))
+    assert stranger.get(reverse("runs"), {"saved": str(row.pk)}).status_code == 404
+    assert asked(stranger, saved=str(row.pk)).status_code == 404
     assert colleague.post(reverse("drop_search", args=[row.pk])).status_code == 404
     assert client.post(reverse("drop_search", args=[row.pk])).status_code == 302
     assert not SavedSearch.objects.exists()

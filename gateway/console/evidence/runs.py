@@ -97,25 +97,33 @@ class Runs(OwnPage):
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if saved := request.GET.get("saved"):
-            return self._saved(saved)
+            return self._saved(saved, is_asked=False)
         form = (SearchForm if self.sees_all else OwnSearchForm)(request.GET)
         return self._answer(form)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if saved := request.POST.get("saved"):
+            return self._saved(saved, is_asked=True)
         form = TextForm(request.POST)
         return self._answer(form, text=str(form.data.get("text", "")).strip())
 
     def as_typed(self) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=TextForm(self.request.POST), found=Found()))
 
-    def _saved(self, name: str) -> HttpResponse:
+    def _saved(self, name: str, *, is_asked: bool) -> HttpResponse:
+        """A link leads to one by words, and a button runs it: following a link writes nothing."""
         row = get_object_or_404(saved_searches.of(self.person, sees_all=self.sees_all), pk=_uuid(name))
         try:
             text = saved_searches.text_of(row)
         except RuleBroken as problem:
             messages.error(self.request, str(problem))
             return redirect("runs")
-        return self._answer((SearchForm if self.sees_all else OwnSearchForm)(row.filters), text=text, saved=row)
+        if text and not self.may_read:
+            raise PermissionDenied
+        form = (SearchForm if self.sees_all else OwnSearchForm)(row.filters)
+        if text and not is_asked:
+            return self.render_to_response(self.get_context_data(form=form, found=Found(), saved=row, waits=True))
+        return self._answer(form, text=text, saved=row)
 
     def _answer(self, form: Any, *, text: str = "", saved: SavedSearch | None = None) -> HttpResponse:
         if text and (refusal := self._refusal(is_typed=saved is None)):
@@ -126,9 +134,7 @@ class Runs(OwnPage):
         if text:
             act(lambda record, now: record(searching(wish.question(), now=now)), by=person_of(self.request))
         found = self._found(wish)
-        return self.render_to_response(
-            self.get_context_data(form=form, found=found, saved=saved, has_text=bool(text), typed=not saved)
-        )
+        return self.render_to_response(self.get_context_data(form=form, found=found, saved=saved, has_text=bool(text)))
 
     def _refusal(self, *, is_typed: bool) -> HttpResponse | None:
         if not self.may_read:
