@@ -20,6 +20,7 @@ from gateway.call import Asked
 from gateway.database import DatabaseThread
 from gateway.held_rows import TOPIC_KIND, HeldCall, call_digest, held_call, sealed, topic_of_request
 from gateway.recorder import recorder
+from gateway.run_sessions import session_of
 from gateway.unmasking import bound_values
 from governance import approvals
 from governance.approval_rows import State, fact, in_time
@@ -222,6 +223,8 @@ def draft_of(asked: Asked) -> ApprovalRequest:
         bundle=decision.bundle,
         bundle_version=decision.bundle_version,
         session=frame.session_id[:200],
+        run=session_of(call),
+        asking_call_id=call.id,
         source_ip=frame.source_ip[:64],
         client=_plain(frame.client)[:130],
         asked_digest=asked.digest,

@@ -19,7 +19,8 @@ def recorder(*, by: str, now: datetime) -> Recorder:
                 at=now,
                 actor=by,
                 agent=name if kind == "agent" else "",
-                person=name if kind == "person" else "",
+                person=name if kind == "person" else fact.person,
+                session=fact.session,
                 details=details,
             )
         )

@@ -135,7 +135,15 @@ def _entry(
 
 def _about(record: Record) -> tuple[Fact, ...]:
     """What else happened, in few words: its own page has the rest."""
-    names = {"call": "During the call", "problem": "Why not"} if record.row.kind in TALK_KINDS else {}
+    names = _names_of(record.row.kind)
     named = {"subject": "About", "reason": "Why", "tools": "Tools", "requests": "Requests", **names}
     facts = [Fact(label, record.text(name)) for name, label in named.items() if record.text(name)]
     return (*([Fact("Tool", visible(record.row.tool))] if record.row.tool else []), *facts)
+
+
+def _names_of(kind: str) -> dict[str, str]:
+    if kind in TALK_KINDS:
+        return {"call": "During the call", "problem": "Why not"}
+    if kind.startswith("approval."):
+        return {"request": "Request", "verdict": "Decision", "by": "By", "call": "For the call"}
+    return {}

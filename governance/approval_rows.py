@@ -182,11 +182,13 @@ def end(
 
 
 def fact(kind: str, request: ApprovalRequest, **details: Any) -> Fact:
-    """About whoever asked, so that it is found among all that an agent or person did."""
+    """About whoever asked, so that it is found among all that an agent or person did, and in the session it is of."""
     subject = f"agent:{request.agent}" if request.agent else f"person:{request.person}"
     about = {"request": request.name, "key": str(request.key), "tool": request.tool, "bundle": request.bundle}
     shown = {"approval_digest": approval_digest(request).hex()}
-    return Fact(kind, subject, {**about, **shown, **details})
+    if request.asking_call_id is not None:
+        about["call"] = str(request.asking_call_id)
+    return Fact(kind, subject, {**about, **shown, **details}, session=request.run, person=request.person)
 
 
 def _hex(row_id: UUID | None) -> str:

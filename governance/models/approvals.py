@@ -59,6 +59,9 @@ class ApprovalRequest(models.Model):
     bundle = models.CharField(max_length=63, blank=True)
     bundle_version = models.PositiveIntegerField(default=0)
     session = models.CharField(max_length=200, blank=True)
+    run = models.UUIDField(null=True)
+    """The session of evidence in which it was asked."""
+    asking_call_id = models.UUIDField(null=True)
     source_ip = models.CharField(max_length=64, blank=True)
     client = models.CharField(max_length=130, blank=True)
 

@@ -3,13 +3,16 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+import orjson
 import pytest
 
 from audit.models import EventRow
 from gateway.bus import topic_of
 from gateway.held_rows import topic_of_request
 from gateway.models import Letter
+from gateway.session_story import lines_of, page_of
 from governance.approval_rows import approval_digest
 from governance.approval_terms import Terms
 from governance.bundles import publish_bundle
@@ -56,6 +59,20 @@ def test_a_lead_sees_it_and_approves_what_she_was_shown(office: Office, lee: Api
     assert (decided.actor, decided.agent) == ("person:lee@example.com", "triage-bot")
     topics = set(Letter.objects.values_list("topic", flat=True))
     assert {topic_of_request(request.key), topic_of("approvals")} <= topics
+
+
+def test_what_humans_say_of_a_call_is_of_its_session(office: Office, lee: Api) -> None:
+    run, call = uuid4(), uuid4()
+    request = office.ask(run=run, asking_call_id=call, person="ana@example.com")
+    assert lee.post(f"approvals/{request.key}/decisions", yes(request)).status_code == 200
+    told = list(lines_of(run))
+    assert [event.kind for event in told] == ["approval.decided", "approval.approved"]
+    for event in told:
+        assert (event.agent, event.person) == ("triage-bot", "ana@example.com")
+        assert orjson.loads(bytes(event.header))["details"]["call"] == str(call)
+    page = page_of(run)
+    assert page is not None
+    assert ("By", "lee@example.com") in [(fact.label, fact.value) for fact in page.entries[0].facts]
 
 
 def test_who_comes_too_late_is_told_who_was_first(office: Office, lee: Api) -> None:

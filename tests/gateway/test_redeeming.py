@@ -91,6 +91,7 @@ def test_a_call_waits_for_humans_and_its_repetition_is_the_same_question() -> No
         assert event["decision"] == "ask"
         assert event["details"]["request"] == row.name
         assert event["details"]["arguments_digest"]
+        assert (event["session"], event["details"]["call"]) == (str(row.run), str(row.asking_call_id))
 
     with_ports(use)
 
