@@ -184,9 +184,15 @@ def signed_in(view: View) -> Iterator[Hit]:
             yield _hit("named_password", 0.8, start, end)
 
 
+@lru_cache(maxsize=4096)
+def is_telling(name: str) -> bool:
+    """Is it the name of a secret?"""
+    return WORD.search(name) is not None
+
+
 def named(leaf: Leaf) -> Iterator[Hit]:
     """The whole of a leaf whose key is the name of a secret."""
-    if leaf.is_key or not WORD.search(leaf.name) or not 6 <= len(leaf.text) <= 4096:
+    if leaf.is_key or not is_telling(leaf.name) or not 6 <= len(leaf.text) <= 4096:
         return
     scheme, _, rest = leaf.text.partition(" ")
     is_header = scheme.lower() in ("bearer", "basic", "token") and bool(rest)

@@ -28,21 +28,44 @@ URL: Final = Signal(
     r"(?:(?:https?|hxxps?|wss?|ftps?):[\\/]{0,16}|[a-z][a-z0-9+.\-]{1,30}:[\\/]{2,16}|(?:^|[\s\"'(=<>,\[])[\\/]{2})"
     + AUTHORITY
     + r"""([\\/][^\s"'<>?#]{0,256})?""",
+    r"""(?:(?:https?|hxxps?|wss?|ftps?):|(?::|^|[\s"'(=<>,\[])[\\/]{2})[\\/]{0,16}[^\s\\/?#"'<>{}|^`]""",
     caseless=True,
     most=MOST,
 )
 MAIL: Final = Signal(
     "destination.mail",
     r"""([^\s"'<>(),;:\[\]\\@/=?&]{1,64})@(\[[0-9a-fA-F:.]{3,45}\]|[^\s"'<>(),;:\[\]\\@/?&=#!{}|]{1,253})""",
+    r"""[^\s"'<>(),;:\[\]\\@/=?&]@[^\s"'<>(),;:\]\\@/?&=#!{}|]""",
     most=MOST,
 )
+_SIGN: Final = r"(?:[\w\-]|[\x80-\xff])"
+_DOT: Final = rf"{_SIGN}(?:\.|\xe3\x80\x82|\xef\xbc\x8e|\xef\xbd\xa1)"
+_BEYOND: Final = r"(?:[\xc2-\xe1\xe3-\xf4]|\xe2[\x81-\xbf])"
+"""Byte for byte: a letter that is not of ASCII, and no quotation mark or dash."""
+HOST: Final = Signal(
+    "destination.host",
+    rf"{_DOT}[a-z](?:[a-z]|[\x80-\xff])|{_DOT}[\w\-]*{_BEYOND}|{_SIGN}\.{_SIGN}+\.{_SIGN}+\.{_SIGN}",
+    caseless=True,
+)
+"""Tells that a name may stand there; where it does is found by other means."""
 DOT: Final = re.compile(r"[.。．｡](?=\w)")
 NAME: Final = re.compile(r"[\w-]{1,80}(?:[.。．｡][\w-]{1,80}){1,40}")
 LONGEST_LABEL: Final = 80
-DIGITS: Final = Signal("destination.number", r"\+?\(?[0-9](?:[ .\-/()]{0,3}[0-9]){5,33}", most=MOST)
-IBAN: Final = Signal("destination.iban", r"[A-Z]{2}[0-9]{2}(?:[ \-.]?[A-Z0-9]){11,30}", caseless=True, most=MOST)
+DIGITS: Final = Signal(
+    "destination.number", r"\+?\(?[0-9](?:[ .\-/()]{0,3}[0-9]){5,33}", r"[0-9](?:[ .\-/()]{0,3}[0-9]){5}", most=MOST
+)
+IBAN: Final = Signal(
+    "destination.iban",
+    r"[A-Z]{2}[0-9]{2}(?:[ \-.]?[A-Z0-9]){11,30}",
+    r"[A-Z]{2}[0-9]{2}(?:[ \-.]?[A-Z0-9]){11}",
+    caseless=True,
+    most=MOST,
+)
 WALLET: Final = Signal(
-    "destination.wallet", r"0[xX][0-9a-fA-F]{40}|bc1[a-z0-9]{25,62}|[13][1-9A-HJ-NP-Za-km-z]{25,34}", most=MOST
+    "destination.wallet",
+    r"0[xX][0-9a-fA-F]{40}|bc1[a-z0-9]{25,62}|[13][1-9A-HJ-NP-Za-km-z]{25,34}",
+    r"0[xX][0-9a-fA-F]{40}|bc1[a-z0-9]{25}|[13][1-9A-HJ-NP-Za-km-z]{25}",
+    most=MOST,
 )
 CALLED: Final = re.compile(
     r"phone|mobil|\bcell|\btel|\bfax|whatsapp|signal|\bsms|\bcall|\bdial|\bring|\btext\b|a/?cc(?:oun)?t|konto|iban|"
@@ -228,6 +251,15 @@ def _numbers(encoded: Encoded) -> Iterator[Way]:
 MARKED: Final = re.compile(r"[\[({<]\s{0,3}(?:\.|@|:|dot|at|punkt|point)\s{0,3}[\])}>:/]|\sdot\s", re.IGNORECASE)
 
 
+_BLANK: Final = r"[\s\x1c-\x1f\x80-\xff]"
+SPELT: Final = Signal(
+    "destination.spelt",
+    rf"[\[({{<]{_BLANK}{{0,9}}(?:\.|@|:|dot|at|pun(?:k|\xe2\x84\xaa)t|point){_BLANK}{{0,9}}[\])}}>:/]|{_BLANK}dot{_BLANK}",
+    caseless=True,
+)
+"""Wherever MARKED is."""
+
+
 def _unspelt(text: str) -> str:
     """Addresses that are written for readers, not for machines: `eve [at] mail dot example`."""
     for fang, plain in FANGS:
@@ -235,5 +267,6 @@ def _unspelt(text: str) -> str:
     return text
 
 
-DESTINATIONS: Final = Detector(frozenset(("destination",)), (), partial(_look, kind="destination"), always=True)
-MENTIONS: Final = Detector(frozenset(("mention",)), (), partial(_look, kind="mention"), always=True)
+SIGNALS: Final = (URL, MAIL, HOST, DIGITS, IBAN, WALLET)
+DESTINATIONS: Final = Detector(frozenset(("destination",)), SIGNALS, partial(_look, kind="destination"))
+MENTIONS: Final = Detector(frozenset(("mention",)), (*SIGNALS, SPELT), partial(_look, kind="mention"))

@@ -1,7 +1,7 @@
 """What a detector is: signals that say when to look, and a function that looks."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from governance.inspection.findings import Kind, Severity
 from governance.inspection.signals import Signal, TooManyMatches
@@ -23,17 +23,36 @@ class Hit:
     subject: str = ""
 
 
+def never(_: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """`look` is called for each view in which one of its signals occurs, with the names of those that do.
-
-    With `always` it is called for every view. It must take time in proportion to the view, whatever is in it.
+    """`look` is called for each view in which one of its signals occurs, with the names of those that do; for every
+    view if there is a `by_text`; and where the name under which a text stands is reason enough. It must take time in
+    proportion to the view, whatever is in it.
     """
 
     kinds: frozenset[Kind]
     signals: tuple[Signal, ...]
     look: Callable[[View, Leaf, frozenset[str]], Iterator[Hit]]
-    always: bool = False
+    by_text: Callable[[str], bool] | None = None
+    """Tells of texts, one after the other in lines, whether it may find something that no signal tells of."""
+    by_name: Callable[[str], bool] = never
+    names: frozenset[str] = field(init=False)
+    """Of its signals."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(signal.name for signal in self.signals))
+
+    def may_find(self, signals: frozenset[str], texts: Iterable[str], names: Iterable[str]) -> bool:
+        """Could it find something in texts with these signals, or under these names?"""
+        return (
+            not self.names.isdisjoint(signals)
+            or any(map(self.by_name, names))
+            or (self.by_text is not None and any(map(self.by_text, texts)))
+        )
 
 
 Finder = Callable[[View], Iterator[Hit]]

@@ -10,6 +10,8 @@ from governance.inspection.injection import GUESSES, INJECTION
 from governance.inspection.links import LINKS
 from governance.inspection.personal_data import PERSONAL_DATA
 from governance.inspection.secrets import SECRETS
+from governance.inspection.signals import SignalTable
+from governance.inspection.views import SIGNALS
 
 DETECTORS: Final[tuple[Detector, ...]] = (
     SECRETS,
@@ -21,4 +23,7 @@ DETECTORS: Final[tuple[Detector, ...]] = (
     DESTINATIONS,
     MENTIONS,
     LINKS,
+)
+TABLE: Final = SignalTable(
+    dict.fromkeys([*SIGNALS, *(signal for detector in DETECTORS for signal in detector.signals)])
 )

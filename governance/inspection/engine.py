@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from governance.inspection.data_classes import NO_CLASSES, ClassTable
 from governance.inspection.detector import Detector, Hit
-from governance.inspection.detectors import DETECTORS
+from governance.inspection.detectors import TABLE
 from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, Severity, limit, settled
 from governance.inspection.masking import VaultIndex
-from governance.inspection.signals import SignalTable, TooManyMatches
-from governance.inspection.views import SIGNALS, TooManyViews, View, views
+from governance.inspection.signals import TooManyMatches
+from governance.inspection.skimming import stirred, wanted
+from governance.inspection.views import TooManyViews, View, views
 from governance.inspection.walk import Leaf, TooMuch, leaves
 
 SEGMENT: Final = 65_536
@@ -27,9 +28,6 @@ SHORT: Final = 64
 """Characters of a leaf that is remembered."""
 DEFAULT_BUDGET: Final = Budget()
 NOTHING_KNOWN: Final = VaultIndex(())
-TABLE: Final = SignalTable([*SIGNALS, *(signal for detector in DETECTORS for signal in detector.signals)])
-NAMES: Final = tuple((each, frozenset(signal.name for signal in each.signals)) for each in DETECTORS)
-"""Each detector with the names of its signals."""
 
 
 def inspect_text(
@@ -58,6 +56,9 @@ def inspect_value(
     classes: ClassTable = NO_CLASSES,
 ) -> Findings:
     """All that is noticed in the strings, numbers and keys of a JSON value."""
+    kinds = stirred(value, kinds, budget=budget, known=known, classes=classes)
+    if not kinds:
+        return Findings()
     run = _Run(kinds, budget, known, classes)
     try:
         for leaf in leaves(value, budget, path=path):
@@ -183,7 +184,7 @@ class _Run:
                 if self.classes and "data_class" in kinds:
                     is_over = partial(self._spent, leaf.path, start)
                     yield from ((hit, view) for hit in self.classes.look(view, leaf, is_over))
-                for detector in self._asked(signals):
+                for detector in self._asked(leaf, signals):
                     yield from ((hit, view) for hit in detector.look(view, leaf, signals) if hit.kind in kinds)
         except (TooManyViews, TooManyMatches) as over:
             rule = "limit.views" if isinstance(over, TooManyViews) else "limit.matches"
@@ -195,9 +196,9 @@ class _Run:
             for name, start, end in self.known.spans(view.text):
                 yield Hit(self.known.rule, 1, "secret", Severity.CRITICAL, 1.0, start, end, name)
 
-    def _asked(self, signals: frozenset[str]) -> Iterator[Detector]:
-        for detector, names in NAMES:
-            if (detector.always or not names.isdisjoint(signals)) and not detector.kinds.isdisjoint(self.kinds):
+    def _asked(self, leaf: Leaf, signals: frozenset[str]) -> Iterator[Detector]:
+        for detector in wanted(self.kinds):
+            if not detector.names.isdisjoint(signals) or detector.by_text or detector.by_name(leaf.name):
                 yield detector
 
     def _spent(self, path: str, start: int) -> bool:

@@ -32,6 +32,8 @@ MOST_PASSAGES: Final = 200
 """Told of one text; one is enough to act on."""
 SOME_FLAGS: Final = 3
 """Flags of regions that no font shows: more of them spell something."""
+MOST_LINES: Final = 40
+"""Empty ones that honest texts have in a row."""
 SPREAD: Final = 4
 """Invisible characters at the edges of words: so many are no accident."""
 
@@ -105,9 +107,25 @@ def find_hidden(text: str) -> list[Passage]:
     return sorted(found, key=lambda passage: passage.start)[:MOST_PASSAGES]
 
 
+def may_hide(text: str) -> bool:
+    return (
+        not text.isascii()
+        or (_has_escapes(text) and _ESCAPE.search(text) is not None)
+        or (_has_many_lines(text) and _GAP.search(text) is not None)
+    )
+
+
+def _has_escapes(text: str) -> bool:
+    return "\x1b" in text or "\\" in text
+
+
+def _has_many_lines(text: str) -> bool:
+    return text.count("\n") >= MOST_LINES or text.count("\\n") >= MOST_LINES
+
+
 def _escapes(text: str) -> Iterator[Passage]:
     """Terminal codes that conceal. Colours are honest: logs are full of them."""
-    if "\x1b" in text or "\\" in text:
+    if _has_escapes(text):
         for match in _ESCAPE.finditer(text):
             if _conceals(match[1]):
                 yield Passage(TERMINAL, match.start(), match.end())
@@ -127,7 +145,7 @@ def _conceals(codes: str) -> bool:
 
 def _gaps(text: str) -> Iterator[Passage]:
     """Text pushed so far down that nobody scrolls to it."""
-    if text.count("\n") >= 40 or text.count("\\n") >= 40:
+    if _has_many_lines(text):
         for match in _GAP.finditer(text):
             if text[match.end() : match.end() + 1].strip(' \n\t\r"'):
                 yield Passage(FAR_AWAY, match.start(), match.end())

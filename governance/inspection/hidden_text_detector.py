@@ -14,6 +14,7 @@ from governance.inspection.hidden_text import (
     TERMINAL,
     ZERO_WIDTH,
     find_hidden,
+    may_hide,
 )
 from governance.inspection.views import View
 from governance.inspection.walk import Leaf
@@ -42,4 +43,4 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
         yield Hit(rule, VERSION, "unicode", SEVERITIES[passage.kind], confidence, passage.start, passage.end)
 
 
-HIDDEN_TEXT: Final = Detector(frozenset(("unicode",)), (), look, always=True)
+HIDDEN_TEXT: Final = Detector(frozenset(("unicode",)), (), look, by_text=may_hide)

@@ -15,7 +15,7 @@ from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Kind, Severity
 from governance.inspection.injection_model import Passage as ModelPassage
 from governance.inspection.injection_model import shipped
-from governance.inspection.injection_reading import Reading, has_meanings
+from governance.inspection.injection_reading import Reading, has_meanings, sentences
 from governance.inspection.injection_rules import MARKS, ROWS, Row, Rule
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
@@ -97,12 +97,15 @@ def _weighed(
     view: View, signals: frozenset[str], *, is_asked_anyhow: bool
 ) -> tuple[ModelPassage | None, list[Passage], float]:
     """The model's passage, those of the rules, and what the model adds to them."""
-    possible = _possible(view.text)
     marked = list(_marked(view, signals))
+    near = _near(view.text)
+    if not near and not marked and not is_asked_anyhow:
+        return None, [], 0.0
+    possible = _possible(view.text)
     if not possible and not marked:
         return None, [], 0.0
     reading = Reading(view.text)
-    found = passages(_sorted([*marked, *_read(reading, possible)]))
+    found = passages(_sorted([*marked, *_read(reading, [row for row in possible if row.rule.name in near])]))
     likeliest = shipped().likeliest(reading) if found or is_asked_anyhow else None
     if likeliest is None:
         return None, found, 0.0
@@ -126,6 +129,29 @@ def _marked(view: View, signals: frozenset[str]) -> Iterator[Place]:
         if signal.name in signals:
             for match in signal.find(view.encoded):
                 yield Place(rule, match.start, match.end)
+
+
+def may_order(text: str) -> bool:
+    """Do words stand together of which a rule is made?"""
+    return bool(_near(text))
+
+
+def _near(text: str) -> frozenset[str]:
+    """The names of the rows whose words stand in one sentence; or anywhere, of rows that go beyond it. No others occur,
+    and this is much faster than reading."""
+    inside = set(sentences(text))
+    near = [_within(present) for present in inside]
+    return frozenset().union(*near, _across(frozenset().union(*inside)))
+
+
+@lru_cache(maxsize=4096)
+def _within(present: frozenset[str]) -> frozenset[str]:
+    return frozenset(row.rule.name for row in _needing(present))
+
+
+@lru_cache(maxsize=4096)
+def _across(present: frozenset[str]) -> frozenset[str]:
+    return frozenset(row.rule.name for row in _needing(present) if row.is_across)
 
 
 def _possible(text: str) -> Sequence[Row]:
@@ -202,7 +228,7 @@ def _confidence(weight: float) -> float:
 
 
 INJECTION: Final = Detector(
-    frozenset(("injection", "suspicion")), tuple(signal for _, signal in MARKS), look, always=True
+    frozenset(("injection", "suspicion")), tuple(signal for _, signal in MARKS), look, by_text=may_order
 )
-GUESSES: Final = Detector(frozenset(("guess",)), (), guess, always=True)
+GUESSES: Final = Detector(frozenset(("guess",)), (), guess, by_text=bool)
 """For who measures: the gateway does not ask for it."""

@@ -30,6 +30,17 @@ _ESCAPED: Final = re.compile(r"\\[nrt]")
 _UNSPACED: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _PHRASE: Final = re.compile("|".join(f"(?P<{meaning}>{phrases})" for meaning, phrases in PHRASES.items()))
 _PHRASES: Final = {meaning: re2.compile(phrases) for meaning, phrases in PHRASES.items()}
+_ODD: Final = re.compile(r"(?<![^\W_])(?=[^\W_]*[0-9'’])[^\W_]+(?:['’][^\W\d_]{1,2})?")
+_DIGIT: Final = re.compile("[0-9]")
+_SIGNS: Final = tuple(
+    (sign, "'" if sign in "‘’" else " ") for sign in "‘’“”„«»–—…•·→©®™€£°×✓✔★\u00a0\u2009\u202f\u200b\ufeff"
+)
+"""Beyond ASCII, and no letters."""
+_FLAT: Final = {
+    code: "\n" if chr(code) in ".!?;\n<>{}|" else chr(code).lower() if chr(code).isalnum() or chr(code) in "'@" else " "
+    for code in range(128)
+}
+"""What breaks a sentence, what is part of a word, and all else."""
 _BREAKS: Final = frozenset('.!?;\n。！？；<>{}|\\"')
 
 
@@ -47,6 +58,41 @@ def _meanings() -> dict[str, str]:
 
 MEANINGS: Final = _meanings()
 KNOWN: Final = frozenset(MEANINGS)
+
+
+def sentences(text: str) -> Iterator[frozenset[str]]:
+    """The meanings that may stand in each sentence. At least those that a reading has there."""
+    plain = text if text.isascii() else _without_signs(text)
+    if not plain.isascii():
+        yield has_meanings(text) | _spelt_otherwise(text)
+        return
+    for sentence in _flat(plain).split("\n"):
+        words = _TOKEN.findall(sentence) if "'" in sentence else sentence.split()
+        known = KNOWN.intersection(words)
+        if _DIGIT.search(sentence) is not None:
+            known |= KNOWN.intersection(" ".join(words).translate(_DIGITS).split())
+        if known:
+            yield frozenset(map(MEANINGS.__getitem__, known))
+
+
+def _flat(text: str) -> str:
+    """Words between blanks, a sentence a line."""
+    if "\\" in text:
+        text = _ESCAPED.sub(" ", text)
+    if "@" in text:
+        text = text.replace("@", " @ ")
+    return text.translate(_FLAT)
+
+
+def _without_signs(text: str) -> str:
+    for sign, plain in _SIGNS:
+        text = text.replace(sign, plain)
+    return text
+
+
+def _spelt_otherwise(text: str) -> frozenset[str]:
+    """With digits for letters, or a letter left out for an apostrophe."""
+    return frozenset(map(_meaning, _ODD.findall(text.lower())))
 
 
 def has_meanings(text: str) -> frozenset[str]:

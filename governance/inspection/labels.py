@@ -173,6 +173,10 @@ def named(leaf: Leaf) -> Iterator[Hit]:
             yield _hit(kind, 0, len(leaf.text))
 
 
+def is_label(name: str) -> bool:
+    return bool(_labelling(name))
+
+
 @lru_cache(maxsize=4096)
 def _labelling(name: str) -> tuple[Labelled, ...]:
     return tuple(kind for kind, label in NAMES if label.search(name))

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from governance.inspection.destinations import Way, written
+from governance.inspection.destinations import URL, Way, written
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Severity
 from governance.inspection.hosts import words
-from governance.inspection.signals import Encoded, TooManyMatches
+from governance.inspection.signals import Encoded, Signal, TooManyMatches
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
@@ -114,4 +114,11 @@ def _bounded(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
         yield match
 
 
-LINKS: Final = Detector(frozenset(("link",)), (), look, always=True)
+SIGNALS: Final = (
+    Signal("link.inline", r"\]\("),
+    Signal("link.definition", r"\]:"),
+    Signal("link.tag", r"<[A-Za-z]"),
+    URL,
+)
+"""How each of them begins."""
+LINKS: Final = Detector(frozenset(("link",)), SIGNALS, look)

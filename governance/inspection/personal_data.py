@@ -459,5 +459,8 @@ def _look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
 
 
 PERSONAL_DATA: Final = Detector(
-    kinds=frozenset(("personal", "card")), signals=tuple(signal for signal, _ in FINDERS), look=_look, always=True
+    kinds=frozenset(("personal", "card")),
+    signals=tuple(signal for signal, _ in FINDERS),
+    look=_look,
+    by_name=labels.is_label,
 )

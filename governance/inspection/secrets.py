@@ -231,5 +231,5 @@ SECRETS: Final = Detector(
     kinds=frozenset(("secret",)),
     signals=tuple(dict.fromkeys(signal for signal, _ in FINDERS)),
     look=_look,
-    always=True,
+    by_name=assignments.is_telling,
 )

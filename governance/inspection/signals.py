@@ -108,7 +108,8 @@ class Signal:
 
     @property
     def flags(self) -> int:
-        flags = hyperscan.HS_FLAG_SINGLEMATCH
+        """Lines count as texts of their own, for the first pass may look at many texts as lines of one."""
+        flags = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_MULTILINE
         if self.caseless:
             flags |= hyperscan.HS_FLAG_CASELESS
         if self.unicode:

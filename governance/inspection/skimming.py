@@ -1,0 +1,82 @@
+"""What a value may hold, by one look at all its texts at once: of what holds nothing, nothing more is asked."""
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from governance.inspection import folding
+from governance.inspection.data_classes import ClassTable
+from governance.inspection.detector import Detector
+from governance.inspection.detectors import DETECTORS, TABLE
+from governance.inspection.findings import Budget, Kind
+from governance.inspection.masking import VaultIndex
+from governance.inspection.signals import Encoded
+from governance.inspection.views import SIGNAL_NAMES
+from governance.inspection.walk import MAX_TOKEN, text_of
+
+MOST_CHARACTERS: Final = 16_384
+"""Of a value that is looked at as a whole: larger ones are sure to hold something."""
+MOST_LEAVES: Final = 1_000
+MOST_DEPTH: Final = 50
+
+
+def stirred(
+    value: Any, kinds: frozenset[Kind], *, budget: Budget, known: VaultIndex, classes: ClassTable
+) -> frozenset[Kind]:
+    """Those of these kinds of which something may be there; all of them where one look cannot tell, or a known value is
+    there."""
+    gathered = _gathered(value, budget)
+    if gathered is None:
+        return kinds
+    text = "\n".join(gathered.texts)
+    readings = (text,) if text.isascii() else (text, folding.folded(text).text())
+    signals = frozenset().union(*(TABLE.occurring(Encoded(reading)) for reading in readings))
+    if not signals.isdisjoint(SIGNAL_NAMES) or (known and any(any(known.spans(each)) for each in readings)):
+        return kinds
+    stirring: set[Kind] = {"data_class"} if classes else set()
+    for detector in wanted(kinds):
+        if detector.may_find(signals, readings, gathered.names):
+            stirring |= detector.kinds
+    return kinds & stirring
+
+
+@lru_cache(maxsize=256)
+def wanted(kinds: frozenset[Kind]) -> tuple[Detector, ...]:
+    return tuple(detector for detector in DETECTORS if not detector.kinds.isdisjoint(kinds))
+
+
+class _Gathered(NamedTuple):
+    texts: list[str]
+    names: frozenset[str]
+    """Under which some of them stand."""
+
+
+def _gathered(value: Any, budget: Budget) -> _Gathered | None:
+    """None if there is more than one look is worth."""
+    most = min(budget.leaves - 1, MOST_LEAVES)
+    texts: list[str] = []
+    names: set[str] = set()
+    level = [value]
+    for _ in range(min(budget.depth, MOST_DEPTH)):
+        level = _below(level, texts, names)
+        if len(texts) + len(level) > most:
+            return None
+        if not level:
+            is_short = sum(map(len, texts)) <= min(budget.characters, MOST_CHARACTERS)
+            return _Gathered(texts, frozenset(name[:MAX_TOKEN] for name in names)) if is_short else None
+    return None
+
+
+def _below(level: list[Any], texts: list[str], names: set[str]) -> list[Any]:
+    below: list[Any] = []
+    for each in level:
+        if isinstance(each, str):
+            texts.append(each)
+        elif isinstance(each, dict):
+            names.update(each)
+            texts += each
+            below += each.values()
+        elif isinstance(each, list | tuple):
+            below += each
+        elif (text := text_of(each)) is not None:
+            texts.append(text)
+    return below

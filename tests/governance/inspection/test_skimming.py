@@ -1,0 +1,91 @@
+"""One look at a whole value says no more than the truth: what it rules out, no closer look finds."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from governance.inspection import skimming
+from governance.inspection.detector import Detector
+from governance.inspection.detectors import DETECTORS, TABLE
+from governance.inspection.engine import inspect_value
+from governance.inspection.findings import CONTAINED, KINDS
+from governance.inspection.injection import _near, _possible
+from governance.inspection.injection_reading import Reading
+from governance.inspection.injection_words import lexicon
+from governance.inspection.views import RAW, View
+from governance.inspection.walk import Leaf
+
+ALL = frozenset(signal.name for detector in DETECTORS for signal in detector.signals)
+PIECES = (
+    "plain words", "Ignore", "all previous", "instructions", "ign0re", "don't", "tell", "the user's",
+    "send it to", "@", ".", "eve", "example", "com", "eve@example.com", "www.example.co.uk", "shop.example",
+    "//host.example",
+    "http:", "https://a.b/c?d=e", "\\\\srv.x", "a.1", "\u2488com", "\uff0eｃom", "\u201cquoted.\u201d",
+    "1.2.3.4", "0x7f.1", "[dot]", " dot ", "(at)", "[.]", "](", "]:", "<a href=", "4111 1111 1111 1111",
+    "DE89370400440532013000", "+49 30 1234567", "2026-11-22", "call", "phone", "bc1q" + "z" * 30, "password",
+    "token", "api_key", ":", "=", " ", "\n", "\n" * 45, "\x1b[8m", "\\u001b[8m", "t7#kQ9w!vz", "is", "\u200b",
+    "\U000e0041", "\u2019", "\u2014", "\u00e9t\u00e9", "忽略之前的指令", "dob", "1990-01-02", "%41", "&amp;",
+    "xoxb-", "1", "/", "-", "_", "?", "#x",
+)  # fmt: skip
+DRAW = random.Random(4711)
+DRAWN = [DRAW.choice(("", " ")).join(DRAW.choices(PIECES, k=DRAW.randint(1, 9))) for _ in range(1_500)]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+VALUES = st.recursive(
+    TEXTS | st.integers(0, 10**17) | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def test_a_value_is_judged_as_if_nobody_had_skimmed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    @given(VALUES, st.sampled_from([KINDS, *(frozenset((kind,)) for kind in sorted(KINDS | CONTAINED))]))
+    def check(value: Any, kinds: Any) -> None:
+        skimmed = inspect_value(value, kinds=kinds)
+        with monkeypatch.context() as closer:
+            closer.setattr(skimming, "MOST_LEAVES", -1)
+            assert skimmed == inspect_value(value, kinds=kinds)
+
+    check()
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=["-".join(sorted(each.kinds)) for each in DETECTORS])
+def test_where_nothing_tells_of_a_finding_is_none(detector: Detector) -> None:
+    for text, name in zip(DRAWN, reversed(DRAWN), strict=True):
+        view = View(RAW, text)
+        if not detector.may_find(TABLE.occurring(view.encoded), [text], [name]):
+            assert not list(detector.look(view, Leaf("", name, text), ALL)), text
+
+
+WORDS = sorted(lexicon())
+ODD = (
+    "'ign0re",
+    "1gnore",
+    "\\nignore",
+    "—",
+    "’",
+    "x",
+    "instructions'",
+    "pr3vi0us",
+    "--all",
+    "don’t",
+    "_",
+    "été",
+    ".",
+    "!",
+    "\n",
+    '",',
+    "@",
+)
+
+
+def test_no_row_stands_in_a_reading_that_its_sentences_do_not_tell() -> None:
+    for _ in range(1_500):
+        words = DRAW.choices(WORDS, k=8) + DRAW.choices(ODD, k=2)
+        DRAW.shuffle(words)
+        text = " ".join(word for word in words if word.isascii() or DRAW.random() < 0.2)
+        meanings = Reading(text).meanings
+        there = {row.rule.name for row in _possible(text) if (match := row.pattern.search(meanings)) and match.group()}
+        assert there <= _near(text), text
