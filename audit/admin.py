@@ -21,9 +21,9 @@ from audit.models import (
     EventRow,
     FindingGroup,
     Leaf,
-    Sighting,
 )
 from audit.search import VIEWS, EventSearch
+from audit.sightings import seen_with
 from gateway.console.base import (
     ExactTextFilter,
     InfinitePaginator,
@@ -409,9 +409,7 @@ class SeenWithAgent(ExactTextFilter):
     parameter_name = "agent"
 
     def queryset(self, request: HttpRequest, rows: Any) -> Any:
-        if not self.value():
-            return rows
-        return rows.filter(pk__in=Sighting.objects.filter(agent=self.value()).values("group"))
+        return rows.filter(seen_with(self.value())) if self.value() else rows
 
 
 class FindingList(ChangeList):

@@ -267,6 +267,11 @@ def _sighting(seen: Seen) -> Sighting:
     )
 
 
+def seen_with(agent: str) -> Q:
+    """Of groups."""
+    return Q(pk__in=Sighting.objects.filter(agent=agent).values("group"))
+
+
 # -- letting go
 
 

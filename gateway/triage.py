@@ -1,12 +1,13 @@
 """What humans say of what inspection found: it was there, or it was a false alarm. Each word is on record."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from audit.models import FindingGroup
+from audit.models import FindingGroup, Sighting
 from governance.facts import Fact, Recorder
 from governance.house_rules import RuleBroken
+from governance.models import Tool
 
 PERMISSION: Final = "audit.judge_findinggroup"
 NOTE_LIMIT: Final = 500
@@ -35,6 +36,22 @@ def judge(finding: UUID, *, verdict: str, note: str, by: str, record: Recorder, 
     row.save(update_fields=["verdict", "note", "judged_by", "judged_at"])
     record(Fact("finding.judged", f"finding:{row.pk}", {**_told(row), "verdict": verdict, "was": was, "note": note}))
     return row
+
+
+def pattern_of(row: FindingGroup) -> dict[str, Any]:
+    """What an exception names that allows it where it was seen: its value, or the place of values that are not told
+    apart. `tool` is None where it is not there any more."""
+    return {
+        "rule": row.rule,
+        "fingerprint": row.fingerprint,
+        "path": "" if row.fingerprint else _place(row),
+        "tool": Tool.objects.filter(name=row.tool, connector__name=row.connector).first(),
+    }
+
+
+def _place(row: FindingGroup) -> str:
+    newest = Sighting.objects.filter(group=row.pk).order_by("-leaf")
+    return newest.values_list("path", flat=True).first() or ""
 
 
 def _told(row: FindingGroup) -> dict[str, str | int]:

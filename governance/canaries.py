@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from governance.facts import Fact, Recorder
 from governance.models import Canary
-from governance.vault import Envelope, Keyring, keyring, maskable_forms, open_envelope, seal
+from governance.vault import Envelope, Keyring, VaultError, keyring, maskable_forms, open_envelope, seal
 
 BASE32 = string.ascii_uppercase + "234567"
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -28,8 +28,8 @@ class NotPlantable(Exception):
         self.field = field
 
 
-class ShownAlready(Exception):
-    """Its value is shown once."""
+class NotShown(Exception):
+    """Its value is shown once, and only where its key is."""
 
 
 def canary_faults(kind: str, place: str) -> Iterator[tuple[str, str]]:
@@ -64,12 +64,15 @@ def plant(row: Canary, *, by: str, record: Recorder, now: datetime) -> None:
 
 @sensitive_variables()
 def show_once(row: Canary, *, record: Recorder, now: datetime) -> str:
-    """Raises ShownAlready."""
+    """Raises NotShown."""
     if not Canary.objects.filter(pk=row.pk, shown_at=None).update(shown_at=now):
-        raise ShownAlready("Its value was shown before. Make another one, and plant that instead.")
+        raise NotShown("Its value was shown before. Make another one, and plant that instead.")
     record(Fact("canary.shown", f"canary:{row.name}", {}))
     sealed = Envelope(row.key_id, bytes(row.wrapped_key), bytes(row.ciphertext))
-    return open_value(str(row.pk), sealed, keyring())
+    try:
+        return open_value(str(row.pk), sealed, keyring())
+    except VaultError:
+        raise NotShown("It cannot be opened: the key that sealed it is not here. Make another one.") from None
 
 
 @sensitive_variables()
@@ -78,14 +81,15 @@ def open_value(canary_id: str, sealed: Envelope, keys: Keyring) -> str:
 
 
 @sensitive_variables()
+def parts_of(kind: str, value: str) -> list[str]:
+    """As people plant it: of a key its two halves."""
+    return value.split(":") if kind == Canary.Kind.AWS_KEY else [value]
+
+
+@sensitive_variables()
 def forms_of(kind: str, value: str) -> tuple[bytes, ...]:
     """By which it is known: of a key either half, of an address the part that is only its own."""
-    if kind == Canary.Kind.AWS_KEY:
-        parts = value.split(":")
-    elif kind == Canary.Kind.URL:
-        parts = [value.rstrip("/").rpartition("/")[2]]
-    else:
-        parts = [value]
+    parts = [value.rstrip("/").rpartition("/")[2]] if kind == Canary.Kind.URL else parts_of(kind, value)
     return tuple(form for part in parts for form in maskable_forms("bearer", part))
 
 

@@ -71,6 +71,14 @@ SCOPES = {
     "data-classes:write": _scope(
         "Add, change and remove data classes", "add_dataclass", "change_dataclass", "delete_dataclass"
     ),
+    "findings:judge": Scope("Say what findings are", frozenset({"audit.judge_findinggroup"})),
+    "exceptions:write": _scope(
+        "Set and end exceptions of inspection", "add_patternexception", "change_patternexception"
+    ),
+    "exceptions:approve": _scope("Agree to exceptions of inspection by others", "approve_patternexception"),
+    "detection:switch": _scope("Switch detection rules off and on", "change_detectionoff"),
+    "canaries:write": _scope("Make and withdraw canaries", "add_canary", "delete_canary"),
+    "canaries:show": _scope("See the value of a canary, once", "show_canary"),
     "directories:write": _scope("Add and change directories", "add_directory", "change_directory"),
     "directories:connect": _scope("Make and revoke tokens of directories", "connect_directory"),
     "directories:release": _scope("Decide what a directory's brake keeps waiting", "release_directory"),

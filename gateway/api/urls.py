@@ -10,13 +10,17 @@ from gateway.api.anchors import AnchorReceipts, Anchors
 from gateway.api.approvals import AccessRequests, Approvals
 from gateway.api.authorizations import Authorizations
 from gateway.api.calls import Call, CallPayloads, CallProof
+from gateway.api.canaries import Canaries
 from gateway.api.connected_accounts import ConnectedAccounts
 from gateway.api.content import DataClasses
+from gateway.api.detection import DetectionRules, SwitchedOffRules
 from gateway.api.directories import Directories, DirectoryLosses, GroupMappings
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
 from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
+from gateway.api.exceptions import Exceptions
 from gateway.api.explaining import ExplainView
+from gateway.api.findings import FindingRates, Findings, Sightings
 from gateway.api.grants import Grants
 from gateway.api.index import Index, Nowhere
 from gateway.api.issuers import Issuers
@@ -52,6 +56,11 @@ RESOURCES = {
     "policies/<uuid:policy_id>/versions": PolicyVersions,
     "limits": Limits,
     "data-classes": DataClasses,
+    "findings": Findings,
+    "findings/<uuid:finding_id>/sightings": Sightings,
+    "exceptions": Exceptions,
+    "switched-off-rules": SwitchedOffRules,
+    "canaries": Canaries,
     "connectors": Connectors,
     "tools": Tools,
     "tools/<uuid:tool_id>/definitions": Definitions,
@@ -127,6 +136,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("erasures/preview", ErasurePreview.as_view({"post": "create"})),
     path("reports/<uuid:report_id>/zip", ReportZip.as_view({"post": "create"})),
     path("reports/<uuid:report_id>/pdf", ReportPdf.as_view({"post": "create"})),
+    path("detection-rules", DetectionRules.as_view({"get": "list"})),
+    path("finding-rates", FindingRates.as_view({"get": "list"})),
     path("zombies", Zombies.as_view({"get": "list"})),
     *_routes(),
     re_path("", Nowhere.as_view(), name="api_nowhere"),

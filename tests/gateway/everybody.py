@@ -17,6 +17,7 @@ from governance.models import (
     Agent,
     Authorization,
     Bundle,
+    DetectionOff,
     OAuthClient,
     Offboarding,
     OffboardingStep,
@@ -58,6 +59,7 @@ def rows() -> dict[str, Any]:
                 asked_at=datetime.now(UTC),
                 state="done",
             ),
+            DetectionOff.objects.create(rule="card_number", reason="Noise.", set_by="test", set_at=datetime.now(UTC)),
             SavedSearch.objects.create(owner=found["user"], name="hers"),
             UserSession.objects.create(user=found["user"], ip="192.0.2.1", session_key="hers", user_agent="Firefox"),
         )

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +17,14 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events
 
 from audit.event import AuditEvent
+from audit.models import FindingGroup
 from audit.record import record
 from gateway.api import throttling
 from gateway.models import GatewayProcess
 from governance import models
 from governance.agent_keys import key_digest
 from governance.bundles import publish_bundle
+from governance.canaries import plant
 from governance.fence.actor import governed_change
 from governance.policies import publish_policy
 from tests.fresh_database import fresh_database
@@ -74,15 +76,38 @@ def one_of_each() -> dict[str, Any]:
         "secrets": models.Secret.objects.create(name="token"),
         "limits": models.RateLimit.objects.create(name="not-too-many", max_requests=600),
         "data-classes": models.DataClass.objects.create(name="patients", words=["patient"]),
+        "findings": FindingGroup.objects.create(id=event.id, rule="email", kind="personal", first_at=now, last_at=now),
+        "exceptions": models.PatternException.objects.create(
+            name="vendor-cards",
+            rule="card_number",
+            path="/*",
+            bundle=bundle,
+            reason="Test cards.",
+            created_at=now,
+            ends_at=now + timedelta(days=1),
+        ),
+        "switched-off-rules": models.DetectionOff.objects.create(rule="email", reason="x", set_by="test", set_at=now),
+        "canaries": _canary(now),
         "freezes": models.Freeze.objects.create(created_by="test"),
         "retention-classes": models.RetentionClass.objects.create(name="short", payload_days=30),
         "legal-holds": models.LegalHold.objects.create(person=ana, reason="Case 7", set_by="test", set_at=now),
         "sinks": models.Sink.objects.create(name="soc", kind="webhook", settings={"url": "https://soc.example.com"}),
         "processes": GatewayProcess.objects.create(host="h", pid=1, started_at=now, beat_at=now),
     }
-    rows |= {"secret_id": rows["secrets"], "sink_id": rows["sinks"], "role_id": rows["roles"]}
+    rows |= {
+        "finding_id": rows["findings"],
+        "secret_id": rows["secrets"],
+        "sink_id": rows["sinks"],
+        "role_id": rows["roles"],
+    }
     models.Organization.objects.get_or_create(is_only=True)
     return {name: str(row.pk) for name, row in rows.items()} | dict.fromkeys(("events", "call_id"), str(event.id))
+
+
+def _canary(now: datetime) -> models.Canary:
+    row = models.Canary(name="hr-share", kind="aws_key")
+    plant(row, by="test", record=lambda fact: None, now=now)
+    return row
 
 
 @pytest.fixture

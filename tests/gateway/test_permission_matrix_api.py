@@ -117,6 +117,27 @@ POST   data-classes                             governance.add_dataclass
 GET    data-classes/{dataclass}                 governance.view_dataclass
 PATCH  data-classes/{dataclass}                 governance.change_dataclass
 DELETE data-classes/{dataclass}                 governance.delete_dataclass
+GET    findings                                 audit.view_findinggroup
+GET    findings/{findinggroup}                  audit.view_findinggroup
+POST   findings/{findinggroup}/judge            audit.judge_findinggroup
+POST   findings/{findinggroup}/allow            governance.add_patternexception
+GET    findings/{findinggroup}/sightings        audit.view_findinggroup
+GET    finding-rates                            audit.view_findinggroup
+GET    exceptions                               governance.view_patternexception
+POST   exceptions                               governance.add_patternexception
+GET    exceptions/{patternexception}            governance.view_patternexception
+POST   exceptions/{patternexception}/approve    governance.approve_patternexception
+POST   exceptions/{patternexception}/end        governance.change_patternexception
+GET    detection-rules                          governance.view_detectionoff
+GET    switched-off-rules                       governance.view_detectionoff
+POST   switched-off-rules                       governance.change_detectionoff
+GET    switched-off-rules/{detectionoff}        governance.view_detectionoff
+DELETE switched-off-rules/{detectionoff}        governance.change_detectionoff
+GET    canaries                                 governance.view_canary
+POST   canaries                                 governance.add_canary
+GET    canaries/{canary}                        governance.view_canary
+DELETE canaries/{canary}                        governance.delete_canary
+POST   canaries/{canary}/show                   governance.show_canary
 GET    directories                              governance.view_directory
 POST   directories                              governance.add_directory
 GET    directories/{directory}                  governance.view_directory
@@ -279,6 +300,10 @@ COLLECTIONS = {
     "policies": "policy",
     "limits": "ratelimit",
     "data-classes": "dataclass",
+    "findings": "findinggroup",
+    "exceptions": "patternexception",
+    "switched-off-rules": "detectionoff",
+    "canaries": "canary",
     "rotation-tasks": "rotationtask",
     "directories": "directory",
     "group-mappings": "groupmapping",

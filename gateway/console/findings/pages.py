@@ -16,7 +16,6 @@ from gateway import triage
 from gateway.actions import act
 from gateway.console.pages import ConsolePage, GovernedPage
 from governance.house_rules import RuleBroken
-from governance.models import Tool
 from governance.pattern_exceptions import is_exceptable
 
 VIEW: Final = "audit.view_findinggroup"
@@ -69,14 +68,11 @@ class FindingPage(GovernedPage):
 
     def exception_form(self) -> str:
         """Where this may be allowed for a time, filled in; empty for what always counts, and for who may not."""
-        row = self.row
-        if not self.may("governance.add_patternexception") or not is_exceptable(row.rule):
+        if not self.may("governance.add_patternexception") or not is_exceptable(self.row.rule):
             return ""
-        told = {"rule": row.rule, "fingerprint": row.fingerprint}
-        if not row.fingerprint:
-            told["path"] = Sighting.objects.filter(group=row.pk).values_list("path", flat=True).first() or ""
-        if tool := Tool.objects.filter(name=row.tool, connector__name=row.connector).first():
-            told["tool"] = str(tool.pk)
+        told = triage.pattern_of(self.row)
+        told["tool"] = told["tool"].pk if told["tool"] else ""
+        told = {name: value for name, value in told.items() if value}
         return f"{reverse('admin:governance_patternexception_add')}?{urlencode(told)}"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

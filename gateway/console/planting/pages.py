@@ -9,7 +9,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from gateway.actions import act
 from gateway.console.pages import GovernedPage
-from governance.canaries import ShownAlready, show_once
+from governance.canaries import NotShown, parts_of, show_once
 from governance.models import Canary
 
 
@@ -30,10 +30,9 @@ class ShowCanary(GovernedPage):
         canary = self.canary
         try:
             value = act(lambda record, now: show_once(canary, record=record, now=now), by=self.by)
-        except ShownAlready as reason:
+        except NotShown as reason:
             return self.render_to_response(self.get_context_data(problem=str(reason)), status=409)
-        halves = value.split(":") if canary.kind == Canary.Kind.AWS_KEY else [value]
-        return self.render_to_response(self.get_context_data(values=halves))
+        return self.render_to_response(self.get_context_data(values=parts_of(canary.kind, value)))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(**{"canary": self.canary, **kwargs})
