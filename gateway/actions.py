@@ -14,7 +14,7 @@ from gateway.second_factors import rewrap_second_factors
 from governance import agent_keys, agents, freezes, personal_tokens, rotation
 from governance.account_tokens import rewrap_accounts
 from governance.agent_keys import IssuedKey
-from governance.facts import Fact, Recorder
+from governance.facts import Recorder
 from governance.fence.actor import governed_change
 from governance.fence.lockfile import WriteLockTimeout
 from governance.freezes import FreezeTarget
@@ -202,16 +202,3 @@ def rewrap_vault(*, by: str) -> int:
     rewrapped = rewrap_all(keyring=keys, record=record) + rewrap_payload_keys(keyring=keys, record=record)
     rewrapped += rewrap_accounts(keyring=keys, record=record)
     return rewrapped + rewrap_second_factors(keyring=keys, record=record)
-
-
-def make_owner(email: str, *, by: str) -> User:
-    """Creates the person if need be. She signs in by one-time link and chooses a password then."""
-
-    def work(record: Recorder, now: datetime) -> User:
-        person = User.objects.filter(email__iexact=email).first() or User.objects.create_user(email)
-        person.is_active = person.is_staff = person.is_superuser = True
-        person.save()
-        record(Fact("owner.created", f"person:{person.email}"))
-        return person
-
-    return act(work, by=by)

@@ -196,6 +196,7 @@ FRESH_LOGIN = frozenset(
         "governance.change_retentionclass",
         "governance.change_legalhold",
         "governance.change_dataclass",
+        "governance.change_organization",
         "governance.show_canary",
         "governance.review_bundle",
         "governance.review_policy",

@@ -141,6 +141,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Organization)
 class OrganizationAdmin(GovernedModelAdmin):
     form = OrganizationForm
+    fresh_login_for = "governance.change_organization"
     changes_reach = True
     list_display = ("name", "timezone", "hours", "policy_names")
     autocomplete_fields = ("policies",)

@@ -227,6 +227,7 @@ ASKS_AGAIN = {
     "governance.change_legalhold",
     "governance.change_retentionclass",
     "governance.change_dataclass",
+    "governance.change_organization",
     "governance.show_canary",
     "governance.erase_user",
     "governance.change_trustedissuer",

@@ -10,12 +10,12 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import EventRow
-from gateway.actions import act
 from governance import ready_policies
 from governance.models import Organization, Policy, PolicyVersion, Rule
 from governance.rule_tests import run_tests
 from governance.snapshot_builder import build_snapshot
-from tests.gateway.signing_in import sign_in
+from tests.gateway.admin_pages import post
+from tests.gateway.signing_in import let_time_pass, sign_in
 
 PAGE = "ready_policies"
 
@@ -72,7 +72,11 @@ class TestAdding:
         assert {policy.name for policy in Policy.objects.all()} == {"baseline", "engineering"}
 
     def test_a_new_installation_has_the_baseline_and_its_export_says_so(self, tmp_path: Path) -> None:
-        act(lambda record, now: ready_policies.install(by="command:up", record=record), by="command:up")
+        said = io.StringIO()
+        call_command("create_owner", "first@example.com", stdout=said)
+        assert "The policy baseline binds everybody" in said.getvalue()
+        assert build_snapshot().organization_policies == {Policy.objects.get(name="baseline").pk.hex}
+        assert {"owner.created", "policy.published"} <= set(EventRow.objects.values_list("kind", flat=True))
         out = io.StringIO()
         call_command("export", "--json", stdout=out)
         assert json.loads(out.getvalue())["organization"]["policies"] == ["baseline"]
@@ -81,3 +85,17 @@ class TestAdding:
         again = io.StringIO()
         call_command("apply", str(file), stdout=again)
         assert again.getvalue() == "Nothing to do.\n"
+
+    def test_one_that_somebody_has_set_up_keeps_its_rules(self) -> None:
+        for email in ("first@example.com", "second@example.com"):
+            call_command("create_owner", email, stdout=io.StringIO())
+            Organization.objects.get().policies.clear()
+        assert PolicyVersion.objects.count() == 1
+        assert not build_snapshot().organization_policies
+
+    def test_who_takes_it_off_everybody_has_just_signed_in(self, owner: Client) -> None:
+        owner.post(reverse(PAGE), {"name": "baseline", "act": "bind"})
+        only = Organization.objects.get()
+        let_time_pass(owner, 16 * 60)
+        assert post(owner, "governance_organization_change", only.pk, name="Example", timezone="UTC").status_code == 403
+        assert only.policies.exists()

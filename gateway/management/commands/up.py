@@ -8,15 +8,14 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from gateway import actions
 from gateway.client_setup import clients, curl_command, endpoint_of
 from gateway.demo.helpdesk import Helpdesk
 from gateway.demo.organization import AGENT, APPROVER, BY, LARGE_REFUND, PEOPLE, Demo
+from gateway.founding import make_owner
 from gateway.management.commands.serve import KILL_AFTER_SECONDS, PARTS, overdue_writer, parts_of
 from gateway.one_time_links import one_time_login_url
 from gateway.readiness import wait_for_pages, wait_until_ready
 from gateway.supervisor import Part, Supervisor
-from governance import ready_policies
 from governance.fence.lockfile import WriteLock, WriteLockTimeout
 from governance.models import Connector, User
 
@@ -34,7 +33,7 @@ class Command(BaseCommand):
             raise CommandError(f"DATA_DIR: another `make up` runs on {settings.DATA_DIR}; stop it first.") from None
         call_command("migrate", verbosity=0, interactive=False)
         owner = User.objects.filter(is_superuser=True, is_active=True).order_by("created_at").first()
-        owner = owner or self._install()
+        owner = owner or make_owner(OWNER, by=BY)
         parts: list[Part] = []
         lines = [f"  owner      {owner.email}  {one_time_login_url(owner)}"]
         if os.environ.get("DEMO", "1") != "0":
@@ -45,12 +44,6 @@ class Command(BaseCommand):
         connection.close()
         threading.Thread(target=self._announce, args=[lines], daemon=True).start()
         sys.exit(Supervisor(parts, drain_seconds=KILL_AFTER_SECONDS, overdue=overdue_writer()).run())
-
-    def _install(self) -> User:
-        """A new installation has an owner and the default policy, which binds everybody."""
-        owner = actions.make_owner(OWNER, by=BY)
-        actions.act(lambda record, now: ready_policies.install(by=BY, record=record), by=BY)
-        return owner
 
     def _start_demo(self, demo: Demo) -> Part:
         """Its helpdesk is on loopback, which connectors may not reach unless somebody says so; the demo does."""
