@@ -17,6 +17,7 @@ from governance.inspection.field_masks import Place
 from governance.inspection.findings import Findings
 from governance.inspection.masking import VaultIndex
 from governance.inspection.redaction import Found
+from governance.inspection.seams import Said
 from governance.inspection.tokens import Value
 from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Snapshot, Tool
 
@@ -182,6 +183,8 @@ class Intent:
     epoch: int
     send_before_ns: int
     is_behind: bool = False
+    said: Said = field(default_factory=Said, repr=False)
+    """What the upstream said meanwhile and was heard: its result may go on with it."""
 
     @property
     def call(self) -> Call:

@@ -16,9 +16,11 @@ from gateway.excepting import excepting
 from gateway.inspecting import met
 from gateway.ports import Ports
 from gateway.run_labels import met_by
+from gateway.seams import with_seams
 from gateway.unmasking import watching
 from governance import canonical
 from governance.inspection.masking import VaultIndex
+from governance.inspection.seams import Run, run_said, whole_stretches, without_known
 from governance.snapshot import Connector, Snapshot
 
 QUESTIONS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
@@ -30,6 +32,8 @@ MOST_QUESTIONS = 20
 LARGEST = 64 * 1024
 """Bytes of one notification, question, answer or request state."""
 URL_ELICITATION_REQUIRED = -32042
+ASKED = "questions"
+GOES_ON = "The question goes on with a secret of the gateway that was begun before."
 WEB = ("https://", "http://")
 
 
@@ -76,15 +80,22 @@ class ScreenedRelay:
         await self._relay.became_task()
 
     async def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Drops what is too much, too large or no longer for this caller; masks the rest."""
+        """Drops what is too much, too large or no longer for this caller; masks the rest. What goes on with something
+        that was heard before is looked at together with it."""
         self._notified += 1
         if method not in NOTIFICATIONS or self._notified > MOST_NOTIFICATIONS or not self._is_permitted():
             return
         body, vault = canonical.encode(params), self._vault()
-        shown = vault.mask(params)[0] if vault.find(body) else params
-        if len(body) <= LARGEST and isinstance(shown, dict) and await self._is_fit(shown, len(body)):
+        if len(body) > LARGEST:
+            return
+        said = self._intent.said
+        shown, _ = without_known(params, whole_stretches(run_said(params), said.tails), vault)
+        shown = vault.mask(shown)[0] if vault.find(canonical.encode(shown)) else shown
+        if isinstance(shown, dict) and await self._is_fit(shown, len(body), run_said(shown)):
             with suppress(EvidenceUnavailable):
                 await self._meet(shown, len(body))
+                for run in run_said(shown):
+                    said.add(method, run.parts)
                 await self._relay.notify(method, shown)
 
     async def ask(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -95,11 +106,17 @@ class ScreenedRelay:
         self._asked += len(requests)
         if self._asked > MOST_QUESTIONS:
             raise NotAnswered("Too many questions in one call.")
-        if problem := question_problem(requests, self.powers, self._vault()):
+        vault = self._vault()
+        if problem := question_problem(requests, self.powers, vault):
             raise NotAnswered(problem)
-        if not await self._is_fit(requests, len(canonical.encode(requests))):
+        runs = [run for request in requests.values() for run in run_said(request.get("params", {}))]
+        if without_known({}, whole_stretches(runs, self._intent.said.tails), vault)[1]:
+            raise NotAnswered(GOES_ON)
+        if not await self._is_fit(requests, len(canonical.encode(requests)), runs):
             raise NotAnswered("A rule forbids what the question contains.")
         await self._commit_question(requests)
+        for run in runs:
+            self._intent.said.add(ASKED, run.parts)
         try:
             answers = await self._relay.ask(requests)
         except NotAnswered as refusal:
@@ -112,7 +129,7 @@ class ScreenedRelay:
             raise NotAnswered(problem)
         return answers
 
-    async def _is_fit(self, said: Mapping[str, Any], size: int) -> bool:
+    async def _is_fit(self, said: Mapping[str, Any], size: int, runs: list[Run]) -> bool:
         """What a rule denies or masks in the result is not said before it either."""
         screens = [screen for screen in self._intent.decision.screens if screen.effect != "flag" and screen.findings]
         if not screens:
@@ -120,6 +137,7 @@ class ScreenedRelay:
         names = frozenset(name for screen in screens for name in screen.findings)
         snapshot = self._intent.call.caller.snapshot
         found = await self._ports.inspector.look(said, names, size=size, snapshot=snapshot)
+        found = await with_seams(self._intent, runs, names, found, self._ports)
         if LINK in names:
             try:
                 found = await with_new_links(self._intent, said, size, found, self._ports)

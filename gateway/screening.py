@@ -10,6 +10,7 @@ from gateway.inspecting import blind, masked_by, met, proof_of
 from gateway.ports import Ports
 from gateway.relaying import result_problem
 from gateway.run_labels import labels_found
+from gateway.seams import with_seams
 from gateway.targets import expose_uris
 from gateway.unmasking import masked_by_tokens
 from gateway.values import changed
@@ -18,6 +19,7 @@ from governance.answers import Screen
 from governance.inspection.field_masks import Place, mask_fields
 from governance.inspection.masking import VaultIndex
 from governance.inspection.redaction import redact
+from governance.inspection.seams import may_hide_in_lists, runs_of, whole_stretches, without_known
 
 WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
 WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
@@ -34,10 +36,13 @@ def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResu
         return UpstreamFailure("bad_answer", f"It asked for something in vain. {problem}", reached=True)
     original: Any = raw.result if raw.result is not None else raw.error
     content, encoded = original, canonical.encode(original)
-    masked: tuple[str, ...] = ()
+    content, names = _without_cut(intent, content, encoded, vault)
+    if content is not original:
+        encoded = canonical.encode(content)
     if vault.find(encoded):
         content, hits = vault.mask(content)
-        masked = tuple(sorted({hit.secret for hit in hits}))
+        names |= {hit.secret for hit in hits}
+    masked = tuple(sorted(names))
     is_tool = intent.call.frame.method == TOOL_CALL
     if not isinstance(content, dict):
         content = WITHHELD_RESULT if raw.result is not None and is_tool else WITHHELD_ERROR
@@ -63,6 +68,7 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
     snapshot = intent.call.caller.snapshot
     found = await ports.inspector.look(content, names, size=len(safe.encoded), snapshot=snapshot)
+    found = await with_seams(intent, runs_of(content), names, found, ports)
     if LINK in names:
         found = await with_new_links(intent, content, len(safe.encoded), found, ports)
     found = excepting(found, content, intent.call, now=ports.now())
@@ -100,6 +106,13 @@ def _screened(intent: Intent, safe: SafeResult, denial: Screen) -> SafeResult:
         return changed(safe, outcome=SCREENED, result=result, error=None, encoded=canonical.encode(result))
     error = {"code": -32603, "message": text, "data": meta}
     return changed(safe, outcome=SCREENED, result=None, error=error, encoded=canonical.encode(error))
+
+
+def _without_cut(intent: Intent, content: Any, encoded: bytes, vault: VaultIndex) -> tuple[Any, frozenset[str]]:
+    """Without values that stand in pieces: over parts of the result, or begun in what was said before."""
+    is_listed = isinstance(content, dict) and "structuredContent" in content and may_hide_in_lists(encoded, vault)
+    joined = whole_stretches(runs_of(content, lists=is_listed), intent.said.tails)
+    return without_known(content, joined, vault)
 
 
 def _without_fields(intent: Intent, content: dict[str, Any]) -> tuple[dict[str, Any], tuple[Place, ...]]:

@@ -1,7 +1,6 @@
 """Looks at texts in every reading with every detector. Pure: no Django, no database, no network.
 
-A long text is looked at in segments that overlap, cut where the text says and not where its chunks happened to end:
-so it makes no difference in which chunks a stream arrives.
+A long text is looked at in segments that overlap. Texts that belong together are joined before (`seams.py`).
 """
 
 import time
@@ -70,53 +69,6 @@ def inspect_value(
     return settled(run.found)
 
 
-class Stream:
-    """One text that arrives in chunks. What `feed` gives back is free of findings that are still to come.
-
-    However it is cut into chunks, the findings are those of `inspect_text` for the whole.
-    """
-
-    def __init__(
-        self,
-        *,
-        path: str = "",
-        name: str = "",
-        kinds: frozenset[Kind] = KINDS,
-        budget: Budget = DEFAULT_BUDGET,
-        known: VaultIndex = NOTHING_KNOWN,
-        classes: ClassTable = NO_CLASSES,
-    ) -> None:
-        self._run = _Run(kinds, budget, known, classes)
-        self._leaf = (path, name)
-        self._held = ""
-        self._held_from = 0
-        self._decided = 0
-
-    def feed(self, chunk: str) -> None:
-        self._held += chunk
-        while self._held_from + len(self._held) >= self._decided + SEGMENT + CONTEXT:
-            self._decide(self._decided + SEGMENT)
-
-    def finish(self) -> Findings:
-        if self._held_from + len(self._held) > self._decided or not self._decided:
-            self._decide(self._held_from + len(self._held), last=True)
-        return settled(self._run.found)
-
-    @property
-    def decided(self) -> int:
-        """So many characters from the start are decided, but for findings that reach beyond them."""
-        return self._decided
-
-    def _decide(self, end: int, *, last: bool = False) -> None:
-        upto = end if last else end + CONTEXT
-        window = self._held[: upto - self._held_from]
-        self._run.segment(Leaf(*self._leaf, window), self._held_from, self._decided, None if last else end)
-        self._decided = end
-        keep_from = max(self._held_from, end - CONTEXT)
-        self._held = self._held[keep_from - self._held_from :]
-        self._held_from = keep_from
-
-
 @dataclass(slots=True)
 class _Run:
     """One inspection and what is left of its budget."""
@@ -146,9 +98,7 @@ class _Run:
             self.clean.add(again)
 
     def _whole(self, leaf: Leaf) -> None:
-        """Cut at the same places where a stream would be."""
-        size = len(leaf.text)
-        start = 0
+        size, start = len(leaf.text), 0
         while size - start >= SEGMENT + CONTEXT and not self.is_over:
             self._window(leaf, start, start + SEGMENT)
             start += SEGMENT

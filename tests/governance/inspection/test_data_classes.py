@@ -8,7 +8,7 @@ from governance.inspection import class_description, data_class_checks, data_cla
 from governance.inspection.class_description import Case, DataClass
 from governance.inspection.data_class_checks import class_faults
 from governance.inspection.data_classes import ClassTable
-from governance.inspection.engine import Stream, inspect_text, inspect_value
+from governance.inspection.engine import inspect_text, inspect_value
 from governance.inspection.findings import Findings, Severity
 from governance.inspection.redaction import redact
 
@@ -73,14 +73,8 @@ def test_context_stands_near_or_is_the_name_of_the_field() -> None:
     assert len(inside.sure()) == 1
 
 
-def test_a_stream_finds_the_same() -> None:
-    text = "x" * 65_530 + " P-123456 " + "y " * 40_000 + "P-7654321"
-    whole = found_in(PATIENT, text)
-    stream = Stream(kinds=frozenset(ONLY), classes=ClassTable((PATIENT,)))  # type: ignore[arg-type]
-    for start in range(0, len(text), 7_001):
-        stream.feed(text[start : start + 7_001])
-    assert stream.finish() == whole
-    assert len(whole) == 2
+def test_where_a_long_text_is_cut_nothing_is_lost() -> None:
+    assert len(found_in(PATIENT, "x" * 65_530 + " P-123456 " + "y " * 40_000 + "P-7654321")) == 2
 
 
 def test_a_text_that_is_nothing_but_matches_ends_as_not_inspected() -> None:

@@ -1,0 +1,24 @@
+"""What reaches over the seams of one call: from what the upstream said to what it says next, from part to part of its
+result."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gateway.call import Intent
+from gateway.ports import Ports
+from governance.inspection.findings import Findings
+from governance.inspection.seams import Run, spread, stretches
+
+
+async def with_seams(
+    intent: Intent, runs: Iterable[Run], names: frozenset[str], found: Findings, ports: Ports
+) -> Findings:
+    """And with what is there only where texts are put together."""
+    joined = stretches(runs, intent.said.tails)
+    if not joined:
+        return found
+    texts = [stretch.text for stretch in joined]
+    snapshot = intent.call.caller.snapshot
+    looked = await ports.inspector.look(texts, names, size=sum(map(len, texts)), snapshot=snapshot)
+    crossing = spread(joined, looked, found)
+    return replace(found, found=(*found.found, *crossing)) if crossing else found
