@@ -12,6 +12,7 @@ import orjson
 from audit.event import first_id_at
 from audit.kinds import DECISIONS, OUTCOMES, TALK_KINDS, TONES
 from audit.models import EventRow
+from gateway.costs import cost_in_words
 from gateway.finding_story import found_in, put_in, rules_in
 from gateway.hostile_text import visible
 from governance.models import AgentCredential, SecretVersion
@@ -340,6 +341,7 @@ def _came_back(record: Record) -> Step:
         ("The system took", _milliseconds(record), False),
         ("The gateway took", _milliseconds(record, "gateway_ms"), False),
         ("Size of the answer", f"{record.text('bytes')} bytes" if record.text("bytes") else "", False),
+        ("Cost, as the system tells it", cost_in_words(record.details), False),
         ("What went wrong", "" if why else code, True),
         ("Did it reach the system", reached, False),
         ("Recorded by", "recovery" if row.actor == "system:recovery" else "", False),

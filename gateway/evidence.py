@@ -9,6 +9,7 @@ from audit.record import SealedPayload, record
 from connectors.base import UpstreamFailure
 from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
 from gateway.commit.entry import Claim, Entry, SentPieces
+from gateway.costs import cost_facts
 from gateway.inspecting import findings_facts
 from gateway.operation import times_ms
 from gateway.ports import Ports
@@ -227,6 +228,7 @@ async def outcome_entry(
         "bytes": outcome.raw.size_bytes,
         "masked": list(outcome.masked),
         **_took(is_answered=True),
+        **cost_facts(outcome.raw.result),
     }
     if outcome.places:
         details["masked_fields"] = [place.as_json() for place in outcome.places]

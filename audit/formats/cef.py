@@ -34,6 +34,7 @@ def record(entry: Entry, *, org: str, redact: Redact | None) -> bytes:
             "cs", tool=header.get("tool"), org=org, leafHash=entry.hash.hex(), connector=header.get("connector")
         ),
         **_labelled("cn", leafIndex=entry.index, epoch=entry.epoch),
+        **_cost(header.get("details")),
         "msg": _message(header.get("details")),
     }
     return _line(kind, pairs)
@@ -77,6 +78,15 @@ def _labelled(prefix: str, **values: Any) -> dict[str, Any]:
         if value not in ("", None):
             found |= {f"{prefix}{number}Label": label, f"{prefix}{number}": value}
     return found
+
+
+def _cost(details: Any) -> dict[str, Any]:
+    """Apart from the message, which is cut where it is long."""
+    cost = details.get("cost") if isinstance(details, dict) else None
+    if not isinstance(cost, dict):
+        return {}
+    unit = {"flexString1Label": "currency", "flexString1": cost["currency"]} if cost.get("currency") else {}
+    return {"cfp1Label": "cost", "cfp1": cost.get("amount"), **unit}
 
 
 def _severity(kind: str) -> int:

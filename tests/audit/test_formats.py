@@ -27,6 +27,7 @@ CLASSES = {
     2004: "detection_finding",
 }
 HOSTILE = 'a|b\\c=d\nCEF:0|x "q"'
+COST = {"amount": "0.0042", "currency": "USD"}
 SIGNED = SignedSize(7, NOON, "gw/audit\n7\nAAAA=\n\n— gw/audit sig\n")
 
 
@@ -45,7 +46,7 @@ def full(kind: str) -> Entry:
         decision="permit",
         outcome="ok",
         call_id=UUID(int=9),
-        details={"subject": "role:support", "ip": "192.0.2.7", "text": HOSTILE},
+        details={"subject": "role:support", "ip": "192.0.2.7", "text": HOSTILE, "cost": COST},
     )
 
 
@@ -104,6 +105,18 @@ def test_an_event_says_where_its_leaf_is_and_how_it_ended() -> None:
     assert (told["status_id"], told["api"]["operation"], told["src_endpoint"]) == (1, "ticket_get", {"ip": "192.0.2.7"})
     refused = orjson.loads(FORMATS["ocsf"].record(entry("call.refused", outcome="refused"), org="x", redact=None))
     assert (refused["status_id"], refused["status_code"]) == (2, "refused")
+
+
+def test_what_a_call_cost_is_in_every_format() -> None:
+    told = {name: each.record(full("call.outcome"), org="x", redact=None) for name, each in FORMATS.items()}
+    assert orjson.loads(told["native"])["header"]["details"]["cost"] == COST
+    assert orjson.loads(told["ocsf"])["unmapped"]["details"]["cost"] == COST
+    _, pairs = parsed(told["cef"])
+    assert (pairs["cfp1Label"], pairs["cfp1"], pairs["flexString1"]) == ("cost", "0.0042", "USD")
+    _, bare = parsed(
+        FORMATS["cef"].record(entry("call.outcome", details={"cost": {"amount": "3"}}), org="x", redact=None)
+    )
+    assert (bare["cfp1"], "flexString1" in bare) == ("3", False)
 
 
 def parsed(line: bytes) -> tuple[list[str], dict[str, str]]:
