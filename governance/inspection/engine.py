@@ -55,10 +55,10 @@ def inspect_value(
     classes: ClassTable = NO_CLASSES,
 ) -> Findings:
     """All that is noticed in the strings, numbers and keys of a JSON value."""
-    kinds = stirred(value, kinds, budget=budget, known=known, classes=classes)
-    if not kinds:
+    stirring = stirred(value, kinds, budget=budget, known=known, classes=classes)
+    if stirring is None:
         return Findings()
-    run = _Run(kinds, budget, known, classes)
+    run = _Run(stirring, budget, known, classes)
     try:
         for leaf in leaves(value, budget, path=path):
             run.text(leaf)

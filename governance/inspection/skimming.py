@@ -21,9 +21,9 @@ MOST_DEPTH: Final = 50
 
 def stirred(
     value: Any, kinds: frozenset[Kind], *, budget: Budget, known: VaultIndex, classes: ClassTable
-) -> frozenset[Kind]:
-    """Those of these kinds of which something may be there; all of them where one look cannot tell, or a known value is
-    there."""
+) -> frozenset[Kind] | None:
+    """Those of these kinds of which something may be there; all of them, even if that is none, where one look cannot
+    tell or a known value is there. None where nothing is."""
     gathered = _gathered(value, budget)
     if gathered is None:
         return kinds
@@ -36,7 +36,7 @@ def stirred(
     for detector in wanted(kinds):
         if detector.may_find(signals, readings, gathered.names):
             stirring |= detector.kinds
-    return kinds & stirring
+    return (kinds & stirring) or None
 
 
 @lru_cache(maxsize=256)
