@@ -18,11 +18,18 @@ from governance import canonical
 from governance.answers import Screen
 from governance.inspection.field_masks import Place, mask_fields
 from governance.inspection.masking import VaultIndex
+from governance.inspection.output_schemas import still_valid
 from governance.inspection.redaction import redact
 from governance.inspection.seams import may_hide_in_lists, runs_of, whole_stretches, without_known
 
 WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
 WITHHELD_RESULT = {"content": [{"type": "text", "text": WITHHELD_TEXT}], "isError": True}
+FORM_TEXT = (
+    "The result repeated a secret of this gateway where the tool's output schema leaves no room for a mask, and was "
+    "withheld. The call was carried out: do not repeat it."
+)
+WITHHELD_FORM = {"content": [{"type": "text", "text": FORM_TEXT}], "isError": True}
+"""A schema that was promised has to be kept, and a client may take what does not for anything."""
 WITHHELD_ERROR = {"code": -32603, "message": WITHHELD_TEXT}
 FINISHED = ("ok", "tool_error")
 TOOL_CALL = "tools/call"
@@ -46,6 +53,8 @@ def screen_result(intent: Intent, raw: RawResult, vault: VaultIndex) -> SafeResu
     is_tool = intent.call.frame.method == TOOL_CALL
     if not isinstance(content, dict):
         content = WITHHELD_RESULT if raw.result is not None and is_tool else WITHHELD_ERROR
+    elif masked and is_tool and _breaks_promise(intent, original, content):
+        content = WITHHELD_FORM
     is_error = raw.result is None or content is WITHHELD_ERROR
     content, places = _without_fields(intent, content)
     outcome = "error" if is_error else _outcome_of(content, is_tool=is_tool)
@@ -113,6 +122,21 @@ def _without_cut(intent: Intent, content: Any, encoded: bytes, vault: VaultIndex
     is_listed = isinstance(content, dict) and "structuredContent" in content and may_hide_in_lists(encoded, vault)
     joined = whole_stretches(runs_of(content, lists=is_listed), intent.said.tails)
     return without_known(content, joined, vault)
+
+
+def _breaks_promise(intent: Intent, original: dict[str, Any], masked: dict[str, Any]) -> bool:
+    """A schema is promised where no rule may mask results: `gateway/mcp/listing.py` says so."""
+    schema = intent.call.tool.definition.get("outputSchema")
+    if schema is None or "structuredContent" not in original:
+        return False
+    if still_valid(schema, original["structuredContent"], masked.get("structuredContent")):
+        return False
+    caller = intent.call.caller
+    ways = (
+        caller.snapshot.holding(caller.agent, bundle, intent.call.tool, caller.credential.person_id)
+        for bundle in intent.call.candidates
+    )
+    return not any(way is not None and way.masks_results for way in ways)
 
 
 def _without_fields(intent: Intent, content: dict[str, Any]) -> tuple[dict[str, Any], tuple[Place, ...]]:
