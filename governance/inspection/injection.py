@@ -15,8 +15,9 @@ from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Kind, Severity
 from governance.inspection.injection_model import Passage as ModelPassage
 from governance.inspection.injection_model import shipped
-from governance.inspection.injection_reading import Reading, has_meanings, sentences
+from governance.inspection.injection_reading import Reading, has_meanings, outline
 from governance.inspection.injection_rules import MARKS, ROWS, Row, Rule
+from governance.inspection.signals import Encoded, Signal, SignalTable
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
@@ -51,6 +52,7 @@ _QUOTED: Final = re.compile(
     r"[“”«»`]\W{0,3}$|[\w)(—–:-] ?\(?[\"']\W{0,3}$|\n[ \t]*(?:\||[-*] |>)[^\n]{0,200}$",
 )
 """Before a passage that is an example: a quotation in a sentence, code, a row of a table, an item of a list."""
+_ROW_TABLE: Final = SignalTable(Signal(row.rule.name, row.pattern.pattern) for row in ROWS)
 
 
 class Place(NamedTuple):
@@ -137,21 +139,8 @@ def may_order(text: str) -> bool:
 
 
 def _near(text: str) -> frozenset[str]:
-    """The names of the rows whose words stand in one sentence; or anywhere, of rows that go beyond it. No others occur,
-    and this is much faster than reading."""
-    inside = set(sentences(text))
-    near = [_within(present) for present in inside]
-    return frozenset().union(*near, _across(frozenset().union(*inside)))
-
-
-@lru_cache(maxsize=4096)
-def _within(present: frozenset[str]) -> frozenset[str]:
-    return frozenset(row.rule.name for row in _needing(present))
-
-
-@lru_cache(maxsize=4096)
-def _across(present: frozenset[str]) -> frozenset[str]:
-    return frozenset(row.rule.name for row in _needing(present) if row.is_across)
+    """The names of the rows that may occur."""
+    return _ROW_TABLE.occurring(Encoded(outline(text)))
 
 
 def _possible(text: str) -> Sequence[Row]:

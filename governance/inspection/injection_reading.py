@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from itertools import filterfalse, repeat
 from typing import Final
 
 import re2
@@ -30,11 +31,17 @@ _ESCAPED: Final = re.compile(r"\\[nrt]")
 _UNSPACED: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _PHRASE: Final = re.compile("|".join(f"(?P<{meaning}>{phrases})" for meaning, phrases in PHRASES.items()))
 _PHRASES: Final = {meaning: re2.compile(phrases) for meaning, phrases in PHRASES.items()}
-_ODD: Final = re.compile(r"(?<![^\W_])(?=[^\W_]*[0-9'’])[^\W_]+(?:['’][^\W\d_]{1,2})?")
-_DIGIT: Final = re.compile("[0-9]")
-_SIGNS: Final = tuple(
-    (sign, "'" if sign in "‘’" else " ") for sign in "‘’“”„«»–—…•·→©®™€£°×✓✔★\u00a0\u2009\u202f\u200b\ufeff"
-)
+_NO_MEANING: Final = frozenset((PLAIN, NUMBER, BREAK))
+"""Meanings of which no rule is made."""
+_CLOSED: Final = re.compile(r"\"[,:}\]]")
+_OPTION: Final = re.compile(r"--[^\W_][\w-]*")
+_APOSTROPHE: Final = re.compile(r"'(?<=[a-z0-9]')(?=[a-z]{1,2}(?![a-z0-9]))")
+"""One that is part of a word."""
+_SHORT_QUOTED: Final = re.compile(r"'[a-z]{1,2}'")
+_BREAKS_IN_A_ROW: Final = re.compile(r"\|{2,}")
+_CURLY: Final = re.compile(r"’(?<=[A-Za-z0-9]’)(?=[A-Za-z]{1,2}(?![A-Za-z0-9]))")
+_CURLY_QUOTED: Final = re.compile(r"’[A-Za-z]{1,2}['’]|'[A-Za-z]{1,2}’")
+_SIGNS: Final = "‘“”„«»–—…•·→©®™€£°×✓✔★\u00a0\u2009\u202f\u200b\ufeff"
 """Beyond ASCII, and no letters."""
 _FLAT: Final = {
     code: "\n" if chr(code) in ".!?;\n<>{}|" else chr(code).lower() if chr(code).isalnum() or chr(code) in "'@" else " "
@@ -58,41 +65,51 @@ def _meanings() -> dict[str, str]:
 
 MEANINGS: Final = _meanings()
 KNOWN: Final = frozenset(MEANINGS)
+_LETTERS: Final = {**MEANINGS, BREAK: BREAK}
 
 
-def sentences(text: str) -> Iterator[frozenset[str]]:
-    """The meanings that may stand in each sentence. At least those that a reading has there."""
+def outline(text: str) -> str:
+    """The meanings of a text as a reading has them, or nearer to each other. Much faster where letters are Latin."""
     plain = text if text.isascii() else _without_signs(text)
     if not plain.isascii():
-        yield has_meanings(text) | _spelt_otherwise(text)
-        return
-    for sentence in _flat(plain).split("\n"):
-        words = _TOKEN.findall(sentence) if "'" in sentence else sentence.split()
-        known = KNOWN.intersection(words)
-        if _DIGIT.search(sentence) is not None:
-            known |= KNOWN.intersection(" ".join(words).translate(_DIGITS).split())
-        if known:
-            yield frozenset(map(MEANINGS.__getitem__, known))
+        return Reading(text).meanings
+    words = _flat(plain).split()
+    odd = {word: _meaning(word) for word in set(filterfalse(str.isalpha, words)) if word not in _LETTERS}
+    if _NO_MEANING.issuperset(odd.values()):
+        meanings = "".join(map(_LETTERS.get, words, repeat(PLAIN)))
+    else:
+        meanings = "".join([_LETTERS.get(word) or odd.get(word, PLAIN) for word in words])
+    return _BREAKS_IN_A_ROW.sub(BREAK, meanings)
 
 
 def _flat(text: str) -> str:
-    """Words between blanks, a sentence a line."""
+    """Words between blanks, and what ends a sentence."""
     if "\\" in text:
-        text = _ESCAPED.sub(" ", text)
+        text = _ESCAPED.sub("\n", text)
+    if '"' in text:
+        text = _CLOSED.sub("\n", text)
+    if "--" in text:
+        text = _OPTION.sub(" x ", text)
     if "@" in text:
         text = text.replace("@", " @ ")
-    return text.translate(_FLAT)
+    text = text.translate(_FLAT)
+    if "'" in text:
+        text = " ".join(_TOKEN.findall(text)) if _SHORT_QUOTED.search(text) else _joined(text)
+    return text.replace("\n", f" {BREAK} ")
+
+
+def _joined(text: str) -> str:
+    """Without apostrophes that join nothing."""
+    return _APOSTROPHE.sub("\x01", text).replace("'", " ").replace("\x01", "'")
 
 
 def _without_signs(text: str) -> str:
-    for sign, plain in _SIGNS:
-        text = text.replace(sign, plain)
+    """No words with a curly apostrophe are known; where it may be something else as well, it stays."""
+    if "’" in text and "--" not in text and _CURLY_QUOTED.search(text) is None:
+        text = _CURLY.sub("xxx", text).replace("’", " ")
+    for sign in _SIGNS:
+        text = text.replace(sign, " ")
     return text
-
-
-def _spelt_otherwise(text: str) -> frozenset[str]:
-    """With digits for letters, or a letter left out for an apostrophe."""
-    return frozenset(map(_meaning, _ODD.findall(text.lower())))
 
 
 def has_meanings(text: str) -> frozenset[str]:

@@ -27,19 +27,12 @@ class Row:
     rule: Rule
     pattern: re.Pattern[str]
     needs: tuple[frozenset[str], ...]
-    is_across: bool
-    """What it needs need not stand in one sentence."""
 
 
-def _rule(name: str, weight: float, pattern: str, needs: str, *, is_across: bool = False) -> Row:
+def _rule(name: str, weight: float, pattern: str, needs: str) -> Row:
     """`~6` is a gap of at most six words within a sentence."""
     within = re.sub(r"~(\d+)", r"[^|]{0,\1}?", pattern)
-    return Row(
-        Rule(name, name.split(".", 1)[0], weight),
-        re.compile(within),
-        tuple(map(frozenset, needs.split())),
-        is_across,
-    )
+    return Row(Rule(name, name.split(".", 1)[0], weight), re.compile(within), tuple(map(frozenset, needs.split())))
 
 
 ROWS: Final[tuple[Row, ...]] = (
@@ -52,7 +45,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _rule("override.command", 2.5, r"(?:^|\||[GYE])x?O~3[PI]|O~1P", "O PI"),
     _rule("override.last", 2.0, "I~3O", "I O"),
     _rule("override.user", 1.3, "O~1W", "O W"),
-    _rule("steering.instead", 1.3, r"N~1H[^|]{0,5}\|E~2[RHc]", "N H E", is_across=True),
+    _rule("steering.instead", 1.3, r"N~1H[^|]{0,5}\|E~2[RHc]", "N H E"),
     _rule("override.stop", 2.5, "N~4P~3I", "N P I"),
     _rule("override.new", 1.2, "E~1I|YE~1t|EY~1t", "E It"),
     _rule("role.you_are_now", 1.8, "YyE~6[BJS]|EYy~3[BJ]", "Y y BJSE"),
@@ -67,7 +60,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _rule("exfiltration.secret_link", 1.8, "V~8K~12U|K~10V~6U", "V K U"),
     _rule("exfiltration.data", 2.4, "V~8D~12A|D~8V~6A", "V D A"),
     _rule("exfiltration.data_link", 1.2, "V~8D~12U|D~8V~6U", "V D U"),
-    _rule("exfiltration.fill", 1.7, "[cV]~8[KD]~10[TU]|G~3c~10[KD]", "c KD TUG", is_across=True),
+    _rule("exfiltration.fill", 1.7, "[cV]~8[KD]~10[TU]|G~3c~10[KD]", "c KD TUG"),
     _rule("exfiltration.send", 1.0, "V~6A", "V A"),
     _rule("exfiltration.answer_to", 1.4, "H~4A~6H?", "H A"),
     _rule("relay.send_body", 1.4, "V~14A~8[fD]|V~8f~8A", "V A fD"),

@@ -81,11 +81,15 @@ ODD = (
 )
 
 
+SEPARATORS = (*(" " * 8), "'", "_", "-", "--", "\\n", "\n", ". ", '",', '"', ", ")
+
+
 def test_no_row_stands_in_a_reading_that_its_sentences_do_not_tell() -> None:
     for _ in range(1_500):
         words = DRAW.choices(WORDS, k=8) + DRAW.choices(ODD, k=2)
         DRAW.shuffle(words)
-        text = " ".join(word for word in words if word.isascii() or DRAW.random() < 0.2)
+        chosen = [word for word in words if word.isascii() or DRAW.random() < 0.2]
+        text = "".join(f"{word}{DRAW.choice(SEPARATORS)}" for word in chosen)
         meanings = Reading(text).meanings
         there = {row.rule.name for row in _possible(text) if (match := row.pattern.search(meanings)) and match.group()}
         assert there <= _near(text), text
