@@ -185,6 +185,8 @@ class Intent:
     is_behind: bool = False
     said: Said = field(default_factory=Said, repr=False)
     """What the upstream said meanwhile and was heard: its result may go on with it."""
+    noticed: list[Found] = field(default_factory=list, repr=False)
+    """What was found in what the upstream said meanwhile."""
 
     @property
     def call(self) -> Call:

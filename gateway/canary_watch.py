@@ -27,6 +27,13 @@ async def alarm_of_outcome(call: Call, outcome: object, thread: DatabaseThread) 
         await thread.run(partial(_alarm, call.caller.agent.name, sent=sent, answered=answered))
 
 
+async def alarm_of_said(call: Call, found: Iterable[Found], thread: DatabaseThread, *, is_sent: bool) -> None:
+    """Raises EvidenceUnavailable: then nobody hears it."""
+    if seen := _among(found):
+        sent, answered = (seen, set[str]()) if is_sent else (set[str](), seen)
+        await thread.run(partial(_alarm, call.caller.agent.name, sent=sent, answered=answered))
+
+
 async def alarm_of_refusal(facts: Mapping[str, Any], thread: DatabaseThread) -> None:
     seen = {str(found.get("subject", "")) for found in facts.get("findings", ()) if found["rule"] == RULE}
     if seen:

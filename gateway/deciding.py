@@ -233,7 +233,7 @@ async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
     """With what was found of these in its arguments, and without what rules mask there. Raises Refusal."""
     if ANOMALY in names:
         ports.inspector.hours.add(call.caller.agent.id, ports.now())
-    call = await _looked_into(call, names, ports)
+    call = await looked_into(call, names, ports)
     if not call.findings:
         return call
     decision = decided(call, ports)
@@ -243,7 +243,7 @@ async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
         raise refusal_of(call.caller, refusals.NOT_INSPECTED, decision_facts(call, decision))
     frame = _without(call, masked_by(decision.redacts, call.findings))
     fresh = changed(resolve(frame, call.caller, ports), tokens=call.tokens)
-    masked = await _looked_into(fresh, names, ports)
+    masked = await looked_into(fresh, names, ports)
     return changed(masked, found=call.found, redacted_by=tuple(screen.rule for screen in decision.redacts))
 
 
@@ -257,7 +257,8 @@ def looked_for(call: Call) -> frozenset[str]:
     return names
 
 
-async def _looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
+async def looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
+    """With what was found of these in what it sends. Raises EvidenceUnavailable."""
     sent = _sent(call.frame, call.arguments)
     size, reach, pieces = len(call.recorded_arguments), None, None
     found = await ports.inspector.look(sent, names, size=size, snapshot=call.caller.snapshot)

@@ -318,10 +318,18 @@ def _closing(
         kind="call.outcome",
         call_id=intent.call.id,
         outcome=outcome,
-        details=details,
+        details=_with_said(details, intent),
         body=body,
         is_fenced=is_fenced,
     )
+
+
+def _with_said(details: dict[str, Any], intent: Intent) -> dict[str, Any]:
+    """And what was found in what the upstream said before."""
+    if not intent.noticed:
+        return details
+    said = [found.as_json() for found in intent.noticed]
+    return {**details, "findings": [*details.get("findings", ()), *said], "pack": pack_digest()}
 
 
 async def _during(

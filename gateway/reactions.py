@@ -16,8 +16,8 @@ from audit.models import EventRow
 from connectors.base import UpstreamFailure
 from gateway import notices, refusals
 from gateway.actions import act
-from gateway.call import Frame, Intent, SafeResult
-from gateway.canary_watch import alarm_of_outcome, alarm_of_refusal
+from gateway.call import Call, Frame, Intent, SafeResult
+from gateway.canary_watch import alarm_of_outcome, alarm_of_refusal, alarm_of_said
 from gateway.database import DatabaseThread
 from gateway.models import RunLabel
 from gateway.refusals import Refusal
@@ -92,6 +92,16 @@ class Reactions:
             if outcome.masked:
                 await self._to_finding(SECRET, IN_RESULT, agent, session, snapshot)
             await self._to_names(_names_in(outcome.found), FOUND_IN_RESULT, agent, session, snapshot)
+
+    async def to_said(self, call: Call, found: Iterable[Found], snapshot: Snapshot, *, is_sent: bool = False) -> None:
+        """Of what an upstream says before the result, and what it is answered, before anybody hears it."""
+        told = tuple(found)
+        if snapshot.canaries:
+            await alarm_of_said(call, told, self._thread, is_sent=is_sent)
+        if snapshot.reactions:
+            agent, session = call.caller.agent.name, call.frame.session_id
+            why = FOUND_IN_ARGUMENTS if is_sent else FOUND_IN_RESULT
+            await self._to_names(_names_in(told), why, agent, session, snapshot)
 
     async def _to_names(self, names: Iterable[str], why: str, agent: str, session: str, snapshot: Snapshot) -> None:
         """What could not be looked at is no finding here: nobody is frozen for a long text."""

@@ -4,6 +4,7 @@ question is a way into somebody else's model or mind, an answer a way for secret
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from connectors.base import NotAnswered, RawResult, Relay
@@ -11,14 +12,18 @@ from gateway.accounts.presented import guarding
 from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.containing import LINK, note_said, with_new_links
+from gateway.deciding import authorize, looked_for, looked_into
 from gateway.evidence import asked_entry, told_entry
 from gateway.excepting import excepting
-from gateway.inspecting import met
+from gateway.inspecting import masked_by, met, proof_of
 from gateway.ports import Ports
-from gateway.run_labels import met_by
+from gateway.refusals import Refusal
+from gateway.run_labels import labels_found, met_by
 from gateway.seams import with_seams
 from gateway.unmasking import watching
+from gateway.values import changed
 from governance import canonical
+from governance.inspection.findings import Findings
 from governance.inspection.masking import VaultIndex
 from governance.inspection.seams import Run, run_said, whole_stretches, without_known
 from governance.snapshot import Connector, Snapshot
@@ -31,6 +36,9 @@ MOST_QUESTIONS = 20
 """Of one call; so many of one answer that is `input_required`, too."""
 LARGEST = 64 * 1024
 """Bytes of one notification, question, answer or request state."""
+MOST_TOLD = 50
+"""Of what was found in all that was said before the result."""
+FORBIDDEN = "A rule forbids what the answer contains."
 URL_ELICITATION_REQUIRED = -32042
 ASKED = "questions"
 GOES_ON = "The question goes on with a secret of the gateway that was begun before."
@@ -91,8 +99,10 @@ class ScreenedRelay:
         said = self._intent.said
         shown, _ = without_known(params, whole_stretches(run_said(params), said.tails), vault)
         shown = vault.mask(shown)[0] if vault.find(canonical.encode(shown)) else shown
-        if isinstance(shown, dict) and await self._is_fit(shown, len(body), run_said(shown)):
-            with suppress(EvidenceUnavailable):
+        if not isinstance(shown, dict):
+            return
+        with suppress(EvidenceUnavailable):
+            if await self._is_fit(shown, len(body), run_said(shown)):
                 await self._meet(shown, len(body))
                 for run in run_said(shown):
                     said.add(method, run.parts)
@@ -106,14 +116,10 @@ class ScreenedRelay:
         self._asked += len(requests)
         if self._asked > MOST_QUESTIONS:
             raise NotAnswered("Too many questions in one call.")
-        vault = self._vault()
-        if problem := question_problem(requests, self.powers, vault):
+        if problem := question_problem(requests, self.powers, self._vault()):
             raise NotAnswered(problem)
         runs = [run for request in requests.values() for run in run_said(request.get("params", {}))]
-        if without_known({}, whole_stretches(runs, self._intent.said.tails), vault)[1]:
-            raise NotAnswered(GOES_ON)
-        if not await self._is_fit(requests, len(canonical.encode(requests)), runs):
-            raise NotAnswered("A rule forbids what the question contains.")
+        await self._refuse_unfit(requests, runs)
         await self._commit_question(requests)
         for run in runs:
             self._intent.said.add(ASKED, run.parts)
@@ -124,26 +130,71 @@ class ScreenedRelay:
             raise
         answers = {key: answer for key, answer in answers.items() if key in requests}
         problem = answer_problem(answers, self._intent.call.frame.token, self._vault())
+        problem = problem or await self._forbidden(answers)
         await self._commit_answer({} if problem else answers, problem)
         if problem:
             raise NotAnswered(problem)
         return answers
 
+    async def _refuse_unfit(self, requests: Mapping[str, dict[str, Any]], runs: list[Run]) -> None:
+        """Raises NotAnswered."""
+        if without_known({}, whole_stretches(runs, self._intent.said.tails), self._vault())[1]:
+            raise NotAnswered(GOES_ON)
+        try:
+            is_fit = await self._is_fit(requests, len(canonical.encode(requests)), runs)
+        except EvidenceUnavailable:
+            raise NotAnswered("The question cannot be recorded now.") from None
+        if not is_fit:
+            raise NotAnswered("A rule forbids what the question contains.")
+
     async def _is_fit(self, said: Mapping[str, Any], size: int, runs: list[Run]) -> bool:
-        """What a rule denies or masks in the result is not said before it either."""
-        screens = [screen for screen in self._intent.decision.screens if screen.effect != "flag" and screen.findings]
-        if not screens:
+        """What a rule denies or masks in the result is not said before it either. Whatever is found counts as if it
+        stood there: the run is labelled, what is to follow has followed, and the outcome tells of it.
+
+        Raises EvidenceUnavailable.
+        """
+        call, noticed = self._intent.call, self._intent.noticed
+        screens = [screen for screen in self._intent.decision.screens if screen.findings]
+        if not screens and not call.caller.snapshot.canaries:
             return True
-        names = frozenset(name for screen in screens for name in screen.findings)
-        snapshot = self._intent.call.caller.snapshot
-        found = await self._ports.inspector.look(said, names, size=size, snapshot=snapshot)
+        found = await self._found(said, size, runs, frozenset(name for screen in screens for name in screen.findings))
+        if not found:
+            return True
+        proof = [replace(each, path=f"/said{each.path}") for each in proof_of(said, found)]
+        noticed.extend(proof[: MOST_TOLD - len(noticed)])
+        if labels := labels_found(found):
+            await self._ports.run_labels.add(call.caller.agent.id, call.frame.session_id, labels)
+        await self._ports.reactions.to_said(call, proof, self._ports.snapshot())
+        return not met([screen for screen in screens if screen.effect != "flag"], found)
+
+    async def _found(self, said: Mapping[str, Any], size: int, runs: list[Run], names: frozenset[str]) -> Findings:
+        call = self._intent.call
+        found = await self._ports.inspector.look(said, names, size=size, snapshot=call.caller.snapshot)
         found = await with_seams(self._intent, runs, names, found, self._ports)
         if LINK in names:
-            try:
-                found = await with_new_links(self._intent, said, size, found, self._ports)
-            except EvidenceUnavailable:
-                return False
-        return not met(screens, excepting(found, said, self._intent.call, now=self._ports.now()))
+            found = await with_new_links(self._intent, said, size, found, self._ports)
+        return excepting(found, said, call, now=self._ports.now())
+
+    async def _forbidden(self, answers: Mapping[str, Any]) -> str:
+        """What rules say of arguments they say of answers: why these may not travel upstream. Humans cannot be asked
+        any more: the call is under way."""
+        call, permission = self._intent.call, self._intent.screened.permitted
+        names = looked_for(call)
+        if not names and not call.caller.snapshot.canaries:
+            return ""
+        frame = changed(call.frame, resumed={**call.frame.resumed, "inputResponses": answers})
+        try:
+            looked = changed(await looked_into(changed(call, frame=frame), names, self._ports), frame=call.frame)
+            if not looked.findings:
+                return ""
+            await self._ports.reactions.to_said(looked, looked.found, self._ports.snapshot(), is_sent=True)
+            consented = permission.approval.rules if permission.approval is not None else frozenset[str]()
+            decision = authorize(looked, self._ports, labels=permission.labels, consented=consented).decision
+        except EvidenceUnavailable:
+            return "The answer cannot be looked at now."
+        except Refusal:
+            return FORBIDDEN
+        return FORBIDDEN if masked_by(decision.redacts, looked.findings) else ""
 
     async def _meet(self, said: Mapping[str, Any], size: int) -> None:
         """What is said before the result is met like the result: the run has its labels before the agent hears of it.

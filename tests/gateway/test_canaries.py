@@ -32,6 +32,8 @@ from tests.gateway.admin_pages import post
 from tests.gateway.notice_world import agent
 from tests.gateway.test_content_rules import details, rule, says
 from tests.gateway.test_pipeline import code_of, frame, text_of, world
+from tests.gateway.test_relaying import ACCEPTED, Audience, talk
+from tests.gateway.test_relaying import world as relaying_world
 from tests.governance.manifests import manifest, stored
 
 __all__ = ("fresh_database",)
@@ -90,6 +92,22 @@ async def test_it_is_known_in_what_is_answered_and_a_rule_about_secrets_holds_it
     ports.upstream = lambda _: says(f"see {LINK}?utm=1")
     assert code_of(await run(frame(), ports)) == "screened"
     assert alarms == [("triage-bot", set(), {"hr-share"})]
+
+
+async def test_it_is_known_in_what_an_upstream_says_and_asks_before_it_answers(alarms: list[Any]) -> None:
+    async def conversation(relay: Any) -> None:
+        await relay.notify("notifications/message", {"level": "info", "data": f"key {KEY}"})
+        assert alarms == [("triage-bot", set(), {"hr-share"})], "before anybody hears it"
+        await relay.ask({"1": {"method": "elicitation/create", "params": {"message": f"Is it {KEY}?"}}})
+
+    audience = Audience(answers={"1": ACCEPTED})
+    ports = ports_with(sealed("aws_key", f"{KEY}:{SECRET_HALF}"))
+    ports.views = [replace(relaying_world(), canaries=ports.views[0].canaries)]
+    await talk(audience, conversation, ports)
+    assert (len(alarms), len(audience.heard), len(audience.asked)) == (2, 1, 1), "no rule says otherwise"
+    found = {each["path"]: each["rule"] for each in details(ports, -1)["findings"]}
+    assert found == {"/said/data": "canary", "/said/1/params/message": "canary"}
+    assert KEY not in str([entry.event.details for entry in ports.entries])
 
 
 async def test_a_refusal_raises_the_alarm_as_well(alarms: list[Any]) -> None:
