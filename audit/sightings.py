@@ -26,7 +26,8 @@ MOST_VALUES: Final = 20
 """Of one rule in one record that are told apart: an upstream may answer with as many as it likes."""
 MOST_GROUPS: Final = 1_000
 """Of one rule at one tool; further values count together."""
-TELLING: Final = ("call.intent", "call.outcome", "call.refused", "approval.asked")
+INTENT: Final = "call.intent"
+TELLING: Final = (INTENT, "call.outcome", "call.refused", "approval.asked")
 IN_RESULT: Final = "call.outcome"
 SPACE: Final = UUID("5a0e8a57-2f1c-4d0e-9a7b-6f1d2c3b4a59")
 ERASED: Final = "audit.subject_erased"
@@ -140,8 +141,19 @@ def _records(start: int, end: int) -> Iterator[tuple[int, EventRow]]:
     leaves = Leaf.objects.filter(index__gte=start, index__lt=end)
     places = dict(leaves.values_list("event_id", "index"))
     for event in EventRow.objects.filter(id__in=leaves.values("event_id"), kind__in=TELLING).iterator():
-        if b'"findings"' in bytes(event.header):
+        if b'"findings"' in bytes(event.header) and not _was_told_when_asked(event):
             yield places[event.pk], event
+
+
+def _was_told_when_asked(event: EventRow) -> bool:
+    """One held call is one record: what humans agreed to was told by the record that asked them. Narrowed arguments
+    are others, so they are told of again."""
+    if event.kind != INTENT or b'"approval"' not in bytes(event.header):
+        return False
+    try:
+        return not orjson.loads(bytes(event.header))["details"]["approval"].get("narrowed")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def seen_in(event: EventRow, leaf: int) -> list[Seen]:

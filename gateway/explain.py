@@ -19,6 +19,7 @@ from gateway.explain_values import (
     SCOPE_OUTCOMES,
     Asked,
     Considered,
+    Detection,
     Explanation,
     Frozen,
     GivenBy,
@@ -30,6 +31,7 @@ from gateway.explain_values import (
 from gateway.explain_words import words
 from governance.approvers import Subject, eligible
 from governance.decision import AccessRequest, Ask, Decision, best, decide
+from governance.inspection.digest import pack_digest
 from governance.models import Tool as ToolRow
 from governance.snapshot import Agent, Bundle, Person, Role, Snapshot, Tool
 from governance.snapshot_builder import build_snapshot
@@ -149,6 +151,7 @@ class _Question:
             on_behalf_of=self.person.email if self.person else "",
             labels=tuple(sorted(self.around.labels)),
             source_ip=self.around.source_ip,
+            detection=self._detection(tools),
             words=(),
         )
         return replace(explanation, words=tuple(words(explanation)))
@@ -161,6 +164,16 @@ class _Question:
             return "a rule asks for a human, and a grant answers it"
         told = decision.reason if decision else ""
         return WHY.get(code) or told or "the agent holds the tool and no rule objects"
+
+    def _detection(self, tools: list[Tool]) -> Detection:
+        here = {tool.id for tool in tools} | {tool.connector.id for tool in tools}
+        here |= {bundle.id for bundle in self._bundles if any(bundle.holds(tool) for tool in tools)}
+        exceptions = sorted(
+            each.name
+            for each in self.snapshot.exceptions
+            if self.at < each.ends_at and not here.isdisjoint((each.tool_id, each.connector_id, each.bundle_id))
+        )
+        return Detection(pack_digest(), tuple(sorted(self.snapshot.detection_off)), tuple(exceptions))
 
     @cached_property
     def _bundles(self) -> list[Bundle]:

@@ -234,6 +234,19 @@ class Remedy:
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """By what content is looked at: the pack of detection rules, those that are switched off, and the names of the
+    exceptions in force for the tool."""
+
+    pack: str
+    off: tuple[str, ...]
+    exceptions: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"pack": self.pack, "off": list(self.off), "exceptions": list(self.exceptions)}
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """`words` tell it to a reader who knows no rule; `paths` are the trace."""
 
@@ -249,6 +262,7 @@ class Explanation:
     on_behalf_of: str
     labels: tuple[str, ...]
     source_ip: str
+    detection: Detection
     words: tuple[str, ...]
 
     @property
@@ -277,6 +291,7 @@ class Explanation:
             "on_behalf_of": self.on_behalf_of,
             "labels": list(self.labels),
             "source_ip": self.source_ip,
+            "detection": self.detection.as_json(),
             "words": list(self.words),
             "depends_on_arguments": self.depends_on_arguments,
             "valid_until": _moment(self.valid_until),

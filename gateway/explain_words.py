@@ -1,9 +1,9 @@
 """An explanation in plain words, for readers who know no rule: what would happen, why, and for how long. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.explain_remedies import moment
-from gateway.explain_values import Asked, Explanation, GivenBy, Path, Rested
+from gateway.explain_values import Asked, Detection, Explanation, GivenBy, Path, Rested
 
 NAMES_TOLD = 5
 ACCESS = {"elevation": "access for a time", "break_glass": "a break-glass", "consent": "an approval of such calls"}
@@ -24,6 +24,8 @@ def words(found: Explanation) -> Iterator[str]:
         yield f"Masked in the result: {', '.join(fields)}."
     if path.reads_labels:
         yield _labels(found)
+    if any(rule.outcome == "later" for rule in path.considered):
+        yield _looked_at(found.detection)
     if path.valid_until is not None:
         yield f"Left alone this holds until {moment(path.valid_until)}; then the clock may change it."
 
@@ -39,6 +41,16 @@ def _answer(found: Explanation) -> str:
         "ask": f"{who} may call {found.tool} once a human has agreed. {told}",
         "deny": f"{who} may not call {found.tool}. {told}",
     }[found.decision]
+
+
+def _looked_at(by: Detection) -> str:
+    off = f" {_listed(by.off)} {_is(by.off)} switched off." if by.off else ""
+    excepted = f" {_listed(by.exceptions)} {_is(by.exceptions)} excepted here for a time." if by.exceptions else ""
+    return f"What it carries is looked at by the pack {by.pack} of detection rules.{off}{excepted}"
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _given(path: Path) -> Iterator[str]:

@@ -34,6 +34,12 @@ class Question(Strict):
     source_ip = Text(required=False, max_length=45, help_text="The address that the call comes from.")
 
 
+class DetectionTold(serializers.Serializer):  # type: ignore[misc]
+    pack = serializers.CharField(help_text="The digest of the detection rules; records with findings name it.")
+    off = serializers.ListField(child=serializers.CharField(), help_text="Detection rules that are switched off.")
+    exceptions = serializers.ListField(child=serializers.CharField(), help_text="In force for the tool, by name.")
+
+
 class Explained(serializers.Serializer):  # type: ignore[misc]
     agent = serializers.CharField()
     tool = serializers.CharField()
@@ -51,6 +57,7 @@ class Explained(serializers.Serializer):  # type: ignore[misc]
     on_behalf_of = serializers.CharField(help_text="As asked; empty if the agent acts for nobody.")
     labels = serializers.ListField(child=serializers.CharField())
     source_ip = serializers.CharField()
+    detection = DetectionTold(help_text="By what content is looked at.")
     words = serializers.ListField(child=serializers.CharField(), help_text="All of it in sentences, the answer first.")
     depends_on_arguments = serializers.BooleanField(help_text="A rule or data scope waits for what was not given.")
     valid_until = serializers.DateTimeField(allow_null=True, help_text="When the clock alone could make it another.")

@@ -23,7 +23,9 @@ def found(*prints: str, rule: str = "github_token", path: str = "/arguments/note
     return {**told, "fingerprints": list(prints), **more}
 
 
-def a_record(*findings: Any, kind: str = "call.intent", person: str = "ana@example.com", **fields: Any) -> None:
+def a_record(
+    *findings: Any, kind: str = "call.intent", person: str = "ana@example.com", approval: Any = None, **fields: Any
+) -> None:
     named = {"agent": "triage-bot", "connector": "helpdesk", "tool": "ticket_get", "session": SESSION, **fields}
     record(
         AuditEvent(
@@ -32,7 +34,7 @@ def a_record(*findings: Any, kind: str = "call.intent", person: str = "ana@examp
             actor="agent:triage-bot",
             person=person,
             call_id=uuid7(),
-            details={"findings": list(findings)},
+            details={"findings": list(findings)} | ({"approval": approval} if approval else {}),
             **named,
         )
     )
@@ -123,6 +125,16 @@ def test_what_is_excepted_is_counted_apart(signer: Any) -> None:
     seal(signer)
     count_new_findings()
     assert FindingGroup.objects.values_list("records", "excepted").get() == (2, 1)
+
+
+def test_a_held_call_counts_once_and_narrowed_arguments_on_their_own(signer: Any) -> None:
+    a_record(found("a"), kind="approval.asked")
+    a_record(found("a"), approval={"request": "A-1", "narrowed": []})
+    a_record(found("b"), approval={"request": "A-2", "narrowed": ["/amount"]})
+    a_record(found("c"))
+    seal(signer)
+    count_new_findings()
+    assert groups() == {"a": 1, "b": 1, "c": 1}
 
 
 # -- letting go

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from governance.bundles import publish_bundle
+from governance.inspection.digest import pack_digest
 from governance.lifecycle import stage
 from governance.models import (
     Agent,
@@ -17,9 +18,11 @@ from governance.models import (
     BundleTool,
     BundleVersion,
     Connector,
+    DetectionOff,
     Freeze,
     Grant,
     Organization,
+    PatternException,
     Policy,
     Reaction,
     Role,
@@ -75,6 +78,19 @@ def asking(**fields: Any) -> Rule:
 
 def outcomes(path: Any) -> dict[str, tuple[str, str]]:
     return {rule["policy"]: (rule["outcome"], rule["why"]) for rule in path["considered"] + path["passed_over"]}
+
+
+def test_by_what_content_is_looked_at(bot: Agent, desk: Role) -> None:
+    bind("no-keys", Rule(effect="deny", on="arguments", findings=["secret"], reason="Keys stay here."))
+    DetectionOff.objects.create(rule="jwt", reason="Noise.", set_by="test", set_at=datetime.now(UTC))
+    for name, at in (("samples", "helpdesk"), ("elsewhere", "other")):
+        PatternException.objects.create(
+            name=name, rule="email", path="/*", connector=Connector.objects.get_or_create(name=at)[0], reason="Ours.",
+            created_at=datetime.now(UTC), ends_at=datetime(2032, 1, 1, tzinfo=UTC),
+        )  # fmt: skip
+    found = explained()
+    assert found["detection"] == {"pack": pack_digest(), "off": ["jwt"], "exceptions": ["samples"]}
+    assert f"the pack {pack_digest()} of detection rules. jwt is switched off. samples is excepted" in told(SMALL)
 
 
 # Roles and data scopes
