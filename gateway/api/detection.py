@@ -12,7 +12,7 @@ from gateway import packs
 from gateway.api.fields import Choice, Parameters, QueryFlag, Row, Strict, Text
 from gateway.api.pagination import page_of
 from gateway.api.resource import Act, Deleted, Endpoint, Listed, Retrieved, Work
-from governance.detection_rules import REASON_LIMIT, switch_off, switch_on
+from governance.detection_rules import REASON_LIMIT, known_rules, switch_off, switch_on
 from governance.models import DetectionOff
 
 VIEW: Final = "governance.view_detectionoff"
@@ -99,10 +99,15 @@ class SwitchedOffRules(Listed, Retrieved, Deleted):
         only an owner switches detection off."""
 
         def prepare() -> Work:
-            known = packs.shipped().versions()
+            known = known_rules()
 
             def work(act: Act) -> Response:
-                given: dict[str, Any] = {"acting": act.person, "by": act.by, "record": act.record, "now": act.now}
+                given: dict[str, Any] = {
+                    "is_owner": act.person.is_superuser,
+                    "by": act.by,
+                    "record": act.record,
+                    "now": act.now,
+                }
                 row = switch_off(**self.wish(OffWish), known=known, **given)
                 response = self.answered(row, status=201)
                 response["Location"] = f"{request.path}/{response.data['id']}"

@@ -9,8 +9,9 @@ from governance import models
 from governance.agent_keys import retire_agent
 from governance.bundles import publish_bundle, withdraw_bundle
 from governance.canaries import plant
+from governance.detection_rules import switch_off, switch_on
 from governance.facts import Fact, Recorder
-from governance.manifest.content_entries import CanaryEntry, DataClassEntry, class_columns
+from governance.manifest.content_entries import CanaryEntry, DataClassEntry, DetectionOffEntry, class_columns
 from governance.manifest.entries import (
     ATTRIBUTES,
     SELECTABLE,
@@ -458,6 +459,18 @@ def _write_canaries(steps: list[Step], work: Work) -> None:
         plant(row, by=work.by, record=work.record, now=work.now)
 
 
+def _write_detection_off(steps: list[Step], work: Work) -> None:
+    """The plan knows the rules; only owners apply manifests."""
+    for step in steps:
+        assert isinstance(step.after, DetectionOffEntry)
+        rule, reason = step.key, step.after.reason
+        if step.before is None:
+            given: dict[str, Any] = {"by": work.by, "record": work.record, "now": work.now}
+            switch_off(rule, known=(rule,), reason=reason, is_owner=True, **given)
+        else:
+            _update(models.DetectionOff.objects.get(rule=rule), reason=reason)
+
+
 def _write_notifications(steps: list[Step], work: Work) -> None:
     for step in steps:
         entry = step.after
@@ -507,6 +520,8 @@ def _remove(step: Step, work: Work) -> None:
         withdraw_bundle(models.Bundle.objects.get(name=step.key), record=work.record)
     elif step.kind == "policies":
         withdraw_policy(models.Policy.objects.get(name=step.key), record=work.record)
+    elif step.kind == "detection_off":
+        switch_on(step.key, by=work.by, record=work.record, now=work.now)
     elif step.kind == "teams":
         models.Team.objects.filter(parent__name=step.key).update(parent=None)
         models.Team.objects.get(name=step.key).delete()
@@ -542,6 +557,7 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "reactions": _write_reactions,
     "data_classes": _write_data_classes,
     "canaries": _write_canaries,
+    "detection_off": _write_detection_off,
     "notifications": _write_notifications,
     "issuers": _write_issuers,
     "sinks": _write_sinks,

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from governance.canaries import canary_faults
 from governance.class_checks import class_faults
+from governance.detection_rules import REASON_LIMIT
 from governance.inspection.class_description import VALIDATORS, Case
 from governance.inspection.class_description import DataClass as Described
 from governance.inspection.findings import DATA_CLASS, Severity
@@ -90,3 +91,16 @@ class CanaryEntry(Entry):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from canary_faults(self.kind, self.place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionOffEntry(Entry):
+    """A detection rule that is off for the whole organization, and why."""
+
+    KEY: ClassVar[str] = "rule"
+    rule: str = of(Text(100))
+    reason: str = of(Text(REASON_LIMIT, tidy=str.strip))
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.reason:
+            yield "reason", "say why"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from governance.bundles import cycle_in
+from governance.detection_rules import known_rules
 from governance.manifest.common import Entry
-from governance.manifest.content_entries import CanaryEntry
+from governance.manifest.content_entries import CanaryEntry, DetectionOffEntry
 from governance.manifest.entries import (
     SELECTABLE,
     STDIO,
@@ -36,6 +37,7 @@ PRUNED_BY = {
     "reactions": "remove",
     "data_classes": "remove",
     "canaries": "remove",
+    "detection_off": "remove",
     "retention": "remove",
     "notifications": "remove",
     "people": "deactivate",
@@ -211,6 +213,8 @@ def _misplaced(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
             yield fault_at(step.entry, "same_as", f"{entry.same_as} is no main account: name {main.same_as}")
         if isinstance(entry, CanaryEntry) and isinstance(before, CanaryEntry):
             yield from _replanted(step, before, entry)
+        if isinstance(entry, DetectionOffEntry) and before is None:
+            yield from _unknown_rule(step, entry)
         if isinstance(entry, AgentEntry) and (before is None or isinstance(before, AgentEntry)):
             yield from _misplaced_agent(step, before, entry, after)
         ends = isinstance(entry, PersonEntry) and entry.is_deactivated
@@ -222,6 +226,13 @@ def _replanted(step: Step, before: CanaryEntry, entry: CanaryEntry) -> Iterator[
     for key in ("kind", "place"):
         if getattr(before, key) != getattr(entry, key):
             yield fault_at(step.entry, key, "what is planted stays as it is; give the new one another name")
+
+
+def _unknown_rule(step: Step, entry: DetectionOffEntry) -> Iterator[Fault]:
+    """One that is off already may be of an earlier pack."""
+    known = known_rules()
+    if entry.rule not in known:
+        yield fault_at(step.entry, "rule", f"there is no detection rule '{entry.rule}'{nearest(entry.rule, known)}")
 
 
 def _forbidden_programs(steps: Iterable[Step]) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from governance.manifest.common import Entry
-from governance.manifest.content_entries import CanaryEntry, DataClassEntry
+from governance.manifest.content_entries import CanaryEntry, DataClassEntry, DetectionOffEntry
 from governance.manifest.entries import (
     STDIO,
     AgentEntry,
@@ -53,6 +53,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "issuers": IssuerEntry,
     "sinks": SinkEntry,
     "canaries": CanaryEntry,
+    "detection_off": DetectionOffEntry,
 }
 LABELS: Mapping[str, str] = {
     "organization": "organization",
@@ -72,6 +73,7 @@ LABELS: Mapping[str, str] = {
     "issuers": "trusted issuer",
     "sinks": "sink",
     "canaries": "canary",
+    "detection_off": "switched-off rule",
 }
 
 
@@ -138,6 +140,7 @@ class _File:
     issuers: tuple[IssuerEntry, ...] | None = of(ListOf(Record(IssuerEntry)), None)
     sinks: tuple[SinkEntry, ...] | None = of(ListOf(Record(SinkEntry)), None)
     canaries: tuple[CanaryEntry, ...] | None = of(ListOf(Record(CanaryEntry)), None)
+    detection_off: tuple[DetectionOffEntry, ...] | None = of(ListOf(Record(DetectionOffEntry)), None)
 
 
 def _repeated(found: Mapping[str, list[Entry]]) -> Iterator[Fault]:

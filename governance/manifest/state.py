@@ -8,7 +8,7 @@ from django.db.models import Prefetch
 
 from governance import models
 from governance.manifest.common import Entry
-from governance.manifest.content_entries import CanaryEntry, stored_class
+from governance.manifest.content_entries import CanaryEntry, DetectionOffEntry, stored_class
 from governance.manifest.entries import (
     AgentEntry,
     BundleEntry,
@@ -315,6 +315,11 @@ def _canaries() -> Iterator[Entry]:
         yield CanaryEntry(name=row.name, kind=row.kind, place=row.place, planted_in=row.planted_in)
 
 
+def _detection_off() -> Iterator[Entry]:
+    for rule, reason in models.DetectionOff.objects.order_by("rule").values_list("rule", "reason"):
+        yield DetectionOffEntry(rule=rule, reason=reason)
+
+
 def _notifications() -> Iterator[Entry]:
     rows = models.NotificationChannel.objects.select_related("secret", "signing_secret").prefetch_related("teams")
     for row in rows.order_by("name"):
@@ -360,6 +365,7 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "reactions": _reactions,
     "data_classes": _data_classes,
     "canaries": _canaries,
+    "detection_off": _detection_off,
     "notifications": _notifications,
     "issuers": _issuers,
     "sinks": _sinks,

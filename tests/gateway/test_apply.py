@@ -22,6 +22,7 @@ from governance.models import (
     BundleVersion,
     Change,
     Connector,
+    DetectionOff,
     Directory,
     Epoch,
     Policy,
@@ -480,6 +481,22 @@ def test_a_connector_that_was_there_keeps_its_time(upstreams: Upstreams, file: A
     Connector.objects.update(timeout_seconds=30)
     assert "Nothing to do" in run("apply", str(file(plain)))
     assert Connector.objects.get().timeout_seconds == 30
+
+
+def test_a_detection_rule_is_switched_off_and_on_again(file: Any) -> None:
+    off = "detection_off: [{rule: us_medicare, reason: %s}]"
+    assert (
+        "there is no detection rule 'us_medicaid'; did you mean 'us_medicare'?"
+        in failure("apply", file("detection_off: [{rule: us_medicaid, reason: Nobody has one.}]"))[1]
+    )
+    run("apply", file(off % "Nobody has one."))
+    assert build_snapshot().detection_off == {"us_medicare"}
+    run("apply", file(off % "Nobody has one here."))
+    assert DetectionOff.objects.get().reason == "Nobody has one here."
+    run("apply", file("detection_off: []"), "--prune")
+    assert not build_snapshot().detection_off
+    kinds = EventRow.objects.filter(kind__startswith="detection.").order_by("id").values_list("kind", flat=True)
+    assert list(kinds) == ["detection.switched_off", "detection.switched_on"]
 
 
 def test_only_what_changed_of_a_bundle_makes_a_new_version(upstreams: Upstreams, file: Any) -> None:

@@ -155,6 +155,8 @@ data_classes:
     tests: [{text: "patient P-123456"}, {text: "part P-123456", found: false}]
 canaries:
   - {name: hr-share, kind: url, place: "https://files.example.com/hr/", planted_in: The share of human resources}
+detection_off:
+  - {rule: us_medicare, reason: Nobody here is insured there.}
 reactions:
   - {name: secrets, trigger: finding, findings: [secret], action: hold_run, approvers: {team: leads}}
   - {name: drift, trigger: drift, action: quarantine_tool, enabled: false}

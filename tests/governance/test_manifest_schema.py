@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from connectors.kinds import KINDS as CONNECTOR_KINDS
 from governance.manifest.common import Entry
-from governance.manifest.content_entries import CanaryEntry, ClassCaseEntry, DataClassEntry
+from governance.manifest.content_entries import CanaryEntry, ClassCaseEntry, DataClassEntry, DetectionOffEntry
 from governance.manifest.entries import (
     BundleEntry,
     BusinessHours,
@@ -57,9 +57,12 @@ def complaint(text: str, *, header: str = HEADER) -> str:
     return str(caught.value)
 
 
+NOT_IN_EXAMPLE = ("sinks", "data_classes", "canaries", "detection_off")
+
+
 def test_the_documented_example() -> None:
     parsed = parse([Source("org.yaml", EXAMPLE.encode())], kinds=KINDS)
-    assert list(parsed.sections) == [kind for kind in SECTIONS if kind not in ("sinks", "data_classes", "canaries")]
+    assert list(parsed.sections) == [kind for kind in SECTIONS if kind not in NOT_IN_EXAMPLE]
     role = parsed.by_key("roles")["support-agent"]
     assert role.schedule == Schedule(days=("mon", "tue", "wed", "thu", "fri"), opens="08:00", closes="19:00")
     rule = parsed.by_key("policies")["refunds-need-a-human"].rules[0]
@@ -236,7 +239,7 @@ LINES = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from
 CLOCKS = st.times().map(lambda clock: clock.strftime("%H:%M"))
 RULES = st.builds(
     RuleEntry,
-    effect=st.sampled_from(("permit", "deny", "mask", "flag")),
+    effect=st.sampled_from(("permit", "deny", "mask", "flag", "restore")),
     tools=st.lists(LINES, min_size=1, max_size=3).map(tuple),
     connectors=st.sets(LINES, max_size=2).map(sorted).map(tuple),
     data_classes=st.sets(NAMES, max_size=2).map(sorted).map(tuple),
@@ -246,6 +249,9 @@ RULES = st.builds(
     on=st.sampled_from(("arguments", "result")),
     when=st.sampled_from(("", "args.amount > 100", "!time.businessHours")),
     findings=st.sampled_from(((), ("secret",), ("personal_data", "secret"))),
+    on_failure=st.sampled_from(("closed", "open")),
+    reversible=st.booleans(),
+    keep_last=st.integers(0, 4),
     approvers=st.none(),
     reason=LINES,
 )
@@ -407,6 +413,7 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         planted_in=LINES,
         node=st.none(),
     ),
+    "detection_off": st.builds(DetectionOffEntry, rule=LINES, reason=LINES.map(str.strip).filter(bool), node=st.none()),
     "limits": st.builds(
         LimitEntry,
         name=NAMES,

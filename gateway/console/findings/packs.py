@@ -13,7 +13,7 @@ from audit.false_alarms import rates
 from gateway import packs
 from gateway.actions import act
 from gateway.console.pages import GovernedPage
-from governance.detection_rules import REASON_LIMIT, switch_off, switch_on
+from governance.detection_rules import REASON_LIMIT, known_rules, switch_off, switch_on
 from governance.facts import Recorder
 from governance.house_rules import RuleBroken
 from governance.models import DetectionOff
@@ -65,12 +65,11 @@ class DetectionRules(GovernedPage):
     def _switch(self, asked: dict[str, Any], record: Recorder, now: datetime) -> None:
         if asked["to"] == "on":
             return switch_on(asked["rule"], by=self.by, record=record, now=now)
-        known = packs.shipped().versions()
         switch_off(
             asked["rule"],
-            known=known,
+            known=known_rules(),
             reason=asked["reason"],
-            acting=self.person,
+            is_owner=self.person.is_superuser,
             by=self.by,
             record=record,
             now=now,
