@@ -11,6 +11,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
+from django.utils.module_loading import import_string
+
 from gateway.call import Call
 from gateway.fragment_ring import Piece, Sent
 from gateway.ports import Ports
@@ -23,6 +25,9 @@ MOST_PIECES: Final = 16
 """Of one call."""
 LONGEST: Final = 256
 """Characters of a piece: what is split is short, and of a long text only its edges can be joined."""
+MAY_HOLD: Final = "governance.inspection.begun.may_hold_secret"
+MOST_STARTS: Final = 20
+"""Earlier pieces with which a secret may begin."""
 SURELY: Final = 0.8
 """Texts that do not belong together make guesses: only what is surer counts."""
 WALKED: Final = Budget(leaves=2_000)
@@ -138,9 +143,25 @@ def _joints(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
         same = [each for each in old if each.path == path]
         if same or len(pieces) > 1:
             yield _Joint(_tail(each.text for each in same), tuple(each.text for each in pieces), pieces[-1])
-            yield _Joint(_tail(each.token for each in same), tuple(each.token for each in pieces), pieces[-1])
+            yield from _from_each(same, pieces)
     if len({piece.path for piece in (*old, *new)}) > 1:
-        yield _Joint(_tail(each.token for each in old), tuple(each.token for each in new), new[-1])
+        yield from _from_each(old, new)
+
+
+def _from_each(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
+    """All together; and where that looks like it, from each of the earlier ones on: what was sent before the first
+    piece must not hide where a secret begins."""
+    after = tuple(each.token for each in new)
+    whole = _Joint(_tail(each.token for each in old), after, new[-1])
+    yield whole
+    if not old or not import_string(MAY_HOLD)(whole.text):
+        return
+    before = ""
+    for piece in reversed(old[-MOST_STARTS:]):
+        before = piece.token + before
+        if len(before) >= LONGEST:
+            break
+        yield _Joint(before, after, new[-1])
 
 
 def _tail(texts: Iterable[str]) -> str:

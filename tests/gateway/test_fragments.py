@@ -50,6 +50,14 @@ async def test_pieces_that_are_each_sent_twice_are_joined_once() -> None:
     assert "denied_by_rule" in codes
 
 
+@pytest.mark.parametrize("before", ["first", "PROJ-4471", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "see T-1"])
+async def test_what_was_sent_before_at_the_same_place_hides_nothing(before: str) -> None:
+    ports = FakePorts(world(DENIED))
+    assert await sent(ports, note=before) == ""
+    codes = [await sent(ports, note=piece) for piece in pieces(TOKEN, 10)]
+    assert "denied_by_rule" in codes
+
+
 async def test_pieces_in_one_call_are_joined_too() -> None:
     ports = FakePorts(world(DENIED))
     assert await sent(ports, a=TOKEN[:20], b=TOKEN[20:]) == "denied_by_rule"
