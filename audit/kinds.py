@@ -39,6 +39,7 @@ KINDS = {
     "definition.pinned": "Definition: pinned",
     "definition.rejected": "Definition: rejected",
     "strangers.refused": "Strangers refused",
+    "act.refused": "Act: refused for want of a right",
     "calls.refused_again": "Calls: refused again and again",
     "person.signed_in": "Person: signed in",
     "person.signed_out": "Person: signed out",

@@ -45,7 +45,14 @@ AUTHENTICATION_KINDS: Final = frozenset(
 )
 USER_ACCESS_SUBJECTS: Final = frozenset(("role", "bundle", "grant", "break_glass", "authorization", "authorizations"))
 FINDING_KINDS: Final = frozenset(
-    ("zombies.found", "tool.quarantined", "strangers.refused", "calls.refused_again", "security_event.received")
+    (
+        "zombies.found",
+        "tool.quarantined",
+        "strangers.refused",
+        "act.refused",
+        "calls.refused_again",
+        "security_event.received",
+    )
 )
 SEVERE: Final = frozenset(("break_glass", "break_glass_account", "rotation", "freeze"))
 
