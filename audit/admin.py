@@ -33,6 +33,7 @@ from gateway.console.base import (
     copyable,
     display,
     moment,
+    name_of,
     pretty_json,
     visible,
 )
@@ -335,22 +336,25 @@ class CheckpointAdmin(EvidenceAdmin):
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyModelAdmin):
     empty_hint = "Every sink takes every leaf so far. What one does not take is kept here and can be tried again."
-    list_display = ("index", "sink_id_shown", "error_shown", "attempts", "at")
+    list_display = ("index", "sink_shown", "error_shown", "attempts", "at")
     export_columns = ("index", "sink", "event_id", "error", "attempts", "at")
     ordering = ("sink", "index")
     list_filter = (ExactTextFilter.on("sink", "sink"), ExactTextFilter.on("index", "index"))
-    fields = ("index", "sink", "event", "error_shown", "attempts", "at")
-    readonly_fields = ("event", "error_shown")
+    fields = ("index", "sink_shown", "event", "error_shown", "attempts", "at")
+    readonly_fields = ("event", "error_shown", "sink_shown")
     actions = None
     list_fullwidth = True
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        rows: QuerySet[DeadLetter] = super().get_queryset(request)
+        return rows.annotate(sink_name=name_of("governance.Sink", "sink"))
+
     @display(description="Sink")
-    def sink_id_shown(self, letter: DeadLetter) -> SafeString:
-        return format_html(
-            '<a class="text-primary-600" href="{}">{}</a>',
-            reverse("admin:governance_sink_change", args=[letter.sink]),
-            str(letter.sink)[:8],
-        )
+    def sink_shown(self, letter: Any) -> SafeString | str:
+        if letter.sink_name is None:
+            return f"{str(letter.sink)[:8]}, which is gone"
+        link = reverse("admin:governance_sink_change", args=[letter.sink])
+        return format_html('<a class="text-primary-600" href="{}">{}</a>', link, visible(letter.sink_name))
 
     @display(description="Why")
     def error_shown(self, letter: DeadLetter) -> str:

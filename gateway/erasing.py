@@ -97,8 +97,11 @@ def erase_person(person: User, *, reason: str, by: str) -> Erased:
     return Erased(row.email, row.keys, row.payloads, plan.shared, row.at)
 
 
-def erase_within(person: User, plan: Plan, *, reason: str, by: str, record: Recorder, now: datetime) -> Erasure:
-    """As `erase_person`, in the caller's transaction. Counting takes a while, so it was done before."""
+def erase_within(
+    person: User, plan: Plan, *, reason: str, by: str, record: Recorder, now: datetime, token: str = ""
+) -> Erasure:
+    """As `erase_person`, in the caller's transaction. Counting takes a while, so it was done before. `token` is the
+    personal one by which it was asked for, if by one."""
     reason = reason.strip()
     if not reason:
         raise RuleBroken("reason", "An erasure needs a reason, e.g. the request it answers.")
@@ -109,7 +112,12 @@ def erase_within(person: User, plan: Plan, *, reason: str, by: str, record: Reco
     if hold := hers.hold():
         raise Held(hold)
     done = Erased(person.email, len(hers.keys), plan.payloads, plan.shared, now)
-    details = {"subject": subject_of(person.pk), "reason": reason, **done.as_details()}
+    details = {
+        "subject": subject_of(person.pk),
+        "reason": reason,
+        **done.as_details(),
+        **({"token": token} if token else {}),
+    }
     told = AuditEvent(kind="audit.subject_erased", at=now, actor=by, person=person.email, details=details)
     write(told)
     ids = [str(key.pk) for key in hers.keys]

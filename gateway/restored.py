@@ -1,7 +1,8 @@
 """A database that is not the one whose log was signed: a backup, a snapshot or a lagging replica in its place.
 
 What was revoked since is live again in it, and nobody here knows what that was. So everything is frozen, on record, and
-nothing is signed. To lift that very freeze is to confirm that this database counts from now on; that is on record, too.
+nothing is signed. To lift that very freeze is to confirm that this database counts from now on; that is for those who
+change anchors, and on record, too.
 """
 
 from datetime import datetime
@@ -11,10 +12,10 @@ from audit.newest_signed import newest_signed
 from gateway.actions import act
 from gateway.notices.writing import evidence_in_trouble
 from governance.facts import Recorder
-from governance.freezes import FreezeTarget, freeze
+from governance.freezes import EVIDENCE, FreezeTarget, freeze
 from governance.models import Anchor, Freeze
 
-BY: Final = "system:evidence"
+BY: Final = EVIDENCE
 NOT_THE_ONE: Final = (
     "This is not the database whose log was signed: {}. Look for the newer one; if there is none, repeat what was"
     " revoked since. To lift this freeze is to confirm that this database counts."

@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from django.db.models import Q
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q, QuerySet
 
 from governance.facts import Fact, Recorder
-from governance.models import Agent, Connector, Freeze, Tool
+from governance.models import Agent, Connector, Freeze, Tool, User
 
 LASTING = {"900": "15 minutes", "3600": "1 hour", "28800": "8 hours", "86400": "1 day", "": "until somebody lifts it"}
 """What people choose among, in seconds."""
+EVIDENCE: Final = "system:evidence"
+"""Who freezes where this is not the database whose log was signed."""
+KEEPS_EVIDENCE: Final = "governance.change_anchor"
+NOT_HERS: Final = (
+    "Evidence set it: to lift it is to confirm that this database counts, which is for those who change anchors."
+)
 
 
 class NoSuchTarget(Exception):
@@ -62,11 +70,21 @@ def freeze(
     return row
 
 
-def lift(target: FreezeTarget, *, by: str, record: Recorder, now: datetime) -> int:
-    """Lifts every freeze of exactly this target; returns how many there were. Raises NoSuchTarget."""
+def of_target(target: FreezeTarget) -> QuerySet[Freeze]:
+    """Not lifted yet, of exactly this target. Raises NoSuchTarget."""
     rows = target.rows()
     wanted = {field: rows.get(field) for field in ("agent", "connector", "tool")}
-    lifted = Freeze.objects.filter(**wanted, lifted_at=None).update(lifted_at=now, lifted_by=by)
+    return Freeze.objects.filter(**wanted, lifted_at=None)
+
+
+def may_lift(person: User | AnonymousUser, row: Freeze) -> bool:
+    """Beside the permission to lift freezes at all."""
+    return row.created_by != EVIDENCE or person.has_perm(KEEPS_EVIDENCE)
+
+
+def lift(target: FreezeTarget, *, by: str, record: Recorder, now: datetime) -> int:
+    """Lifts every freeze of exactly this target; returns how many there were. Raises NoSuchTarget."""
+    lifted = of_target(target).update(lifted_at=now, lifted_by=by)
     if lifted:
         record(Fact("freeze.lifted", str(target), {"count": lifted}))
     return lifted

@@ -58,9 +58,12 @@ class Freezes(Listed, Retrieved):
 
     @act("governance.change_freeze")
     def lift(self, request: Request, pk: Any) -> Response:
-        """What it stopped can be called again at once, as far as roles and rules allow."""
+        """What it stopped can be called again at once, as far as roles and rules allow. One that evidence set, because
+        this is another database, takes the permission to change anchors as well."""
 
         def work(freeze: Freeze, act: Act, _: Mapping[str, Any]) -> None:
+            if not freezes.may_lift(act.person, freeze):
+                raise Problem("permission_denied", freezes.NOT_HERS)
             if not freezes.lift_one(freeze, by=act.by, record=act.record, now=act.now):
                 raise Problem("conflict", "It was lifted before.")
 

@@ -193,6 +193,7 @@ class Erasures(Listed, Retrieved):
 
             def work(act: Act) -> Response:
                 given: dict[str, Any] = {"by": act.by, "record": act.record, "now": act.now}
+                given["token"] = self.request.auth.hint
                 try:
                     row = erase_within(wish["person"], plan, reason=wish["reason"], **given)
                 except Held as hold:

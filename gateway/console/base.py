@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 
 from gateway.console import exports, history
 from gateway.console.acting import By, Performed, busy_page, performed_by, person_of
-from gateway.console.columns import Column, as_seen
+from gateway.console.columns import Column, as_seen, name_of
 from gateway.console.deleting import Deleting
 from gateway.console.impact import Impact
 from gateway.console.impact_panel import PREVIEW
@@ -73,6 +73,7 @@ __all__ = (
     "display",
     "last_seen",
     "moment",
+    "name_of",
     "named",
     "needs_fresh_login",
     "person_of",

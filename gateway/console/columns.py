@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import CharField, Model, TextField
+from django.db.models import CharField, Model, OuterRef, Subquery, TextField
 
 from gateway.console.skin import display
 from gateway.hostile_text import visible
@@ -30,3 +31,8 @@ def as_seen(model: type[Model], column: Column) -> Column:
 
     shown.__name__ = field.name
     return shown
+
+
+def name_of(model: str, column: str) -> Subquery:
+    """The name of a row of another room, of which `column` has the id only; None where it is gone."""
+    return Subquery(apps.get_model(model)._default_manager.filter(pk=OuterRef(column)).values("name")[:1])

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from gateway.console.base import GovernedModelAdmin, Switch, display, person_of
 from governance.facts import Fact
-from governance.freezes import in_force, lift_one
+from governance.freezes import NOT_HERS, in_force, lift_one, may_lift
 from governance.models import Freeze
 from governance.proposals import with_freezes
 from governance.snapshot import Snapshot
@@ -107,6 +107,9 @@ class FreezeAdmin(GovernedModelAdmin):
     @admin.action(description="Lift selected freezes", permissions=["lift"])
     def lift(self, request: HttpRequest, freezes: QuerySet[Freeze]) -> HttpResponse | None:
         freezes = freezes.filter(lifted_at=None)
+        if not all(may_lift(request.user, freeze) for freeze in freezes):
+            self.message_user(request, NOT_HERS, messages.ERROR)
+            return None
         if not self.confirmed(request):
             effect = "What they stopped can be called again at once, as far as roles and rules allow."
             others = Freeze.objects.filter(lifted_at=None).exclude(pk__in=freezes.values("pk"))

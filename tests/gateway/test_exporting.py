@@ -97,6 +97,8 @@ def test_dead_letters_are_tried_again_as_the_sink_is_now(fake: FakeSink, soc: Si
     outlet = Outlet()
     turn(outlet)
     assert list(DeadLetter.objects.values_list("index", flat=True)) == [0]
+    listed = sign_in("security").get(reverse("admin:audit_deadletter_changelist")).content.decode()
+    assert f'/{soc.pk}/change/">{soc.name}</a>' in listed
     with governed_change(by="test"):
         sink_acts.retry(soc, record=recorder(by="test", now=NOW))
     turn(outlet)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -20,6 +21,7 @@ from gateway.restored import BY, hold_if_anchors_know_better, hold_if_other_data
 from governance.freezes import FreezeTarget
 from governance.models import Anchor, Freeze, NotificationChannel
 from tests.audit.writing import lower_guards, record_call
+from tests.gateway.calling import it_admin, problem, security
 from tests.gateway.signing_in import sign_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -96,6 +98,25 @@ def test_an_older_one_is_frozen_and_not_signed_until_somebody_lifts_the_freeze()
     assert freezes() == 0
     lifted = EventRow.objects.get(kind="freeze.lifted")
     assert lifted.actor == "person:olga@example.com"
+
+
+def test_only_who_changes_anchors_confirms_another_database() -> None:
+    cut_back()
+    assert hold_if_other_database()
+    freeze = Freeze.objects.get(created_by=BY)
+    it = it_admin()
+    assert (
+        "evidence set it" in problem(it.post(f"freezes/{freeze.pk}/lift"), 403, "permission_denied")["detail"].lower()
+    )
+    chosen = {"action": "lift", "_selected_action": [str(freeze.pk)], "confirmed": "yes"}
+    client = sign_in("it-admin", email="ira@example.com")
+    answer = client.post(reverse("admin:governance_freeze_changelist"), chosen, follow=True)
+    assert "Evidence set it" in answer.content.decode()
+    with pytest.raises(CommandError):
+        call_command("unfreeze", "--everything", "--actor", it.person.email)
+    assert freezes() == 1
+    call_command("unfreeze", "--everything", "--actor", security().person.email)
+    assert freezes() == 0
 
 
 def test_one_that_went_on_by_itself_is_another_one() -> None:
