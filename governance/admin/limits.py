@@ -37,7 +37,8 @@ class RateLimitForm(forms.ModelForm):  # type: ignore[type-arg]
         check=check_label,
         label="Only runs that have met",
         help_text="One a line: flagged, untrusted, secret, personal_data, or a data class. It then counts and binds"
-        " only calls of runs that have met any of these: a lower rate for them. Empty: all calls.",
+        " only calls of runs that have met any of these: a lower rate for them. Empty: all calls. A run that is held"
+        " needs none: each of its calls waits for a human.",
     )
 
     class Meta:
