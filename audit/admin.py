@@ -313,7 +313,7 @@ class CheckpointAdmin(EvidenceAdmin):
     list_display = ("size", "time", "copy_root")
     export_columns = ("size", "time", "root_shown")
     ordering = ("-size",)
-    fields = ("size", "time", "root_shown", "note_shown", "file")
+    fields = ("size", "time", "root_shown", "note_shown", "file", "continued")
 
     @display(description="Root")
     def copy_root(self, checkpoint: Checkpoint) -> SafeString:
@@ -331,6 +331,15 @@ class CheckpointAdmin(EvidenceAdmin):
     def file(self, checkpoint: Checkpoint) -> SafeString:
         link = reverse("checkpoint_note", args=[checkpoint.pk])
         return format_html('<a class="text-primary-600" href="{}">Download the note (.txt)</a>', link)
+
+    @display(description="For an auditor who kept it")
+    def continued(self, checkpoint: Checkpoint) -> SafeString | str:
+        newest = Checkpoint.objects.order_by("-size").values_list("size", flat=True).first()
+        if newest is None or not 0 < checkpoint.size < newest:
+            return ""
+        link = reverse("checkpoint_consistency", args=[newest, checkpoint.size])
+        text = '<a class="text-primary-600" href="{}">Proof that the checkpoint of {} leaves only adds to it</a>'
+        return format_html(text, link, f"{newest:,}")
 
 
 @admin.register(DeadLetter)

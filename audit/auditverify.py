@@ -2,15 +2,19 @@
 """Checks evidence that Gatehouse exported, with nothing but this file and Python 3.9 or newer.
 
     python3 auditverify.py bundle EXPORT [--key KEY] [--anchor NOTE ...]    a folder or .zip of `export_audit`
-    python3 auditverify.py proof FILE.tlog-proof --entry FILE [--key KEY]   one event is in the signed log
-    python3 auditverify.py checkpoint NOTE --key KEY                        the log's name signed this note
+    python3 auditverify.py proof FILE.tlog-proof --entry FILE --key KEY     one event is in the signed log
+    python3 auditverify.py checkpoint NOTE --key KEY [--stamp FILE.tsr]     the log's name signed this note
+    python3 auditverify.py consistency FILE --anchor NOTE ... --key KEY     a newer checkpoint only adds to older ones
 
 KEY is the log's verifier key, `name+id+key`, as you got it from somebody you trust and not with the bundle. An anchor
-is an older checkpoint of the same log that was kept where the gateway's operator cannot reach. When the log's key was
-replaced, any of its keys will do: the export's rotations.jsonl leads from one to the next.
+is a checkpoint of the same log that was kept where the gateway's operator cannot reach. An export of the whole log is
+compared with it as it is; anything less needs a proof that leads from the anchor to its checkpoint: --consistency FILE,
+from `manage.py prove_consistency OLD NEW` or GET /api/v1/checkpoints/NEW/consistency/OLD (sizes, in leaves). When the
+log's key was replaced, any of its keys will do: the export's rotations.jsonl leads from one to the next.
 
 Hashes are those of RFC 6962, checkpoints C2SP signed notes (tlog-checkpoint) with Ed25519 (RFC 8032), proofs C2SP
-tlog-proof. Exit 0: sound. 1: not sound; the first bad leaf is named. 2: there is nothing here that can be checked.
+tlog-proof, consistency proofs what C2SP tlog-witness is sent, time stamps RFC 3161. What was not checked is always
+printed. Exit 0: sound. 1: not sound; the first bad leaf is named. 2: there is nothing here that can be checked.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ MAX_PROBLEMS = 100
 MAX_LINE = 4 * 1024 * 1024
 MAX_NOTE = 16 * 1024
 HASH = 32
+LONGEST_PATH = 63
+MOST_NAMED = 12
 ROTATED, ROTATIONS = "signing_key.rotated", "rotations.jsonl"
 PRUNED = b"audit.pruned"
 BLOCK = 4096
@@ -131,7 +137,7 @@ class Head:
         found = NOTE.fullmatch(note) if len(note) <= MAX_NOTE else None
         if found is None:
             raise Bad(f"{where}: not a checkpoint")
-        self.where, self.origin, self.size = where, found["origin"], int(found["size"])
+        self.where, self.note, self.origin, self.size = where, note, found["origin"], int(found["size"])
         self.root, self._text, self._signed = _base64(found["root"]), found["text"], found["signed"]
 
     def check(self, key: Key) -> None:
@@ -157,6 +163,7 @@ class Keys:
         self.name = held.name
         self._keys = [held]
         self._ends: list[int] = []
+        self._sound: set[str] = set()
 
     def follow(self, lines: Iterable[Any], where: str) -> None:
         """From the key held to the newest, and back to the first. Bad if a rotation does not hold."""
@@ -170,13 +177,17 @@ class Keys:
             if new.public == self._keys[0].public and size not in self._ends:
                 self._keys.insert(0, old)
                 self._ends.insert(0, size)
+        self._sound.clear()
 
     def check(self, head: Head) -> None:
         """Bad unless each key whose turn it was signed it, in the log's name."""
+        if head.note in self._sound:
+            return
         starts, ends = [0, *self._ends], [*self._ends, head.size]
         for turn, key in enumerate(self._keys):
             if starts[turn] <= head.size <= ends[turn]:
                 head.check(key)
+        self._sound.add(head.note)
 
 
 def _rotation(line: Any, where: str) -> tuple[Key, Key, int]:
@@ -280,6 +291,142 @@ def is_included(leaf: bytes, index: int, head: Head, path: Iterable[bytes]) -> b
     return last == 0 and node == head.root
 
 
+def is_consistent(older: Head, newer: Head, path: Sequence[bytes]) -> bool:
+    """RFC 9162 section 2.1.4.2."""
+    if older.size in (newer.size, 0):
+        same = older.root == (newer.root if older.size else sha256(b"").digest())
+        return same and not path
+    nodes = [older.root, *path] if older.size & older.size - 1 == 0 else path
+    return older.size < newer.size and _grown(older.size - 1, newer.size - 1, nodes) == (older.root, newer.root)
+
+
+def _grown(old: int, new: int, nodes: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The older and the newer root that these nodes make; none of any tree if they are too few or too many."""
+    while old & 1:
+        old, new = old >> 1, new >> 1
+    old_node = new_node = nodes[0] if nodes else b""
+    for sibling in nodes[1:]:
+        if new == 0:
+            return b"", b""
+        if old & 1 or old == new:
+            old_node, new_node = node_hash(sibling, old_node), node_hash(sibling, new_node)
+            while old and not old & 1:
+                old, new = old >> 1, new >> 1
+        else:
+            new_node = node_hash(new_node, sibling)
+        old, new = old >> 1, new >> 1
+    return (old_node, new_node) if new == 0 else (b"", b"")
+
+
+class Link:
+    """A consistency proof: the older size, the path, and the newer checkpoint, which stands under a signature."""
+
+    def __init__(self, text: str, where: str) -> None:
+        lines, _, note = text.partition("\n\n")
+        first, *path = lines.split("\n")
+        if not re.fullmatch(r"old (0|[1-9][0-9]{0,18})", first) or len(path) > LONGEST_PATH:
+            raise Bad(f"{where}: not a consistency proof")
+        self.where, self.old, self.path = where, int(first[4:]), [_base64(line) for line in path]
+        self.head = Head(note, where)
+        if any(len(node) != HASH for node in self.path) or self.old > self.head.size:
+            raise Bad(f"{where}: not a consistency proof")
+
+
+def is_joined(one: Head, other: Head, links: Iterable[Link]) -> bool:
+    """Is the smaller tree the beginning of the larger? False if nothing here leads from one to the other. Bad if they
+    are of two logs: then somebody with the key signed both."""
+    older, newer = sorted((one, other), key=lambda head: head.size)
+    if older.size in (newer.size, 0):
+        if not is_consistent(older, newer, ()):
+            raise Bad(f"{older.where} and {newer.where} differ, both of {newer.size:,} leaves: the log was forked")
+        return True
+    for link in links:
+        if (link.old, link.head.size) == (older.size, newer.size):
+            if link.head.root != newer.root:
+                raise Bad(f"{link.where} leads to another log of {newer.size:,} leaves than that of {newer.where}")
+            if not is_consistent(older, newer, link.path):
+                raise Bad(
+                    f"{newer.where} does not continue {older.where}: the log was forked or written anew after"
+                    f" {older.size:,} leaves at the latest, or {link.where} is no proof of it"
+                )
+            return True
+    return False
+
+
+# Time stamps (RFC 3161): what was stamped and when. The authority's signature is for openssl.
+
+SIGNED_DATA, TST_INFO = bytes.fromhex("2a864886f70d010702"), bytes.fromhex("2a864886f70d0109100104")
+SHA256 = bytes.fromhex("608648016503040201")
+SEQUENCE, INTEGER, OCTETS, OID, TIME, EXPLICIT_0 = 0x30, 0x02, 0x04, 0x06, 0x18, 0xA0
+
+
+def _der(raw: bytes) -> list[tuple[int, bytes]]:
+    """Elements one after the other, each by its tag and content: lengths definite, in their shortest form, all used."""
+    found = []
+    at = 0
+    while at < len(raw):
+        if len(raw) - at < 2 or raw[at] & 31 == 31:
+            raise ValueError("no DER")
+        tag, size, at = raw[at], raw[at + 1], at + 2
+        if size & 128:
+            octets, size = size & 127, int.from_bytes(raw[at : at + (size & 127)], "big")
+            if not 1 <= octets <= 4 or len(raw) - at < octets or raw[at] == 0 or size < 128:
+                raise ValueError("no DER")
+            at += octets
+        if size > len(raw) - at:
+            raise ValueError("no DER")
+        found.append((tag, raw[at : at + size]))
+        at += size
+    return found
+
+
+def _only(element: tuple[int, bytes], tag: int) -> bytes:
+    if element[0] != tag:
+        raise ValueError("another element")
+    return element[1]
+
+
+def stamp_of(reply: bytes, where: str) -> tuple[bytes, str]:
+    """The SHA-256 that a timestamp authority's answer is about, and its moment. Bad if it is none."""
+    try:
+        (whole,) = _der(reply)
+        status, token = _der(_only(whole, SEQUENCE))
+        if _only(_der(_only(status, SEQUENCE))[0], INTEGER) not in (b"\0", b"\1"):
+            raise ValueError("not granted")
+        content = _explicit(_only(token, SEQUENCE), SIGNED_DATA)
+        signed = _der(_only(content, SEQUENCE))
+        told = _der(_only(_explicit(_only(signed[2], SEQUENCE), TST_INFO), OCTETS))
+        (info,) = told
+        _, _, imprint, _, moment, *_ = _der(_only(info, SEQUENCE))
+        algorithm, digest = _der(_only(imprint, SEQUENCE))
+        if _only(_der(_only(algorithm, SEQUENCE))[0], OID) != SHA256:
+            raise ValueError("another hash")
+        when = re.fullmatch(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d{1,9})?Z", _only(moment, TIME))
+        if when is None:
+            raise ValueError("no time")
+        year, month, day, hour, minute, second = (part.decode() for part in when.groups()[:6])
+        return _only(digest, OCTETS), f"{year}-{month}-{day} {hour}:{minute}:{second} UTC"
+    except (ValueError, IndexError):
+        raise Bad(f"{where}: not an RFC 3161 time stamp with SHA-256") from None
+
+
+def _explicit(raw: bytes, kind: bytes) -> tuple[int, bytes]:
+    """The content of this kind, in its wrapping of RFC 5652."""
+    name, wrapped = _der(raw)
+    if _only(name, OID) != kind:
+        raise ValueError("another kind")
+    (content,) = _der(_only(wrapped, EXPLICIT_0))
+    return content
+
+
+def check_stamp(reply: bytes, note: bytes, where: str) -> str:
+    """When it says that the note was there. Bad unless it is about this note."""
+    imprint, moment = stamp_of(reply, where)
+    if imprint != sha256(note).digest():
+        raise Bad(f"{where}: it stamps something else than the checkpoint beside it")
+    return moment
+
+
 # Bundles
 
 
@@ -288,6 +435,7 @@ class Files:
 
     def __init__(self, path: str) -> None:
         self._folder = Path(path)
+        self.opened: set[str] = set()
         self._zip: zipfile.ZipFile | None = None
         if self._folder.is_file():
             try:
@@ -299,21 +447,25 @@ class Files:
 
     def names(self) -> set[str]:
         if self._zip:
-            return set(self._zip.namelist())
+            return {name for name in self._zip.namelist() if not name.endswith("/")}
         return {str(file.relative_to(self._folder).as_posix()) for file in self._folder.rglob("*") if file.is_file()}
 
     def open(self, name: str) -> IO[bytes]:
+        self.opened.add(name)
         try:
             return self._zip.open(name) if self._zip else (self._folder / name).open("rb", 1 << 20)
         except (KeyError, OSError):
             raise Unusable(f"{name}: it is not in the bundle") from None
 
-    def text(self, name: str, limit: int = MAX_LINE) -> str:
+    def raw(self, name: str, limit: int = MAX_LINE) -> bytes:
         with self.open(name) as file:
             raw = file.read(limit + 1)
         if len(raw) > limit:
             raise Unusable(f"{name}: longer than {limit:,} bytes")
-        return raw.decode("utf-8", "replace")
+        return raw
+
+    def text(self, name: str, limit: int = MAX_LINE) -> str:
+        return self.raw(name, limit).decode("utf-8", "replace")
 
     def lines(self, name: str) -> Iterator[bytes]:
         with self.open(name) as file:
@@ -340,13 +492,69 @@ class Findings:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(what)
 
+    def guard(self, check: Callable[[], Any]) -> bool:
+        """Whether it went without a problem."""
+        try:
+            check()
+        except Bad as problem:
+            self.add(str(problem))
+            return False
+        return True
+
+
+NO_ANCHOR = "No anchor was compared: whoever holds the log's database and its key can have written all of it anew."
+TRUTH = "Whether what the events say is true; only that it is what was recorded."
+NOT_JOINED = (
+    "{anchor}, an anchor of {old:,} leaves: nothing leads from it to {head} of {new:,}. Ask for the proof"
+    " (manage.py prove_consistency {first} {last}, or GET /api/v1/checkpoints/{last}/consistency/{first}) and give"
+    " it with --consistency."
+)
+AUTHORITY = (
+    "That a timestamp authority signed {stamp}, which names {moment}:"
+    " openssl ts -verify -data {note} -in {stamp} -CAfile ROOT.pem"
+)
+
+
+class Kept:
+    """What the auditor brings along: anchors, and proofs that lead from them on."""
+
+    def __init__(self, anchors: Sequence[Head], links: Sequence[Link]) -> None:
+        self.anchors, self.links = anchors, links
+        self.compared = 0
+
+    def check(self, head: Head, keys: Keys, findings: Findings) -> None:
+        """Signatures, and whether each anchor is the beginning of the log at hand, or its continuation."""
+        self.check_signatures(keys, findings)
+        for anchor in self.anchors:
+            try:
+                joined = is_joined(anchor, head, self.links)
+            except Bad as problem:
+                findings.add(str(problem))
+                continue
+            self.compared += joined
+            if not joined:
+                findings.not_checked.append(_not_joined(anchor, head))
+        if not self.compared:
+            findings.not_checked.append(NO_ANCHOR)
+
+    def check_signatures(self, keys: Keys, findings: Findings) -> None:
+        for head in (*self.anchors, *(link.head for link in self.links)):
+            findings.guard(lambda head=head: keys.check(head))  # type: ignore[misc]
+
+
+def _not_joined(anchor: Head, head: Head) -> str:
+    first, last = sorted((anchor.size, head.size))
+    return NOT_JOINED.format(
+        anchor=anchor.where, old=anchor.size, head=head.where, new=head.size, first=first, last=last
+    )
+
 
 class Bundle:
     """An export of a stretch of the log from its beginning (`leaves.bin`), or of chosen events with their proofs: one
     for each, or one for all (`proof.bin`). A report's lines (`lines/*.csv`) name the events that they rest on."""
 
-    def __init__(self, path: str, key: Key | None, anchors: Sequence[Head]) -> None:
-        self.files, self.findings = Files(path), Findings()
+    def __init__(self, path: str, key: Key | None, kept: Kept) -> None:
+        self.files, self.findings, self.kept = Files(path), Findings(), kept
         self.names = self.files.names()
         if "bundle.json" not in self.names or "checkpoint.txt" not in self.names:
             raise Unusable(f"{path}: not an evidence bundle: bundle.json or checkpoint.txt is not there")
@@ -356,7 +564,7 @@ class Bundle:
         self.told = about.get("events")
         self.keys = Keys(self._trusted(key))
         self.head = Head(self.files.text("checkpoint.txt", MAX_NOTE), "checkpoint.txt")
-        self.anchors = anchors
+        self.stamped: list[Head] = []
         self.leaves = self.events = self.payloads = self.lines = self.pruned = 0
 
     def _trusted(self, key: Key | None) -> Key:
@@ -368,44 +576,65 @@ class Bundle:
         return key
 
     def check(self) -> Findings:
-        self._guard(self._follow_keys)
-        for head in (self.head, *self.anchors):
-            self._guard(lambda head=head: self.keys.check(head))  # type: ignore[misc]
-        if not self.anchors or "leaves.bin" not in self.names:
-            self.findings.not_checked.append(
-                "No anchor was compared: whoever holds the log's database and its key can have written all of it anew."
-            )
+        self.findings.guard(self._follow_keys)
+        self.findings.guard(lambda: self.keys.check(self.head))
+        self._check_stamps()
         if "leaves.bin" in self.names:
             self._check_log()
-        elif "proof.bin" in self.names:
-            self._check_together()
         else:
-            self._check_single_events()
+            self.kept.check(self.head, self.keys, self.findings)
+            if "proof.bin" in self.names:
+                self._check_together()
+            else:
+                self._check_single_events()
         self._check_lines()
         if "payloads.log" in self.names:
             self._check_payloads()
         else:
             self.findings.not_checked.append("What was asked and answered: the bundle holds no payloads.")
-        self.findings.not_checked.append("Whether what the events say is true; only that it is what was recorded.")
+        self.findings.not_checked += [TRUTH, self._not_looked_at()]
         return self.findings
+
+    def _not_looked_at(self) -> str:
+        """What stands under no signature, or was not even opened."""
+        left = sorted(self.names - self.files.opened)
+        more = f", and {len(left) - MOST_NAMED:,} more" if len(left) > MOST_NAMED else ""
+        others = f"; and these files, which came along: {', '.join(left[:MOST_NAMED])}{more}" if left else ""
+        return f"What bundle.json says beside the number of events{others}. No proof leads to them."
 
     def _follow_keys(self) -> None:
         if ROTATIONS in self.names:
             self.keys.follow(self.files.lines(ROTATIONS), ROTATIONS)
 
-    def _guard(self, check: Callable[[], None]) -> None:
-        try:
-            check()
-        except Bad as problem:
-            self.findings.add(str(problem))
+    def _check_stamps(self) -> None:
+        """That each is about a checkpoint of this log, and that this log went on from there."""
+        for name in sorted(each for each in self.names if re.fullmatch(r"stamps/[0-9-]+\.tsr", each)):
+            stem = name[: -len(".tsr")]
+            self.findings.guard(lambda stem=stem: self._check_stamp(stem))  # type: ignore[misc]
+
+    def _check_stamp(self, stem: str) -> None:
+        stamp, note, proof = f"{stem}.tsr", f"{stem}.txt", f"{stem}.consistency"
+        if note not in self.names:
+            raise Bad(f"{stamp}: the checkpoint that it stamps is not there")
+        head = Head(self.files.text(note, MAX_NOTE), note)
+        self.keys.check(head)
+        moment = check_stamp(self.files.raw(stamp), self.files.raw(note, MAX_NOTE), stamp)
+        self.findings.not_checked.append(AUTHORITY.format(stamp=stamp, moment=moment, note=note))
+        self.stamped.append(head)
+        links = [Link(self.files.text(proof, MAX_NOTE), proof)] if proof in self.names else []
+        if "leaves.bin" not in self.names and not is_joined(head, self.head, links):
+            self.findings.not_checked.append(f"That checkpoint.txt continues {note}, which was stamped.")
 
     def _check_log(self) -> None:
         """Events against leaves, then leaves against roots."""
+        self.kept.check_signatures(self.keys, self.findings)
+        if not self.kept.anchors:
+            self.findings.not_checked.append(NO_ANCHOR)
         leaves = self._read_leaves()
         self._check_events(leaves)
         if len(leaves) // HASH < self.head.size:
             self.findings.add(f"missing; the checkpoint is of {self.head.size:,} leaves", leaf=len(leaves) // HASH)
-        heads = sorted([*self._checkpoints(), self.head, *self.anchors], key=lambda head: head.size)
+        heads = sorted([*self._checkpoints(), self.head, *self.stamped, *self.kept.anchors], key=lambda head: head.size)
         tree = Tree()
         agreed: list[Head] = []
         for head in heads:
@@ -421,14 +650,15 @@ class Bundle:
                 self._differ(head, self._good_before(head, agreed))
                 break
             agreed.append(head)
+            self.kept.compared += head in self.kept.anchors
         self.leaves = self.head.size
 
     def _good_before(self, head: Head, agreed: Sequence[Head]) -> int:
         """Up to which leaf the log surely is the true one. When it is an anchor that differs, who wrote the log anew
         may have had the key, and only older anchors count. Else nobody signed what came after the first bad leaf, so
         a search among the checkpoints that agree finds the last one that is signed."""
-        if head in self.anchors:
-            return max((each.size for each in agreed if each in self.anchors), default=0)
+        if head in self.kept.anchors:
+            return max((each.size for each in agreed if each in self.kept.anchors), default=0)
         low, high = 0, len(agreed)
         while low < high:
             middle = (low + high) // 2
@@ -524,7 +754,7 @@ class Bundle:
         self.findings.not_checked.append(
             "That these are all events of their kind: a bundle of single events proves each."
         )
-        last = -1
+        last, apart = -1, 0
         for line in self.files.lines("events.log"):
             index, epoch, header = _event(line)
             if index <= last:
@@ -536,9 +766,15 @@ class Bundle:
                 self.findings.add("there is no proof of it", leaf=index)
                 continue
             try:
-                check_proof(self.files.text(name), leaf_entry(epoch, header), self.keys, name, index)
+                head = check_proof(self.files.text(name), leaf_entry(epoch, header), self.keys, name, index)
+                apart += not is_joined(head, self.head, self.kept.links)
             except Bad as problem:
                 self.findings.add(str(problem), leaf=index)
+        if apart:
+            self.findings.not_checked.append(
+                f"That checkpoint.txt continues the older checkpoints under which {apart:,} events are proved; so no"
+                " anchor speaks for these events."
+            )
         if self.told != self.events:
             self.findings.add(f"bundle.json tells of {self.told} events, there are {self.events}")
 
@@ -611,7 +847,7 @@ class Bundle:
             counts = f"{self.lines:,} lines, {counts}"
         if self.pruned:
             counts += f", {self.pruned:,} records pruned: hash kept, header not checked"
-        return f"{counts}, checkpoint {self.head.size:,} of {self.head.origin}, {len(self.anchors)} anchors"
+        return f"{counts}, checkpoint {self.head.size:,} of {self.head.origin}, {self.kept.compared} anchors"
 
 
 def check_proof(text: str, entry: bytes, keys: Keys, where: str, index: int | None = None) -> Head:
@@ -734,17 +970,23 @@ def _report(findings: Findings, figure: str) -> int:
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("bundle", "proof", "checkpoint"))
+    parser.add_argument("what", choices=("bundle", "proof", "checkpoint", "consistency"))
     parser.add_argument("path")
     parser.add_argument("--key", metavar="KEY", help="the log's verifier key, or a file that holds it")
-    parser.add_argument("--anchor", metavar="NOTE", action="append", default=[], help="an older checkpoint's file")
+    parser.add_argument("--anchor", metavar="NOTE", action="append", default=[], help="a kept checkpoint's file")
+    parser.add_argument(
+        "--consistency", metavar="FILE", action="append", default=[], help="a proof that leads from an anchor on"
+    )
     parser.add_argument("--entry", metavar="FILE", help="of a proof: the bytes that the leaf hashes")
+    parser.add_argument("--stamp", metavar="FILE", help="of a checkpoint: what a timestamp authority answered")
     parser.add_argument("--rotations", metavar="FILE", help="rotations.jsonl of an export, when the key was replaced")
     told = parser.parse_args(words)
     if told.key is None and told.what != "bundle":
         parser.error("--key is needed: without it nobody is known to have signed anything")
     if told.entry is None and told.what == "proof":
         parser.error("--entry is needed: the event's bytes that the proof is of")
+    if not told.anchor and told.what == "consistency":
+        parser.error("--anchor is needed: the older checkpoint that the newer one should continue")
     return told
 
 
@@ -753,27 +995,56 @@ def _key(told: str) -> Key:
     return Key(told if KEY_LIKE.fullmatch(told) else _text(told))
 
 
-def _checked_head(told: argparse.Namespace) -> Head:
-    """Of one checkpoint, or of the one that a proof leads to."""
-    keys = Keys(_key(told.key))
+def _kept(told: argparse.Namespace) -> Kept:
+    anchors = [Head(_text(path), path) for path in told.anchor]
+    return Kept(anchors, [Link(_text(path), path) for path in told.consistency])
+
+
+def _check_alone(told: argparse.Namespace) -> tuple[Findings, str]:
+    """One file: an event's proof, a checkpoint, or the proof that one continues others."""
+    keys, findings, kept = Keys(_key(told.key)), Findings(), _kept(told)
     if told.rotations:
         keys.follow(_text(told.rotations).splitlines(), told.rotations)
-    if told.what == "proof":
-        return check_proof(_text(told.path), _read(told.entry), keys, told.path)
+    head = CHECKS[told.what](told, keys, kept, findings)
+    kept.check(head, keys, findings)
+    if told.what == "consistency" and not kept.compared and not findings.count:
+        raise Unusable(f"{told.path} leads from none of the anchors to its checkpoint of {head.size:,} leaves")
+    return findings, f"checkpoint {head.size:,} of {head.origin}, root {head.root.hex()}, {kept.compared} anchors"
+
+
+def _check_event(told: argparse.Namespace, keys: Keys, kept: Kept, findings: Findings) -> Head:
+    findings.not_checked += [TRUTH, "What else the log holds: this is the proof of one event."]
+    return check_proof(_text(told.path), _read(told.entry), keys, told.path)
+
+
+def _check_note(told: argparse.Namespace, keys: Keys, kept: Kept, findings: Findings) -> Head:
     head = Head(_text(told.path), told.path)
     keys.check(head)
+    findings.not_checked.append("What the log holds: this is only its size and root, signed.")
+    if told.stamp:
+        moment = check_stamp(_read(told.stamp), _read(told.path), told.stamp)
+        findings.not_checked.append(AUTHORITY.format(stamp=told.stamp, moment=moment, note=told.path))
     return head
+
+
+def _check_link(told: argparse.Namespace, keys: Keys, kept: Kept, findings: Findings) -> Head:
+    link = Link(_text(told.path), told.path)
+    keys.check(link.head)
+    findings.not_checked.append("What the log holds: this is only that it grew from one size to another.")
+    kept.links = [link, *kept.links]
+    return link.head
+
+
+CHECKS = {"proof": _check_event, "checkpoint": _check_note, "consistency": _check_link}
 
 
 def main(words: Sequence[str] | None = None) -> int:
     told = _arguments(words)
     try:
         if told.what == "bundle":
-            bundle = Bundle(told.path, told.key and _key(told.key), [Head(_text(path), path) for path in told.anchor])
+            bundle = Bundle(told.path, told.key and _key(told.key), _kept(told))
             return _report(bundle.check(), bundle.figure())
-        head = _checked_head(told)
-        print(f"sound: checkpoint {head.size:,} of {head.origin}, root {head.root.hex()}")
-        return 0
+        return _report(*_check_alone(told))
     except Bad as problem:
         print(f"NOT SOUND: {problem}")
         return 1

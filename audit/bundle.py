@@ -21,6 +21,7 @@ from audit.key_chain import stored_handovers
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.pages import Row, Unreadable, by_id, each, pages
 from audit.proof import prove
+from audit.stamps import stamp_files
 
 MOST_MISSING = 1_000_000
 """Leaves in a row whose places are kept; a log that lost more has nothing to show."""
@@ -65,6 +66,7 @@ def export_log(folder: Path, *, verifier: Verifier | None, at: datetime) -> Expo
             file.write(orjson.dumps({"note": note}) + b"\n")
     with (folder / auditverify.ROTATIONS).open("wb") as file:
         file.writelines(rotations(newest.size))
+    write_stamps(folder, newest.size)
     (folder / "checkpoint.txt").write_text(newest.note)
     (folder / "key.txt").write_text(f"{verifier}\n")
     (folder / "README.txt").write_text(READ_ME.format(log=verifier.name, size=newest.size, at=at))
@@ -72,6 +74,13 @@ def export_log(folder: Path, *, verifier: Verifier | None, at: datetime) -> Expo
     about = {"format": auditverify.FORMAT, "log": verifier.name, "at": at, "events": told.events}
     (folder / "bundle.json").write_bytes(orjson.dumps(about, option=orjson.OPT_UTC_Z) + b"\n")
     return told
+
+
+def write_stamps(folder: Path, size: int) -> None:
+    """What timestamp authorities answered about this log, where any is set up."""
+    for name, content in stamp_files(size):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def _write_leaves_and_events(folder: Path, *, size: int) -> Exported:

@@ -13,6 +13,7 @@ from uuid import UUID
 from audit.event import leaf_entry
 from audit.merkle import Frontier, is_included, leaf_hash, root_of
 from audit.models import Checkpoint, EventRow, Leaf
+from audit.stored_tree import StoredTree
 
 MOST_LEAVES = 100_000
 """Read for one proof; a log that was signed as it grew needs far fewer."""
@@ -87,16 +88,31 @@ def prove_all(events: Iterable[EventRow]) -> dict[UUID, Proof]:
     return proofs
 
 
+def prove_under(signed: Checkpoint, events: Iterable[EventRow]) -> dict[UUID, Proof]:
+    """All in the tree of one checkpoint, those that it covers. Raises LeavesMissing where the log is damaged."""
+    by_id = {event.pk: event for event in events}
+    tree = StoredTree()
+    proofs: dict[UUID, Proof] = {}
+    for leaf in Leaf.objects.filter(event_id__in=by_id, index__gte=0, index__lt=signed.size).order_by("index"):
+        path = tuple(tree.inclusion_path(leaf.index, signed.size))
+        proofs[leaf.event_id] = _with_path(by_id[leaf.event_id], leaf, signed, path)
+    return proofs
+
+
 def _proof(event: EventRow, leaf: Leaf, stretch: _Stretch) -> Proof:
+    return _with_path(event, leaf, stretch.signed, stretch.path(leaf.index))
+
+
+def _with_path(event: EventRow, leaf: Leaf, signed: Checkpoint, path: tuple[bytes, ...]) -> Proof:
     return Proof(
         event_id=event.pk,
         index=leaf.index,
         leaf=bytes(leaf.hash),
         entry=leaf_entry(event.epoch, bytes(event.header)),
-        size=stretch.signed.size,
-        root=bytes(stretch.signed.root),
-        path=stretch.path(leaf.index),
-        note=stretch.signed.note,
+        size=signed.size,
+        root=bytes(signed.root),
+        path=path,
+        note=signed.note,
     )
 
 

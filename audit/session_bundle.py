@@ -1,7 +1,8 @@
 """Events of one session as a .zip that an outsider checks alone: each with its proof, and the verifier beside it.
 
 The files are those of `auditverify.py bundle`: `events.log` and `payloads.log` a line each, in the order of the log,
-and `proofs/INDEX.tlog-proof` for every event.
+and `proofs/INDEX.tlog-proof` for every event, all under the one checkpoint of the bundle: so a proof that an older
+checkpoint, which an auditor kept, is the beginning of that one speaks for every event.
 """
 
 import zipfile
@@ -18,17 +19,24 @@ from audit import auditverify
 from audit.bundle import VERIFIER, CannotExport, rotations
 from audit.checkpoint import Verifier
 from audit.models import Checkpoint, EventRow
-from audit.proof import Proof, prove_all
+from audit.proof import Proof, prove_all, prove_under
+from audit.stamps import stamp_files
+from audit.subset_proof import LeavesMissing
 
 READ_ME = """\
 Evidence of one session of the log {log}: {events:,} events, exported {at:%Y-%m-%d %H:%M} UTC.
 Session {session}
 
-    python3 auditverify.py bundle THIS.zip --key KEY
+    python3 auditverify.py bundle THIS.zip --key KEY [--anchor CHECKPOINT --consistency PROOF]
 
 KEY is the log's verifier key. The one in key.txt came with these files: compare it with the one you were given when
 the installation was set up. auditverify.py came with them, too: take it from a release of Gatehouse to be sure of it.
 It needs Python 3.9 or newer and nothing else, and it says what it did not check.
+
+An older checkpoint that was kept where the operator cannot reach shows that the log was not written anew since. The
+proof that leads from it to the one in checkpoint.txt is made by `manage.py prove_consistency OLD-SIZE {size}`, by
+GET /api/v1/checkpoints/{size}/consistency/OLD-SIZE, or on the page of the older checkpoint in the admin. stamps/ holds
+what timestamp authorities answered, where any is set up.
 
 Each event is proved to be in the signed log. That these are all events of the session is not: only the whole log,
 which `manage.py export_audit` writes, shows what is between.
@@ -68,8 +76,8 @@ def write_session(
     at: datetime,
 ) -> Told:
     """Without `bodies` it holds no payloads. Raises CannotExport if nothing of it is signed yet."""
-    proofs = sorted(((proof, by) for by, proof in prove_all(events).items()), key=lambda each: each[0].index)
     newest = Checkpoint.objects.order_by("-size").first()
+    proofs = sorted(_proofs(events, newest), key=lambda each: each[0].index)
     if not proofs or newest is None or verifier is None:
         raise CannotExport(NO_LEAF)
     told = Told(len(proofs), len(events) - len(proofs))
@@ -83,7 +91,9 @@ def write_session(
         into.writestr(auditverify.ROTATIONS, b"".join(rotations(newest.size)))
         into.writestr(
             "README.txt",
-            READ_ME.format(log=verifier.name, events=told.events, at=at, session=session, left_out=left_out),
+            READ_ME.format(
+                log=verifier.name, events=told.events, at=at, session=session, left_out=left_out, size=newest.size
+            ),
         )
         into.writestr(VERIFIER.name, VERIFIER.read_bytes())
         into.writestr("events.log", b"".join(_line(proof, rows[by]) for proof, by in proofs))
@@ -93,7 +103,18 @@ def write_session(
                     lines.write(line)
         for proof, _ in proofs:
             into.writestr(f"proofs/{proof.index}.tlog-proof", proof.as_text())
+        for name, content in stamp_files(newest.size):
+            into.writestr(name, content)
     return told
+
+
+def _proofs(events: Sequence[EventRow], newest: Checkpoint | None) -> list[tuple[Proof, UUID]]:
+    """Under the newest checkpoint; in a damaged log each under the first that covers it, as far as that can be read."""
+    try:
+        proofs = prove_under(newest, events) if newest else {}
+    except LeavesMissing:
+        proofs = prove_all(events)
+    return [(proof, by) for by, proof in proofs.items()]
 
 
 def _line(proof: Proof, event: EventRow) -> bytes:

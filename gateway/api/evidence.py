@@ -4,13 +4,19 @@ from typing import Any
 
 import orjson
 from django.db.models import Model, QuerySet
-from drf_spectacular.utils import extend_schema_field
+from django.http import Http404
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
+from audit.consistency import prove_consistency
 from audit.event import first_id_at
 from audit.models import CallTally, Checkpoint, EventRow, Leaf
-from gateway.api.fields import Choice, Moment, Parameters, Row, Text
-from gateway.api.resource import Listed, Retrieved
+from audit.subset_proof import LeavesMissing
+from gateway.api.fields import Choice, Moment, Parameters, Row, Strict, Text
+from gateway.api.problems import Problem
+from gateway.api.resource import Endpoint, Listed, Retrieved, read_answer
 from governance.models import Change
 
 MOST_LEAVES = 2**63 - 1
@@ -133,6 +139,36 @@ class Checkpoints(Listed):
     queryset = Checkpoint.objects.defer("frontier")
     serializer_class = CheckpointRow
     order = ("-size",)
+
+
+class ConsistencyShown(Strict):
+    """RFC 6962 consistency of the tree that a checkpoint signs with an older one."""
+
+    format = serializers.CharField()
+    old_size = serializers.IntegerField()
+    tree_size = serializers.IntegerField()
+    root_hash = serializers.CharField()
+    path = serializers.ListField(child=serializers.CharField())
+    checkpoint = serializers.CharField(help_text="A signed note (C2SP).")
+    file = serializers.CharField(help_text="All of it as the file that auditverify.py takes.")
+
+
+class Consistency(Endpoint):
+    """`size` is that of a checkpoint, `old_size` that of an older one, which somebody may have kept elsewhere."""
+
+    queryset = Checkpoint.objects.all()
+    permissions = {"retrieve": "audit.view_checkpoint"}
+
+    @extend_schema(responses=ConsistencyShown)
+    def retrieve(self, request: Request, size: int, old_size: int) -> Response:
+        """That the log only grew between the two, to be checked elsewhere."""
+        try:
+            proof = prove_consistency(old_size, size)
+        except LeavesMissing as error:
+            raise Problem("conflict", str(error)) from None
+        if proof is None:
+            raise Http404
+        return read_answer(request, proof.as_json())
 
 
 class LeafRow(Row):

@@ -17,7 +17,7 @@ from gateway.api.detection import DetectionRules, SwitchedOffRules
 from gateway.api.directories import Directories, DirectoryLosses, GroupMappings
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
-from gateway.api.evidence import Changes, Checkpoints, Events, Leaves, Tallies
+from gateway.api.evidence import Changes, Checkpoints, Consistency, Events, Leaves, Tallies
 from gateway.api.exceptions import Exceptions
 from gateway.api.explaining import ExplainView
 from gateway.api.findings import FindingRates, Findings, Sightings
@@ -132,6 +132,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("agent-sessions/<uuid:run_id>/bundle", SessionBundle.as_view({"post": "create"})),
     path("agent-sessions/<uuid:run_id>/bundle-with-payloads", SessionBundleWithPayloads.as_view({"post": "create"})),
     path("offboardings/<uuid:offboarding_id>/receipt", Receipt.as_view({"get": "retrieve"})),
+    path("checkpoints/<int:size>/consistency/<int:old_size>", Consistency.as_view({"get": "retrieve"})),
     path("sinks/<uuid:sink_id>/progress", SinkProgress.as_view({"get": "retrieve"})),
     path("erasures/preview", ErasurePreview.as_view({"post": "create"})),
     path("reports/<uuid:report_id>/zip", ReportZip.as_view({"post": "create"})),

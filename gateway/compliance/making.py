@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from audit import auditverify
-from audit.bundle import VERIFIER, rotations
+from audit.bundle import VERIFIER, rotations, write_stamps
 from audit.checkpoint import Verifier
 from audit.models import Checkpoint, EventRow, Leaf
 from audit.pages import PAGE
@@ -39,11 +39,13 @@ lines/*.csv     every line of each section, with the leaf of the event that it r
 events.log      those events, byte for byte as they were hashed
 proof.bin       that they are all in the tree of checkpoint.txt
 
-    python3 auditverify.py bundle . --key KEY
+    python3 auditverify.py bundle . --key KEY [--anchor CHECKPOINT --consistency PROOF]
 
-checks all of it. KEY is the log's verifier key. The one in key.txt came with these files: compare it with the one you
-were given when the installation was set up. auditverify.py came with them, too: take it from a release of Gatehouse to
-be sure of it. It needs Python 3.9 or newer and nothing else, and it says what it did not check.
+checks all of it but the words of report.pdf. KEY is the log's verifier key. The one in key.txt came with these files:
+compare it with the one you were given when the installation was set up. auditverify.py came with them, too: take it
+from a release of Gatehouse to be sure of it. It needs Python 3.9 or newer and nothing else, and it says what it did not
+check. CHECKPOINT is an older one that was kept elsewhere; `manage.py prove_consistency OLD-SIZE {size}` makes the proof
+that this log continues it. stamps/ holds what timestamp authorities answered, where any is set up.
 """
 
 
@@ -140,6 +142,7 @@ def _write_about(wish: Wish, folder: Path, newest: Checkpoint, verifier: Verifie
     }
     (folder / "bundle.json").write_bytes(orjson.dumps(about, option=orjson.OPT_UTC_Z) + b"\n")
     (folder / "checkpoint.txt").write_text(newest.note)
+    write_stamps(folder, newest.size)
     with (folder / auditverify.ROTATIONS).open("wb") as file:
         file.writelines(rotations(newest.size))
     (folder / "key.txt").write_text(f"{verifier}\n")

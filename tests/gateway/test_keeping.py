@@ -270,7 +270,7 @@ def later(signer: Signer, ana: User, ben: User) -> Later:
 
 def exported(signer: Signer, folder: Path) -> tuple[auditverify.Bundle, auditverify.Findings]:
     export_log(folder, verifier=signer.verifier, at=NOW)
-    bundle = auditverify.Bundle(str(folder), auditverify.Key(str(signer.verifier)), [])
+    bundle = auditverify.Bundle(str(folder), auditverify.Key(str(signer.verifier)), auditverify.Kept([], []))
     return bundle, bundle.check()
 
 

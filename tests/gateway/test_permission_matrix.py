@@ -385,6 +385,7 @@ SCREENS = {
     "call_page": "audit.view_eventrow",
     "call_proof": "audit.view_leaf",
     "checkpoint_note": "audit.view_checkpoint",
+    "checkpoint_consistency": "audit.view_checkpoint",
     "anchor_stamp": "audit.view_anchorreceipt",
     "open_payloads": "audit.view_payload",
     "show_masks": "gateway.show_maskedvalue",

@@ -240,6 +240,7 @@ POST   calls/{eventrow}/payloads                audit.view_payload
 GET    leaves                                   audit.view_leaf
 GET    changes                                  governance.view_change
 GET    checkpoints                              audit.view_checkpoint
+GET    checkpoints/{checkpoint}/consistency/{checkpoint}   audit.view_checkpoint
 GET    tallies                                  audit.view_calltally
 GET    anchors                                  governance.view_anchor
 POST   anchors                                  governance.add_anchor
@@ -317,6 +318,7 @@ COLLECTIONS = {
     "calls": "eventrow",
     "sessions": "usersession",
     "processes": "gatewayprocess",
+    "consistency": "checkpoint",
     "legal-holds": "legalhold",
     "retention-classes": "retentionclass",
     "access-reviews": "accessreview",

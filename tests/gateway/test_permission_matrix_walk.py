@@ -73,6 +73,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "run_id": "agentsession",
         "search_id": "savedsearch",
         "size": "checkpoint",
+        "old_size": "checkpoint",
         "receipt_id": "anchorreceipt",
         "offboarding_id": "offboarding",
         "step_id": "offboardingstep",

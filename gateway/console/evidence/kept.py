@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
+from audit.consistency import prove_consistency
 from audit.models import AnchorReceipt, Checkpoint
+from audit.subset_proof import LeavesMissing
 from gateway.console.pages import ConsolePage
 
 
@@ -17,6 +19,22 @@ class CheckpointNote(ConsolePage):
     def get(self, request: HttpRequest, *args: Any, size: int, **kwargs: Any) -> HttpResponse:
         checkpoint = get_object_or_404(Checkpoint, size=size)
         return _as_file(checkpoint.note.encode(), f"checkpoint-{size}.txt", "text/plain; charset=utf-8")
+
+
+class ConsistencyFile(ConsolePage):
+    """That a checkpoint only adds to an older one: what `--consistency` takes."""
+
+    permission = "audit.view_checkpoint"
+
+    def get(self, request: HttpRequest, *args: Any, size: int, old_size: int, **kwargs: Any) -> HttpResponse:
+        try:
+            proof = prove_consistency(old_size, size)
+        except LeavesMissing as error:
+            return HttpResponse(str(error), status=409, content_type="text/plain; charset=utf-8")
+        if proof is None:
+            raise Http404
+        name = f"checkpoint-{old_size}-to-{size}.consistency"
+        return _as_file(proof.as_text().encode(), name, "text/plain; charset=utf-8")
 
 
 class AnchorStamp(ConsolePage):
