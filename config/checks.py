@@ -9,8 +9,10 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DEFAULT_DB_ALIAS, connection
 
 from config.keys import AUDIT_SIGNING_KEY_FILE, KEK_FILE, SECRET_KEY_FILE
+from gateway.runtime_role import changeable_evidence
 
 READABLE_BY_OTHERS = 0o077
 
@@ -67,3 +69,21 @@ def old_kek_is_old(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
             )
         ]
     return []
+
+
+@register(Tags.database, deploy=True)
+def evidence_is_out_of_reach(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """With `--database default`: whether the role that serves could change evidence or lift its guards."""
+    if DEFAULT_DB_ALIAS not in (databases or ()) or connection.vendor != "postgresql" or settings.DATABASE_OWNER_URL:
+        return []
+    if not (held := changeable_evidence(connection)):
+        return []
+    return [
+        checks.Warning(
+            f"The role of DATABASE_URL could change {', '.join(held)}, or disable the triggers that refuse it.",
+            hint="Serve as a role that owns nothing: manage.py grant_runtime, or DATABASE_OWNER_URL where you migrate.",
+            id="gatehouse.W002",
+        )
+    ]

@@ -116,7 +116,13 @@ USE_TZ = True
 
 # The database
 DATABASE_URL = env.secret_url("DATABASE_URL", schemes=("postgresql", "postgres"))
-DATABASES = {"default": database.from_url(DATABASE_URL, default_file=DATA_DIR / "gatehouse.sqlite3")}
+# Only where tables are migrated: the parts serve as the role of DATABASE_URL, which cannot change evidence
+DATABASE_OWNER_URL = env.secret_url("DATABASE_OWNER_URL", schemes=("postgresql", "postgres"))
+if DATABASE_OWNER_URL and not DATABASE_URL:
+    env.wrong("DATABASE_OWNER_URL", "DATABASE_URL must name the role that the parts serve as.")
+DATABASES = {
+    "default": database.from_url(DATABASE_OWNER_URL or DATABASE_URL, default_file=DATA_DIR / "gatehouse.sqlite3")
+}
 DATABASE_ROUTERS = ["audit.reading.EvidenceRouter"]
 DATABASE_REPLICA_URL = env.secret_url("DATABASE_REPLICA_URL", schemes=("postgresql", "postgres"))
 if DATABASE_REPLICA_URL:

@@ -17,6 +17,7 @@ atexit.register(shutil.rmtree, DATA_FOLDER, ignore_errors=True)
 
 for name in (
     "DATABASE_URL",
+    "DATABASE_OWNER_URL",
     "DATABASE_REPLICA_URL",
     "REDIS_URL",
     "CELERY_BROKER_URL",

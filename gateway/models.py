@@ -9,6 +9,7 @@ from django.db import connections, models
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
+from gateway.runtime_role import grant_to_who_serves
 from governance.fence import triggers
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
@@ -481,3 +482,4 @@ def install_triggers(app_config: AppConfig, using: str, **_: object) -> None:
     """After our own migrations, which come last: the tables and functions the triggers need are there then."""
     if app_config.label == "gateway":
         triggers.install(connections[using])
+        grant_to_who_serves(connections[using])

@@ -124,6 +124,29 @@ def test_the_compose_file_starts_every_part_without_privileges() -> None:
     assert {service["command"][-1] for service in ours.values() if service["command"][0] == "serve"} == PARTS
 
 
+def test_only_what_migrates_is_given_the_owner_of_the_tables() -> None:
+    ours = {name: service for name, service in services().items() if "build" in service}
+    holding = {name for name, service in ours.items() if "database_owner_url" in service["secrets"]}
+    named = {name for name, service in ours.items() if "DATABASE_OWNER_URL_FILE" in service["environment"]}
+    assert holding == named == {"migrate"}
+    units = {path.name: path.read_text() for path in (REPOSITORY / "deploy" / "systemd").glob("*.service")}
+    assert [name for name, text in units.items() if "EnvironmentFile=-/etc/gatehouse/owner.env" in text] == [
+        "gatehouse-migrate.service"
+    ]
+
+
+@pytest.mark.npm
+@pytest.mark.usefixtures("helm_there")
+@pytest.mark.parametrize("secret", ["", "gatehouse-owner"])
+def test_only_the_chart_s_migration_mounts_the_owner_of_the_tables(secret: str) -> None:
+    holding = [
+        pod["containers"][0]["args"][0]
+        for pod in pods(rendered(f"migrate.ownerSecret={secret}"))
+        if "owner" in {volume["name"] for volume in pod["volumes"]}
+    ]
+    assert holding == (["migrate"] if secret else [])
+
+
 def test_nothing_of_the_compose_file_listens_to_the_world_by_default() -> None:
     ports = [port for service in services().values() for port in service.get("ports", [])]
     assert ports == ["${BIND:-127.0.0.1}:8000:8000"]

@@ -15,6 +15,7 @@ from config.keys import KEK_FILE, SECRET_KEY_FILE, ensure_keys
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = (
     "DATABASE_URL",
+    "DATABASE_OWNER_URL",
     "DATABASE_REPLICA_URL",
     "REDIS_URL",
     "SECRET_KEY",
@@ -64,6 +65,7 @@ def test_keys_are_made_once_and_for_us_only(folder: Path):
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
         ("DATABASE_URL", "postgresql://root:hunter2@db"),
         ("DATABASE_REPLICA_URL", "postgresql://reader:hunter2@replica/gatehouse"),
+        ("DATABASE_OWNER_URL", "postgresql://owner:hunter2@db/gatehouse"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("LOG_LEVEL", "LOUD"),
     ],

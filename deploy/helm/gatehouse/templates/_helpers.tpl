@@ -57,6 +57,9 @@ containers:
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args: {{ toJson .args }}
     env: {{- include "gatehouse.env" .root | nindent 6 }}
+      {{- if .owner }}
+      - {name: DATABASE_OWNER_URL_FILE, value: /run/secrets/owner/database_owner_url}
+      {{- end }}
     securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
     resources: {{- toYaml .resources | nindent 6 }}
     {{- if eq .part "gateway" }}
@@ -67,10 +70,16 @@ containers:
     {{- end }}
     volumeMounts:
       - {name: keys, mountPath: /run/secrets/gatehouse, readOnly: true}
+      {{- if .owner }}
+      - {name: owner, mountPath: /run/secrets/owner, readOnly: true}
+      {{- end }}
       - {name: data, mountPath: /data}
       - {name: tmp, mountPath: /tmp}
 volumes:
   - {name: keys, secret: {secretName: {{ .root.Values.existingSecret | quote }}, defaultMode: 0440}}
+  {{- if .owner }}
+  - {name: owner, secret: {secretName: {{ .owner | quote }}, defaultMode: 0440}}
+  {{- end }}
   - {name: data, emptyDir: {medium: Memory, sizeLimit: 64Mi}}
   - {name: tmp, emptyDir: {medium: Memory, sizeLimit: 64Mi}}
 {{- end -}}
