@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from governance.inspection.data_classes import NO_CLASSES, ClassTable
 from governance.inspection.detector import Detector, Hit
-from governance.inspection.detectors import TABLE
+from governance.inspection.detectors import table_of
 from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, Severity, limit, settled
 from governance.inspection.masking import VaultIndex
 from governance.inspection.signals import TooManyMatches
@@ -127,7 +127,7 @@ class _Run:
     def _hits(self, leaf: Leaf, offset: int, start: int) -> Iterator[tuple[Hit, View]]:
         kinds: frozenset[Kind] = self.kinds | {"limit"}
         try:
-            for view, signals in views(leaf.text, _occurring):
+            for view, signals in views(leaf.text, self._occurring):
                 if self._spent(leaf.path, start):
                     return
                 yield from ((hit, view) for hit in self._known(view))
@@ -139,6 +139,9 @@ class _Run:
         except (TooManyViews, TooManyMatches) as over:
             rule = "limit.views" if isinstance(over, TooManyViews) else "limit.matches"
             self.found.append(limit(rule, leaf.path, start, offset + len(leaf.text)))
+
+    def _occurring(self, view: View) -> frozenset[str]:
+        return table_of(self.kinds).occurring(view.encoded)
 
     def _known(self, view: View) -> Iterator[Hit]:
         """Whatever else is looked for."""
@@ -161,10 +164,6 @@ class _Run:
     def _stop(self, rule: str, path: str, start: int) -> None:
         self.found.append(limit(rule, path, start, start))
         self.is_over = True
-
-
-def _occurring(view: View) -> frozenset[str]:
-    return TABLE.occurring(view.encoded)
 
 
 def _finding(hit: Hit, leaf: Leaf, start: int, end: int, view: str) -> Finding:

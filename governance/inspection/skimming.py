@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from governance.inspection import folding
 from governance.inspection.data_classes import ClassTable
 from governance.inspection.detector import Detector
-from governance.inspection.detectors import DETECTORS, TABLE
+from governance.inspection.detectors import DETECTORS, table_of
 from governance.inspection.findings import Budget, Kind
 from governance.inspection.masking import VaultIndex
 from governance.inspection.signals import Encoded
@@ -29,7 +29,8 @@ def stirred(
         return kinds
     text = "\n".join(gathered.texts)
     readings = (text,) if text.isascii() else (text, folding.folded(text).text())
-    signals = frozenset().union(*(TABLE.occurring(Encoded(reading)) for reading in readings))
+    table = table_of(kinds)
+    signals = frozenset().union(*(table.occurring(Encoded(reading)) for reading in readings))
     if not signals.isdisjoint(SIGNAL_NAMES) or (known and any(any(known.spans(each)) for each in readings)):
         return kinds
     stirring: set[Kind] = {"data_class"} if classes else set()
