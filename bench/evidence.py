@@ -5,7 +5,8 @@
 Each figure is told by the clock and by the processor time of the processes that did it; on a busy machine only the
 second says something. The log is that of calls: an intent and an outcome each, both with a sealed body.
 
-    record   one process commits in groups, as a gateway does, while a sequencer seals; then, paced, with a worker
+    record   one process commits in groups, as a gateway does, while a sequencer seals; then at the promised pace;
+             then slower, with a worker that sends to a webhook and to a real S3 server with Object Lock
     export   the log is sent to a destination that takes no time, in every format
     verify   the one-file verifier over a bundle of a million leaves
 """
@@ -20,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,8 +30,11 @@ from typing import Any
 
 from bench.processes import cpu_seconds
 from tests.end_to_end.installation import REPOSITORY, Installation
+from tests.object_store import ACCESS_KEY, SECRET_KEY, object_store
 
 SEAL_SECONDS = 300.0
+PROMISED = 8_000
+"""Events a second that must be committed and sealed."""
 
 
 @dataclass
@@ -60,7 +64,9 @@ def main(words: Sequence[str]) -> int:
         house.apply({"secrets": [secret], "sinks": [sink]}, HOOK_KEY="a-key-of-the-bench")
         with part(house, "django", "sequencer") as sequencer:
             measure_recording(house, table, told.seconds, sequencer)
+            measure_sealing(house, table, told.seconds, sequencer)
             measure_lag(house, table, told.seconds, told.pace)
+            measure_store(house, table, told.store_seconds, told.pace)
         measure_export(house, table)
         measure_verifier(house, table, told.leaves)
     if told.json:
@@ -71,6 +77,9 @@ def main(words: Sequence[str]) -> int:
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     found = argparse.ArgumentParser(prog="python -m bench.evidence", description=__doc__.partition("\n")[0])
     found.add_argument("--seconds", type=int, default=15, help="length of each measurement of the recording")
+    found.add_argument(
+        "--store-seconds", type=int, default=150, help="for S3's lag: an object is written once a minute"
+    )
     found.add_argument("--pace", type=int, default=1000, help="events a second while export's lag is measured")
     found.add_argument("--leaves", type=int, default=1_000_000, help="for the verifier")
     found.add_argument("--json", type=Path, metavar="FILE")
@@ -143,6 +152,21 @@ def measure_recording(house: Installation, table: Table, seconds: int, sequencer
     table.add("  p99", f"{percentile(waits, 99):.2f} s", "< 1.5 s")
 
 
+def measure_sealing(house: Installation, table: Table, seconds: int, sequencer: int) -> None:
+    settle(house)
+    first = leaves_of(house)
+    before = cpu_seconds(sequencer)
+    told = child(house, "record", str(seconds), str(PROMISED))
+    rate = told["events"] / told["seconds"]
+    used = cpu_seconds(sequencer) - before
+    settle(house)
+    waits = sealed_after(house, since=first)
+    table.add(f"sealed at {rate:,.0f} events/s, p50", f"{percentile(waits, 50):.2f} s")
+    table.add("  p99", f"{percentile(waits, 99):.2f} s", "< 1.5 s")
+    shares = f"{used / told['seconds']:.0%}, {told['cpu'] / told['seconds']:.0%} of a core"
+    table.add("  sequencer, committing process meanwhile", shares)
+
+
 def settle(house: Installation) -> None:
     """Until all is sealed and signed."""
     deadline = time.monotonic() + SEAL_SECONDS
@@ -183,18 +207,14 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def measure_lag(house: Installation, table: Table, seconds: int, pace: int) -> None:
     """With a real worker, once it has caught up; the destination is a webhook of this process."""
-    [(first,)] = house.sql("SELECT count(*) FROM audit_leaf")
-    with part(house, "celery", "--quiet", "-A", "config", "worker", "--pool", "threads", "--concurrency", "2"):
+    first = leaves_of(house)
+    ages: list[float] = []
+    with worker(house):
         began = time.monotonic()
         until(lambda: behind(house) == 0, seconds=300)
         table.add("worker catches up a webhook, start included", f"{first / (time.monotonic() - began):,.0f} events/s")
-        ages: list[float] = []
-        ended = threading.Event()
-        watch = threading.Thread(target=_watch, args=(house, ages, ended))
-        watch.start()
-        told = child(house, "record", str(seconds), str(pace))
-        ended.set()
-        watch.join()
+        with watched(house, ages):
+            told = child(house, "record", str(seconds), str(pace))
     rate = told["events"] / told["seconds"]
     table.add(f"export lag to a webhook at {rate:,.0f} events/s, p50", f"{percentile(ages, 50):.2f} s")
     table.add("  p95", f"{percentile(ages, 95):.2f} s", "< 5 s")
@@ -202,11 +222,60 @@ def measure_lag(house: Installation, table: Table, seconds: int, pace: int) -> N
     table.add("  sealed at that rate, p99", f"{percentile(sealed_after(house, since=first), 99):.2f} s", "< 1.5 s")
 
 
+def measure_store(house: Installation, table: Table, seconds: int, pace: int) -> None:
+    """From a record to the moment since which it lies in the store."""
+    first = leaves_of(house)
+    with object_store() as store:
+        bucket = store.locked_bucket("evidence")
+        settings = {"bucket": bucket, "endpoint": store.url, "lock": "governance", "lock_days": 1}
+        secret = {"name": "store-key", "kind": "basic", "value_from": {"env": "STORE_KEY"}}
+        sink = {"name": "store", "kind": "s3", "settings": settings, "secret": "store-key"}
+        house.apply({"secrets": [secret], "sinks": [sink]}, STORE_KEY=f"{ACCESS_KEY}:{SECRET_KEY}")
+        ages: list[float] = []
+        with worker(house):
+            until(lambda: has_sent(house, first), seconds=600)
+            with watched(house, ages):
+                told = child(house, "record", str(seconds), str(pace))
+    rate = told["events"] / told["seconds"]
+    table.add(f"export lag to S3 at {rate:,.0f} events/s, p95", f"{percentile(ages, 95):.1f} s", "< 65 s")
+    table.add("  longest", f"{max(ages):.1f} s")
+
+
+def has_sent(house: Installation, leaves: int) -> bool:
+    """Whether every sink has so many."""
+    [(sinks, begun, acked)] = house.sql(
+        "SELECT (SELECT count(*) FROM governance_sink), count(*), coalesce(min(acked_index), 0) FROM audit_sink_cursor"
+    )
+    return bool(begun >= sinks and acked >= leaves)
+
+
+def leaves_of(house: Installation) -> int:
+    [(leaves,)] = house.sql("SELECT count(*) FROM audit_leaf")
+    return int(leaves)
+
+
 def behind(house: Installation) -> int:
     [(leaves, acked)] = house.sql(
         "SELECT (SELECT count(*) FROM audit_leaf), (SELECT coalesce(min(acked_index), -1) FROM audit_sink_cursor)"
     )
     return int(leaves - acked)
+
+
+def worker(house: Installation) -> AbstractContextManager[int]:
+    return part(house, "celery", "--quiet", "-A", "config", "worker", "--pool", "threads", "--concurrency", "2")
+
+
+@contextmanager
+def watched(house: Installation, ages: list[float]) -> Iterator[None]:
+    """Fills `ages` as long as the block runs."""
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch, args=(house, ages, ended))
+    watch.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watch.join()
 
 
 def _watch(house: Installation, ages: list[float], ended: threading.Event) -> None:

@@ -75,7 +75,8 @@ def record(seconds: float, pace: int) -> dict[str, Any]:
             await committer.commit(_entry(kind, call_id, process, sealer))
             count += 1
 
-    async def caller(until: float, pause: float) -> None:
+    async def caller(until: float, pause: float, late: float) -> None:
+        await asyncio.sleep(late)
         due = time.monotonic()
         while time.monotonic() < until:
             await call()
@@ -86,9 +87,10 @@ def record(seconds: float, pace: int) -> dict[str, Any]:
     async def run() -> tuple[float, float]:
         await call()
         began, cpu = time.monotonic(), time.process_time()
-        callers = CALLERS if not pace else 16
+        callers = min(CALLERS, max(16, pace // 40)) if pace else CALLERS
         pause = 2 * callers / pace if pace else 0.0
-        await asyncio.gather(*(caller(began + seconds, pause) for _ in range(callers)))
+        each = range(callers)
+        await asyncio.gather(*(caller(began + seconds, pause, pause * number / callers) for number in each))
         took = time.monotonic() - began, time.process_time() - cpu
         await committer.close()
         return took
