@@ -38,7 +38,7 @@ SINK_KINDS: Final[Mapping[str, SinkKind]] = {
         "audit.sinks.s3",
         needs="Access key id and secret access key",
         formats=(NATIVE, OCSF, CEF),
-        linger_seconds=60,
+        linger_seconds=50,
     ),
     "webhook": SinkKind("Signed webhook", "audit.sinks.webhook", needs="Key that signs the messages"),
     "splunk": SinkKind("Splunk HTTP Event Collector", "audit.sinks.splunk", needs="Token of the collector"),

@@ -44,7 +44,7 @@ def build(settings: Mapping[str, Any], secret: str | None, way: WayOut) -> Sink:
 
 
 class ObjectStore:
-    """A minute's worth, 50,000 records or 8 MB an object, whichever comes first."""
+    """What came within 50 s, 50,000 records or 8 MB an object, whichever comes first."""
 
     max_records = 50_000
     max_bytes = 8_000_000
