@@ -1,5 +1,6 @@
 """Resources, prompts and completions pass the same stages as tools, under the rules of their own bundles."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -261,3 +262,40 @@ async def test_without_a_record_nothing_is_watched() -> None:
     told = await watch(frame("resources/subscribe", URI, {"uri": URI}), ports)
     assert isinstance(told, Answer)
     assert told.status == 503
+
+
+TOKEN = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
+CONTENT = [
+    (reading(), {"contents": [{"uri": URI, "text": f"the key is {TOKEN}, keep it"}]}),
+    (reading(), {"contents": [{"uri": URI, "blob": b64encode(f"the key is {TOKEN}".encode()).decode()}]}),
+    (
+        frame("prompts/get", "greet", {"b": "x"}),
+        {"messages": [{"role": "user", "content": {"type": "text", "text": f"use {TOKEN}"}}]},
+    ),
+    (
+        completing({"type": "ref/prompt", "name": "greet"}, "greet"),
+        {"completion": {"values": [f"key {TOKEN}"], "hasMore": False}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "content"), CONTENT, ids=["text", "blob", "prompt", "completion"])
+async def test_what_resources_and_prompts_hold_is_looked_at_as_results_of_tools_are(asked: Frame, content: Any) -> None:
+    masking = make.rule("mask", reads_content=True, on="result", findings=frozenset(["secret"]))
+    ports = FakePorts(world(masking))
+    ports.upstream = lambda _: answer(content)
+    told = str((await run(asked, ports)).result)
+    assert TOKEN not in told
+    assert b64encode(TOKEN.encode()).decode()[4:-4] not in told
+    assert "[SECRET:github_token]" in told or "blob" in str(content)
+    (found,) = ports.entries[1].event.details["findings"]
+    assert (found["rule"], found["kind"]) == ("github_token", "secret")
+
+
+@pytest.mark.parametrize("asked", [reading(), frame("prompts/get", "greet", {"b": TOKEN})], ids=["address", "argument"])
+async def test_what_is_asked_of_prompts_is_looked_at_as_arguments_of_tools_are(asked: Frame) -> None:
+    refusing = make.rule("deny", reads_content=True, on="arguments", findings=frozenset(["secret"]))
+    ports = FakePorts(world(refusing))
+    told = await run(asked, ports)
+    assert (told.error is not None) == (TOKEN in str(asked.arguments))
+    assert ports.log[0] == ("call.refused" if TOKEN in str(asked.arguments) else "call.intent")
