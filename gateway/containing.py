@@ -5,6 +5,7 @@ Costs nothing while no rule names these findings.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from gateway.call import Call, Intent, SafeResult
@@ -55,14 +56,13 @@ async def with_new_links(intent: Intent, content: Any, size: int, found: Finding
     """And with links to what the run did not know before, and is not our own."""
     call = intent.call
     looked = await _looked(content, "link", size, ports)
-    links = _of_kind(looked, "link", call.caller.snapshot, ports)
+    digests = await ports.inspector.beside(partial(_ways, call, looked, "link", ports), size=size)
     others = [*found, *_unseen(looked, LINK)]
-    if not links:
+    if not digests:
         return _with(found, others)
-    digests = {each: _digests(call.caller.agent.id, each) for each in links}
     asked = frozenset(list(frozenset().union(*digests.values()))[:MOST_REACHED])
     known = await ports.destinations.known(call.caller.agent.id, call.frame.session_id, asked)
-    return _with(found, [*others, *(each for each in links if known.is_new(digests[each]))])
+    return _with(found, [*others, *(each for each in digests if known.is_new(digests[each]))])
 
 
 async def noted(intent: Intent, received: SafeResult, shown: SafeResult, ports: Ports) -> SafeResult:
@@ -105,9 +105,8 @@ async def _sent(call: Call, ports: Ports) -> frozenset[str]:
 async def _mentioned(call: Call, content: Any, size: int, ports: Ports, *, is_trusted: bool) -> frozenset[str]:
     """By digest. More than is kept is told where it is untrusted, and forgotten where it is not."""
     found = await _looked(content, "mention", size, ports)
-    ways = _of_kind(found, "mention", call.caller.snapshot, ports)
-    digests = [digest for each in ways for digest in _digests(call.caller.agent.id, each)]
-    kept = dict.fromkeys(digests)
+    ways = await ports.inspector.beside(partial(_ways, call, found, "mention", ports), size=size)
+    kept = dict.fromkeys(digest for digests in ways.values() for digest in digests)
     if is_trusted:
         return frozenset(list(kept)[:MOST_MENTIONED])
     return frozenset(kept) if found.is_complete and len(kept) <= MOST_MENTIONED else frozenset({*kept, MORE})
@@ -138,6 +137,12 @@ def _is_untrusted(tool: Tool) -> bool:
 def _of_kind(found: Findings, kind: str, snapshot: Snapshot, ports: Ports) -> list[Finding]:
     ways = (each for each in found if each.kind == kind)
     return [each for each in ways if not ports.destinations.is_own(keys_in(each.subject), snapshot)]
+
+
+def _ways(call: Call, found: Findings, kind: str, ports: Ports) -> dict[Finding, tuple[str, ...]]:
+    """What is not our own, by what it is known by."""
+    ways = _of_kind(found, kind, call.caller.snapshot, ports)
+    return {each: _digests(call.caller.agent.id, each) for each in ways}
 
 
 def _digests(agent_id: str, finding: Finding) -> tuple[str, ...]:

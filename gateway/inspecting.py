@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
@@ -25,8 +25,11 @@ from governance.inspection.findings import BESIDE, CONTAINED, Budget, Finding, F
 from governance.inspection.redaction import Found, evidence
 from governance.snapshot import Snapshot
 
+T = TypeVar("T")
 ENGINE: Final = "governance.inspection.engine.inspect_value"
 AT_ONCE_BYTES: Final = 4_096
+LARGE_BYTES: Final = 32_768
+"""What is done with so large a text takes milliseconds, even if nothing is looked for."""
 THREADS: Final = 2
 BUDGET: Final = Budget(cpu_seconds=1.5)
 """What is not looked at within it counts as everything that was looked for."""
@@ -40,6 +43,7 @@ class Inspector:
     def __init__(self) -> None:
         self._engine: Callable[..., Findings] | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inspection")
+        self._hands = ThreadPoolExecutor(THREADS, thread_name_prefix="screening")
         self._classes = ClassTables()
         self._canaries = CanaryWatch()
         self.hours = HourCounts()
@@ -61,6 +65,12 @@ class Inspector:
         budget = {"budget": replace(BUDGET, findings=most)}
         look = partial(self._loaded, value, kinds, NONE_WANTED, budget)
         return await self._run(look, is_quick=size <= AT_ONCE_BYTES)
+
+    async def beside(self, work: Callable[[], T], *, size: int) -> T:
+        """What is done with a large text does not hold the event loop up."""
+        if size < LARGE_BYTES:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._hands, work)
 
     async def _run(self, look: Callable[[], Findings], *, is_quick: bool) -> Findings:
         if self._engine is not None and is_quick:

@@ -79,6 +79,7 @@ from gateway.relaying import ScreenedRelay
 from gateway.screening import APPROVAL_META, TOOL_CALL, is_looked_at, screen_content, screen_result
 from gateway.sealers import CannotSeal
 from gateway.unmasking import recognized, watching
+from governance.inspection.masking import VaultIndex
 from governance.inspection.tokens import MARK
 from governance.snapshot import Snapshot
 
@@ -140,7 +141,7 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
     """From here on the effect may have happened: whatever goes wrong, the agent must not be invited to repeat it."""
     try:
         vault = watching(guarding(ports.vault_index(ports.snapshot()), intent.account), intent)
-        safe = screen_result(intent, outcome, vault) if isinstance(outcome, RawResult) else outcome
+        safe = outcome if isinstance(outcome, UpstreamFailure) else await _screened(intent, outcome, vault, ports)
         if isinstance(safe, SafeResult):
             shown = await screen_content(intent, safe, ports) if is_looked_at(intent) else safe
             safe = await noted(intent, safe, shown, ports)
@@ -157,6 +158,10 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         logger.exception("unforeseen failure after the intent of call %s", intent.call.id)
         ports.lose_outcome(intent)
         return outcome_unknown(intent)
+
+
+async def _screened(intent: Intent, raw: RawResult, vault: VaultIndex, ports: Ports) -> SafeResult | UpstreamFailure:
+    return await ports.inspector.beside(partial(screen_result, intent, raw, vault), size=raw.size_bytes)
 
 
 async def admit(

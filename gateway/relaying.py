@@ -170,7 +170,7 @@ class ScreenedRelay:
     async def _found(self, said: Mapping[str, Any], size: int, runs: list[Run], names: frozenset[str]) -> Findings:
         call = self._intent.call
         found = await self._ports.inspector.look(said, names, size=size, snapshot=call.caller.snapshot)
-        found = await with_seams(self._intent, runs, names, found, self._ports)
+        found = await with_seams(self._intent, lambda: runs, names, found, self._ports, size=size)
         if LINK in names:
             found = await with_new_links(self._intent, said, size, found, self._ports)
         return excepting(found, said, call, now=self._ports.now())

@@ -1,9 +1,11 @@
 """The stage between an upstream's answer and its record: what may reach the agent, and in which form."""
 
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
-from gateway.call import Intent, SafeResult
+from gateway.call import Call, Intent, SafeResult
 from gateway.containing import LINK, SCREENED, with_new_links
 from gateway.excepting import excepting
 from gateway.inspecting import blind, masked_by, met, proof_of
@@ -17,9 +19,10 @@ from gateway.values import changed
 from governance import canonical
 from governance.answers import Screen
 from governance.inspection.field_masks import Place, mask_fields
+from governance.inspection.findings import Findings
 from governance.inspection.masking import VaultIndex
 from governance.inspection.output_schemas import still_valid
-from governance.inspection.redaction import redact
+from governance.inspection.redaction import Found, redact
 from governance.inspection.seams import may_hide_in_lists, runs_of, whole_stretches, without_known
 
 WITHHELD_TEXT = "The result repeated a secret of this gateway throughout and was withheld."
@@ -76,15 +79,16 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     content: Any = safe.result if safe.result is not None else safe.error
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
     snapshot = intent.call.caller.snapshot
-    found = await ports.inspector.look(content, names, size=len(safe.encoded), snapshot=snapshot)
-    found = await with_seams(intent, runs_of(content), names, found, ports)
+    size, beside = len(safe.encoded), ports.inspector.beside
+    found = await ports.inspector.look(content, names, size=size, snapshot=snapshot)
+    found = await with_seams(intent, partial(runs_of, content), names, found, ports, size=size)
     if LINK in names:
-        found = await with_new_links(intent, content, len(safe.encoded), found, ports)
-    found = excepting(found, content, intent.call, now=ports.now())
+        found = await with_new_links(intent, content, size, found, ports)
+    found, proof = await beside(partial(_proven, found, content, intent.call, ports.now()), size=size)
     wanted = met(intent.decision.screens, found)
     safe = changed(
         safe,
-        found=proof_of(content, found),
+        found=proof,
         screened_by=tuple(screen.rule for screen in wanted),
         labels=labels_found(found),
     )
@@ -98,11 +102,20 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
         return safe
     tokens: tuple[str, ...] = ()
     if any(screen.reversible for screen in masks):
-        content, tokens = await masked_by_tokens(intent, content, masked_by(masks, found), masks, ports.masks)
+        content, tokens = await masked_by_tokens(
+            intent, content, masked_by(masks, found), masks, ports.masks, inspector=ports.inspector, size=size
+        )
     else:
-        content = redact(content, masked_by(masks, found))
+        content = await beside(partial(redact, content, masked_by(masks, found)), size=size)
+    encoded = await beside(partial(canonical.encode, content), size=size)
     result, error = (content, None) if safe.result is not None else (None, content)
-    return changed(safe, result=result, error=error, encoded=canonical.encode(content), tokens=tokens)
+    return changed(safe, result=result, error=error, encoded=encoded, tokens=tokens)
+
+
+def _proven(found: Findings, content: Any, call: Call, now: datetime) -> tuple[Findings, tuple[Found, ...]]:
+    """What counts, and all of it for the record."""
+    found = excepting(found, content, call, now=now)
+    return found, proof_of(content, found)
 
 
 def _screened(intent: Intent, safe: SafeResult, denial: Screen) -> SafeResult:

@@ -6,11 +6,12 @@ A real value exists only here: in what is sent. What is decided on, shown, recor
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from gateway.call import Call, Intent, Restored
 from gateway.commit.entry import EvidenceUnavailable
-from gateway.inspecting import fingerprint
+from gateway.inspecting import Inspector, fingerprint
 from gateway.mask_vault import Masks, Reader, Wanted
 from gateway.run_sessions import session_of
 from gateway.values import changed
@@ -48,20 +49,30 @@ def reader_of(call: Call) -> Reader:
 
 
 async def masked_by_tokens(
-    intent: Intent, content: Any, found: list[Finding], screens: list[Screen], masks: Masks
+    intent: Intent,
+    content: Any,
+    found: list[Finding],
+    screens: list[Screen],
+    masks: Masks,
+    *,
+    inspector: Inspector,
+    size: int,
 ) -> tuple[Any, tuple[str, ...]]:
     """Without what was found; and the names of the tokens that stand there, each of which is durable now. Where no
     token can be had, it is masked for good."""
-    names = _reversible(screens)
+    names, beside = _reversible(screens), partial(inspector.beside, size=size)
     try:
-        found = without_tokens(content, found, await _open(intent.call, content, masks))
-        wanted = [Wanted(value, _most_shown(value, screens)) for value in values_in(content, found, names)]
+        known = await _open(intent.call, await beside(partial(_seen, content)), masks)
+        found = await beside(partial(without_tokens, content, found, known))
+        values = await beside(partial(values_in, content, found, names))
+        wanted = [Wanted(value, _most_shown(value, screens)) for value in values]
         if not wanted:
-            return redact(content, found), ()
+            return await beside(partial(redact, content, found)), ()
         tokens = await masks.keep(reader_of(intent.call), wanted, retention=intent.decision.retention)
     except EvidenceUnavailable:
-        return redact(content, found), ()
-    return masked(content, found, names, tokens), tuple(name for each in tokens.values() for name in _names(each))
+        return await beside(partial(redact, content, found)), ()
+    shown = await beside(partial(masked, content, found, names, tokens))
+    return shown, tuple(name for each in tokens.values() for name in _names(each))
 
 
 def _reversible(screens: Iterable[Screen]) -> Names:
@@ -90,12 +101,15 @@ def _names(token: str) -> list[str]:
 
 async def recognized(call: Call, masks: Masks) -> Call:
     """With the tokens of its run that its arguments have. Raises EvidenceUnavailable."""
-    tokens = await _open(call, call.arguments, masks)
+    tokens = await _open(call, _seen(call.arguments), masks)
     return changed(call, tokens=tokens) if tokens else call
 
 
-async def _open(call: Call, content: Any, masks: Masks) -> Mapping[str, Value]:
-    seen = {each.text: each.name for each in tokens_in(content)}
+def _seen(content: Any) -> Mapping[str, str]:
+    return {each.text: each.name for each in tokens_in(content)}
+
+
+async def _open(call: Call, seen: Mapping[str, str], masks: Masks) -> Mapping[str, Value]:
     if not seen:
         return {}
     names = list(dict.fromkeys(seen.values()))[:MOST_TOKENS]

@@ -1,16 +1,18 @@
 """Rules that look at what is sent and answered: the real engine behind the faked outside."""
 
+import threading
 from typing import Any
 
 import orjson
 import pytest
 
 from connectors.base import RawResult, Relay, Silence
-from gateway import inspecting
+from gateway import inspecting, screening
 from gateway.call import Answer
 from gateway.inspecting import Inspector
 from gateway.pipeline import run
 from governance.inspection.findings import Budget
+from governance.inspection.redaction import redact
 from governance.snapshot import Rule
 from tests import factories as make
 from tests.fakes import FakePorts, answer
@@ -265,6 +267,21 @@ async def test_a_long_text_is_looked_at_beside_the_event_loop() -> None:
     ports.upstream = lambda _: says("nothing here. " * 20_000 + TOKEN)
     told: Answer = await run(frame(), ports)
     assert code_of(told) == "screened"
+
+
+async def test_a_large_answer_is_masked_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[bool] = []
+
+    def noting(value: Any, *args: Any) -> Any:
+        places.append(threading.current_thread() is threading.main_thread())
+        return redact(value, *args)
+
+    monkeypatch.setattr(screening, "redact", noting)
+    for text in (TOKEN, "nothing here. " * 5_000 + TOKEN):
+        ports = FakePorts(world(rule("mask", "secret", on="result")))
+        ports.upstream = lambda _, text=text: says(text)  # type: ignore[misc]
+        assert text_of(await run(frame(), ports)) == text.replace(TOKEN, "[SECRET:github_token]")
+    assert places == [True, False]
 
 
 async def test_no_crowd_of_one_thing_hides_another_from_the_record() -> None:
