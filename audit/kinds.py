@@ -185,6 +185,7 @@ KINDS = {
     "report.made": "Report: made",
     "report.taken": "Report: file taken along",
     "evidence.exported": "Evidence: log exported",
+    "detector.tested": "Detector: tried",
     "sink.tested": "Sink: sample asked for",
     "sink.resumed": "Sink: resumed",
     "sink.replayed": "Sink: evidence is sent again",

@@ -69,6 +69,29 @@ class Caller:
 
 
 @per_call
+class Consulted:
+    """One question to a detector of somebody else's, as the record tells it: never a word of what was found.
+    `outcome` is ok, or why it gave no answer."""
+
+    detector: str
+    kind: str
+    version: int
+    outcome: str
+    ms: float
+    count: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "detector": self.detector,
+            "kind": self.kind,
+            "version": self.version,
+            "outcome": self.outcome,
+            "ms": self.ms,
+            "count": self.count,
+        }
+
+
+@per_call
 class Call:
     """`candidates` are the bundles through which the exposed name reaches this tool, by bundle name.
 
@@ -90,6 +113,8 @@ class Call:
     """What was looked for in the arguments and is there."""
     found: tuple[Found, ...] = ()
     """The same, provably; and what is not there any more, because a rule masks it."""
+    detectors: tuple[Consulted, ...] = ()
+    """Which detectors of somebody else's were asked about them, and what came of it."""
     redacted_by: tuple[str, ...] = ()
     """The rules that masked arguments."""
     reach: Reach | None = None
@@ -187,6 +212,8 @@ class Intent:
     """What the upstream said meanwhile and was heard: its result may go on with it."""
     noticed: list[Found] = field(default_factory=list, repr=False)
     """What was found in what the upstream said meanwhile."""
+    consulted: list[Consulted] = field(default_factory=list, repr=False)
+    """Which detectors of somebody else's were asked about that."""
 
     @property
     def call(self) -> Call:
@@ -240,6 +267,8 @@ class SafeResult:
     """Where rules masked fields."""
     found: tuple[Found, ...] = ()
     """What rules were looking for, and is there."""
+    detectors: tuple[Consulted, ...] = ()
+    """Which detectors of somebody else's were asked about it, and what came of it."""
     screened_by: tuple[str, ...] = ()
     """The rules that had something to do with it."""
     labels: frozenset[str] = frozenset()

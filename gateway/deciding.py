@@ -14,6 +14,7 @@ from gateway.anomalies import ANOMALY, with_anomalies
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
 from gateway.containing import DESTINATION, reached
+from gateway.detecting import ARGUMENTS, look
 from gateway.excepting import bounded, excepting
 from gateway.fragments import SECRET, with_seams
 from gateway.inspecting import blind, findings_facts, masked_by, proof_of, told
@@ -244,7 +245,10 @@ async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
     frame = _without(call, masked_by(decision.redacts, call.findings))
     fresh = changed(resolve(frame, call.caller, ports), tokens=call.tokens)
     masked = await looked_into(fresh, names, ports)
-    return changed(masked, found=call.found, redacted_by=tuple(screen.rule for screen in decision.redacts))
+    asked = (*call.detectors, *masked.detectors)
+    return changed(
+        masked, found=call.found, detectors=asked, redacted_by=tuple(screen.rule for screen in decision.redacts)
+    )
 
 
 def looked_for(call: Call) -> frozenset[str]:
@@ -261,7 +265,9 @@ async def looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     """With what was found of these in what it sends. Raises EvidenceUnavailable."""
     sent = _sent(call.frame, call.arguments)
     size, reach, pieces = len(call.recorded_arguments), None, None
-    found = await ports.inspector.look(sent, names, size=size, snapshot=call.caller.snapshot)
+    found, asked = await look(call, sent, names, size, ports, on=ARGUMENTS)
+    if asked:
+        call = changed(call, detectors=(*call.detectors, *asked))
     if found and call.tokens:
         found = Findings(tuple(without_tokens(sent, found, call.tokens)), found.asked)
     if SECRET in names:

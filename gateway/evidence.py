@@ -142,7 +142,7 @@ def _grounds(call: Call, decision: Decision) -> dict[str, Any]:
         "credential": call.caller.credential.id,
         "secret_version": secret.version_id if secret else None,
     }
-    return grounds | findings_facts(call) if call.found else grounds
+    return grounds | findings_facts(call) if call.found or call.detectors else grounds
 
 
 def _consent(permitted: Permitted) -> dict[str, Any]:
@@ -235,6 +235,8 @@ async def outcome_entry(
     if outcome.found:
         details["findings"] = [found.as_json() for found in outcome.found]
         details["pack"] = pack_digest()
+    if outcome.detectors:
+        details["detectors"] = [asked.as_json() for asked in outcome.detectors]
     if outcome.tokens:
         details["tokens"] = list(outcome.tokens[:TOKENS_TOLD])
     if outcome.screened_by:
@@ -326,6 +328,9 @@ def _closing(
 
 def _with_said(details: dict[str, Any], intent: Intent) -> dict[str, Any]:
     """And what was found in what the upstream said before."""
+    if intent.consulted:
+        asked = [each.as_json() for each in intent.consulted]
+        details = {**details, "detectors": [*details.get("detectors", ()), *asked]}
     if not intent.noticed:
         return details
     said = [found.as_json() for found in intent.noticed]

@@ -16,6 +16,7 @@ OF_KIND: Final = {
     "destination": "a destination from untrusted text",
     "link": "a link to a new host",
     "data_class": "data of a class",
+    "external": "what a detector looks for",
     "anomaly": "something unusual for the agent",
     "limit": "something that could not be looked at",
 }

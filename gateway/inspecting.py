@@ -142,6 +142,8 @@ def findings_facts(call: Call) -> dict[str, Any]:
     if call.found:
         facts["findings"] = [found.as_json() for found in call.found]
         facts["pack"] = pack_digest()
+    if call.detectors:
+        facts["detectors"] = [asked.as_json() for asked in call.detectors]
     if call.redacted_by:
         facts["redacted_by"] = list(call.redacted_by)
     return facts

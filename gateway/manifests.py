@@ -9,12 +9,14 @@ from connectors.base import UpstreamAuth, UpstreamSpec
 from connectors.kinds import KINDS
 from gateway.accounts.looking_up import account_opener
 from gateway.actions import act
+from gateway.detector_setup import check_detector
 from gateway.discovery import LONGEST_REQUEST_SECONDS, OpenAuth, Question, discover
 from gateway.drift import reacting
 from gateway.sinks import check_sink
 from gateway.wiring import child_spec, upstream_auth
 from governance.facts import Fact, Recorder
 from governance.manifest.apply import Overtaken, carry_out, take_in
+from governance.manifest.detector_entries import DetectorEntry
 from governance.manifest.entries import DEFAULT_TIMEOUT_SECONDS, STDIO, ConnectorEntry, SecretEntry
 from governance.manifest.plan import Plan
 from governance.manifest.prepare import Prepared, prepare, wanted_connectors, with_tools
@@ -47,7 +49,7 @@ def read_wish(sources: Iterable[Source]) -> Wish:
     """Raises BadManifest."""
     named = tuple(sources)
     manifest = parse(named, kinds=KINDS)
-    if faults := list(_sink_faults(manifest)):
+    if faults := [*_sink_faults(manifest), *_detector_faults(manifest)]:
         raise BadManifest(*faults)
     return Wish(manifest, read_values(manifest), tuple(source.file for source in named))
 
@@ -61,6 +63,17 @@ def _sink_faults(manifest: Manifest) -> Iterator[Fault]:
         except ValueError as error:
             key, _, message = str(error).partition(": ")
             yield fault_at(entry, key if hasattr(entry, key) else f"settings.{key}", message)
+
+
+def _detector_faults(manifest: Manifest) -> Iterator[Fault]:
+    """Likewise, of a detector."""
+    for entry in manifest.sections.get("detectors", ()):
+        assert isinstance(entry, DetectorEntry)
+        try:
+            check_detector(entry.kind, entry.settings or {}, most_bytes=entry.most_bytes, has_secret=bool(entry.secret))
+        except ValueError as error:
+            key, _, message = str(error).partition(": ")
+            yield fault_at(entry, key, message)
 
 
 def preview(wish: Wish, *, prune: bool) -> Plan:

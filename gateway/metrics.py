@@ -159,6 +159,11 @@ class Metrics:
             ("mcp_method_name", "connector"),
         )
         self.stages = Spreads("gatehouse_stage_duration_seconds", "Each stage of a governed request.", ("stage",))
+        self.detectors = Spreads(
+            "gatehouse_detector_duration_seconds",
+            "Questions to detectors of somebody else's, by what came of them.",
+            ("detector", "outcome"),
+        )
         self.groups = Spreads("gatehouse_commit_group_size", "Records committed together.", (), RECORDS)
         self.commits = Spreads("gatehouse_commit_duration_seconds", "One commit of a group of records.", ())
         self.builds = Spreads("gatehouse_snapshot_build_duration_seconds", "Building a snapshot.", ())

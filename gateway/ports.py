@@ -14,6 +14,7 @@ from gateway.bus import Bus
 from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry
 from gateway.credential_uses import CredentialUses
+from gateway.detectors import Detectors
 from gateway.fragment_ring import Fragments
 from gateway.held import HeldCalls
 from gateway.inspecting import Inspector
@@ -46,6 +47,7 @@ class Ports(Protocol):
     uses: CredentialUses
     accounts: Accounts
     inspector: Inspector
+    detectors: Detectors
     fragments: Fragments
     masks: Masks
 

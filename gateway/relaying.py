@@ -13,6 +13,7 @@ from gateway.call import Intent
 from gateway.commit.entry import EvidenceUnavailable, RecordRefused, Verdict
 from gateway.containing import LINK, note_said, with_new_links
 from gateway.deciding import authorize, looked_for, looked_into
+from gateway.detecting import RESULT, look
 from gateway.evidence import asked_entry, told_entry
 from gateway.excepting import excepting
 from gateway.inspecting import masked_by, met, proof_of
@@ -169,7 +170,8 @@ class ScreenedRelay:
 
     async def _found(self, said: Mapping[str, Any], size: int, runs: list[Run], names: frozenset[str]) -> Findings:
         call = self._intent.call
-        found = await self._ports.inspector.look(said, names, size=size, snapshot=call.caller.snapshot)
+        found, asked = await look(call, said, names, size, self._ports, on=RESULT)
+        self._intent.consulted.extend(asked[: MOST_TOLD - len(self._intent.consulted)])
         found = await with_seams(self._intent, lambda: runs, names, found, self._ports, size=size)
         if LINK in names:
             found = await with_new_links(self._intent, said, size, found, self._ports)

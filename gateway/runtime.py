@@ -121,6 +121,7 @@ class GatewayRuntime:
         for kind in self._kinds.values():
             await kind.close()
         self._egress.close()
+        self.ports.detectors.close()
         await self.committer.close()
         with suppress(DatabaseError):
             await self._in_thread(self._deregister)

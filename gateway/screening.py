@@ -7,6 +7,7 @@ from typing import Any
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Call, Intent, SafeResult
 from gateway.containing import LINK, SCREENED, with_new_links
+from gateway.detecting import RESULT, look
 from gateway.excepting import excepting
 from gateway.inspecting import blind, masked_by, met, proof_of
 from gateway.ports import Ports
@@ -78,9 +79,8 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     masks it."""
     content: Any = safe.result if safe.result is not None else safe.error
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
-    snapshot = intent.call.caller.snapshot
     size, beside = len(safe.encoded), ports.inspector.beside
-    found = await ports.inspector.look(content, names, size=size, snapshot=snapshot)
+    found, asked = await look(intent.call, content, names, size, ports, on=RESULT)
     found = await with_seams(intent, partial(runs_of, content), names, found, ports, size=size)
     if LINK in names:
         found = await with_new_links(intent, content, size, found, ports)
@@ -89,6 +89,7 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     safe = changed(
         safe,
         found=proof,
+        detectors=asked,
         screened_by=tuple(screen.rule for screen in wanted),
         labels=labels_found(found),
     )

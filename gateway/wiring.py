@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from audit.event import AuditEvent, uuid7
 from audit.record import SealedPayload, commit_to
 from connectors.base import (
@@ -32,6 +34,7 @@ from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, RecordRe
 from gateway.commit.group import GroupCommitter
 from gateway.credential_uses import CredentialUses
 from gateway.database import DatabaseThread
+from gateway.detectors import Detectors
 from gateway.evidence import not_recorded
 from gateway.fragment_ring import Fragments
 from gateway.inspecting import Inspector
@@ -100,6 +103,7 @@ class GatewayPorts:
         self.strangers: Counter[tuple[str, str]] = Counter()
         self.accounts = Accounts(process_id)
         self.inspector = Inspector()
+        self.detectors = Detectors(keyring, allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS)
         self.limits_thread = DatabaseThread("limits")
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()

@@ -1,9 +1,9 @@
-"""Data classes and what rests on them."""
+"""Data classes and detectors of somebody else's, and what rests on them."""
 
 from collections.abc import Iterator
 
-from governance.inspection.findings import DATA_CLASS
-from governance.models import DataClass, Policy, PolicyVersion, Reaction, Rule
+from governance.inspection.findings import DATA_CLASS, DETECTOR
+from governance.models import DataClass, ExternalDetector, Policy, PolicyVersion, Reaction, Rule
 from governance.models.versions import OPEN
 
 COUNTING = (*OPEN, PolicyVersion.State.PUBLISHED)
@@ -12,7 +12,15 @@ COUNTING = (*OPEN, PolicyVersion.State.PUBLISHED)
 def finding_names() -> dict[str, str]:
     """What rules may name beside what everybody has, with its title."""
     rows = DataClass.objects.order_by("name").values_list("name", "title")
-    return {f"{DATA_CLASS}{name}": f"Data class {title or name}" for name, title in rows}
+    own = {f"{DATA_CLASS}{name}": f"Data class {title or name}" for name, title in rows}
+    detectors = ExternalDetector.objects.order_by("name").values_list("name", "title")
+    return own | {f"{DETECTOR}{name}": f"Detector {title or name}" for name, title in detectors}
+
+
+def sides_of_detectors() -> dict[str, str]:
+    """What detectors are asked about, of those that are not asked about everything; by what rules call them."""
+    rows = ExternalDetector.objects.exclude(side=ExternalDetector.Side.BOTH).values_list("name", "side")
+    return {f"{DETECTOR}{name}": side for name, side in rows}
 
 
 def named_by(finding: str) -> Iterator[str]:
@@ -26,7 +34,7 @@ def named_by(finding: str) -> Iterator[str]:
             yield f"reaction {name}"
 
 
-def stays_because(row: DataClass) -> str:
+def stays_because(row: DataClass | ExternalDetector) -> str:
     """Why it cannot go; empty if it can."""
-    users = ", ".join(named_by(f"{DATA_CLASS}{row.name}"))
+    users = ", ".join(named_by(f"{DETECTOR if isinstance(row, ExternalDetector) else DATA_CLASS}{row.name}"))
     return f"Rules name it: {users}. Take it out there first." if users else ""

@@ -79,6 +79,10 @@ SCOPES = {
     "detection:switch": _scope("Switch detection rules off and on", "change_detectionoff"),
     "canaries:write": _scope("Make and withdraw canaries", "add_canary", "delete_canary"),
     "canaries:show": _scope("See the value of a canary, once", "show_canary"),
+    "detectors:write": _scope(
+        "Add, change, test and remove detectors of somebody else's",
+        "add_externaldetector", "change_externaldetector", "delete_externaldetector",
+    ),
     "directories:write": _scope("Add and change directories", "add_directory", "change_directory"),
     "directories:connect": _scope("Make and revoke tokens of directories", "connect_directory"),
     "directories:release": _scope("Decide what a directory's brake keeps waiting", "release_directory"),

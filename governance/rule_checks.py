@@ -170,6 +170,8 @@ def _undescribed(rule: RuleText, world: World, fault: Told) -> Iterator[RuleFaul
             kind, _, own = name.partition(":")
             message = f"there is no {kind.replace('_', ' ')} '{own}': describe it first, or correct its name"
             yield fault("no_such_finding", message, "findings")
+        elif (side := world.sides.get(name, rule.on)) != rule.on:
+            yield fault("never_found", f"'{name}' is only asked about on: {side}", "findings")
 
 
 def _pointless_tokens(rule: RuleText, fault: Told) -> Iterator[RuleFault]:

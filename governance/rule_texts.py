@@ -113,6 +113,8 @@ class World:
     calendar: Calendar = field(default_factory=Calendar)
     own_findings: frozenset[str] | None = None
     """What rules may name beside what everybody has; None where that is looked at elsewhere."""
+    sides: Mapping[str, str] = field(default_factory=dict)
+    """The only side on which some of those are looked for."""
 
     def with_policy(self, name: str, rules: Sequence[RuleText]) -> "World":
         return replace(self, policies={**self.policies, name: tuple(rules)})

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from governance.data_classes import finding_names
+from governance.data_classes import finding_names, sides_of_detectors
 from governance.models import BundleVersion, Connector, Organization, PolicyVersion, Rule, Team, Tool, ToolDefinition
 from governance.rule_texts import BundleText, RuleText, Selection, TeamText, ToolText, World
 from governance.snapshot_rows import calendar_of
@@ -22,6 +22,7 @@ def read_world() -> World:
         tools=known_tools(),
         calendar=organization_calendar(),
         own_findings=frozenset(finding_names()),
+        sides=sides_of_detectors(),
     )
 
 

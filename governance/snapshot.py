@@ -31,6 +31,7 @@ from governance.snapshot_values import (
     Edition,
     Freeze,
     Grant,
+    OutsideDetector,
     Person,
     Pick,
     Program,
@@ -134,6 +135,8 @@ class Snapshot:
     ended_tokens: frozenset[str] = frozenset()
     """Ids of access tokens that were ended before their time."""
     data_classes: Mapping[str, DataClass] = field(default_factory=dict, repr=False)
+    """By name."""
+    detectors: Mapping[str, OutsideDetector] = field(default_factory=dict, repr=False)
     """By name."""
     canaries: tuple[SealedCanary, ...] = ()
     baselines: Mapping[str, Baseline] = field(default_factory=dict, repr=False)

@@ -25,7 +25,9 @@ from governance.time_of_day import Calendar
 Id = TypeVar("Id", str, bytes)
 Value = TypeVar("Value")
 
-READ_WHOLE = frozenset(("organization", "freeze", "rate_limit", "grant", "reaction", "exception", "data_class"))
+READ_WHOLE = frozenset(
+    ("organization", "freeze", "rate_limit", "grant", "reaction", "exception", "data_class", "detector")
+)
 """Kinds of which there is little, or whose rows the change log does not name."""
 EMPTY = Snapshot(
     epoch=0,
@@ -177,6 +179,7 @@ class _Builder:
         self.detection_off = rows.detection_off() if self._is_touched("exception") else self.base.detection_off
         self.baselines = _renewed(self.base.baselines, self._ids("baseline"), rows.baselines)
         self.canaries = rows.canaries() if self._is_touched("canary") else self.base.canaries
+        self.detectors = rows.detectors() if self._is_touched("detector") else self.base.detectors
         self.data_classes = rows.data_classes() if self._is_touched("data_class") else self.base.data_classes
 
     def build(self) -> Snapshot:
@@ -198,6 +201,7 @@ class _Builder:
             exceptions=self.exceptions,
             detection_off=self.detection_off,
             data_classes=self.data_classes,
+            detectors=self.detectors,
             canaries=self.canaries,
             baselines=self.baselines,
             accounts=self.accounts,

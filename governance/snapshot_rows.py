@@ -47,6 +47,7 @@ from governance.snapshot import (
     Tool,
     Undecidable,
 )
+from governance.snapshot_values import OutsideDetector
 from governance.time_of_day import WEEKDAYS, Calendar
 
 logger = logging.getLogger(__name__)
@@ -564,6 +565,28 @@ def baselines(only: Ids) -> dict[str, Baseline]:
         )
         for row in rows
     }
+
+
+def detectors() -> Mapping[str, OutsideDetector]:
+    return {row.name: detector_of(row) for row in models.ExternalDetector.objects.order_by("name")}
+
+
+def detector_of(row: models.ExternalDetector) -> OutsideDetector:
+    return OutsideDetector(
+        id=key(row.id),
+        name=row.name,
+        kind=row.kind,
+        version=row.number,
+        settings=row.settings,
+        secret_id=key(row.secret_id) if row.secret_id else "",
+        side=row.side,
+        timeout_ms=row.timeout_ms,
+        most_bytes=row.most_bytes,
+        severity=row.severity,
+        least_confidence=row.least_confidence,
+        sends_known_secrets=row.send_known_secrets,
+        is_enabled=row.is_enabled,
+    )
 
 
 def canaries() -> tuple[SealedCanary, ...]:

@@ -160,6 +160,26 @@ class SealedSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideDetector:
+    """A detector of somebody else's, as it is set up; its secret stays closed elsewhere."""
+
+    id: str
+    name: str
+    kind: str
+    version: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secret_id: str = ""
+    side: str = "both"
+    """What it is asked about: both, arguments or result."""
+    timeout_ms: int = 2_000
+    most_bytes: int = 25_000
+    severity: str = "medium"
+    least_confidence: float = 0.5
+    sends_known_secrets: bool = False
+    is_enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """What is usual for an agent."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from time import clock_gettime_ns
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from gateway.call import Frame, Intent
 from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, Mentions, Verdict
 from gateway.commit.group import BOOT_CLOCK
 from gateway.credential_uses import CredentialUses
+from gateway.detectors import Detectors
 from gateway.fragment_ring import Fragments
 from gateway.inspecting import Inspector
 from gateway.limit_table import SHARES, Subject
@@ -28,6 +30,7 @@ from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
 from governance.inspection.tokens import Value, last_of
 from governance.snapshot import Account, Connector, Snapshot
+from governance.vault import keyring
 
 OK = {"content": [{"type": "text", "text": "done"}]}
 
@@ -113,6 +116,7 @@ class FakePorts:
         self.access_tokens = self.store.access_tokens
         self.accounts: Any = FakeAccounts()
         self.inspector, self.fragments = Inspector(), Fragments()
+        self.detectors = Detectors(keyring(), allowed_networks=(ip_network("127.0.0.0/8"),))
         self.masks: Masks = FakeMasks()
         self.at = at or datetime(2026, 3, 2, 12, tzinfo=UTC)
         self.views = [snapshot]

@@ -1,5 +1,5 @@
 """Screens of what the gateway keeps and sends; the admin finds them here."""
 
-from gateway.admin import operations, sinks
+from gateway.admin import detectors, operations, sinks
 
-__all__ = ("operations", "sinks")
+__all__ = ("detectors", "operations", "sinks")

@@ -14,6 +14,7 @@ from gateway.api.canaries import Canaries
 from gateway.api.connected_accounts import ConnectedAccounts
 from gateway.api.content import DataClasses
 from gateway.api.detection import DetectionRules, SwitchedOffRules
+from gateway.api.detectors import Detectors
 from gateway.api.directories import Directories, DirectoryLosses, GroupMappings
 from gateway.api.documents import docs, schema
 from gateway.api.emergency import Freezes, HealthView, OrganizationView, Processes
@@ -61,6 +62,7 @@ RESOURCES = {
     "exceptions": Exceptions,
     "switched-off-rules": SwitchedOffRules,
     "canaries": Canaries,
+    "detectors": Detectors,
     "connectors": Connectors,
     "tools": Tools,
     "tools/<uuid:tool_id>/definitions": Definitions,

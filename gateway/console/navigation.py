@@ -159,6 +159,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         ),
         _list("Rate limits", "governance.ratelimit", "speed", "How much agents, teams and tools may use."),
         _list("Data classes", "governance.dataclass", "fingerprint", "What rules look for, beside what is usual."),
+        _list("Detectors", "governance.externaldetector", "radar", "Services and models that rules may ask."),
         _list("Baselines", "governance.agentbaseline", "monitoring", "What is usual for each agent."),
         _list("Canaries", "governance.canary", "crisis_alert", "Planted values that raise an alarm."),
         _list("Reactions", "governance.reaction", "bolt", "What the gateway does by itself, at once."),

@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("gateway.console.breaking.urls")),
     path("", include("gateway.console.rotating.urls")),
     path("", include("gateway.console.keeping.urls")),
+    path("", include("gateway.console.detecting.urls")),
     path("", include("gateway.console.planting.urls")),
     path("", include("gateway.console.findings.urls")),
     path("", include("gateway.console.publishing.urls")),

@@ -99,8 +99,13 @@ def evidence(value: Any, found: Iterable[Finding], fingerprint: Callable[[str], 
 def _told_first(counts: Counter[Place]) -> list[Place]:
     by_count = [place for place, _ in counts.most_common()]
     first_of_rule = {place[0]: place for place in reversed(by_count)}
-    ordered = sorted(by_count, key=lambda place: (not place[4], first_of_rule[place[0]] is not place))
+    ordered = sorted(by_count, key=lambda place: (not _is_known(place), first_of_rule[place[0]] is not place))
     return ordered[:MOST_PLACES]
+
+
+def _is_known(place: Place) -> bool:
+    """Whose value it is. What somebody else's detector tells comes after that, however much it is."""
+    return bool(place[4]) and place[2] != "external"
 
 
 def places(value: Any, wanted: Iterable[Finding], *, among: Iterable[Finding]) -> Iterator[tuple[Finding, str, str]]:

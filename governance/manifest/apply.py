@@ -12,6 +12,7 @@ from governance.canaries import plant
 from governance.detection_rules import switch_off, switch_on
 from governance.facts import Fact, Recorder
 from governance.manifest.content_entries import CanaryEntry, DataClassEntry, DetectionOffEntry, class_columns
+from governance.manifest.detector_entries import DetectorEntry, detector_columns
 from governance.manifest.entries import (
     ATTRIBUTES,
     SELECTABLE,
@@ -445,6 +446,16 @@ def _write_data_classes(steps: list[Step], work: Work) -> None:
         row.save()
 
 
+def _write_detectors(steps: list[Step], work: Work) -> None:
+    for step in steps:
+        assert isinstance(step.after, DetectorEntry)
+        row = models.ExternalDetector.objects.filter(name=step.key).first() or models.ExternalDetector(name=step.key)
+        for column, value in detector_columns(step.after).items():
+            setattr(row, column, value)
+        row.secret = _secret_called(step.after.secret)
+        row.save()
+
+
 def _write_canaries(steps: list[Step], work: Work) -> None:
     """What is planted stays as it is; only what is said of it changes."""
     for step in steps:
@@ -538,6 +549,7 @@ _REMOVABLE: Mapping[str, type[Any]] = {
     "limits": models.RateLimit,
     "reactions": models.Reaction,
     "data_classes": models.DataClass,
+    "detectors": models.ExternalDetector,
     "canaries": models.Canary,
     "notifications": models.NotificationChannel,
 }
@@ -556,6 +568,7 @@ _WRITERS: Mapping[str, Callable[[list[Step], Work], None]] = {
     "limits": _write_limits,
     "reactions": _write_reactions,
     "data_classes": _write_data_classes,
+    "detectors": _write_detectors,
     "canaries": _write_canaries,
     "detection_off": _write_detection_off,
     "notifications": _write_notifications,

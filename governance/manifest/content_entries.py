@@ -9,7 +9,7 @@ from governance.class_checks import class_faults
 from governance.detection_rules import REASON_LIMIT
 from governance.inspection.class_description import VALIDATORS, Case
 from governance.inspection.class_description import DataClass as Described
-from governance.inspection.findings import DATA_CLASS, Severity
+from governance.inspection.findings import DATA_CLASS, DETECTOR, Severity
 from governance.manifest.common import NAME_TEXT, TITLE, Entry, Reference
 from governance.manifest.fields import Choice, Flag, ListOf, Record, Text, of
 from governance.models import Canary, DataClass
@@ -78,6 +78,8 @@ def finding_references(findings: Iterable[str], key: str) -> Iterator[Reference]
     for name in findings:
         if name.startswith(DATA_CLASS):
             yield Reference(key, "data_classes", name.removeprefix(DATA_CLASS))
+        if name.startswith(DETECTOR):
+            yield Reference(key, "detectors", name.removeprefix(DETECTOR))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from governance.bundles import cycle_in
 from governance.detection_rules import known_rules
 from governance.manifest.common import Entry
 from governance.manifest.content_entries import CanaryEntry, DetectionOffEntry
+from governance.manifest.detector_entries import DetectorEntry
 from governance.manifest.entries import (
     SELECTABLE,
     STDIO,
@@ -36,6 +37,7 @@ PRUNED_BY = {
     "limits": "remove",
     "reactions": "remove",
     "data_classes": "remove",
+    "detectors": "remove",
     "canaries": "remove",
     "detection_off": "remove",
     "retention": "remove",
@@ -248,14 +250,15 @@ SENT_ELSEWHERE: Mapping[type, tuple[str, ...]] = {
     NotificationEntry: ("secret", "signing_secret"),
     IssuerEntry: ("poll_secret",),
     SinkEntry: ("secret",),
+    DetectorEntry: ("secret",),
 }
 
 
-KINDS_SENT: Mapping[type, tuple[str, ...]] = {SinkEntry: ("bearer", "basic")}
+KINDS_SENT: Mapping[type, tuple[str, ...]] = {SinkEntry: ("bearer", "basic"), DetectorEntry: ("bearer", "basic")}
 
 
 def _shared_secrets(steps: Iterable[Step], after: Keyed) -> Iterator[Fault]:
-    """A channel, an issuer or a sink is sent its secret elsewhere than a connector's system: none serves both."""
+    """A channel, an issuer, a sink or a detector shows its secret elsewhere than a connector: none serves both."""
     shown = {connector.secret for connector in after["connectors"].values() if connector.secret}
     for step in steps:
         entry = step.after

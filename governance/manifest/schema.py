@@ -13,6 +13,7 @@ from typing import Any
 
 from governance.manifest.common import Entry
 from governance.manifest.content_entries import CanaryEntry, DataClassEntry, DetectionOffEntry
+from governance.manifest.detector_entries import DetectorEntry
 from governance.manifest.entries import (
     STDIO,
     AgentEntry,
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, type[Entry]] = {
     "secrets": SecretEntry,
     "connectors": ConnectorEntry,
     "data_classes": DataClassEntry,
+    "detectors": DetectorEntry,
     "policies": PolicyEntry,
     "retention": RetentionEntry,
     "bundles": BundleEntry,
@@ -62,6 +64,7 @@ LABELS: Mapping[str, str] = {
     "secrets": "secret",
     "connectors": "connector",
     "data_classes": "data class",
+    "detectors": "detector",
     "policies": "policy",
     "retention": "retention class",
     "bundles": "bundle",
@@ -131,6 +134,7 @@ class _File:
     retention: tuple[RetentionEntry, ...] | None = of(ListOf(Record(RetentionEntry)), None)
     bundles: tuple[BundleEntry, ...] | None = of(ListOf(Record(BundleEntry)), None)
     data_classes: tuple[DataClassEntry, ...] | None = of(ListOf(Record(DataClassEntry)), None)
+    detectors: tuple[DetectorEntry, ...] | None = of(ListOf(Record(DetectorEntry)), None)
     policies: tuple[PolicyEntry, ...] | None = of(ListOf(Record(PolicyEntry)), None)
     roles: tuple[RoleEntry, ...] | None = of(ListOf(Record(RoleEntry)), None)
     agents: tuple[AgentEntry, ...] | None = of(ListOf(Record(AgentEntry)), None)

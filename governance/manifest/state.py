@@ -9,6 +9,7 @@ from django.db.models import Prefetch
 from governance import models
 from governance.manifest.common import Entry
 from governance.manifest.content_entries import CanaryEntry, DetectionOffEntry, stored_class
+from governance.manifest.detector_entries import stored_detector
 from governance.manifest.entries import (
     AgentEntry,
     BundleEntry,
@@ -310,6 +311,11 @@ def _data_classes() -> Iterator[Entry]:
     yield from map(stored_class, models.DataClass.objects.order_by("name"))
 
 
+def _detectors() -> Iterator[Entry]:
+    rows = models.ExternalDetector.objects.select_related("secret").order_by("name")
+    yield from map(stored_detector, rows)
+
+
 def _canaries() -> Iterator[Entry]:
     for row in models.Canary.objects.order_by("name"):
         yield CanaryEntry(name=row.name, kind=row.kind, place=row.place, planted_in=row.planted_in)
@@ -364,6 +370,7 @@ _READERS: Mapping[str, Callable[[], Iterator[Entry]]] = {
     "limits": _limits,
     "reactions": _reactions,
     "data_classes": _data_classes,
+    "detectors": _detectors,
     "canaries": _canaries,
     "detection_off": _detection_off,
     "notifications": _notifications,

@@ -7,6 +7,7 @@ from governance.models.baselines import AgentBaseline
 from governance.models.bundles import Bundle, BundleSelection, BundleTool, BundleVersion
 from governance.models.canaries import Canary
 from governance.models.data_classes import DataClass
+from governance.models.detectors import ExternalDetector
 from governance.models.directories import (
     Directory,
     DirectoryAgent,
@@ -88,6 +89,7 @@ __all__ = (
     "DirectoryUser",
     "Epoch",
     "Erasure",
+    "ExternalDetector",
     "Freeze",
     "Grant",
     "GrantUse",

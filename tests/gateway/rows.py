@@ -40,6 +40,7 @@ from governance.models import (
     DirectoryToken,
     DirectoryUser,
     Erasure,
+    ExternalDetector,
     Freeze,
     Grant,
     GroupMapping,
@@ -163,6 +164,9 @@ def one_of_each() -> list[Any]:
         ),
         RateLimit.objects.create(name="not-too-many", max_requests=600),
         DataClass.objects.create(name="patients", title=HOSTILE, words=[HOSTILE]),
+        ExternalDetector.objects.create(
+            name="presidio", title=HOSTILE, kind="presidio", settings={"url": "http://10.0.0.1", "language": HOSTILE}
+        ),
         AgentBaseline.objects.create(agent=agent, since=now, learns_until=now, tools=[HOSTILE], hours=[3]),
         Canary.objects.create(
             name="hr-share",

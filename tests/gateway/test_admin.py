@@ -55,7 +55,7 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             " bundleversion organization gatewayprocess personaltoken ratelimit grant reaction oncallshift"
             " notificationchannel chatidentity notice trustedissuer directory directoryuser directorymessage"
             " groupmapping rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor"
-            " dataclass agentbaseline",
+            " dataclass externaldetector agentbaseline",
             "user team agent connector secret role freeze ratelimit oncallshift notificationchannel chatidentity"
             " directory groupmapping",
         ),
@@ -64,9 +64,10 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             "policy policyversion bundle bundleversion tool tooldefinition role freeze team organization connector"
             " agent user ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer"
             " rotationtask oauthclient authorization staffidentity upstreamgrant sink deadletter anchor retentionclass"
-            " legalhold erasure findinggroup patternexception dataclass agentbaseline canary",
+            " legalhold erasure findinggroup patternexception dataclass externaldetector agentbaseline"
+            " canary",
             "policy bundle role freeze ratelimit reaction oncallshift notificationchannel chatidentity trustedissuer"
-            " sink anchor legalhold patternexception dataclass canary",
+            " sink anchor legalhold patternexception dataclass externaldetector canary",
         ),
         ("approver", "agent", ""),
         (
@@ -76,7 +77,8 @@ HAS_PAGES_OF_ITS_OWN = {ApprovalRequest, DirectoryToken, Sighting}
             " ratelimit grant reaction oncallshift notificationchannel chatidentity notice trustedissuer directory"
             " directoryuser directorymessage groupmapping rotationtask oauthclient authorization staffidentity"
             " upstreamgrant sink deadletter anchor anchorreceipt retentionclass legalhold erasure findinggroup"
-            " patternexception dataclass agentbaseline canary",
+            " patternexception dataclass externaldetector agentbaseline"
+            " canary",
             "",
         ),
     ],

@@ -88,6 +88,9 @@ def one_of_each() -> dict[str, Any]:
         ),
         "switched-off-rules": models.DetectionOff.objects.create(rule="email", reason="x", set_by="test", set_at=now),
         "canaries": _canary(now),
+        "detectors": models.ExternalDetector.objects.create(
+            name="presidio", kind="presidio", settings={"url": "http://127.0.0.1:9"}, is_enabled=False
+        ),
         "freezes": models.Freeze.objects.create(created_by="test"),
         "retention-classes": models.RetentionClass.objects.create(name="short", payload_days=30),
         "legal-holds": models.LegalHold.objects.create(person=ana, reason="Case 7", set_by="test", set_at=now),

@@ -140,6 +140,10 @@ governance.view_dataclass                       x         x         .         x
 governance.add_dataclass                        .         x         .         .
 governance.change_dataclass                     .         x         .         .
 governance.delete_dataclass                     .         x         .         .
+governance.view_externaldetector                x         x         .         x
+governance.add_externaldetector                 .         x         .         .
+governance.change_externaldetector              .         x         .         .
+governance.delete_externaldetector              .         x         .         .
 governance.view_agentbaseline                   x         x         .         x
 governance.delete_agentbaseline                 x         x         .         .
 governance.view_canary                          .         x         .         x
@@ -219,6 +223,8 @@ ASKS_AGAIN = {
     "governance.add_patternexception",
     "governance.change_detectionoff",
     "governance.approve_patternexception",
+    "governance.add_externaldetector",
+    "governance.change_externaldetector",
     "governance.add_sink",
     "governance.change_sink",
     "governance.add_trustedissuer",
@@ -327,6 +333,7 @@ SCREENS = {
     "erase_person": "governance.erase_user",
     "lift_hold": "governance.change_legalhold",
     "show_canary": "governance.show_canary",
+    "try_detector": "governance.change_externaldetector",
     "break_glass_account": "governance.review_grant",
     "end_break_glass": "governance.break_glass_grant",
     "review_grant": "governance.review_grant",

@@ -138,6 +138,12 @@ POST   canaries                                 governance.add_canary
 GET    canaries/{canary}                        governance.view_canary
 DELETE canaries/{canary}                        governance.delete_canary
 POST   canaries/{canary}/show                   governance.show_canary
+GET    detectors                                governance.view_externaldetector
+POST   detectors                                governance.add_externaldetector
+GET    detectors/{externaldetector}             governance.view_externaldetector
+PATCH  detectors/{externaldetector}             governance.change_externaldetector
+DELETE detectors/{externaldetector}             governance.delete_externaldetector
+POST   detectors/{externaldetector}/test        governance.change_externaldetector
 GET    directories                              governance.view_directory
 POST   directories                              governance.add_directory
 GET    directories/{directory}                  governance.view_directory
@@ -305,6 +311,7 @@ COLLECTIONS = {
     "exceptions": "patternexception",
     "switched-off-rules": "detectionoff",
     "canaries": "canary",
+    "detectors": "externaldetector",
     "rotation-tasks": "rotationtask",
     "directories": "directory",
     "group-mappings": "groupmapping",

@@ -70,6 +70,7 @@ def _value(parameter: str, name: str, rows: dict[str, Any]) -> Any:
         "policy_id": "policy",
         "call_id": "eventrow",
         "canary_id": "canary",
+        "detector_id": "externaldetector",
         "run_id": "agentsession",
         "search_id": "savedsearch",
         "size": "checkpoint",

@@ -153,6 +153,14 @@ data_classes:
     context: [patient]
     severity: high
     tests: [{text: "patient P-123456"}, {text: "part P-123456", found: false}]
+detectors:
+  - name: presidio
+    kind: presidio
+    settings: {url: "http://presidio:5002", entities: PERSON}
+    side: result
+    timeout_ms: 800
+    least_confidence: 0.6
+    enabled: false
 canaries:
   - {name: hr-share, kind: url, place: "https://files.example.com/hr/", planted_in: The share of human resources}
 detection_off:

@@ -37,6 +37,7 @@ from governance.models import (
     DirectoryToken,
     Epoch,
     Erasure,
+    ExternalDetector,
     Freeze,
     Grant,
     GroupMapping,
@@ -119,6 +120,7 @@ def humans(person: User, team: Team, agent: Agent, bundle: Bundle) -> tuple[mode
         StaffIdentity.objects.create(person=person, issuer="https://id.example", subject="1", created_by="test"),
         Sink.objects.create(name="sink", kind="webhook", settings={"url": "https://soc.example"}),
         DataClass.objects.create(name="patients", words=["SEALED"]),
+        ExternalDetector.objects.create(name="presidio", kind="presidio", settings={"url": "http://presidio"}),
         AgentBaseline.objects.create(agent=agent, since=timezone.now(), learns_until=timezone.now()),
         Canary.objects.create(
             name="bait",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from connectors.kinds import KINDS as CONNECTOR_KINDS
 from governance.manifest.common import Entry
 from governance.manifest.content_entries import CanaryEntry, ClassCaseEntry, DataClassEntry, DetectionOffEntry
+from governance.manifest.detector_entries import DetectorEntry
 from governance.manifest.entries import (
     BundleEntry,
     BusinessHours,
@@ -57,7 +58,7 @@ def complaint(text: str, *, header: str = HEADER) -> str:
     return str(caught.value)
 
 
-NOT_IN_EXAMPLE = ("sinks", "data_classes", "canaries", "detection_off")
+NOT_IN_EXAMPLE = ("sinks", "data_classes", "detectors", "canaries", "detection_off")
 
 
 def test_the_documented_example() -> None:
@@ -403,6 +404,22 @@ ENTRIES: dict[str, st.SearchStrategy[Any]] = {
         context=st.just(()),
         severity=st.sampled_from(("low", "critical")),
         tests=st.just((ClassCaseEntry(text="the falcon"), ClassCaseEntry(text="a crow", found=False))),
+        node=st.none(),
+    ),
+    "detectors": st.builds(
+        DetectorEntry,
+        name=NAMES,
+        title=LINES,
+        kind=st.sampled_from(("presidio", "nightfall")),
+        settings=st.none() | st.just({"url": "http://presidio:5002"}),
+        secret=st.just("") | NAMES,
+        side=st.sampled_from(("both", "result")),
+        timeout_ms=st.integers(50, 10_000),
+        most_bytes=st.integers(1, 1_000_000),
+        severity=st.sampled_from(("low", "critical")),
+        least_confidence=st.sampled_from((0, 0.5, 1)),
+        send_known_secrets=st.booleans(),
+        enabled=st.sampled_from((None, False)),
         node=st.none(),
     ),
     "canaries": st.builds(

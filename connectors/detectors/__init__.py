@@ -1,0 +1,14 @@
+"""Detectors of somebody else's: services and models that say what is in a text."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from connectors.detectors import bedrock, google_dlp, nightfall, presidio
+from connectors.detectors.base import DetectorKind
+
+DETECTOR_KINDS: Final[Mapping[str, DetectorKind]] = {
+    "bedrock": bedrock.KIND,
+    "google_dlp": google_dlp.KIND,
+    "nightfall": nightfall.KIND,
+    "presidio": presidio.KIND,
+}
