@@ -6,7 +6,7 @@ destination of. `destination`: what would be reached if this were sent? Only wha
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from governance.inspection import personal_numbers
@@ -18,8 +18,10 @@ from governance.inspection.views import View
 from governance.inspection.walk import Leaf
 
 VERSION: Final = 1
-MOST: Final = 20_000
-"""Of one form in one view."""
+MOST: Final = 3_000
+"""Addresses of one form in one view, of at most 82,000 characters."""
+MOST_NUMBERS: Final = 20_000
+"""A table may hold nothing else."""
 PHONE_DIGITS: Final = 9
 """The last ones, which are the same with and without the code of a country."""
 AUTHORITY: Final = r"""([^\s\\/?#"'<>{}|^`]{1,512})"""
@@ -52,7 +54,10 @@ DOT: Final = re.compile(r"[.。．｡](?=\w)")
 NAME: Final = re.compile(r"[\w-]{1,80}(?:[.。．｡][\w-]{1,80}){1,40}")
 LONGEST_LABEL: Final = 80
 DIGITS: Final = Signal(
-    "destination.number", r"\+?\(?[0-9](?:[ .\-/()]{0,3}[0-9]){5,33}", r"[0-9](?:[ .\-/()]{0,3}[0-9]){5}", most=MOST
+    "destination.number",
+    r"\+?\(?[0-9](?:[ .\-/()]{0,3}[0-9]){5,33}",
+    r"[0-9](?:[ .\-/()]{0,3}[0-9]){5}",
+    most=MOST_NUMBERS,
 )
 IBAN: Final = Signal(
     "destination.iban",
@@ -235,10 +240,8 @@ def _numbers(encoded: Encoded) -> Iterator[Way]:
     text = encoded.text
     for match in IBAN.find(encoded):
         plain = re.sub(r"[ \-.]", "", text[match.start : match.end]).upper()
-        for length in range(len(plain), 14, -1):
-            if personal_numbers.iban(plain[:length]):
-                yield Way("to_iban", match.start, match.end, (f"iban:{plain[:length]}",))
-                break
+        if number := _iban(plain):
+            yield Way("to_iban", match.start, match.end, (f"iban:{number}",))
     for match in WALLET.find(encoded):
         wallet = text[match.start : match.end]
         yield Way("to_wallet", match.start, match.end, (f"wallet:{wallet.lower() if wallet[0] == '0' else wallet}",))
@@ -246,6 +249,12 @@ def _numbers(encoded: Encoded) -> Iterator[Way]:
         digits = re.sub(r"[^0-9]", "", text[match.start : match.end])
         keys = (f"num:{digits}",) if len(digits) < PHONE_DIGITS else (f"num:{digits}", f"num:{digits[-PHONE_DIGITS:]}")
         yield Way("to_number", match.start, match.end, tuple(dict.fromkeys(keys)))
+
+
+@lru_cache(2_048)
+def _iban(plain: str) -> str:
+    """The longest that it begins with."""
+    return next((plain[:end] for end in range(len(plain), 14, -1) if personal_numbers.iban(plain[:end])), "")
 
 
 MARKED: Final = re.compile(r"[\[({<]\s{0,3}(?:\.|@|:|dot|at|punkt|point)\s{0,3}[\])}>:/]|\sdot\s", re.IGNORECASE)

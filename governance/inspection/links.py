@@ -6,6 +6,7 @@ Finds all of it; which hosts are new is known elsewhere. Masked, the syntax is t
 import html
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from governance.inspection.destinations import URL, Way, written
@@ -17,7 +18,7 @@ from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
 VERSION: Final = 1
-MOST: Final = 5_000
+MOST: Final = 3_000
 LONGEST_LABEL: Final = 1_000
 SHOWN_VIEWS: Final = frozenset((RAW, "folded", "json"))
 """What a client would show: it decodes nothing else."""
@@ -29,6 +30,7 @@ INLINE: Final = re.compile(
 DEFINITION: Final = re.compile(r"\[[^\[\]\n]{1,999}+\]:\s{0,9}<?([^\s<>]{1,2000}+)>?")
 """`[text]: address`, which other links and images name."""
 TAG: Final = re.compile(r"""<([A-Za-z][A-Za-z0-9:]{0,30})((?:[^<>"']++|"[^"]{0,1000}+"|'[^']{0,1000}+'|["'])*+)>?""")
+BRACKET: Final = re.compile(r"[\[\]]")
 TAIL: Final = re.compile(r"""[?#][^\s"'<>]*""")
 ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 BLANKS: Final = str.maketrans("", "", "\t\r\n")
@@ -46,11 +48,13 @@ def look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
 
 
 def _inline(text: str) -> Iterator[Way]:
+    openings: dict[int, int] | None = None
     for match in _bounded(INLINE, text):
         keys = _address(match[1] or match[2] or "")
         if not keys:
             continue
-        start = _opening(text, match.start())
+        openings = _openings(text) if openings is None else openings
+        start = openings.get(match.start(), -1)
         if start > 0 and text[start - 1] == "!":
             yield Way("image", start - 1, match.end(), keys)
         else:
@@ -59,17 +63,17 @@ def _inline(text: str) -> Iterator[Way]:
             yield Way("link", match.start(), match.end(), keys)
 
 
-def _opening(text: str, end: int) -> int:
-    """Where the bracket opens that closes at `end`; -1 if that is too far off, or nowhere."""
-    depth = 0
-    for position in range(end - 1, max(-1, end - LONGEST_LABEL), -1):
-        if text[position] == "]":
-            depth += 1
-        elif text[position] == "[":
-            if not depth:
-                return position
-            depth -= 1
-    return -1
+def _openings(text: str) -> dict[int, int]:
+    """Where the bracket opens that closes there, for all of which it is not too far off."""
+    opened: list[int] = []
+    found: dict[int, int] = {}
+    for bracket in BRACKET.finditer(text):
+        end = bracket.start()
+        if text[end] == "[":
+            opened.append(end)
+        elif opened and end - (start := opened.pop()) < LONGEST_LABEL:
+            found[end] = start
+    return found
 
 
 def _definitions(text: str) -> Iterator[Way]:
@@ -80,10 +84,15 @@ def _definitions(text: str) -> Iterator[Way]:
 
 def _tags(text: str) -> Iterator[Way]:
     for match in _bounded(TAG, text):
-        said = html.unescape(f"{match[1]}{match[2]}").translate(BLANKS)
-        way = next((way for way in written(Encoded(said)) if way.rule == "to_url"), None)
-        if way is not None:
-            yield Way("image" if match[1].lower() in SHOWING else "link", match.start(), match.end(), way.keys)
+        if keys := _target(match[0]):
+            yield Way("image" if match[1].lower() in SHOWING else "link", match.start(), match.end(), keys)
+
+
+@lru_cache(2_048)
+def _target(tag: str) -> tuple[str, ...]:
+    """The keys of the first host in it, if it has one."""
+    said = html.unescape(tag.strip("<>")).translate(BLANKS)
+    return next((way.keys for way in written(Encoded(said)) if way.rule == "to_url"), ())
 
 
 def _bare(view: View, leaf: Leaf) -> Iterator[Way]:
@@ -97,8 +106,9 @@ def _bare(view: View, leaf: Leaf) -> Iterator[Way]:
             yield way._replace(rule="link", end=tail.end())
 
 
+@lru_cache(2_048)
 def _address(said: str) -> tuple[str, ...]:
-    """The keys of its host, if it has one."""
+    """The keys of its host, if it has one. Texts link to one place again and again."""
     plain = html.unescape(ESCAPED.sub(r"\1", said)).translate(BLANKS)
     for reading in dict.fromkeys((plain, said)):
         for way in written(Encoded(reading)):

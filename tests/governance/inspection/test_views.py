@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.inspection.engine import TABLE
+from governance.inspection.detectors import TABLE
 from governance.inspection.views import MAX_VIEWS, TooManyViews, View, views
 
 NEEDLE = "the needle of this test 42"
