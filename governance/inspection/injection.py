@@ -52,10 +52,6 @@ _QUOTED: Final = re.compile(
     r"[“”«»`]\W{0,3}$|[\w)(—–:-] ?\(?[\"']\W{0,3}$|\n[ \t]*(?:\||[-*] |>)[^\n]{0,200}$",
 )
 """Before a passage that is an example: a quotation in a sentence, code, a row of a table, an item of a list."""
-REACH: Final = 300
-"""Characters before and after a passage in which its sentences begin and end."""
-_SENTENCE_BEFORE: Final = re.compile(r"[.!?。！？]\s+|[\r\n]+")
-_SENTENCE_END: Final = re.compile(r"[.!?。！？](?=\s|$)|(?=[\r\n])")
 _ROW_TABLE: Final = SignalTable(Signal(row.rule.name, row.pattern.pattern) for row in ROWS)
 
 
@@ -82,9 +78,7 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
     terms = topic_terms(view.text) if is_heavy else 0
     for passage in found:
         yield _hit(
-            view.text,
-            passage,
-            quoted=terms >= TOPIC_TERMS or (terms >= QUOTED_TERMS and _stands_quoted(view.text, passage)),
+            passage, quoted=terms >= TOPIC_TERMS or (terms >= QUOTED_TERMS and _stands_quoted(view.text, passage))
         )
 
 
@@ -98,7 +92,7 @@ def guess(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
     """What the model alone takes for an instruction, where words stand that a rule needs: never enough to count."""
     likeliest, found, share = _weighed(view, signals, is_asked_anyhow=True)
     if likeliest is not None and not found and share > 0:
-        yield _hit(view.text, Passage(share, likeliest.start, likeliest.end, "model"), quoted=False, kind="guess")
+        yield _hit(Passage(share, likeliest.start, likeliest.end, "model"), quoted=False, kind="guess")
 
 
 def _weighed(
@@ -203,25 +197,14 @@ def _stands_quoted(text: str, passage: Passage) -> bool:
     return _QUOTED.search(text[max(0, passage.start - 250) : passage.start]) is not None
 
 
-def _hit(text: str, passage: Passage, *, quoted: bool, kind: Kind = "suspicion") -> Hit:
-    """Of this kind, unless it is sure enough to be acted on: the sentences it is in, for half an order is an order."""
-    start, end = _sentences(text, passage)
+def _hit(passage: Passage, *, quoted: bool, kind: Kind = "suspicion") -> Hit:
+    """Of this kind, unless it is sure enough to be acted on."""
     confidence = _confidence(passage.weight)
     rule = f"injection.{passage.rule}"
     if confidence >= SURE and not quoted:
-        return Hit(rule, VERSION, "injection", Severity.HIGH, round(confidence, 4), start, end)
+        return Hit(rule, VERSION, "injection", Severity.HIGH, round(confidence, 4), passage.start, passage.end)
     confidence = min(confidence, SURE - 0.01)
-    return Hit(rule, VERSION, kind, Severity.MEDIUM, round(confidence, 4), start, end)
-
-
-def _sentences(text: str, passage: Passage) -> tuple[int, int]:
-    """From where the first begins to where the last ends, within reach."""
-    first = max(0, passage.start - REACH)
-    unknown = passage.start if first else 0
-    begins = max((end.end() for end in _SENTENCE_BEFORE.finditer(text, first, passage.start)), default=unknown)
-    last = min(len(text), passage.end + REACH)
-    ends = _SENTENCE_END.search(text, passage.end - 1, last)
-    return begins, max(passage.end, ends.end()) if ends else last
+    return Hit(rule, VERSION, kind, Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
 
 
 def _confidence(weight: float) -> float:

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from governance.inspection.findings import Finding
 from governance.inspection.hosts import host_in
 from governance.inspection.json_text import Scalar, decoded, encoded, in_json_text, is_json_text, widened
+from governance.inspection.sentences import sentences
 from governance.inspection.walk import Leaf, text_of, token_of
 
 MOST_PLACES: Final = 100
@@ -28,6 +29,8 @@ ALIKE: Final[Mapping[str, str]] = {
 }
 """What passages of these kinds leave behind, whichever rule saw them."""
 
+ORDERS: Final = frozenset(("injection", "suspicion"))
+"""Nothing of their sentences is left."""
 OPENS_ANEW: Final = ("(", "[", ":")
 """After a bracket these would make a link of what is left."""
 
@@ -173,16 +176,23 @@ class _Walk:
 
 
 def _without(text: str, found: Iterable[Finding], naming: Naming = by_name) -> str:
-    spans = list(_merged(found))
-    if any(each.kind == "limit" for _, _, there in spans for each in there):
+    found = list(found)
+    if any(each.kind == "limit" for each in found):
         return UNSEEN
     if is_json_text(text):
-        return _without_in_json(text, spans, naming)
+        return _without_in_json(text, list(_merged(found)), naming)
     parts, at = [], 0
-    for start, end, there in spans:
+    for start, end, there in _merged(_whole(text, each) for each in found):
         parts += [text[at:start], _apart(naming(there, text[start:end], False), text, there[0])]
         at = end
     return "".join((*parts, text[at:]))
+
+
+def _whole(text: str, finding: Finding) -> Finding:
+    if finding.kind not in ORDERS:
+        return finding
+    start, end = sentences(text, finding.start, finding.end)
+    return replace(finding, start=start, end=end)
 
 
 def _instead_of(number: Any, found: list[Finding], naming: Naming) -> str:
