@@ -79,9 +79,11 @@ class Consulted:
     outcome: str
     ms: float
     count: int
+    model: str = ""
+    """The digest of the model that looked, where one was run here."""
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        told = {
             "detector": self.detector,
             "kind": self.kind,
             "version": self.version,
@@ -89,6 +91,7 @@ class Consulted:
             "ms": self.ms,
             "count": self.count,
         }
+        return {**told, "model": self.model} if self.model else told
 
 
 @per_call

@@ -87,10 +87,10 @@ class _Question:
         except _Unasked as reason:
             return [_unanswered(name, str(reason))], told(str(reason), 0.0, 0)
         except TooMany:
-            return [_unanswered(name, "too_many")], told("too_many", answered.ms, len(answered.hits))
+            return [_unanswered(name, "too_many")], told("too_many", answered.ms, len(answered.hits), answered.model)
         if not answered.is_ok:
             return [_unanswered(name, answered.outcome)], told(answered.outcome, answered.ms, 0)
-        return found, told(answered.outcome, answered.ms, len(found))
+        return found, told(answered.outcome, answered.ms, len(found), answered.model)
 
     async def _document(self, about: OutsideDetector) -> Document:
         """Raises _Unasked."""

@@ -60,6 +60,7 @@ def check_detector(
         found.check(entered)
     except ValueError as error:
         raise ValueError(f"settings.{error}") from None
+    found.check_here(entered, settings.MODEL_FOLDERS)
 
 
 def detector_faults(
@@ -105,7 +106,9 @@ def try_detector(row: ExternalDetector) -> Trial:
 
 
 async def _ask(about: OutsideDetector, secret: SealedSecret | None) -> Answered:
-    detectors = Detectors(keyring(), allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS)
+    detectors = Detectors(
+        keyring(), allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS, model_folders=settings.MODEL_FOLDERS
+    )
     try:
         return await detectors.ask(about, SAMPLE, is_answer=False, secret=secret)
     finally:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Final
@@ -47,6 +47,8 @@ class Answered:
     hits: tuple[Hit, ...] = ()
     ms: float = 0.0
     message: str = ""
+    model: str = ""
+    """The digest of the model that looked, where one was run here."""
 
     @property
     def is_ok(self) -> bool:
@@ -71,10 +73,12 @@ class Detectors:
         keyring: Keyring,
         *,
         allowed_networks: Sequence[IPNetwork] = (),
+        model_folders: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keyring = keyring
         self._ways = Ways(allowed_networks)
+        self._model_folders = model_folders
         self._clock = clock
         self._services: dict[str, Service] = {}
         self._kept: OrderedDict[tuple[object, ...], tuple[float, Answered]] = OrderedDict()
@@ -88,12 +92,12 @@ class Detectors:
         started = self._clock()
         try:
             hits = await self._asked(about, service, text, is_answer=is_answer)
-            answered = Answered("ok", tuple(hits))
+            answered = Answered("ok", tuple(hits), model=service.detector.model if service.detector else "")
         except DetectorFailure as failure:
             answered = Answered(failure.code, message=failure.message)
         seconds = self._clock() - started
         METRICS.detectors.of(about.name, answered.outcome).add(seconds)
-        answered = Answered(answered.outcome, answered.hits, round(seconds * 1000, 3), answered.message)
+        answered = replace(answered, ms=round(seconds * 1000, 3))
         self._keep(key, answered)
         return answered
 
@@ -137,11 +141,12 @@ class Detectors:
         self, about: OutsideDetector, detector: Detector, places: Bulkhead, text: str, *, is_answer: bool
     ) -> Sequence[Hit]:
         seconds = about.timeout_ms / 1000
+        wire = Wire(self._ways.to, seconds, self._model_folders)
         try:
             async with asyncio.timeout(seconds):
                 await places.enter(wait_seconds=None)
                 try:
-                    return await detector.look(text, is_answer=is_answer, wire=Wire(self._ways.to, seconds))
+                    return await detector.look(text, is_answer=is_answer, wire=wire)
                 finally:
                     places.leave()
         except TimeoutError:

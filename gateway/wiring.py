@@ -103,7 +103,9 @@ class GatewayPorts:
         self.strangers: Counter[tuple[str, str]] = Counter()
         self.accounts = Accounts(process_id)
         self.inspector = Inspector()
-        self.detectors = Detectors(keyring, allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS)
+        self.detectors = Detectors(
+            keyring, allowed_networks=settings.UPSTREAM_ALLOWED_NETWORKS, model_folders=settings.MODEL_FOLDERS
+        )
         self.limits_thread = DatabaseThread("limits")
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()

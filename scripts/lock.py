@@ -5,6 +5,7 @@ import sys
 
 LOCKS = {
     "requirements.txt": "requirements.lock",
+    "requirements-onnx.txt": "requirements-onnx.lock",
     "requirements-dev.txt": "requirements-dev.lock",
     "tests/canaille.txt": "tests/canaille.lock",
 }

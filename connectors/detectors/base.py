@@ -48,6 +48,8 @@ class Wire:
 
     way: Callable[[str], Egress] = field(repr=False)
     seconds: float
+    model_folders: Sequence[str] = ()
+    """Where models may lie that are run here."""
 
     async def post(self, url: str, body: bytes, headers: Headers = ()) -> Any:
         """The JSON of a 200. Raises DetectorFailure."""
@@ -61,7 +63,11 @@ class Wire:
 
 
 class Detector(Protocol):
-    """One that is set up; made once for each state of its settings and secret, used from one event loop."""
+    """One that is set up; made once for each state of its settings and secret, used from one event loop. `model` is the
+    digest of the model that answers, where that is run here and loaded."""
+
+    @property
+    def model(self) -> str: ...
 
     async def look(self, text: str, *, is_answer: bool, wire: Wire) -> Sequence[Hit]:
         """`is_answer`: the text is what a system answered, not what an agent sends. Raises DetectorFailure."""
@@ -86,6 +92,9 @@ class DetectorKind:
     """No more can be asked of it at once."""
     is_local: bool = False
     """The text does not leave this machine."""
+    check_here: Callable[[Mapping[str, Any], Sequence[str]], None] = lambda _, __: None
+    """Whether this installation can ask it, by settings that passed the check, and the folders that may hold models.
+    Raises ValueError that begins with the name of what stands in the way."""
 
 
 async def _read(answer: Answer) -> Any:

@@ -30,6 +30,8 @@ SIGNER: Final = "connectors.detectors.sigv4:signer"
 
 
 class Bedrock:
+    model = ""
+
     def __init__(self, settings: Mapping[str, Any], secret: str) -> None:
         told = read(SETTINGS, settings)
         key_id, _, key = secret.partition(":")

@@ -60,6 +60,8 @@ def check(settings: Mapping[str, Any]) -> None:
 
 
 class GoogleDlp:
+    model = ""
+
     def __init__(self, settings: Mapping[str, Any], secret: str) -> None:
         told = read(SETTINGS, settings)
         self._account, self._key = _service_account(secret)

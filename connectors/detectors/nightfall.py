@@ -59,6 +59,8 @@ def check(settings: Mapping[str, Any]) -> None:
 
 
 class Nightfall:
+    model = ""
+
     def __init__(self, settings: Mapping[str, Any], secret: str) -> None:
         told = read(SETTINGS, settings)
         self._url = f"{told['url'].rstrip('/')}/v3/scan"

@@ -37,6 +37,8 @@ SETTINGS: Final = (
 
 
 class Presidio:
+    model = ""
+
     def __init__(self, settings: Mapping[str, Any], secret: str) -> None:
         told = read(SETTINGS, settings)
         self._url = f"{told['url'].rstrip('/')}/analyze"

@@ -23,6 +23,7 @@ class ExternalDetector(Governed):
         "bedrock": "Amazon Bedrock Guardrails",
         "google_dlp": "Google Sensitive Data Protection (DLP)",
         "nightfall": "Nightfall",
+        "onnx": "A model of your own (ONNX)",
         "presidio": "Microsoft Presidio",
     }
 

@@ -21,6 +21,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - {name: TRUSTED_PROXIES, value: {{ join "," .Values.trustedProxies | quote }}}
 - {name: UPSTREAM_ALLOWED_NETWORKS, value: {{ join "," .Values.upstreamAllowedNetworks | quote }}}
 - {name: STDIO_ALLOWED_COMMANDS, value: {{ join "," .Values.stdioAllowedCommands | quote }}}
+- {name: MODEL_FOLDERS, value: {{ join "," .Values.modelFolders | quote }}}
 - {name: GATEWAY_PROCESSES, value: {{ .Values.gateway.processes | quote }}}
 - {name: DATABASE_URL_FILE, value: /run/secrets/gatehouse/database_url}
 - {name: SECRET_KEY_FILE, value: /run/secrets/gatehouse/secret.key}
