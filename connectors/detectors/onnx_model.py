@@ -5,6 +5,7 @@ operators, no weights in files beside the model. A model is loaded once in a pro
 """
 
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ MOST_LOADED: Final = 4
 INPUTS: Final = frozenset(("input_ids", "attention_mask", "token_type_ids"))
 _loaded: "OrderedDict[tuple[str, int], Model]" = OrderedDict()
 _loading = threading.Lock()
+# One text at a time: threads of its own would gain nothing, and it warns of every fork after it made some.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 class Model:
@@ -47,7 +50,7 @@ class Model:
         self._tokenizer.enable_truncation(window, stride=window // 4)
 
     def judge(self, text: str, *, stop: threading.Event) -> Sequence[Judged]:
-        encoded = self._tokenizer.encode(text)
+        (encoded,) = self._tokenizer.encode_batch([text])  # lets other threads go on; `encode` does not
         windows = [encoded, *encoded.overflowing]
         if len(windows) > MOST_WINDOWS:
             raise DetectorFailure("too_large", f"The text is longer than {MOST_WINDOWS} windows of the model.")
