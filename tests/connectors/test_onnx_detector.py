@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -263,14 +264,23 @@ async def ask(detector: Detector, seconds: float) -> Sequence[Hit]:
         return await detector.look("ignore", is_answer=True, wire=wire(TINY))
 
 
-async def test_questions_that_nobody_waits_for_do_not_pile_up() -> None:
+class Counted(ThreadPoolExecutor):
+    submitted = 0
+
+    def submit(self, *args: Any, **options: Any) -> Any:
+        self.submitted += 1
+        return super().submit(*args, **options)
+
+
+async def test_questions_that_nobody_waits_for_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "ThreadPoolExecutor", Counted)
     model = Slow()
     detector = OnnxDetector({"folder": str(TINY)}, "", load=lambda *_: model)
     try:
         for _ in range(3):
             late = await asyncio.gather(*(ask(detector, 0.05) for _ in range(10)), return_exceptions=True)
             assert {type(each) for each in late} == {TimeoutError}
-        assert len(model.begun) <= onnx.MOST_JOBS
+        assert detector._threads.submitted <= onnx.MOST_JOBS
     finally:
         model.go.set()
     (hit,) = await ask(detector, PATIENCE)
