@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def measured(options: argparse.Namespace) -> list[Row]:
     with thin_upstream() as upstream:
-        chosen = chosen_offers(options.targets, offers(upstream, Size(options.agents, options.rules)))
+        chosen = chosen_offers(options.targets, offers(upstream, Size(options.agents, options.rules, options.policy)))
         every = [offer for _ in range(options.rounds) for offer in chosen]
         return [row for offer in every for row in measured_cells(offer, upstream, seconds=options.seconds)]
 
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rounds", type=int, default=1, help="how often everything is measured; medians are shown")
     found.add_argument("--agents", type=int, default=1, help="agents that hold the tool")
     found.add_argument("--rules", type=int, default=1, help="CEL rules evaluated in each decision")
+    found.add_argument("--policy", default="", help="a ready policy that binds everybody as well, e.g. baseline")
     found.add_argument("--targets", default="", help="only these, separated by commas")
     found.add_argument("--json", type=Path, metavar="FILE", help="write the rows of all rounds")
     return found

@@ -1,7 +1,8 @@
 """Fills an empty, migrated database with one governed tool and prints the agent's key.
 
-`python -m bench.seed UPSTREAM_URL AGENTS RULES`. All agents hold the tool; only the first one calls. The rules are
-organisation-wide, read the arguments and never match: each costs its full evaluation in every decision.
+`python -m bench.seed UPSTREAM_URL AGENTS RULES [POLICY]`. All agents hold the tool; only the first one calls. The rules
+are organisation-wide, read the arguments and never match: each costs its full evaluation in every decision. POLICY is a
+ready one that binds everybody as well.
 """
 
 import sys
@@ -13,7 +14,7 @@ django.setup()
 
 from bench.upstream import TOOL  # noqa: E402
 from gateway.recorder import recorder  # noqa: E402
-from governance import agent_keys, canonical  # noqa: E402
+from governance import agent_keys, canonical, ready_policies  # noqa: E402
 from governance.fence.actor import governed_change  # noqa: E402
 from governance.models import (  # noqa: E402
     Agent,
@@ -36,7 +37,7 @@ from governance.vault import put_secret_value  # noqa: E402
 BY = "command:bench"
 
 
-def seed(upstream_url: str, *, agents: int, rules: int) -> str:
+def seed(upstream_url: str, *, agents: int, rules: int, policy: str = "") -> str:
     now = datetime.now(UTC)
     record = recorder(by=BY, now=now)
     with governed_change(by=BY):
@@ -45,6 +46,9 @@ def seed(upstream_url: str, *, agents: int, rules: int) -> str:
         connector = Connector.objects.create(name="bench", kind="mcp", urls=[upstream_url], secret=secret)
         bundle = published_bundle(connector)
         impose(rules)
+        if policy:
+            ready_policies.add(policy, by=BY, record=record)
+            ready_policies.bind_everybody(policy)
         owner = User.objects.create_user("owner@example.com")
         held = [Agent.objects.create(name=f"agent-{number}", owner=owner) for number in range(agents)]
         role = Role.objects.create(name="bench")
@@ -74,4 +78,5 @@ def impose(rules: int) -> None:
 
 
 if __name__ == "__main__":
-    print(seed(sys.argv[1], agents=int(sys.argv[2]), rules=int(sys.argv[3])))
+    url, many, conditions, *ready = sys.argv[1:]
+    print(seed(url, agents=int(many), rules=int(conditions), policy="".join(ready)))

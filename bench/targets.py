@@ -38,6 +38,8 @@ FOREIGN = (
 class Size:
     agents: int
     rules: int
+    policy: str = ""
+    """A ready policy that binds everybody beside the rules; empty for none."""
 
 
 Database = Callable[[], AbstractContextManager[tuple[str, int | None]]]
@@ -89,7 +91,7 @@ def _gatehouse(name: str, database: Database, upstream: Target, size: Size) -> I
     with scratch_folder() as folder, database() as (url, server_pid):
         environment = _installation(folder, url)
         _run(["manage.py", "migrate", "-v0"], environment)
-        seed = ["-m", "bench.seed", f"{upstream.origin}{upstream.path}", str(size.agents), str(size.rules)]
+        seed = ["-m", "bench.seed", f"{upstream.origin}{upstream.path}", str(size.agents), str(size.rules), size.policy]
         token = _run(seed, environment).strip()
         with listen("127.0.0.1", 0) as listener:
             argv = [sys.executable, "-m", "gateway.http_server", str(listener.fileno())]

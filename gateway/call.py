@@ -18,6 +18,7 @@ from governance.inspection.findings import Findings
 from governance.inspection.masking import VaultIndex
 from governance.inspection.redaction import Found
 from governance.inspection.seams import Said
+from governance.inspection.skim import Skim
 from governance.inspection.tokens import Value
 from governance.snapshot import Agent, Bundle, Connector, Credential, Person, Snapshot, Tool
 
@@ -126,6 +127,8 @@ class Call:
     """What of it may be a piece of something, if a rule wants to know."""
     tokens: Mapping[str, Value] = field(default_factory=lambda: NO_TOKENS, repr=False)
     """Those of its run that are in the arguments, and what they stand for."""
+    skim: Skim | None = field(default=None, repr=False, compare=False)
+    """What is remembered of a look at what it sends."""
 
     @property
     def presents(self) -> str:
@@ -280,6 +283,8 @@ class SafeResult:
     """What the agent learns from it, if a rule wants to know."""
     tokens: tuple[str, ...] = ()
     """Names of those that stand for what was masked."""
+    skim: Skim | None = field(default=None, repr=False, compare=False)
+    """What is remembered of a look at the content before anything was masked for rules."""
 
 
 @per_call

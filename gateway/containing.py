@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from gateway.call import Call, Intent, SafeResult
 from gateway.commit.entry import Mentions, Reach
+from gateway.inspecting import kinds_of
 from gateway.ports import Ports
 from gateway.run_destinations import MORE, digest_of
 from gateway.run_labels import FLAGGED, UNTRUSTED
 from gateway.values import changed
 from governance.inspection.findings import Finding, Findings, Kind, limit
 from governance.inspection.hosts import keys_in
+from governance.inspection.skim import Skim
 from governance.snapshot import Snapshot, Tool
 
 DESTINATION: Final = "untrusted_destination"
@@ -27,6 +29,7 @@ MOST_MENTIONED: Final = 1_000
 """Of one result."""
 MOST_LOOKED_AT: Final = 50_000
 SCREENED: Final = "screened"
+MENTION: Final[frozenset[Kind]] = frozenset(("mention",))
 
 
 def follows(snapshot: Snapshot) -> bool:
@@ -34,10 +37,21 @@ def follows(snapshot: Snapshot) -> bool:
     return snapshot.looks_for(DESTINATION) or snapshot.looks_for(LINK)
 
 
-async def reached(call: Call, sent: Iterable[Any], found: Findings, ports: Ports) -> tuple[Findings, Reach | None]:
+def skim_of(value: Any, names: frozenset[str], snapshot: Snapshot) -> Skim:
+    """For all that is asked of a value of which rules want to know `names`."""
+    kinds = kinds_of(names)
+    return Skim(value, kinds | MENTION if follows(snapshot) else kinds)
+
+
+async def reached(
+    call: Call, sent: Iterable[Any], found: Findings, ports: Ports, *, skim: Skim | None = None
+) -> tuple[Findings, Reach | None]:
     """And with the destinations in any of `sent` that the run knows from untrusted text; and what that was found by."""
     size = len(call.recorded_arguments)
-    looked = Findings(tuple([each for text in sent for each in await _looked(text, "destination", size, ports)]))
+    each_looked = [await _looked(text, "destination", size, ports, skim) for text in sent]
+    looked = Findings(tuple([each for looked in each_looked for each in looked]))
+    if not looked:
+        return found, None
     ways = _of_kind(looked, "destination", call.caller.snapshot, ports)
     others = [*found, *_unseen(looked, DESTINATION)]
     if not ways:
@@ -52,10 +66,14 @@ async def reached(call: Call, sent: Iterable[Any], found: Findings, ports: Ports
     return _with(found, [*others, *barred]), reach
 
 
-async def with_new_links(intent: Intent, content: Any, size: int, found: Findings, ports: Ports) -> Findings:
+async def with_new_links(
+    intent: Intent, content: Any, size: int, found: Findings, ports: Ports, *, skim: Skim | None = None
+) -> Findings:
     """And with links to what the run did not know before, and is not our own."""
     call = intent.call
-    looked = await _looked(content, "link", size, ports)
+    looked = await _looked(content, "link", size, ports, skim)
+    if not looked:
+        return found
     digests = await ports.inspector.beside(partial(_ways, call, looked, "link", ports), size=size)
     others = [*found, *_unseen(looked, LINK)]
     if not digests:
@@ -75,7 +93,8 @@ async def noted(intent: Intent, received: SafeResult, shown: SafeResult, ports: 
     mentioned: frozenset[str] = frozenset()
     is_trusted = _is_trusted(call) and FLAGGED not in shown.labels
     if shown.outcome != SCREENED:
-        mentioned = await _mentioned(call, content, len(received.encoded), ports, is_trusted=is_trusted)
+        size = len(received.encoded)
+        mentioned = await _mentioned(call, content, size, ports, is_trusted=is_trusted, skim=shown.skim)
     sent = await _sent(call, ports)
     if not mentioned and not sent:
         return shown
@@ -94,17 +113,30 @@ async def note_said(intent: Intent, said: Any, size: int, ports: Ports) -> None:
 
 async def _sent(call: Call, ports: Ports) -> frozenset[str]:
     """What the agent knew by itself: it sent it while its run had met no untrusted text."""
-    sent = {"arguments": call.arguments, "resumed": call.frame.resumed.get("inputResponses")}
-    mentioned = await _mentioned(call, sent, len(call.recorded_arguments), ports, is_trusted=True)
+    sent, size = _written(call), len(call.recorded_arguments)
+    mentioned = await _mentioned(call, sent, size, ports, is_trusted=True, skim=call.skim)
     if not mentioned:
         return mentioned
     labels = await ports.run_labels.of(call.caller.agent.id, call.frame.session_id)
     return mentioned if labels.isdisjoint(TAINTING) else frozenset()
 
 
-async def _mentioned(call: Call, content: Any, size: int, ports: Ports, *, is_trusted: bool) -> frozenset[str]:
+def _written(call: Call) -> dict[str, Any]:
+    """By the agent; the very object that was looked at before, if that holds nothing else."""
+    if (answers := call.frame.resumed.get("inputResponses")) is not None:
+        return {"arguments": call.arguments, "resumed": answers}
+    looked_at = call.skim.value if call.skim is not None else {}
+    is_same = len(looked_at) == 1 and looked_at.get("arguments") is call.arguments
+    return looked_at if is_same else {"arguments": call.arguments}
+
+
+async def _mentioned(
+    call: Call, content: Any, size: int, ports: Ports, *, is_trusted: bool, skim: Skim | None = None
+) -> frozenset[str]:
     """By digest. More than is kept is told where it is untrusted, and forgotten where it is not."""
-    found = await _looked(content, "mention", size, ports)
+    found = await _looked(content, "mention", size, ports, skim)
+    if not found:
+        return frozenset()
     ways = await ports.inspector.beside(partial(_ways, call, found, "mention", ports), size=size)
     kept = dict.fromkeys(digest for digests in ways.values() for digest in digests)
     if is_trusted:
@@ -112,9 +144,9 @@ async def _mentioned(call: Call, content: Any, size: int, ports: Ports, *, is_tr
     return frozenset(kept) if found.is_complete and len(kept) <= MOST_MENTIONED else frozenset({*kept, MORE})
 
 
-async def _looked(content: Any, kind: Kind, size: int, ports: Ports) -> Findings:
+async def _looked(content: Any, kind: Kind, size: int, ports: Ports, skim: Skim | None) -> Findings:
     """By itself: however many there are, nothing else goes unseen for it."""
-    return await ports.inspector.look_for(content, frozenset((kind,)), size=size, most=MOST_LOOKED_AT)
+    return await ports.inspector.look_for(content, frozenset((kind,)), size=size, most=MOST_LOOKED_AT, skim=skim)
 
 
 def _unseen(looked: Findings, name: str) -> list[Finding]:

@@ -13,7 +13,7 @@ from gateway.accounts.presented import Presented, guarding
 from gateway.anomalies import ANOMALY, with_anomalies
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
-from gateway.containing import DESTINATION, reached
+from gateway.containing import DESTINATION, reached, skim_of
 from gateway.detecting import ARGUMENTS, look
 from gateway.excepting import bounded, excepting
 from gateway.fragments import SECRET, with_seams
@@ -265,7 +265,8 @@ async def looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     """With what was found of these in what it sends. Raises EvidenceUnavailable."""
     sent = _sent(call.frame, call.arguments)
     size, reach, pieces = len(call.recorded_arguments), None, None
-    found, asked = await look(call, sent, names, size, ports, on=ARGUMENTS)
+    skim = skim_of(sent, names, call.caller.snapshot)
+    found, asked = await look(call, sent, names, size, ports, on=ARGUMENTS, skim=skim)
     if asked:
         call = changed(call, detectors=(*call.detectors, *asked))
     if found and call.tokens:
@@ -273,12 +274,11 @@ async def looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
     if SECRET in names:
         found, pieces = await with_seams(call, sent, found, ports)
     if DESTINATION in names:
-        found, reach = await reached(call, (sent, *unmasked_arguments(call)), found, ports)
+        found, reach = await reached(call, (sent, *unmasked_arguments(call)), found, ports, skim=skim)
     found = excepting(found, sent, call, now=ports.now())
     if found or reach:
         call = changed(call, findings=found, found=proof_of(sent, found), reach=reach)
-    if pieces is not None:
-        call = changed(call, sent=pieces)
+    call = changed(call, skim=skim, sent=pieces if pieces is not None else call.sent)
     return with_anomalies(call, ports.inspector.hours, ports.now()) if ANOMALY in names else call
 
 

@@ -21,6 +21,7 @@ from governance import canonical
 from governance.inspection.findings import DETECTOR, Finding, Findings, Severity, limit
 from governance.inspection.masking import JoinedIndex, VaultIndex
 from governance.inspection.outside import About, Document, Span, TooLarge, TooMany, document, findings
+from governance.inspection.skim import Skim
 from governance.inspection.walk import Leaf
 from governance.snapshot_values import OutsideDetector, SealedSecret
 from governance.vault import maskable_forms
@@ -38,14 +39,16 @@ class Looked(NamedTuple):
     asked: tuple[Consulted, ...] = ()
 
 
-async def look(call: Call, value: Any, names: frozenset[str], size: int, ports: Ports, *, on: str) -> Looked:
+async def look(
+    call: Call, value: Any, names: frozenset[str], size: int, ports: Ports, *, on: str, skim: Skim | None = None
+) -> Looked:
     """What is surely there of what rules call `names`; `size` is that of the value as JSON, in bytes."""
     snapshot, outside = call.caller.snapshot, detectors_in(names)
     if not outside:
-        return Looked(await ports.inspector.look(value, names, size=size, snapshot=snapshot))
+        return Looked(await ports.inspector.look(value, names, size=size, snapshot=snapshot, skim=skim))
     own = names - outside
     async with asyncio.TaskGroup() as group:
-        ours = group.create_task(ports.inspector.look(value, own, size=size, snapshot=snapshot))
+        ours = group.create_task(ports.inspector.look(value, own, size=size, snapshot=snapshot, skim=skim))
         others = group.create_task(_secrets(value, size, ports)) if SECRET not in own else None
         question = _Question(call, value, size, ports, on, ours, others)
         asking = [group.create_task(question.put_to(name)) for name in sorted(outside)]

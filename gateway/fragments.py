@@ -32,6 +32,7 @@ SURELY: Final = 0.8
 """Texts that do not belong together make guesses: only what is surer counts."""
 WALKED: Final = Budget(leaves=2_000)
 TOKEN: Final = re.compile(r"[A-Za-z0-9_+/=.~-]{2,}")
+POSITION: Final = re.compile(r"/[0-9]+")
 MIXED: Final = re.compile(r"[0-9][A-Za-z_]|[A-Za-z_][0-9]|[a-z][A-Z]|_")
 
 
@@ -77,10 +78,11 @@ def pieces_of(sent: Any, found: Iterable[Finding] = ()) -> list[Piece]:
     pieces: list[Piece] = []
     try:
         for leaf in leaves(sent, WALKED):
+            if leaf.is_key:
+                continue
             text = _without(leaf.text, secrets.get(leaf.path, ()))
-            token = _likeliest(TOKEN.findall(text[:LONGEST]))
-            if token and not leaf.is_key:
-                pieces.append(Piece(re.sub(r"/[0-9]+", "/#", leaf.path), _edges(text), token, leaf))
+            if token := _likeliest(TOKEN.findall(text[:LONGEST])):
+                pieces.append(Piece(POSITION.sub("/#", leaf.path), _edges(text), token, leaf))
             if len(pieces) >= MOST_PIECES:
                 break
     except TooMuch:
@@ -111,7 +113,7 @@ async def _completing(old: list[Piece], new: list[Piece], call: Call, ports: Por
     text = "\n".join(joint.text for joint in joints)
     found = await ports.inspector.look_for(text, frozenset(("secret",)), size=len(text))
     vault = ports.vault_index(call.caller.snapshot)
-    crossed = [*_crossed(joints, found), *_known(joints, vault)]
+    crossed = [*(_crossed(joints, found) if found else ()), *_known(joints, vault)]
     return list({(each.path, each.rule): each for each in crossed}.values())
 
 

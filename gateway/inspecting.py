@@ -23,6 +23,7 @@ from governance.answers import Screen
 from governance.inspection.digest import pack_digest
 from governance.inspection.findings import BESIDE, CONTAINED, Budget, Finding, Findings, Kind, kinds_named, names_of
 from governance.inspection.redaction import Found, evidence
+from governance.inspection.skim import Skim
 from governance.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -48,22 +49,36 @@ class Inspector:
         self._canaries = CanaryWatch()
         self.hours = HourCounts()
 
-    async def look(self, value: Any, names: frozenset[str], *, size: int, snapshot: Snapshot | None = None) -> Findings:
+    async def look(
+        self,
+        value: Any,
+        names: frozenset[str],
+        *,
+        size: int,
+        snapshot: Snapshot | None = None,
+        skim: Skim | None = None,
+    ) -> Findings:
         """What is surely there of what rules call `names`, and canaries. `size` is that of the value as JSON, in bytes;
-        the snapshot knows data classes and canaries."""
+        the snapshot knows data classes and canaries; `skim` remembers what a value holds between two looks at it."""
         canaries = self._canaries.index(snapshot.canaries) if snapshot is not None else None
         if canaries is None and names <= BESIDE:
             return NOTHING
         wanted = self._classes.wanted(names, snapshot.data_classes if snapshot is not None else NO_CLASSES)
-        look = partial(
-            self._loaded, value, kinds_of(names) - CONTAINED, wanted, {"known": canaries} if canaries else {}
-        )
+        more: dict[str, Any] = {"known": canaries, "skim": skim} if canaries else {"skim": skim}
+        look = partial(self._loaded, value, kinds_of(names) - CONTAINED, wanted, more)
         found = await self._run(look, is_quick=size <= AT_ONCE_BYTES and wanted.is_ready)
         return replace(wanted.with_unknown(found.sure()), asked=names)
 
-    async def look_for(self, value: Any, kinds: frozenset[Kind], *, size: int, most: int = BUDGET.findings) -> Findings:
-        budget = {"budget": replace(BUDGET, findings=most)}
-        look = partial(self._loaded, value, kinds, NONE_WANTED, budget)
+    async def look_for(
+        self,
+        value: Any,
+        kinds: frozenset[Kind],
+        *,
+        size: int,
+        most: int = BUDGET.findings,
+        skim: Skim | None = None,
+    ) -> Findings:
+        look = partial(self._loaded, value, kinds, NONE_WANTED, {"budget": budget_of(most), "skim": skim})
         return await self._run(look, is_quick=size <= AT_ONCE_BYTES)
 
     async def beside(self, work: Callable[[], T], *, size: int) -> T:
@@ -81,6 +96,11 @@ class Inspector:
         if self._engine is None:
             self._engine = import_string(ENGINE)
         return self._engine(value, kinds=kinds, **{"budget": BUDGET, **wanted.table(), **more})
+
+
+@lru_cache(maxsize=16)
+def budget_of(most: int) -> Budget:
+    return replace(BUDGET, findings=most)
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.base import RawResult, UpstreamFailure
 from gateway.call import Call, Intent, SafeResult
-from gateway.containing import LINK, SCREENED, with_new_links
+from gateway.containing import LINK, SCREENED, skim_of, with_new_links
 from gateway.detecting import RESULT, look
 from gateway.excepting import excepting
 from gateway.inspecting import blind, masked_by, met, proof_of
@@ -80,10 +80,11 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     content: Any = safe.result if safe.result is not None else safe.error
     names = frozenset(name for screen in intent.decision.screens for name in screen.findings)
     size, beside = len(safe.encoded), ports.inspector.beside
-    found, asked = await look(intent.call, content, names, size, ports, on=RESULT)
+    skim = skim_of(content, names, intent.call.caller.snapshot)
+    found, asked = await look(intent.call, content, names, size, ports, on=RESULT, skim=skim)
     found = await with_seams(intent, partial(runs_of, content), names, found, ports, size=size)
     if LINK in names:
-        found = await with_new_links(intent, content, size, found, ports)
+        found = await with_new_links(intent, content, size, found, ports, skim=skim)
     found, proof = await beside(partial(_proven, found, content, intent.call, ports.now()), size=size)
     wanted = met(intent.decision.screens, found)
     safe = changed(
@@ -92,6 +93,7 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
         detectors=asked,
         screened_by=tuple(screen.rule for screen in wanted),
         labels=labels_found(found),
+        skim=skim,
     )
     denial = next((screen for screen in wanted if screen.effect == "deny"), None)
     masks = [screen for screen in wanted if screen.effect == "mask"]

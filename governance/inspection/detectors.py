@@ -34,7 +34,8 @@ def _table(detectors: Iterable[Detector]) -> SignalTable:
 
 TABLE: Final = _table(DETECTORS)
 OWN_TABLES: Final[Mapping[frozenset[Kind], SignalTable]] = {
-    each.kinds: _table((each,)) for each in (SECRETS, DESTINATIONS, MENTIONS, LINKS)
+    frozenset[Kind]().union(*(each.kinds for each in those)): _table(those)
+    for those in ((SECRETS,), (DESTINATIONS,), (MENTIONS,), (LINKS,), (DESTINATIONS, MENTIONS), (LINKS, MENTIONS))
 }
 """Of those that a call asks for by themselves: the fewer the signals, the faster the pass."""
 

@@ -15,6 +15,7 @@ from governance.inspection.detectors import table_of
 from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, Severity, limit, settled
 from governance.inspection.masking import VaultIndex
 from governance.inspection.signals import TooManyMatches
+from governance.inspection.skim import Skim
 from governance.inspection.skimming import stirred, wanted
 from governance.inspection.views import TooManyViews, View, views
 from governance.inspection.walk import Leaf, TooMuch, leaves
@@ -53,9 +54,11 @@ def inspect_value(
     budget: Budget = DEFAULT_BUDGET,
     known: VaultIndex = NOTHING_KNOWN,
     classes: ClassTable = NO_CLASSES,
+    skim: Skim | None = None,
 ) -> Findings:
-    """All that is noticed in the strings, numbers and keys of a JSON value."""
-    stirring = stirred(value, kinds, budget=budget, known=known, classes=classes)
+    """All that is noticed in the strings, numbers and keys of a JSON value. What `skim` remembers of it is not looked
+    for once more."""
+    stirring = stirred(value, kinds, budget=budget, known=known, classes=classes, skim=skim)
     if stirring is None:
         return Findings()
     run = _Run(stirring, budget, known, classes)

@@ -10,6 +10,7 @@ from governance.inspection.detectors import DETECTORS, table_of
 from governance.inspection.findings import Budget, Kind
 from governance.inspection.masking import VaultIndex
 from governance.inspection.signals import Encoded
+from governance.inspection.skim import NOT_YET, Skim
 from governance.inspection.views import SIGNAL_NAMES
 from governance.inspection.walk import MAX_TOKEN, text_of
 
@@ -20,24 +21,53 @@ MOST_DEPTH: Final = 50
 
 
 def stirred(
-    value: Any, kinds: frozenset[Kind], *, budget: Budget, known: VaultIndex, classes: ClassTable
+    value: Any,
+    kinds: frozenset[Kind],
+    *,
+    budget: Budget,
+    known: VaultIndex,
+    classes: ClassTable,
+    skim: Skim | None = None,
 ) -> frozenset[Kind] | None:
     """Those of these kinds of which something may be there; all of them, even if that is none, where one look cannot
     tell or a known value is there. None where nothing is."""
-    gathered = _gathered(value, budget)
-    if gathered is None:
+    seen = _seen(value, kinds, budget) if skim is None or not skim.is_for(value, kinds) else _seen_by(skim, budget)
+    if seen is None:
         return kinds
-    text = "\n".join(gathered.texts)
-    readings = (text,) if text.isascii() else (text, folding.folded(text).text())
-    table = table_of(kinds)
-    signals = frozenset().union(*(table.occurring(Encoded(reading)) for reading in readings))
-    if not signals.isdisjoint(SIGNAL_NAMES) or (known and any(any(known.spans(each)) for each in readings)):
+    if known and any(any(known.spans(each)) for each in seen.readings):
         return kinds
     stirring: set[Kind] = {"data_class"} if classes else set()
     for detector in wanted(kinds):
-        if detector.may_find(signals, readings, gathered.names):
+        if detector.may_find(seen.signals, seen.readings, seen.names):
             stirring |= detector.kinds
     return (kinds & stirring) or None
+
+
+class _Seen(NamedTuple):
+    readings: tuple[str, ...]
+    """All texts, one in each line: as they stand, and folded if that differs."""
+    names: frozenset[str]
+    """Under which some of them stand."""
+    signals: frozenset[str]
+
+
+def _seen_by(skim: Skim, budget: Budget) -> _Seen | None:
+    if skim.seen is NOT_YET:
+        skim.seen = _seen(skim.value, skim.kinds, budget)
+    seen: _Seen | None = skim.seen
+    return seen
+
+
+def _seen(value: Any, kinds: frozenset[Kind], budget: Budget) -> _Seen | None:
+    """None where one look cannot tell."""
+    gathered = _gathered(value, budget)
+    if gathered is None:
+        return None
+    text = "\n".join(gathered.texts)
+    readings = (text,) if text.isascii() else (text, folding.folded(text).text())
+    table = table_of(kinds)
+    signals = frozenset().union(*[table.occurring(Encoded(reading)) for reading in readings])
+    return _Seen(readings, gathered.names, signals) if signals.isdisjoint(SIGNAL_NAMES) else None
 
 
 @lru_cache(maxsize=256)

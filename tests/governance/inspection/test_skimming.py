@@ -11,10 +11,12 @@ from governance.inspection import skimming
 from governance.inspection.detector import Detector
 from governance.inspection.detectors import DETECTORS, TABLE
 from governance.inspection.engine import inspect_value
-from governance.inspection.findings import CONTAINED, KINDS
+from governance.inspection.findings import CONTAINED, KINDS, Budget, Kind
 from governance.inspection.injection import _near, _possible
 from governance.inspection.injection_reading import Reading
 from governance.inspection.injection_words import lexicon
+from governance.inspection.masking import VaultIndex
+from governance.inspection.skim import Skim
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
@@ -49,6 +51,46 @@ def test_a_value_is_judged_as_if_nobody_had_skimmed_it(monkeypatch: pytest.Monke
             assert skimmed == inspect_value(value, kinds=kinds)
 
     check()
+
+
+KNOWN = VaultIndex([("trap", (b"t7#kQ9w!vz",))])
+ASKED: tuple[frozenset[Kind], ...] = (
+    frozenset(("secret", "card", "injection", "suspicion", "unicode", "link", "mention")),
+    frozenset(("secret", "card", "destination", "mention")),
+    frozenset(("secret",)),
+    frozenset(("destination", "mention")),
+    frozenset(("link", "mention")),
+    KINDS | CONTAINED,
+)
+"""Of one side of a call, by all the rules that are about it."""
+
+
+def each_asked(kinds: frozenset[Kind]) -> list[tuple[frozenset[Kind], dict[str, Any]]]:
+    """What a call asks of one value, one after the other."""
+    alone = [frozenset((kind,)) for kind in sorted(kinds & CONTAINED)]
+    contained = [(each, {"budget": Budget(findings=7)}) for each in alone]
+    return [(kinds - CONTAINED, {"known": KNOWN}), (kinds - CONTAINED, {}), (frozenset(), {"known": KNOWN}), *contained]
+
+
+def test_what_is_remembered_of_a_value_changes_no_answer() -> None:
+    @given(VALUES, st.sampled_from(ASKED), st.randoms(use_true_random=False))
+    def check(value: Any, kinds: frozenset[Kind], order: random.Random) -> None:
+        skim, asked = Skim(value, kinds), each_asked(kinds)
+        order.shuffle(asked)
+        for these, more in asked:
+            assert inspect_value(value, kinds=these, skim=skim, **more) == inspect_value(value, kinds=these, **more)
+
+    check()
+
+
+def test_another_value_or_another_question_is_not_answered_from_memory() -> None:
+    quiet, mail = {"a": "plain words"}, {"a": "write to eve@example.com"}
+    links = frozenset[Kind](("link", "mention"))
+    skim = Skim(quiet, links)
+    assert not inspect_value(quiet, kinds=frozenset(("mention",)), skim=skim)
+    assert inspect_value(mail, kinds=frozenset(("mention",)), skim=skim)
+    assert inspect_value(dict(mail), kinds=frozenset(("destination",)), skim=Skim(mail, links))
+    assert inspect_value(mail, kinds=frozenset(("destination",)), skim=Skim(mail, links))
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=["-".join(sorted(each.kinds)) for each in DETECTORS])
