@@ -144,7 +144,7 @@ def _joints(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
         pieces = list(here)
         same = [each for each in old if each.path == path]
         if same or len(pieces) > 1:
-            yield _Joint(_tail(each.text for each in same), tuple(each.text for each in pieces), pieces[-1])
+            yield _Joint(_tail(each.text for each in reversed(same)), tuple(each.text for each in pieces), pieces[-1])
             yield from _from_each(same, pieces)
     if len({piece.path for piece in (*old, *new)}) > 1:
         yield from _from_each(old, new)
@@ -154,7 +154,7 @@ def _from_each(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
     """All together; and where that looks like it, from each of the earlier ones on: what was sent before the first
     piece must not hide where a secret begins."""
     after = tuple(each.token for each in new)
-    whole = _Joint(_tail(each.token for each in old), after, new[-1])
+    whole = _Joint(_tail(each.token for each in reversed(old)), after, new[-1])
     yield whole
     if not old or not import_string(MAY_HOLD)(whole.text):
         return
@@ -166,8 +166,14 @@ def _from_each(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
         yield _Joint(before, after, new[-1])
 
 
-def _tail(texts: Iterable[str]) -> str:
-    return "".join(texts)[-LONGEST:]
+def _tail(latest_first: Iterable[str]) -> str:
+    kept, size = [], 0
+    for text in latest_first:
+        kept.append(text)
+        size += len(text)
+        if size >= LONGEST:
+            break
+    return "".join(reversed(kept))[-LONGEST:]
 
 
 def _crossed(joints: list[_Joint], found: Findings) -> Iterator[Finding]:

@@ -78,7 +78,9 @@ class Inspector:
         most: int = BUDGET.findings,
         skim: Skim | None = None,
     ) -> Findings:
-        look = partial(self._loaded, value, kinds, NONE_WANTED, {"budget": budget_of(most), "skim": skim})
+        look = partial(
+            self._loaded, value, kinds, NONE_WANTED, {"budget": replace(BUDGET, findings=most), "skim": skim}
+        )
         return await self._run(look, is_quick=size <= AT_ONCE_BYTES)
 
     async def beside(self, work: Callable[[], T], *, size: int) -> T:
@@ -96,11 +98,6 @@ class Inspector:
         if self._engine is None:
             self._engine = import_string(ENGINE)
         return self._engine(value, kinds=kinds, **{"budget": BUDGET, **wanted.table(), **more})
-
-
-@lru_cache(maxsize=16)
-def budget_of(most: int) -> Budget:
-    return replace(BUDGET, findings=most)
 
 
 @lru_cache(maxsize=16)

@@ -110,7 +110,11 @@ def views(text: str, occurring: Callable[[View], frozenset[str]]) -> Iterator[tu
         yield view, hits
         if view.text.isascii() and hits.isdisjoint(SIGNAL_NAMES):
             continue
+        tried: dict[str, View] = {}
         for layer in LAYERS:
+            if tried.get(layer.name) is view:
+                continue
+            tried[layer.name] = view
             child = _without(layer, view, hits)
             if child is None or not seen.is_new(child):
                 continue

@@ -8,9 +8,12 @@ import pytest
 from pytest_django import Settings
 
 from connectors.base import RawResult
-from gateway.call import Answer
+from gateway.call import Answer, Intent, Permitted, SafeResult, Screened
 from gateway.commit.entry import Verdict
+from gateway.containing import noted
+from gateway.deciding import authorize, identify, looked_into, resolve
 from gateway.pipeline import run
+from gateway.values import changed
 from governance.snapshot import Rule, Snapshot
 from tests import factories as make
 from tests.fakes import FakePorts, answer
@@ -278,3 +281,22 @@ async def test_a_large_table_takes_nothing_from_other_rules() -> None:
     agent.ports.upstream = lambda _: answer({"content": [], "structuredContent": {"rows": table}})
     assert (await run(frame(name="people_get", arguments={}), agent.ports)).result is not None
     assert agent.ports.entries[-1].event.outcome == "ok"
+
+
+async def test_what_is_remembered_of_a_look_is_of_what_was_sent_and_nothing_else() -> None:
+    """Narrowed by humans, a call is not answered for by what the agent had asked."""
+    agent = Worst()
+    agent.ports.upstream = lambda _: says("sent")
+    caller = await identify(frame(name="mail_send"), agent.ports)
+    asked = await looked_into(
+        resolve(frame(name="mail_send", arguments={"to": "plain words"}), caller, agent.ports),
+        frozenset(("untrusted_destination",)),
+        agent.ports,
+    )
+    narrowed = changed(asked, arguments={"to": "bo@partner.test.com"})
+    intent = Intent(Screened(Permitted(narrowed, authorize(narrowed, agent.ports).decision)), 1, 0)
+    raw = says("sent").result
+    told = SafeResult("ok", raw, None, (), says("sent"), orjson.dumps(raw))
+    assert (await noted(intent, told, told, agent.ports)).mentions is not None
+    same = changed(intent, screened=Screened(Permitted(asked, intent.decision)))
+    assert (await noted(same, told, told, agent.ports)).mentions is None
