@@ -448,6 +448,8 @@ BUTTONS = {
 """Screens whose button asks for more than looking at them."""
 
 BODIES = {"review_definition": {"decision": "pin"}}
+ONLY_PREVIEWS = ("_impact", "_impact_of_new")
+"""Panels below a form, which ask nothing of who filled it in: to save it asks."""
 ASKED_BY_POST = (
     "_export",
     "_impact",
