@@ -12,8 +12,10 @@ import pytest
 
 from tests.cast import NIGHT_BOT, NOOR, TRIAGE_BOT, support_desk
 from tests.end_to_end.conftest import Helpdesk
-from tests.end_to_end.installation import Installation
+from tests.end_to_end.installation import CommandFailed, Installation
 from tests.end_to_end.wire import Caller
+
+OWNER = "oona@example.com"
 
 
 @pytest.fixture
@@ -79,10 +81,14 @@ def test_a_database_older_than_what_was_signed_serves_nobody_until_somebody_conf
     house.start_gateway()
     assert "frozen" in call(house, key).lower()
     assert "older" in get_json(f"{house.url}/readyz")["parts"]["evidence"]
-    house.manage("unfreeze", "--everything", "--actor", NOOR)
+    with pytest.raises(CommandFailed, match="the duty Security or an owner"):
+        house.manage("unfreeze", "--everything", "--actor", NOOR)
+    assert "frozen" in call(house, key).lower()
+    house.manage("create_owner", OWNER)
+    house.manage("unfreeze", "--everything", "--actor", OWNER)
     assert "frozen" not in call(house, key).lower()
     [lifted] = house.events("freeze.lifted")
-    assert lifted["actor"] == f"person:{NOOR}"
+    assert lifted["actor"] == f"person:{OWNER}"
 
 
 def get_json(url: str) -> Any:
