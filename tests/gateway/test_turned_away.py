@@ -8,10 +8,17 @@ from django.db import Error
 from django.test import Client
 
 from audit.models import EventRow
+from config import settings as shipped
 from tests.gateway.calling import Api, person, problem
 
 pytestmark = pytest.mark.django_db
 WRONG = {"Authorization": "Bearer gate_pt_not-one-of-ours"}
+
+
+@pytest.fixture(autouse=True)
+def as_shipped(settings: Any) -> None:
+    settings.MIDDLEWARE = list(shipped.MIDDLEWARE)
+    assert "gateway.turned_away.RecordRefusals" in settings.MIDDLEWARE
 
 
 def refusals(kind: str) -> list[EventRow]:
