@@ -404,18 +404,22 @@ def _write_limits(steps: list[Step], work: Work) -> None:
     for step in steps:
         entry = step.after
         assert isinstance(entry, LimitEntry)
-        fields = {
-            "per": entry.per,
-            "tools": list(entry.tools),
-            "labels": list(entry.labels),
-            "window_seconds": entry.window_seconds,
-            "max_requests": entry.requests,
-            "max_bytes": entry.bytes,
-            "max_running": entry.running,
-            "is_enabled": entry.enabled,
-        }
+        fields = limit_columns(entry)
         row, _ = models.RateLimit.objects.get_or_create(name=entry.name, defaults=fields)
         _update(row, **fields)
+
+
+def limit_columns(entry: LimitEntry) -> dict[str, Any]:
+    return {
+        "per": entry.per,
+        "tools": list(entry.tools),
+        "labels": list(entry.labels),
+        "window_seconds": entry.window_seconds,
+        "max_requests": entry.requests,
+        "max_bytes": entry.bytes,
+        "max_running": entry.running,
+        "is_enabled": entry.enabled,
+    }
 
 
 def _write_reactions(steps: list[Step], work: Work) -> None:

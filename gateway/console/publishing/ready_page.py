@@ -12,18 +12,32 @@ from gateway.console.acting import act_in_epoch, since
 from gateway.console.pages import GovernedPage
 from governance import lifecycle, ready_policies
 from governance.facts import Recorder
+from governance.house_rules import RuleBroken
 from governance.manifest import plan
+from governance.manifest.entries import LimitEntry
 from governance.manifest.rule_entries import RuleEntry
 from governance.models import Organization, Policy
 from governance.ready_policies import Ready, State
 
-ADD, BIND = "add", "bind"
+ADD, BIND, FREE = "add", "bind", "free"
 PUBLISH, CHANGE_ORGANIZATION = "governance.publish_policy", "governance.change_organization"
+ADD_LIMIT, DELETE_LIMIT = "governance.add_ratelimit", "governance.delete_ratelimit"
+NEEDED = {
+    ADD: (PUBLISH,),
+    BIND: (PUBLISH, CHANGE_ORGANIZATION, ADD_LIMIT),
+    FREE: (CHANGE_ORGANIZATION, DELETE_LIMIT),
+}
+DONE = {
+    ADD: "is in force; put it on a bundle, a team or the whole organization",
+    BIND: "binds everybody",
+    FREE: "binds nobody by itself any more",
+}
 
 
 class Shown(NamedTuple):
     ready: Ready
     rules: list[str]
+    limits: list[str]
     tests: int
     policy: Policy | None
     """The one of its name that is here."""
@@ -47,33 +61,33 @@ class ReadyPolicies(GovernedPage):
         return {
             **super().get_context_data(**kwargs),
             "policies": _shown(),
-            "may_add": self.may(PUBLISH),
-            "may_bind": self.may(PUBLISH) and self.may(CHANGE_ORGANIZATION),
+            **{f"may_{act}": all(map(self.may, needed)) for act, needed in NEEDED.items()},
         }
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        name, binds = request.POST.get("name", ""), request.POST.get("act") == BIND
-        if name not in ready_policies.NAMES:
+        name, act = request.POST.get("name", ""), request.POST.get("act", "")
+        if name not in ready_policies.NAMES or act not in NEEDED:
             return redirect("ready_policies")
-        for needed in (PUBLISH, *([CHANGE_ORGANIZATION] if binds else [])):
+        for needed in NEEDED[act]:
             if again := self.refuse_unless(needed):
                 return again
         try:
-            _, epoch = act_in_epoch(self._work(name, binds=binds), by=self.by)
-        except (plan.Refused, lifecycle.Refused) as reason:
+            _, epoch = act_in_epoch(self._work(name, act), by=self.by)
+        except (plan.Refused, lifecycle.Refused, RuleBroken) as reason:
             messages.error(request, str(reason))
             return redirect("ready_policies")
-        where = "binds everybody" if binds else "is in force; put it on a bundle, a team or the whole organization"
-        messages.success(request, f"The policy {name} {where}.{since(epoch)}")
+        messages.success(request, f"The policy {name} {DONE[act]}.{since(epoch)}")
         return redirect("ready_policies")
 
-    def _work(self, name: str, *, binds: bool) -> Callable[[Recorder, datetime], None]:
+    def _work(self, name: str, act: str) -> Callable[[Recorder, datetime], None]:
         def work(record: Recorder, now: datetime) -> None:
             states = {each.name: each.state for each in ready_policies.ready_policies()}
-            if not binds or states[name] is State.ABSENT:
+            if act == ADD or (act == BIND and states[name] is State.ABSENT):
                 ready_policies.add(name, by=self.by, record=record)
-            if binds:
+            if act == BIND:
                 ready_policies.bind_everybody(name)
+            elif act == FREE:
+                ready_policies.free_everybody(name, acting=self.person)
 
         return work
 
@@ -85,12 +99,17 @@ def _shown() -> list[Shown]:
         Shown(
             ready=each,
             rules=[_told(rule) for rule in each.entry.rules],
+            limits=[_limit_told(limit) for limit in each.limits],
             tests=len(each.entry.tests),
             policy=rows.get(each.name),
             binds_everybody=each.name in everybody,
         )
         for each in ready_policies.ready_policies()
     ]
+
+
+def _limit_told(limit: LimitEntry) -> str:
+    return f"{limit.requests} calls in {limit.window_seconds} s for each agent that has met: {', '.join(limit.labels)}."
 
 
 def _told(rule: RuleEntry) -> str:
