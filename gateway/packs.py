@@ -16,7 +16,7 @@ from governance.inspection.digest import pack_digest
 KIND: Final = "inspection.pack_changed"
 BY: Final = "system:inspection"
 SHIPPED: Final = "governance.inspection.pack.shipped"
-"""Loaded only where somebody looks: with it comes the engine."""
+"""Loaded only where somebody looks, and never in a transaction: with it comes the engine, which takes its time."""
 SHOWN: Final = 10
 
 
@@ -28,11 +28,11 @@ def shipped() -> Any:
 def note_pack() -> None:
     """Once a process; of several one writes. Nothing if the pack is the one that was in use."""
     if not FindingCursor.objects.filter(pack=pack_digest()).exists():
-        act(_note, by=BY)
+        pack = shipped()
+        act(lambda record, now: _note(pack, record, now), by=BY)
 
 
-def _note(record: Recorder, now: datetime) -> None:
-    pack = shipped()
+def _note(pack: Any, record: Recorder, now: datetime) -> None:
     FindingCursor.objects.get_or_create(id=1)
     if not FindingCursor.objects.exclude(pack=pack.digest).update(pack=pack.digest):
         return

@@ -16,7 +16,7 @@ SHIPPED: Final = "governance.inspection.pack.shipped"
 
 
 def known_rules() -> Mapping[str, int]:
-    """Name -> version. Loads the engine, so ask only where somebody looks."""
+    """Name -> version. Loads the engine, so ask only where somebody looks, and never in a transaction."""
     rules: Mapping[str, int] = import_string(SHIPPED)().versions()
     return rules
 

@@ -1,6 +1,6 @@
 """The detection rules that this release ships: what each looks for, whether it is on, and what a release changed."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -54,7 +54,8 @@ class DetectionRules(GovernedPage):
         form = SwitchForm(request.POST)
         if form.is_valid():
             try:
-                act(lambda record, now: self._switch(form.cleaned_data, record, now), by=self.by)
+                known = known_rules()
+                act(lambda record, now: self._switch(form.cleaned_data, known, record, now), by=self.by)
             except RuleBroken as problem:
                 form.add_error(problem.field or None, str(problem))
             else:
@@ -62,12 +63,12 @@ class DetectionRules(GovernedPage):
                 return redirect("detection_rules")
         return self.render_to_response(self.get_context_data(form=form), status=400)
 
-    def _switch(self, asked: dict[str, Any], record: Recorder, now: datetime) -> None:
+    def _switch(self, asked: dict[str, Any], known: Collection[str], record: Recorder, now: datetime) -> None:
         if asked["to"] == "on":
             return switch_on(asked["rule"], by=self.by, record=record, now=now)
         switch_off(
             asked["rule"],
-            known=known_rules(),
+            known=known,
             reason=asked["reason"],
             is_owner=self.person.is_superuser,
             by=self.by,

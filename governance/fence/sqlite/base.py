@@ -7,7 +7,7 @@ while `save()` or `update()` outside `atomic()` run a lone statement in autocomm
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteDatabaseWrapper
 from django.db.backends.sqlite3.base import SQLiteCursorWrapper
@@ -18,6 +18,8 @@ from governance.fence.lockfile import WriteLock, WriteLockTimeout
 from governance.fence.sqlite.kept import KEPT, Kept, opened_now
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "VACUUM", "REINDEX")
+PATIENCE_SECONDS: Final = 5.0
+"""As long as SQLite itself is told to wait. A call has less: its commit gives up before its agent does."""
 
 
 def timestamp() -> str:
@@ -103,13 +105,13 @@ class DatabaseWrapper(SQLiteDatabaseWrapper):
         return str(self.settings_dict["NAME"])
 
     def lock_for_writing(self) -> None:
-        """Raises OperationalError when another process keeps the lock for 2 s."""
+        """Raises OperationalError when another process keeps the lock for PATIENCE_SECONDS."""
         if self._locked or self.is_in_memory_db():
             return
         if self._lock is None:
             self._lock = WriteLock(f"{self.settings_dict['NAME']}.lock")
         try:
-            self._lock.acquire()
+            self._lock.acquire(timeout_seconds=PATIENCE_SECONDS)
         except WriteLockTimeout as error:
             raise OperationalError(str(error)) from error
         self._locked = True
