@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -20,14 +21,25 @@ from audit.checkpoint import BadNote, InstallationKeys, Signer, installation_sig
 from audit.event import AuditEvent, leaf_entry
 from audit.key_chain import ROTATED, keys_of
 from audit.merkle import Frontier, leaf_hash
-from audit.models import Checkpoint, EventRow, Leaf, Pending
+from audit.models import Checkpoint, Leaf, Pending
 from audit.newest_signed import NewestSigned, newest_signed
 from audit.record import record
 
-BATCH = 500
+BATCHES = {"postgresql": 2_000, "sqlite": 500}
+"""What one pass places at most: it waits for one durable commit, and on SQLite holds the only write lock."""
 SIGN_EVERY = timedelta(seconds=1)
 HEARTBEAT_EVERY = timedelta(hours=1)
 BUSY_SECONDS, IDLE_SECONDS, RETRY_SECONDS = 0.1, 0.2, 1.0
+QUEUE = """
+    SELECT p.id, e.id, e.kind, e.epoch, e.header FROM audit_pending p JOIN audit_event e ON e.id = p.event_id
+    ORDER BY p.id LIMIT %s
+"""
+PLACE = 'INSERT INTO audit_leaf ("index", event_id, hash) VALUES (%s, %s, %s)'
+PLACE_ALL = (
+    'INSERT INTO audit_leaf ("index", event_id, hash) SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[])'
+)
+RELEASE = "DELETE FROM audit_pending WHERE id = %s"
+RELEASE_ALL = "DELETE FROM audit_pending WHERE id = ANY(%s)"
 LEADER_LOCK = int.from_bytes(b"gh:audit", "big")
 
 logger = logging.getLogger(__name__)
@@ -41,12 +53,13 @@ class OtherDatabase(LogDamaged):
     """This is not the database whose log was signed here: older, or exchanged. To sign it would fork the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A committed event that waits for its leaf."""
+class Queued(NamedTuple):
+    """A committed event that waits for its leaf; its id is as the database gave it."""
 
     pending_id: int
-    event_id: UUID
+    event_id: UUID | str
+    kind: str
+    header: bytes
     hash: bytes
 
 
@@ -161,10 +174,8 @@ class Sequencer:
         heir = self._keys.heir() if self._keys else None
         if heir is None:
             return batch, None
-        ids = [queued.event_id for queued in batch]
-        told = dict(EventRow.objects.filter(id__in=ids, kind=ROTATED).values_list("id", "header"))
         for number, queued in enumerate(batch, start=1):
-            if queued.event_id in told and _hands_over(bytes(told[queued.event_id]), self._signer, heir):
+            if queued.kind == ROTATED and _hands_over(queued.header, self._signer, heir):
                 return batch[:number], heir
         return batch, None
 
@@ -202,7 +213,7 @@ def _step(sequencer: Sequencer) -> float:
         now = timezone.now()
         if not sequencer.has_work(now):
             return IDLE_SECONDS
-        return 0 if sequencer.advance(now) == BATCH else BUSY_SECONDS
+        return 0 if sequencer.advance(now) == _most() else BUSY_SECONDS
     except (DatabaseError, InterfaceError) as error:
         logger.warning("sequencer: %s, trying again: %s", type(error).__name__, _first_line(error))
         sequencer.forget()
@@ -212,7 +223,7 @@ def _step(sequencer: Sequencer) -> float:
 
 def _finish(sequencer: Sequencer) -> None:
     try:
-        while sequencer.advance(timezone.now(), sign_every=timedelta(0)) == BATCH:
+        while sequencer.advance(timezone.now(), sign_every=timedelta(0)) == _most():
             pass
     except (DatabaseError, InterfaceError) as error:
         logger.warning("sequencer: stopped with events unsealed, they keep: %s", _first_line(error))
@@ -245,20 +256,29 @@ def _hashes_from(index: int) -> Iterator[bytes]:
         yield bytes(stored)
 
 
+def _most() -> int:
+    return BATCHES[connection.vendor]
+
+
 def _next_batch() -> list[Queued]:
     """The oldest waiting events. A row whose event is gone stays in the queue, where `verify` names it."""
-    waiting = list(Pending.objects.order_by("id").values_list("id", "event_id")[:BATCH])
-    events = EventRow.objects.filter(id__in=[event_id for _, event_id in waiting])
-    hashes = {
-        event_id: leaf_hash(leaf_entry(epoch, bytes(header)))
-        for event_id, epoch, header in events.values_list("id", "epoch", "header")
-    }
-    return [Queued(row, event_id, hashes[event_id]) for row, event_id in waiting if event_id in hashes]
+    with connection.cursor() as cursor:
+        cursor.execute(QUEUE, [_most()])
+        return [
+            Queued(row, event_id, kind, header, leaf_hash(leaf_entry(epoch, header)))
+            for row, event_id, kind, epoch, header in cursor
+        ]
 
 
 def _place(batch: list[Queued], first: int) -> None:
-    leaves = (
-        Leaf(index=index, event_id=queued.event_id, hash=queued.hash) for index, queued in enumerate(batch, start=first)
-    )
-    Leaf.objects.bulk_create(leaves)
-    Pending.objects.filter(id__in=[queued.pending_id for queued in batch]).delete()
+    """Just the rows that were placed leave the queue: an older one may be committed later."""
+    indexes = list(range(first, first + len(batch)))
+    leaves = indexes, [queued.event_id for queued in batch], [queued.hash for queued in batch]
+    placed = [queued.pending_id for queued in batch]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(PLACE_ALL, leaves)
+            cursor.execute(RELEASE_ALL, [placed])
+        else:
+            cursor.executemany(PLACE, list(zip(*leaves, strict=True)))
+            cursor.executemany(RELEASE, [(row,) for row in placed])

@@ -53,7 +53,7 @@ def test_events_become_leaves_in_the_order_of_the_queue(signer: Signer) -> None:
 
 
 def test_a_long_queue_is_taken_in_batches(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencer, "BATCH", 4)
+    monkeypatch.setattr(sequencer, "BATCHES", dict.fromkeys(sequencer.BATCHES, 4))
     ids = record_events(9)
     first = Sequencer(signer)
     assert [first.advance(NOON) for _ in range(4)] == [4, 4, 2, 0]
@@ -186,3 +186,15 @@ def test_an_event_deleted_from_the_queue_stops_nothing(signer: Signer) -> None:
     seal(signer)
     assert leaf_events()[0] == kept
     assert list(Pending.objects.values_list("event_id", flat=True)) == [gone]
+
+
+def test_events_deleted_from_the_queue_take_nobodys_place_in_a_batch(
+    signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal(signer)
+    monkeypatch.setattr(sequencer, "BATCHES", dict.fromkeys(sequencer.BATCHES, 2))
+    *gone, kept = record_events(3)
+    lower_guards("audit_event")
+    EventRow.objects.filter(id__in=gone).delete()
+    seal(signer)
+    assert leaf_events()[-1] == kept
