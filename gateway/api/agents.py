@@ -23,7 +23,7 @@ from gateway.api.resource import (
     by_state,
     refuse_changes,
 )
-from gateway.api.serializers import AgentRow, CredentialRow, IssuedKey, IssueKey, RoleRow, Transfer
+from gateway.api.serializers.agents import AgentRow, CredentialRow, IssuedKey, IssueKey, RoleRow, Transfer
 from governance.agent_keys import (
     NotIssuable,
     Successor,

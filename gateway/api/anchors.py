@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from audit.models import AnchorReceipt
 from gateway.api.fields import Choice, Flag, Parameters, QueryFlag, Reference, Row, Text, WholeNumber
 from gateway.api.resource import Changed, Created, Deleted, Listed, Retrieved, act
-from gateway.api.serializers import Name, NamedRow
+from gateway.api.serializers.named import Name, NamedRow
 from gateway.hostile_text import visible
 from governance.anchors import ask_to_keep, faults
 from governance.models import Anchor, Secret

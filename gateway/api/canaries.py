@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from gateway.api.fields import Choice, Parameters, Row, Strict, Text
 from gateway.api.problems import Problem
 from gateway.api.resource import Act, Created, Deleted, Listed, Retrieved, act
-from gateway.api.serializers import Name, NamedRow
+from gateway.api.serializers.named import Name, NamedRow
 from governance.canaries import NotShown, canary_faults, parts_of, plant, show_once
 from governance.models import Canary
 

@@ -10,7 +10,7 @@ from rest_framework.exceptions import ErrorDetail
 from gateway.api.fields import Choice, Flag, Parameters, Row, Strict, Text
 from gateway.api.problems import Problem
 from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved
-from gateway.api.serializers import Name
+from gateway.api.serializers.named import Name
 from governance.data_classes import stays_because
 from governance.inspection.class_description import LONGEST_TEST, LONGEST_WORD, MOST_TESTS, MOST_WORDS, VALIDATORS
 from governance.models import DataClass

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from gateway.api.fields import Choice, Flag, Number, Parameters, QueryFlag, Reference, Strict, Text, WholeNumber
 from gateway.api.problems import Problem
 from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, Work, act
-from gateway.api.serializers import Name, NamedRow
+from gateway.api.serializers.named import Name, NamedRow
 from gateway.api.sinks import OWNERS_WAY, Settings
 from gateway.detector_setup import detector_faults, try_detector
 from gateway.hostile_text import visible

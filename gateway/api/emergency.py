@@ -16,7 +16,7 @@ from gateway.api.etags import check_if_match, etag_of
 from gateway.api.fields import Choice, Parameters, QueryFlag, Row, Strict, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Endpoint, Listed, Retrieved, act, read_answer
-from gateway.api.serializers import FreezeRow, FreezeWish, OrganizationRow
+from gateway.api.serializers.emergency import FreezeRow, FreezeWish, OrganizationRow
 from gateway.models import GatewayProcess
 from gateway.recovery import DEAD_AFTER
 from governance import freezes

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from gateway.api.fields import Choice, Moment, Parameters, Reference, Row, Strict, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Listed, Retrieved, act
-from gateway.api.serializers import Name
+from gateway.api.serializers.named import Name
 from governance import pattern_exceptions
 from governance.models import Bundle, Connector, PatternException, Tool
 from governance.pattern_exceptions import in_force, set_exception

@@ -19,7 +19,7 @@ from gateway.api.fields import Choice, Moment, Parameters, Row, Strict, Text
 from gateway.api.pagination import page_of
 from gateway.api.problems import Problem
 from gateway.api.resource import Act, Endpoint, Listed, Retrieved, Under, act
-from gateway.api.serializers import Name
+from gateway.api.serializers.named import Name
 from governance.models import PatternException
 from governance.pattern_exceptions import set_exception
 

@@ -21,7 +21,7 @@ from gateway.api.etags import etag_of, etag_of_bytes, is_known
 from gateway.api.fields import Choice, Flag, Moment, Parameters, Reference, Row, Strict, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Endpoint, Listed, Retrieved, Work, act
-from gateway.api.serializers import Email
+from gateway.api.serializers.named import Email
 from gateway.receipts.pdf import receipt_as_pdf
 from governance import offboarding as verbs
 from governance.models import Offboarding, OffboardingStep, User

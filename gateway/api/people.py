@@ -22,7 +22,7 @@ from gateway.api.resource import (
     by_state,
     refuse_changes,
 )
-from gateway.api.serializers import OneTimeLogin, PersonRow, TeamRow, TokenRow
+from gateway.api.serializers.people import OneTimeLogin, PersonRow, TeamRow, TokenRow
 from gateway.one_time_links import one_time_login_url
 from governance.duties import may_do_anything
 from governance.facts import Fact

@@ -14,7 +14,9 @@ from rest_framework.response import Response
 from gateway.api.fields import Strict
 from gateway.api.publishing import bundle_draft, policy_draft
 from gateway.api.resource import Endpoint
-from gateway.api.serializers import BundleContent, Name, PolicyContent, RoleRow
+from gateway.api.serializers.agents import RoleRow
+from gateway.api.serializers.named import Name
+from gateway.api.serializers.rules import BundleContent, PolicyContent
 from gateway.hostile_text import visible
 from gateway.reach.current import current_snapshot
 from governance.models import Bundle, Policy, Role

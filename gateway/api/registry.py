@@ -17,7 +17,7 @@ from gateway.api.etags import check_if_match
 from gateway.api.fields import Choice, Parameters, QueryFlag, Row, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, Under, Work, act
-from gateway.api.serializers import ConnectorRow, DefinitionRow, Reason, SecretRow, SecretValue, ToolRow
+from gateway.api.serializers.registry import ConnectorRow, DefinitionRow, Reason, SecretRow, SecretValue, ToolRow
 from gateway.asked import AlreadyRunning, Asked, Overtaken, asked, only_one
 from gateway.discovery import Unanswered
 from gateway.hostile_text import visible

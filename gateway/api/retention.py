@@ -14,7 +14,7 @@ from gateway import keeping
 from gateway.api.fields import Choice, Flag, Parameters, Reference, References, Row, Strict, Text, WholeNumber
 from gateway.api.problems import Problem
 from gateway.api.resource import Act, Changed, Created, Deleted, Endpoint, Listed, Retrieved, Work, act
-from gateway.api.serializers import Name, NamedRow
+from gateway.api.serializers.named import Name, NamedRow
 from gateway.erasing import REASON_LIMIT, erase_within, plan_erasure
 from governance.legal_holds import Held, set_hold
 from governance.models import Agent, Bundle, Erasure, LegalHold, RetentionClass, User

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from gateway.api.fields import Parameters, Text
 from gateway.api.problems import Problem
 from gateway.api.resource import Act, Changed, Created, Deleted, Listed, Retrieved, act
-from gateway.api.serializers import BundleRow, LimitRow, PolicyRow
+from gateway.api.serializers.rules import BundleRow, LimitRow, PolicyRow
 from governance.bundles import is_in_use, withdraw_bundle
 from governance.models import Bundle, BundleVersion, Policy, PolicyVersion, RateLimit
 from governance.policies import binds, counts, withdraw_policy

@@ -18,7 +18,7 @@ from gateway import sink_acts
 from gateway.api.fields import Choice, Flag, Parameters, QueryFlag, Reference, Row, Strict, Text
 from gateway.api.problems import FieldError, Problem, of_fields
 from gateway.api.resource import Act, Changed, Created, Deleted, Endpoint, Listed, Retrieved, Under, act
-from gateway.api.serializers import Name, NamedRow
+from gateway.api.serializers.named import Name, NamedRow
 from gateway.hostile_text import visible
 from gateway.sink_progress import MOST_COUNTED, STATES, progress_of
 from gateway.sinks import sink_faults

@@ -21,12 +21,7 @@ from gateway.api.previews import ImpactShown, impact
 from gateway.api.problems import Problem
 from gateway.api.publishing import bundle_content, policy_content, publish
 from gateway.api.resource import Act, Endpoint, Listed, Retrieved, Under, act
-from gateway.api.serializers import (
-    BundleContent,
-    BundleVersionRow,
-    PolicyContent,
-    PolicyVersionRow,
-)
+from gateway.api.serializers.rules import BundleContent, BundleVersionRow, PolicyContent, PolicyVersionRow
 from gateway.reach.current import current_snapshot
 from gateway.trying import Flip, Trial, begin, go_on
 from gateway.versions import changes_between, compared_with, under
