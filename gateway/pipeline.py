@@ -223,20 +223,23 @@ async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowanc
     committed = await ports.commit(await intent_entry(screened, ports))
     if committed.verdict is Verdict.GONE and (counted := screened.permitted.decision.counted_grants):
         await ports.held.look_for_spent(counted)
-    if outdated := _outdated(committed):
+    if outdated := _outdated(committed, screened, ports):
         return outdated
     if committed.verdict is Verdict.DUPLICATE:
         raise _repeated(screened.permitted)
     return Intent(screened, committed.epoch, committed.at_ns + SEND_WITHIN_NS, committed.is_behind)
 
 
-def _outdated(committed: Committed) -> Stale | Superseded | None:
+def _outdated(committed: Committed, screened: Screened, ports: Ports) -> Stale | Superseded | None:
     """Whether to decide again, and from what on."""
     verdict = committed.verdict
     if verdict is Verdict.COMMITTED:
         return None
     if verdict is Verdict.STALE:
         return Stale(committed.epoch)
+    if verdict is Verdict.LABELLED:
+        call = screened.permitted.call
+        ports.run_labels.forget(call.caller.agent.id, call.frame.session_id)
     return Superseded() if verdict in (Verdict.GONE, Verdict.LABELLED) else None
 
 
@@ -252,7 +255,7 @@ async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance
     await allowance.take(screened.permitted.call, screened.permitted.labels)
     passed(TAKE_LIMITS)
     committed = await ports.commit(await watch_entry(screened, ports))
-    if outdated := _outdated(committed):
+    if outdated := _outdated(committed, screened, ports):
         return outdated
     is_over = committed.is_behind and await completes_unseen(screened.permitted.call, ports)
     return Superseded() if is_over else screened

@@ -59,7 +59,10 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
     nobody is asked, and nothing that was agreed to is given up, because of an older one.
     """
     decision, seen = decided(call, ports), None
-    if decision.reads_labels or call.reach is not None or (decision.effect is not Effect.DENY and reads_labels(call)):
+    is_slowed = decision.effect is not Effect.DENY and reads_labels(call)
+    if decision.reads_labels or call.reach is not None or is_slowed:
+        if not is_slowed and (guessed := _by_guess(call, ports)) is not None:
+            return guessed
         agent_id, session = call.caller.agent.id, call.frame.session_id
         seen = Run(agent_id, run_of(session), await ports.run_labels.of(agent_id, session), call.reach)
         decision = decided(call, ports, labels=seen.labels)
@@ -69,6 +72,19 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
         raise denial(call, decision)
     refuse_credentials(call, decision, ports.vault_index(call.caller.snapshot))
     return await _redeem(asked_of(call, decision, seen), ports)
+
+
+def _by_guess(call: Call, ports: Ports) -> Permitted | None:
+    """Permitted under the labels that are remembered of the run: the intent commits only if these are still its labels.
+    Nothing else is said by a guess, neither no nor that humans are asked."""
+    agent_id, session = call.caller.agent.id, call.frame.session_id
+    labels = ports.run_labels.guessed(agent_id, session)
+    if labels is None:
+        return None
+    decision = decided(call, ports, labels=labels)
+    if decision.effect is not Effect.PERMIT:
+        return None
+    return permitted(call, decision, Run(agent_id, run_of(session), labels, call.reach))
 
 
 def asked_of(call: Call, decision: Decision, seen: Run | None) -> Asked:

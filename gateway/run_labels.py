@@ -4,6 +4,7 @@ Written in the commit of an outcome, before the agent sees the result; an intent
 them once more in its own commit.
 """
 
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -30,17 +31,34 @@ REFRESHED_EVERY: Final = timedelta(minutes=1)
 """A label that was met again is written again only then."""
 REACH: Final = FLOOR + REFRESHED_EVERY
 KEPT_FOR: Final = timedelta(days=2)
+MOST_REMEMBERED: Final = 10_000
 
 
 class RunLabels:
-    """All methods run on the event loop."""
+    """One of each process; all methods run on the event loop."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
+        self._remembered: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
 
     async def of(self, agent_id: str, session: str) -> frozenset[str]:
         """Of this run, and of all the agent did lately. Raises EvidenceUnavailable."""
-        return await self._thread.run(lambda: labels_of(agent_id, run_of(session), datetime.now(UTC)))
+        run = run_of(session)
+        found = await self._thread.run(lambda: labels_of(agent_id, run, datetime.now(UTC)))
+        self._remembered[agent_id, run] = found
+        self._remembered.move_to_end((agent_id, run))
+        while len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return found
+
+    def guessed(self, agent_id: str, session: str) -> frozenset[str] | None:
+        """What they were when somebody here looked last. Others may have added some since and some may have run out: it
+        is for what is compared once more, in the commit of an intent, and for no refusal."""
+        return self._remembered.get((agent_id, run_of(session)))
+
+    def forget(self, agent_id: str, session: str) -> None:
+        """The guess was wrong."""
+        self._remembered.pop((agent_id, run_of(session)), None)
 
     async def add(self, agent_id: str, session: str, labels: frozenset[str]) -> None:
         """For what is no outcome, e.g. a reaction. Raises EvidenceUnavailable."""

@@ -57,6 +57,12 @@ class MemoryLabels:
     async def of(self, agent_id: str, session: str) -> frozenset[str]:
         return self.kept.get(agent_id, frozenset())
 
+    def guessed(self, agent_id: str, session: str) -> frozenset[str] | None:
+        return None
+
+    def forget(self, agent_id: str, session: str) -> None:
+        return
+
     async def add(self, agent_id: str, session: str, labels: frozenset[str]) -> None:
         self.kept[agent_id] = self.kept.get(agent_id, frozenset()) | labels
 
