@@ -8,9 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from gateway import sent_to
 from gateway.call import Call
+from gateway.run_destinations import RunDestinations
 from gateway.values import changed
-from governance.inspection.findings import Finding, Severity
+from governance.inspection.findings import Finding, Findings, Severity
 from governance.inspection.redaction import Found
 from governance.snapshot_values import Baseline
 
@@ -52,10 +54,34 @@ def with_anomalies(call: Call, counts: HourCounts, now: datetime) -> Call:
     return changed(call, findings=found, found=(*call.found, *told))
 
 
+def with_new_destinations(
+    call: Call, ways: Findings, found: Findings, destinations: RunDestinations, now: datetime
+) -> tuple[Call, Findings]:
+    """And with those that the agent never sent anything to."""
+    agent, snapshot = call.caller.agent.id, call.caller.snapshot
+    named = sent_to.named(agent, ways, destinations, snapshot)
+    call = changed(call, sends_to=frozenset(named))
+    baseline = snapshot.baselines.get(agent)
+    if baseline is None or not _knows_destinations(baseline, now):
+        return call, found
+    new = [way for digest, way in named.items() if digest not in baseline.destinations]
+    findings = (
+        replace(way, rule="new_destination", version=1, kind=ANOMALY, severity=Severity.MEDIUM, subject="")
+        for way in new
+    )
+    return call, (replace(found, found=(*found.found, *findings)) if new else found)
+
+
+def _knows_destinations(baseline: Baseline, now: datetime) -> bool:
+    since = baseline.destinations_from
+    is_known = since is not None and now >= since and now >= baseline.learns_until
+    return is_known and sent_to.ANYWHERE not in baseline.destinations
+
+
 def _unusual(call: Call, baseline: Baseline, calls: int, now: datetime) -> Iterator[str]:
     connector, tool = call.tool.connector.name, call.tool.name
     if connector not in baseline.connectors:
-        yield "new_destination"
+        yield "new_system"
     if f"{connector}/{tool}" not in baseline.tools:
         yield "new_tool"
     if baseline.hours and now.hour not in baseline.hours:

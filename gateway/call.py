@@ -123,6 +123,8 @@ class Call:
     """The rules that masked arguments."""
     reach: Reach | None = None
     """Where it would send something, if a rule wants to know."""
+    sends_to: frozenset[str] | None = None
+    """The same by the digests of what is usual for the agent, if a rule wants to know."""
     sent: Sent | None = None
     """What of it may be a piece of something, if a rule wants to know."""
     tokens: Mapping[str, Value] = field(default_factory=lambda: NO_TOKENS, repr=False)

@@ -43,13 +43,15 @@ def skim_of(value: Any, names: frozenset[str], snapshot: Snapshot) -> Skim:
     return Skim(value, kinds | MENTION if follows(snapshot) else kinds)
 
 
-async def reached(
-    call: Call, sent: Iterable[Any], found: Findings, ports: Ports, *, skim: Skim | None = None
-) -> tuple[Findings, Reach | None]:
-    """And with the destinations in any of `sent` that the run knows from untrusted text; and what that was found by."""
+async def ways_out(call: Call, sent: Iterable[Any], ports: Ports, *, skim: Skim | None = None) -> Findings:
+    """The destinations in any of `sent`."""
     size = len(call.recorded_arguments)
     each_looked = [await _looked(text, "destination", size, ports, skim) for text in sent]
-    looked = Findings(tuple([each for looked in each_looked for each in looked]))
+    return Findings(tuple([each for looked in each_looked for each in looked]))
+
+
+async def reached(call: Call, looked: Findings, found: Findings, ports: Ports) -> tuple[Findings, Reach | None]:
+    """And with those destinations that the run knows from untrusted text; and what that was found by."""
     if not looked:
         return found, None
     ways = _of_kind(looked, "destination", call.caller.snapshot, ports)

@@ -10,10 +10,10 @@ from django.conf import settings
 from audit.event import uuid7
 from gateway import refusals
 from gateway.accounts.presented import Presented, guarding
-from gateway.anomalies import ANOMALY, with_anomalies
+from gateway.anomalies import ANOMALY, with_anomalies, with_new_destinations
 from gateway.call import Call, Caller, Frame, Permitted, Screened
 from gateway.commit.entry import Run
-from gateway.containing import DESTINATION, reached, skim_of
+from gateway.containing import DESTINATION, reached, skim_of, ways_out
 from gateway.detecting import ARGUMENTS, look
 from gateway.excepting import bounded, excepting
 from gateway.fragments import SECRET, with_seams
@@ -273,13 +273,18 @@ async def looked_into(call: Call, names: frozenset[str], ports: Ports) -> Call:
         found = Findings(tuple(without_tokens(sent, found, call.tokens)), found.asked)
     if SECRET in names:
         found, pieces = await with_seams(call, sent, found, ports)
-    if DESTINATION in names:
-        found, reach = await reached(call, (sent, *unmasked_arguments(call)), found, ports, skim=skim)
+    is_compared = ANOMALY in names
+    if is_compared or DESTINATION in names:
+        ways = await ways_out(call, (sent, *unmasked_arguments(call)), ports, skim=skim)
+        if DESTINATION in names:
+            found, reach = await reached(call, ways, found, ports)
+        if is_compared:
+            call, found = with_new_destinations(call, ways, found, ports.destinations, ports.now())
     found = excepting(found, sent, call, now=ports.now())
     if found or reach:
         call = changed(call, findings=found, found=proof_of(sent, found), reach=reach)
     call = changed(call, skim=skim, sent=pieces if pieces is not None else call.sent)
-    return with_anomalies(call, ports.inspector.hours, ports.now()) if ANOMALY in names else call
+    return with_anomalies(call, ports.inspector.hours, ports.now()) if is_compared else call
 
 
 def _sent(frame: Frame, arguments: Mapping[str, Any]) -> dict[str, Any]:

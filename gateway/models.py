@@ -186,6 +186,22 @@ class RunDestination(models.Model):
         return f"{self.digest} ({'trusted' if self.is_trusted else 'untrusted'})"
 
 
+class SentTo(models.Model):
+    """Somewhere an agent has sent something; never the place itself."""
+
+    agent_id = models.UUIDField()
+    digest = models.CharField(max_length=16)
+    """Keyed, and of this agent only; or one of the signs of `sent_to.py`."""
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("agent_id", "digest"), name="sent_to_once"),)
+
+    def __str__(self) -> str:
+        return self.digest
+
+
 class SentPiece(models.Model):
     """What calls sent that may be pieces of something, for half an hour: sealed, and bound to the agent."""
 

@@ -148,6 +148,7 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
         passed(COMMIT_OUTCOME)
+        _note_destinations(intent, outcome, ports)
         return answer(recorded)
     except CannotSeal:
         ports.lose_outcome(intent)
@@ -158,6 +159,13 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         logger.exception("unforeseen failure after the intent of call %s", intent.call.id)
         ports.lose_outcome(intent)
         return outcome_unknown(intent)
+
+
+def _note_destinations(intent: Intent, outcome: RawResult | UpstreamFailure, ports: Ports) -> None:
+    """What becomes usual for the agent is what was carried out."""
+    call, is_sent = intent.call, isinstance(outcome, RawResult) or outcome.reached
+    if call.sends_to is not None and is_sent:
+        ports.sent_to.note(call.caller.agent.id, call.sends_to, ports.now())
 
 
 async def _screened(intent: Intent, raw: RawResult, vault: VaultIndex, ports: Ports) -> SafeResult | UpstreamFailure:

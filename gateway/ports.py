@@ -28,6 +28,7 @@ from gateway.refusals import Refusal
 from gateway.requests_of_agents import AgentRequests
 from gateway.run_destinations import RunDestinations
 from gateway.run_labels import RunLabels
+from gateway.sent_to import Notes
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Connector, Snapshot
 
@@ -45,6 +46,7 @@ class Ports(Protocol):
     reactions: Reactions
     access_tokens: AccessTokens
     uses: CredentialUses
+    sent_to: Notes
     accounts: Accounts
     inspector: Inspector
     detectors: Detectors

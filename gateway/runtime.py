@@ -27,7 +27,7 @@ from audit.newest_signed import newest_signed
 from connectors.egress import Egress
 from connectors.kinds import KINDS
 from connectors.resilience import Guarded
-from gateway import credential_uses
+from gateway import credential_uses, sent_to
 from gateway.commit.entry import Backend, Entry, EvidenceUnavailable, RecordRefused
 from gateway.commit.group import GroupCommitter
 from gateway.commit.postgresql import PostgresqlBackend
@@ -179,9 +179,11 @@ class GatewayRuntime:
 
     async def _write_uses(self) -> None:
         """Nobody is allowed anything by them: what cannot be written is lost."""
-        uses = self.ports.uses.take()
+        uses, sent, now = self.ports.uses.take(), self.ports.sent_to.take(), self.ports.now()
         with suppress(DatabaseError):
             await self._in_thread(lambda: credential_uses.write(uses))
+        with suppress(DatabaseError):
+            await self._in_thread(lambda: sent_to.write(sent, now))
 
     def _pulse(self) -> Pulse:
         """The bound is taken before the epoch is read: it may be too old, never too young."""

@@ -19,6 +19,7 @@ from gateway.requests_of_agents import AgentRequests
 from gateway.run_destinations import RunDestinations, forget_destinations
 from gateway.run_labels import RunLabels, forget_labels
 from gateway.sent_pieces import forget_pieces
+from gateway.sent_to import forget_sent_to
 
 LETTERS_KEPT_FOR = timedelta(minutes=15)
 PROBES_KEPT_FOR = timedelta(days=1)
@@ -59,6 +60,7 @@ def forget_what_is_over() -> None:
     forget_destinations(now)
     forget_masked(now)
     forget_pieces(now)
+    forget_sent_to(now)
     Probe.objects.filter(asked_at__lt=now - PROBES_KEPT_FOR).delete()
     AccountConnection.objects.filter(expires_at__lt=now).delete()
     Letter.objects.filter(written_at__lt=now - LETTERS_KEPT_FOR).delete()

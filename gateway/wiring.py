@@ -47,6 +47,7 @@ from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
 from gateway.sealers import Sealers, place_of
 from gateway.sent_pieces import SentPieces
+from gateway.sent_to import Notes
 from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
@@ -110,6 +111,7 @@ class GatewayPorts:
         self.limits = Limits(LimitTable(process_id), self.limits_thread.run)
         self.refused = RefusalSums()
         self.uses = CredentialUses()
+        self.sent_to = Notes()
         self.keys_thread = DatabaseThread("keys")
         self.sealers = Sealers(keyring, self.keys_thread.run)
         self.masks_thread = DatabaseThread("masks")

@@ -562,6 +562,8 @@ def baselines(only: Ids) -> dict[str, Baseline]:
             frozenset(tool.partition("/")[0] for tool in row.tools),
             frozenset(row.hours),
             row.busiest_hour,
+            frozenset(row.destinations),
+            row.destinations_from,
         )
         for row in rows
     }

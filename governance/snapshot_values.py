@@ -191,6 +191,9 @@ class Baseline:
     """Of the day, UTC."""
     busiest_hour: int
     """Calls in it."""
+    destinations: frozenset[str] = frozenset()
+    destinations_from: datetime | None = None
+    """From then on a new one is unusual."""
 
 
 @dataclass(frozen=True, slots=True)

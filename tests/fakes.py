@@ -25,6 +25,7 @@ from gateway.mask_vault import Masks, Reader, Wanted
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
 from gateway.run_destinations import MORE, Known, RunDestinations
+from gateway.sent_to import Notes
 from gateway.store import Store
 from gateway.wiring import question_of
 from governance.inspection.masking import VaultIndex
@@ -133,6 +134,7 @@ class FakePorts:
         self.full: set[str] = set()
         self.refused = RefusalSums()
         self.uses = CredentialUses()
+        self.sent_to = Notes()
         self.limits = Limits(MemoryTable(), at_once, clock=lambda: self.now().timestamp())
         self.verdicts: list[Verdict] = []
         self.broken_commits: set[str] = set()

@@ -7,6 +7,8 @@ from gateway.console.base import GovernedModelAdmin, display, visible
 from governance.models import AgentBaseline
 
 SHOWN = 5
+ANYWHERE = "*"
+"""Too many to keep, so a new one is nothing new."""
 
 
 @admin.register(AgentBaseline)
@@ -15,7 +17,17 @@ class AgentBaselineAdmin(GovernedModelAdmin):
     list_display = ("agent", "state", "tools_shown", "hours_shown", "busiest_hour", "learns_until", "learned_at")
     search_fields = ("agent__name",)
     list_select_related = ("agent",)
-    fields = ("agent", "since", "learns_until", "all_tools", "hours_shown", "busiest_hour", "learned_at")
+    fields = (
+        "agent",
+        "since",
+        "learns_until",
+        "all_tools",
+        "hours_shown",
+        "busiest_hour",
+        "destinations_shown",
+        "destinations_from",
+        "learned_at",
+    )
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -40,6 +52,11 @@ class AgentBaselineAdmin(GovernedModelAdmin):
     @display(description="Tools")
     def all_tools(self, row: AgentBaseline) -> str:
         return ", ".join(map(visible, row.tools))
+
+    @display(description="Destinations")
+    def destinations_shown(self, row: AgentBaseline) -> str:
+        """How many: what they are nobody can read."""
+        return "any" if ANYWHERE in row.destinations else str(len(row.destinations))
 
     @display(description="Hours (UTC)")
     def hours_shown(self, row: AgentBaseline) -> str:

@@ -12,6 +12,7 @@ class AgentBaseline(Governed):
     """Made by the worker. Deleting one means that it is learned anew, for a whole learning period."""
 
     QUIET_COLUMNS: ClassVar[frozenset[str]] = frozenset({"learned_at"})
+    SEALED_COLUMNS: ClassVar[frozenset[str]] = frozenset({"destinations"})
 
     agent = models.OneToOneField(Agent, on_delete=models.CASCADE, related_name="baseline")
     since = models.DateTimeField()
@@ -24,6 +25,10 @@ class AgentBaseline(Governed):
     """Of the day, UTC."""
     busiest_hour = models.PositiveIntegerField(default=0)
     """Calls in it."""
+    destinations = models.JSONField(default=list, db_default=[])
+    """Hosts, addresses, accounts, as the gateway's digests of them; nobody can read them here."""
+    destinations_from = models.DateTimeField(null=True)
+    """From then on a new one is unusual; empty while nobody has looked where the agent sends."""
     learned_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -49,10 +49,10 @@ async def test_what_is_usual_passes() -> None:
     ("usual", "at", "expected"),
     [
         (replace(USUAL, tools=frozenset({"helpdesk/other"})), NOON, ["new_tool"]),
-        (replace(USUAL, tools=frozenset(), connectors=frozenset({"crm"})), NOON, ["new_destination", "new_tool"]),
+        (replace(USUAL, tools=frozenset(), connectors=frozenset({"crm"})), NOON, ["new_system", "new_tool"]),
         (USUAL, NOON + timedelta(hours=5), ["unusual_hour"]),
     ],
-    ids=["tool", "destination", "hour"],
+    ids=["tool", "system", "hour"],
 )
 async def test_what_is_new_is_found_and_a_rule_acts_on_it(usual: Baseline, at: datetime, expected: list[str]) -> None:
     ports = ports_with(usual=usual, at=at)
