@@ -21,7 +21,7 @@ from governance.inspection.signals import Encoded, Signal, SignalTable
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
-VERSION: Final = 1
+VERSION: Final = 2
 WINDOW: Final = 500
 """Characters within which rules add up."""
 FLAG: Final = 1.2
@@ -156,7 +156,7 @@ def _needing(present: frozenset[str]) -> Sequence[Row]:
 def _read(reading: Reading, possible: Sequence[Row]) -> Iterator[Place]:
     for row in possible:
         for match in row.pattern.finditer(reading.meanings):
-            if match.end() > match.start():
+            if match.end() > match.start() and row.unless.isdisjoint(reading.words[match.start() : match.end() + 1]):
                 yield Place(row.rule, reading.spans[match.start()][0], reading.spans[match.end() - 1][1])
 
 
