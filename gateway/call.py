@@ -171,12 +171,14 @@ class Approval:
 
 @per_call
 class Permitted:
-    """`seen` are the labels of the run under which it was decided, if a rule or a limit reads them."""
+    """`seen` are the labels of the run under which it was decided, if a rule or a limit reads them; a guess until the
+    intent is committed, where nobody looked for this call."""
 
     call: Call
     decision: Decision
     seen: Run | None = None
     approval: Approval | None = None
+    is_guess: bool = False
 
     @property
     def labels(self) -> frozenset[str] | None:

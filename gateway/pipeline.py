@@ -226,19 +226,32 @@ async def present_account(permitted: Permitted, ports: Ports) -> Presented | Non
 
 async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowance) -> Intent | Stale | Superseded:
     """How fast, then the record: nothing is written of a call for which a limit or its upstream has no room."""
-    await allowance.take(screened.permitted.call, screened.permitted.labels)
-    passed(TAKE_LIMITS)
+    if (unsure := await _taken(screened.permitted, ports, allowance)) is not None:
+        return unsure
     committed = await ports.commit(await intent_entry(screened, ports))
     if committed.verdict is Verdict.GONE and (counted := screened.permitted.decision.counted_grants):
         await ports.held.look_for_spent(counted)
-    if outdated := _outdated(committed, screened, ports):
+    if outdated := _outdated(committed, screened.permitted, ports):
         return outdated
     if committed.verdict is Verdict.DUPLICATE:
         raise _repeated(screened.permitted)
     return Intent(screened, committed.epoch, committed.at_ns + SEND_WITHIN_NS, committed.is_behind)
 
 
-def _outdated(committed: Committed, screened: Screened, ports: Ports) -> Stale | Superseded | None:
+async def _taken(permitted: Permitted, ports: Ports, allowance: Allowance) -> Superseded | None:
+    """What it takes of the limits. None of them says no to labels that the run may not have any more."""
+    try:
+        await allowance.take(permitted.call, permitted.labels)
+    except Refusal:
+        if not permitted.is_guess:
+            raise
+        _forget_labels(permitted.call, ports)
+        return Superseded()
+    passed(TAKE_LIMITS)
+    return None
+
+
+def _outdated(committed: Committed, permitted: Permitted, ports: Ports) -> Stale | Superseded | None:
     """Whether to decide again, and from what on."""
     verdict = committed.verdict
     if verdict is Verdict.COMMITTED:
@@ -246,9 +259,12 @@ def _outdated(committed: Committed, screened: Screened, ports: Ports) -> Stale |
     if verdict is Verdict.STALE:
         return Stale(committed.epoch)
     if verdict is Verdict.LABELLED:
-        call = screened.permitted.call
-        ports.run_labels.forget(call.caller.agent.id, call.frame.session_id)
+        _forget_labels(permitted.call, ports)
     return Superseded() if verdict in (Verdict.GONE, Verdict.LABELLED) else None
+
+
+def _forget_labels(call: Call, ports: Ports) -> None:
+    ports.run_labels.forget(call.caller.agent.id, call.frame.session_id)
 
 
 def _repeated(permitted: Permitted) -> Refusal:
@@ -260,10 +276,10 @@ def _repeated(permitted: Permitted) -> Refusal:
 
 
 async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance) -> Screened | Stale | Superseded:
-    await allowance.take(screened.permitted.call, screened.permitted.labels)
-    passed(TAKE_LIMITS)
+    if (unsure := await _taken(screened.permitted, ports, allowance)) is not None:
+        return unsure
     committed = await ports.commit(await watch_entry(screened, ports))
-    if outdated := _outdated(committed, screened, ports):
+    if outdated := _outdated(committed, screened.permitted, ports):
         return outdated
     is_over = committed.is_behind and await completes_unseen(screened.permitted.call, ports)
     return Superseded() if is_over else screened

@@ -59,9 +59,8 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
     nobody is asked, and nothing that was agreed to is given up, because of an older one.
     """
     decision, seen = decided(call, ports), None
-    is_slowed = decision.effect is not Effect.DENY and reads_labels(call)
-    if decision.reads_labels or call.reach is not None or is_slowed:
-        if not is_slowed and (guessed := _by_guess(call, ports)) is not None:
+    if decision.reads_labels or call.reach is not None or (decision.effect is not Effect.DENY and reads_labels(call)):
+        if (guessed := _by_guess(call, ports)) is not None:
             return guessed
         agent_id, session = call.caller.agent.id, call.frame.session_id
         seen = Run(agent_id, run_of(session), await ports.run_labels.of(agent_id, session), call.reach)
@@ -75,7 +74,7 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
 
 
 def _by_guess(call: Call, ports: Ports) -> Permitted | None:
-    """Permitted under the labels that are remembered of the run: the intent commits only if these are still its labels.
+    """Permitted under the labels that are remembered of the run: the intent commits only if these are its labels still.
     Nothing else is said by a guess, neither no nor that humans are asked."""
     agent_id, session = call.caller.agent.id, call.frame.session_id
     labels = ports.run_labels.guessed(agent_id, session)
@@ -84,7 +83,7 @@ def _by_guess(call: Call, ports: Ports) -> Permitted | None:
     decision = decided(call, ports, labels=labels)
     if decision.effect is not Effect.PERMIT:
         return None
-    return permitted(call, decision, Run(agent_id, run_of(session), labels, call.reach))
+    return Permitted(call, decision, Run(agent_id, run_of(session), labels, call.reach), is_guess=True)
 
 
 def asked_of(call: Call, decision: Decision, seen: Run | None) -> Asked:

@@ -119,15 +119,14 @@ def test_labels_that_ran_out_are_not_told() -> None:
     with_labels(use, DENIED)
 
 
-def test_a_limit_is_never_taken_by_a_guess() -> None:
+def test_a_limit_is_for_the_labels_there_are() -> None:
     async def use(ports: AskingPorts, labels: Counted) -> None:
-        assert [await told(ports) for _ in range(2)] == ["done"] * 2
+        assert [(await run(CALL, ports)).status for _ in range(2)] == [200, 200]
+        assert labels.looks == 1
         await another_process_adds("untrusted")
-        ports.log.clear()
-        assert await told(ports) == "done"
-        assert "LABELLED" not in ports.log
+        assert [(await run(CALL, ports)).status for _ in range(2)] == [200, 429]
         await they_run_out()
-        assert await told(ports) == "done"
+        assert (await run(CALL, ports)).status == 200
 
     with_labels(use, limits=(SLOWED,))
 
