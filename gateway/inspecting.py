@@ -78,6 +78,8 @@ class Inspector:
         most: int = BUDGET.findings,
         skim: Skim | None = None,
     ) -> Findings:
+        if skim is not None and skim.rules_out(value, kinds):
+            return NOTHING
         look = partial(
             self._loaded, value, kinds, NONE_WANTED, {"budget": replace(BUDGET, findings=most), "skim": skim}
         )

@@ -69,7 +69,7 @@ def decoded(text: str) -> tuple[Builder, bool]:
     """Only what the runs hide, a line each; a hit in one stands for the whole run. False if one was too large."""
     reader = _Runs(Builder(text))
     for run in RUN.finditer(text):
-        if not reader.read(*run.span()) and BREAK.search(run.group()):
+        if not reader.read(*run.span()) and _is_broken(run.group()):
             for line in LINE.finditer(text, *run.span()):
                 reader.read(*line.span())
     return reader.builder, reader.whole
@@ -99,7 +99,7 @@ def _readings(run: str) -> Iterator[tuple[int, int, bytes]]:
         return
     if run.islower() or run.isupper():
         return  # paths and names; base64 of a text has letters of both cases
-    bare = BREAK.sub("", run).translate(URL_SAFE).rstrip("=")
+    bare = (BREAK.sub("", run) if _is_broken(run) else run).translate(URL_SAFE).rstrip("=")
     for skipped in range(4):
         yield 0, len(run), _base64(bare[skipped:])
     if (packed := bare.find(GZIP, 1)) > 0:
@@ -107,6 +107,11 @@ def _readings(run: str) -> Iterator[tuple[int, int, bytes]]:
     if not bare.isalnum():
         for piece in PIECE.finditer(run):
             yield piece.start(), piece.end(), _base64(piece.group().rstrip("="))
+
+
+def _is_broken(run: str) -> bool:
+    """Whether BREAK is in it, which takes ten times as long to say so."""
+    return "\n" in run or "\\n" in run
 
 
 def _base64(bare: str) -> bytes:

@@ -17,6 +17,12 @@ class Skim:
     kinds: frozenset[Kind]
     seen: Any = field(default=NOT_YET, repr=False)
     """By `skimming`, once somebody has asked."""
+    stirring: frozenset[Kind] = frozenset()
+    """Then: what of these kinds may be there."""
+
+    def rules_out(self, value: Any, kinds: frozenset[Kind]) -> bool:
+        """Whether it is known by now that nothing of these kinds is there."""
+        return self.seen is not NOT_YET and self.is_for(value, kinds) and self.stirring.isdisjoint(kinds)
 
     def is_for(self, value: Any, kinds: frozenset[Kind]) -> bool:
         return value is self.value and kinds <= self.kinds

@@ -9,15 +9,17 @@ from governance.inspection.detector import Detector
 from governance.inspection.detectors import DETECTORS, table_of
 from governance.inspection.findings import Budget, Kind
 from governance.inspection.masking import VaultIndex
-from governance.inspection.signals import Encoded
+from governance.inspection.signals import Encoded, SignalTable
 from governance.inspection.skim import NOT_YET, Skim
-from governance.inspection.views import SIGNAL_NAMES
+from governance.inspection.views import SIGNAL_NAMES, TooManyViews, views
 from governance.inspection.walk import MAX_TOKEN, text_of
 
-MOST_CHARACTERS: Final = 16_384
+MOST_CHARACTERS: Final = 65_536
 """Of a value that is looked at as a whole: larger ones are sure to hold something."""
 MOST_LEAVES: Final = 1_000
 MOST_DEPTH: Final = 50
+MOST_READ: Final = 100
+"""Texts of a value in which something is encoded."""
 
 
 def stirred(
@@ -31,21 +33,20 @@ def stirred(
 ) -> frozenset[Kind] | None:
     """Those of these kinds of which something may be there; all of them, even if that is none, where one look cannot
     tell or a known value is there. None where nothing is."""
-    seen = _seen(value, kinds, budget) if skim is None or not skim.is_for(value, kinds) else _seen_by(skim, budget)
+    if skim is None or not skim.is_for(value, kinds):
+        skim = Skim(value, kinds)
+    seen = _seen_by(skim, budget)
     if seen is None:
         return kinds
     if known and any(any(known.spans(each)) for each in seen.readings):
         return kinds
-    stirring: set[Kind] = {"data_class"} if classes else set()
-    for detector in wanted(kinds):
-        if detector.may_find(seen.signals, seen.readings, seen.names):
-            stirring |= detector.kinds
+    stirring = skim.stirring | {"data_class"} if classes else skim.stirring
     return (kinds & stirring) or None
 
 
 class _Seen(NamedTuple):
     readings: tuple[str, ...]
-    """All texts, one in each line: as they stand, and folded if that differs."""
+    """All texts, one in each line: as they stand, and folded if that differs; then what is encoded in one of them."""
     names: frozenset[str]
     """Under which some of them stand."""
     signals: frozenset[str]
@@ -53,9 +54,22 @@ class _Seen(NamedTuple):
 
 def _seen_by(skim: Skim, budget: Budget) -> _Seen | None:
     if skim.seen is NOT_YET:
-        skim.seen = _seen(skim.value, skim.kinds, budget)
-    seen: _Seen | None = skim.seen
-    return seen
+        seen = _seen(skim.value, skim.kinds, budget)
+        skim.stirring = _stirring(seen, skim.kinds)
+        skim.seen = seen
+    known: _Seen | None = skim.seen
+    return known
+
+
+def _stirring(seen: _Seen | None, kinds: frozenset[Kind]) -> frozenset[Kind]:
+    """What of these kinds detectors may find."""
+    if seen is None:
+        return kinds
+    stirring: set[Kind] = set()
+    for detector in wanted(kinds):
+        if detector.may_find(seen.signals, seen.readings, seen.names):
+            stirring |= detector.kinds
+    return kinds & stirring
 
 
 def _seen(value: Any, kinds: frozenset[Kind], budget: Budget) -> _Seen | None:
@@ -67,7 +81,35 @@ def _seen(value: Any, kinds: frozenset[Kind], budget: Budget) -> _Seen | None:
     readings = (text,) if text.isascii() else (text, folding.folded(text).text())
     table = table_of(kinds)
     signals = frozenset().union(*[table.occurring(Encoded(reading)) for reading in readings])
-    return _Seen(readings, gathered.names, signals) if signals.isdisjoint(SIGNAL_NAMES) else None
+    if signals.isdisjoint(SIGNAL_NAMES):
+        return _Seen(readings, gathered.names, signals)
+    inner = _read_through(gathered.texts, table)
+    return _Seen(readings + inner.readings, gathered.names, signals | inner.signals) if inner is not None else None
+
+
+class _Inner(NamedTuple):
+    readings: tuple[str, ...]
+    signals: frozenset[str]
+
+
+def _read_through(texts: list[str], table: SignalTable) -> _Inner | None:
+    """What stands in texts behind their encodings, in the views that detectors would be shown. An identifier or a path
+    looks like base64, and is none. None if that is more than one look is worth."""
+    if len(texts) > MOST_READ:
+        return None
+    readings: list[str] = []
+    signals: set[str] = set()
+    try:
+        for text in texts:
+            for view, hits in views(text, lambda view: table.occurring(view.encoded)):
+                signals |= hits
+                if view.parent is not None:
+                    readings.append(view.text)
+            if sum(map(len, readings)) > MOST_CHARACTERS:
+                return None
+    except TooManyViews:
+        return None
+    return _Inner(tuple(readings), frozenset(signals))
 
 
 @lru_cache(maxsize=256)
