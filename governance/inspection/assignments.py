@@ -90,7 +90,7 @@ MAX_COOKIES: Final = 8_000
 COMMAND: Final = Signal(
     "secret.command",
     r"(?:sshpass|docker login|podman login|mysql|mysqldump|mysqladmin|mongosh?|redis-cli|ldapsearch)(?: [^\n|;&]*?)?"
-    r" -[paw] ?([^\s\"'-][^\s\"']{5,})",
+    r" -[paw] ?[\"']?([^\s\"'-][^\s\"']{5,})",
     r"(?:sshpass|docker login|podman login|mysql|mysqldump|mysqladmin|mongosh?|redis-cli|ldapsearch) ",
 )
 OPTION: Final = Signal(

@@ -121,7 +121,23 @@ KINDS: Final = (
         lambda written: len(written.split()) >= 2,
         0.6,
     ),
+    Labelled(
+        "address",
+        r"(?:^|[^a-z])(?:address|adresse|anschrift|indirizzo|direcci[oó]n|adres|(?:ship|deliver|sent) to)"
+        r"[\"']?\s?[:=]",
+        re.compile(
+            r"[0-9]{1,6}[A-Za-z]?,? [^\"\n<>|;.]{4,100}"
+            r"|[^\W\d_][^\"\n<>|;,]{3,60} [0-9]{1,5}[A-Za-z]?\b[^\"\n<>|;.]{0,60}"
+        ),
+        lambda written: STREET.search(written) is not None,
+        0.6,
+    ),
 )
+STREET: Final = re.compile(
+    r"(?i)\b(?:street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|place|square|terrace|crescent|rue|via|calle"
+    r"|avenida|rua|piazza|allée|chemin)\b|(?:straße|strasse|str\.|weg|platz|gasse|allee|laan|straat)\b"
+)
+"""Of an address that is only called so: of a memory, a wallet or a mailbox it is none."""
 SIGNAL: Final = Signal(
     "personal.label",
     "|".join(f"({kind.name})" for kind in KINDS),

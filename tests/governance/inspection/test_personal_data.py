@@ -118,6 +118,8 @@ FOUND = (
     ("brazil_cpf", "CPF 529.982.247-25", "529.982.247-25"),
     ("codice_fiscale", "CF RSSMRA85T10A562S", "RSSMRA85T10A562S"),
     ("address", '"billing_address": "221B Baker Street, London"', "221B Baker Street, London"),
+    ("address", "Address: 221B Baker Street, London NW1 6XE", "221B Baker Street, London NW1 6XE"),
+    ("address", "Adresse: 12 rue de la Paix, 75002 Paris", "12 rue de la Paix, 75002 Paris"),
 )
 
 

@@ -99,7 +99,8 @@ ASSIGNED = (
 ASSIGNED += (
     '<add key="Password" value="{}" />', 'variable "db_password" {{\n  default = "{}"\n}}',
     "define('DB_PASSWORD', '{}');",
-    "docker login -u me -p {} registry.example.org", "Password for staging: {}", "the password was changed to {}",
+    "docker login -u me -p {} registry.example.org", "sshpass -p '{}' ssh root@10.0.0.5",
+    "Password for staging: {}", "the password was changed to {}",
     "| user | password |\n|---|---|\n| bob | {} |", "user,password\nbob,{}\n",
     '[{{"name":"DB_PASSWORD","value":"{}"}}]', "contraseña: {}",
 )  # fmt: skip
