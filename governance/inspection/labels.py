@@ -44,6 +44,11 @@ def _has_digits(least: int) -> Callable[[str], bool]:
     return lambda written: sum(each.isdigit() for each in written) >= least
 
 
+STREET: Final = re.compile(
+    r"(?i)\b(?:street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|place|square|terrace|crescent|rue|via|calle"
+    r"|avenida|rua|piazza|allée|chemin)\b|(?:straße|strasse|str\.|weg|platz|gasse|allee|laan|straat)\b"
+)
+"""Of an address that is only called so: of a memory, a wallet or a mailbox it is none."""
 KINDS: Final = (
     Labelled(
         "birth_date",
@@ -133,11 +138,6 @@ KINDS: Final = (
         0.6,
     ),
 )
-STREET: Final = re.compile(
-    r"(?i)\b(?:street|st|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|place|square|terrace|crescent|rue|via|calle"
-    r"|avenida|rua|piazza|allée|chemin)\b|(?:straße|strasse|str\.|weg|platz|gasse|allee|laan|straat)\b"
-)
-"""Of an address that is only called so: of a memory, a wallet or a mailbox it is none."""
 SIGNAL: Final = Signal(
     "personal.label",
     "|".join(f"({kind.name})" for kind in KINDS),
