@@ -8,6 +8,7 @@ second says something. The log is that of calls: an intent and an outcome each, 
     record   one process commits in groups, as a gateway does, while a sequencer seals; then at the promised pace;
              then slower, with a worker that sends to a webhook and to a real S3 server with Object Lock
     export   the log is sent to a destination that takes no time, in every format
+    sinks    the log is sent by each kind of sink, to a real server or to a strict fake in a process of its own
     verify   the one-file verifier over a bundle of a million leaves
 """
 
@@ -22,31 +23,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+from bench.evidence_house import Table, child, leaves_of, part, settle
+from bench.evidence_sinks import measure_sinks
 from bench.processes import cpu_seconds
-from tests.end_to_end.installation import REPOSITORY, Installation
+from tests.end_to_end.installation import Installation
 from tests.object_store import ACCESS_KEY, SECRET_KEY, object_store
 
-PARTS = ("record", "seal", "lag", "store", "export", "verify")
-SEAL_SECONDS = 300.0
+PARTS = ("record", "seal", "lag", "store", "export", "sinks", "verify")
 PROMISED = 8_000
 """Events a second that must be committed and sealed."""
-
-
-@dataclass
-class Table:
-    """Lines of a figure, what it was, and what it should be."""
-
-    rows: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def add(self, name: str, value: str, bar: str = "") -> None:
-        self.rows.append((name, value, bar))
-        print(f"{name:58} {value:>34}   {bar}", flush=True)
 
 
 def main(words: Sequence[str]) -> int:
@@ -70,6 +59,7 @@ def main(words: Sequence[str]) -> int:
                 "lag": lambda: measure_lag(house, table, told.seconds, told.pace),
                 "store": lambda: measure_store(house, table, told.store_seconds, told.pace),
                 "export": lambda: measure_export(house, table),
+                "sinks": lambda: measure_sinks(house, table),
                 "verify": lambda: measure_verifier(house, table, told.leaves),
             }
             for name in told.only:
@@ -93,30 +83,6 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 # -- processes
-
-
-@contextmanager
-def part(house: Installation, *words: str) -> Iterator[int]:
-    """A long-lived part of the installation; its pid."""
-    environment = house.environment | {"PYTHONPATH": str(REPOSITORY)}
-    with (house.folder / f"part-{words[0]}.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", *words], env=environment, stdout=log, stderr=log)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def child(house: Installation, *words: str) -> dict[str, Any]:
-    """What a part of this file says, run as a process of the installation."""
-    environment = house.environment | {"PYTHONPATH": str(REPOSITORY)}
-    argv = [sys.executable, "-m", "bench.evidence_child", *words]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 @contextmanager
@@ -171,19 +137,6 @@ def measure_sealing(house: Installation, table: Table, seconds: int, sequencer: 
     table.add("  p99", f"{percentile(waits, 99):.2f} s", "< 1.5 s")
     shares = f"{used / told['seconds']:.0%}, {told['cpu'] / told['seconds']:.0%} of a core"
     table.add("  sequencer, committing process meanwhile", shares)
-
-
-def settle(house: Installation) -> None:
-    """Until all is sealed and signed."""
-    deadline = time.monotonic() + SEAL_SECONDS
-    while time.monotonic() < deadline:
-        [(waiting,)] = house.sql("SELECT count(*) FROM audit_pending")
-        [(leaves,)] = house.sql("SELECT count(*) FROM audit_leaf")
-        [(signed,)] = house.sql("SELECT coalesce(max(size), 0) FROM audit_checkpoint")
-        if not waiting and leaves == signed:
-            return
-        time.sleep(0.2)
-    sys.exit("The sequencer does not come to an end.")
 
 
 def sealed_after(house: Installation, *, since: int = 0) -> list[float]:
@@ -253,11 +206,6 @@ def has_sent(house: Installation, leaves: int) -> bool:
         "SELECT (SELECT count(*) FROM governance_sink), count(*), coalesce(min(acked_index), 0) FROM audit_sink_cursor"
     )
     return bool(begun >= sinks and acked >= leaves)
-
-
-def leaves_of(house: Installation) -> int:
-    [(leaves,)] = house.sql("SELECT count(*) FROM audit_leaf")
-    return int(leaves)
 
 
 def behind(house: Installation) -> int:

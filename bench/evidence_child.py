@@ -1,6 +1,7 @@
 """What `bench.evidence` measures, as a process of the installation.
 
-record SECONDS PACE | export FORMAT | bundle FOLDER LEAVES          the last line it prints is JSON
+record SECONDS PACE | export FORMAT | sink KIND RECORDS | bundle FOLDER LEAVES      the last line it prints is JSON;
+`sink` reads how the destination is reached, as JSON.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -20,6 +22,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
+import httpx  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from psycopg.conninfo import make_conninfo  # noqa: E402
@@ -33,11 +36,13 @@ from audit.leaves import log_size  # noqa: E402
 from audit.merkle import Frontier, leaf_hash  # noqa: E402
 from audit.models import SinkCursor  # noqa: E402
 from audit.record import SealedPayload, commit_to  # noqa: E402
-from audit.sinks.base import Record  # noqa: E402
+from audit.sinks import SINK_KINDS  # noqa: E402
+from audit.sinks.base import Record, Sink  # noqa: E402
 from gateway.commit.entry import Entry  # noqa: E402
 from gateway.commit.group import GroupCommitter  # noqa: E402
 from gateway.commit.postgresql import PostgresqlBackend  # noqa: E402
 from gateway.database import connection_parameters  # noqa: E402
+from gateway.sink_ways import way_out  # noqa: E402
 from governance.payload_keys import PayloadSealer, Place, sealer_at  # noqa: E402
 from governance.retention import period_of  # noqa: E402
 from governance.vault import keyring  # noqa: E402
@@ -138,17 +143,45 @@ class Nowhere:
     def close(self) -> None: ...
 
 
+class Rerouted(httpx.HTTPTransport):
+    """Leads to a fake on loopback, without TLS, whatever the sink asked for."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._port = port
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port)
+        return super().handle_request(request)
+
+
 def export(name: str) -> dict[str, Any]:
-    sink, to = Nowhere(), Destination(uuid4(), "bench", "1", "Example Corp", name, "as_is")
-    cursors.begin(to.id, at=0)
+    sink = Nowhere()
+    return {**send_to(sink, name, first=0), "records": sink.records, "bytes": sink.bytes}
+
+
+def send(kind: str, records: int, reached: dict[str, Any]) -> dict[str, Any]:
+    """The newest records of the log, by a sink as it is built for a worker."""
+    way = way_out()
+    if port := reached.get("port"):
+        way = replace(way, http=lambda **options: httpx.Client(transport=Rerouted(port), **options))
+    sink = SINK_KINDS[kind].build(reached["settings"], reached["secret"], way)
+    return {**send_to(sink, "native", first=log_size() - records), "records": records}
+
+
+def send_to(sink: Sink, format_name: str, *, first: int) -> dict[str, Any]:
+    to = Destination(uuid4(), "bench", "1", "Example Corp", format_name, "as_is")
+    cursors.begin(to.id, at=first)
     lease = cursors.take(to.id, version=to.version, now=timezone.now())
     assert lease is not None
     began, cpu = time.monotonic(), time.process_time()
     Exporter(to, sink).run(lease, Event())
     took, used = time.monotonic() - began, time.process_time() - cpu
-    assert SinkCursor.objects.get(sink=to.id).acked_index == log_size()
-    SinkCursor.objects.filter(sink=to.id).delete()
-    return {"records": sink.records, "bytes": sink.bytes, "seconds": took, "cpu": used}
+    place = SinkCursor.objects.get(sink=to.id)
+    assert place.acked_index == log_size(), place.last_error
+    place.delete()
+    sink.close()
+    return {"seconds": took, "cpu": used}
 
 
 def bundle(target: Path, leaves: int) -> dict[str, Any]:
@@ -196,5 +229,7 @@ if __name__ == "__main__":
             print(json.dumps(record(float(seconds), int(pace))))
         case ["export", name]:
             print(json.dumps(export(name)))
+        case ["sink", kind, records]:
+            print(json.dumps(send(kind, int(records), json.load(sys.stdin))))
         case ["bundle", target, leaves]:
             print(json.dumps(bundle(Path(target), int(leaves))))

@@ -1,8 +1,6 @@
 """Against a real rsyslog that takes TLS only, from clients with a certificate only."""
 
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,28 +9,11 @@ import orjson
 import pytest
 
 from audit.sinks import syslog
-from tests.audit.sinks.certificates import Authority
 from tests.audit.sinks.records import record, records
+from tests.audit.sinks.rsyslogd import Rsyslog, rsyslogd
+from tests.services import Unavailable
 
-RSYSLOG = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin")
 DEADLINE_SECONDS = 60
-CONFIGURATION = """
-global(workDirectory="{folder}"
-       defaultNetstreamDriverCAFile="{folder}/ca.pem"
-       defaultNetstreamDriverCertFile="{folder}/server.pem"
-       defaultNetstreamDriverKeyFile="{folder}/server.key")
-module(load="imtcp" streamdriver.name="gtls" streamdriver.mode="1" streamdriver.authmode="x509/certvalid")
-template(name="parsed" type="list" option.json="on") {{
-  constant(value="{{\\"data\\":\\"") property(name="structured-data")
-  constant(value="\\",\\"kind\\":\\"") property(name="msgid")
-  constant(value="\\",\\"host\\":\\"") property(name="hostname")
-  constant(value="\\",\\"priority\\":\\"") property(name="pri")
-  constant(value="\\",\\"message\\":\\"") property(name="msg")
-  constant(value="\\"}}\\n")
-}}
-input(type="imtcp" address="127.0.0.1" port="0" listenPortFileName="{folder}/port" ruleset="keep")
-ruleset(name="keep") {{ action(type="omfile" file="{folder}/received" template="parsed") }}
-"""
 
 
 def await_condition(holds: Callable[[], bool]) -> None:
@@ -43,32 +24,18 @@ def await_condition(holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def rsyslog(tmp_path: Path) -> Iterator[tuple[int, Authority, Path]]:
-    if RSYSLOG is None:
-        missing = "missing service: rsyslog with rsyslog-gnutls"
-        pytest.fail(missing) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(missing)
-    authority = Authority()
-    issued = authority.issue("localhost")
-    (tmp_path / "ca.pem").write_bytes(authority.pem)
-    (tmp_path / "server.pem").write_bytes(issued.certificate)
-    (tmp_path / "server.key").write_bytes(issued.key)
-    (tmp_path / "rsyslog.conf").write_text(CONFIGURATION.format(folder=tmp_path))
-    command = [RSYSLOG, "-n", "-f", tmp_path / "rsyslog.conf", "-i", tmp_path / "pid"]
-    with (tmp_path / "output").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+def rsyslog(tmp_path: Path) -> Iterator[Rsyslog]:
     try:
-        await_condition(lambda: process.poll() is not None or (tmp_path / "port").exists())
-        assert process.poll() is None, (tmp_path / "output").read_text()
-        await_condition(lambda: (tmp_path / "port").read_text().strip() != "")
-        yield int((tmp_path / "port").read_text()), authority, tmp_path / "received"
-    finally:
-        process.kill()
-        process.wait(30)
+        with rsyslogd(tmp_path) as found:
+            yield found
+    except Unavailable as missing:
+        told = f"missing service: {missing}"
+        pytest.fail(told) if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip(told)
 
 
-def test_every_event_arrives_as_one_message_that_rsyslog_understands(rsyslog: tuple[int, Authority, Path]):
-    port, authority, received = rsyslog
-    settings = {"host": "localhost", "port": port, "ca": authority.pem.decode(), "hostname": "gw1"}
+def test_every_event_arrives_as_one_message_that_rsyslog_understands(rsyslog: Rsyslog):
+    authority, received = rsyslog.authority, rsyslog.received
+    settings = {"host": "localhost", "port": rsyslog.port, "ca": authority.pem.decode(), "hostname": "gw1"}
     sink = syslog.Syslog(syslog.Settings.of(settings), authority.issue("gw1").both, lambda *_: ["127.0.0.1"])
 
     sink.send(records(300))
