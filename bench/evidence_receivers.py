@@ -1,7 +1,7 @@
 """A destination of evidence as a process of its own: `python -m bench.evidence_receivers KIND LATE`.
 
 The strict fakes of the tests where there is no real server to be had, and real ones where there is. It prints how it is
-reached, as one line of JSON, and ends with its standard input. LATE is how many seconds a fake takes to answer.
+reached, as one line of JSON, and ends with its standard input. A fake answers after LATE seconds.
 """
 
 import hmac
@@ -52,10 +52,11 @@ def served(fake: Fake, late: float, settings: dict[str, Any], secret: str) -> It
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
+            began = time.monotonic()
             body = self.rfile.read(int(self.headers["Content-Length"]))
             url = f"https://{self.headers['Host']}{self.path}"
             told = fake(httpx.Request("POST", url, headers=self.headers.items(), content=body))
-            time.sleep(late)
+            time.sleep(max(0.0, began + late - time.monotonic()))
             content = told.read()
             self.send_response(told.status_code)
             self.send_header("Content-Length", str(len(content)))

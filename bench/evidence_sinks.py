@@ -27,7 +27,7 @@ def _measure(house: Installation, table: Table, kind: str, *, late: float) -> No
         before = cpu_seconds(pid)
         told = child(house, "sink", kind, str(RECORDS), told=reached)
         theirs = cpu_seconds(pid) - before
-    ending = f", answers {late * 1000:.0f} ms late" if late else ""
+    ending = f", answers after {late * 1000:.0f} ms" if late else ""
     table.add(f"export catch-up, {kind}{ending}", f"{RECORDS / told['seconds']:,.0f} events/s", ">= 5,000")
     shares = f"{told['cpu'] / RECORDS * 1e6:.0f}, {theirs / RECORDS * 1e6:.0f} µs"
     table.add("  processor time of a record: the sink's, the receiver's", shares)

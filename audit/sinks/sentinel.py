@@ -22,7 +22,7 @@ from audit.sinks import settings as entered
 from audit.sinks.answers import SECONDS, Answer, expect_good, post
 from audit.sinks.base import Poisoned, Record, Refused, Sink, Unreachable, WayOut
 from audit.sinks.cutting import cut
-from audit.sinks.packing import packed, requests
+from audit.sinks.packing import Packed, in_turn, packed, requests
 
 REQUEST_BYTES: Final = 1_000_000
 """The API counts 1 MB before and after compression, so gzip spares the line and nothing else."""
@@ -98,8 +98,8 @@ def build(settings: Mapping[str, Any], secret: str | None, way: WayOut) -> Sink:
 class Sentinel:
     """One stream of one data collection rule, and the token with which it is written to."""
 
-    max_records = 2_000
-    max_bytes = 900_000
+    max_records = 5_000
+    max_bytes = 4_000_000
 
     def __init__(
         self, settings: Settings, secret: str, client: httpx.Client, *, clock: Callable[[], float] = time.monotonic
@@ -112,9 +112,9 @@ class Sentinel:
         self._token_until = float("-inf")
 
     def send(self, records: Sequence[Record]) -> None:
-        rows = [self._row(record) for record in records]
-        for request in requests(rows, most_entries=len(rows), most_bytes=REQUEST_BYTES - 1):
-            self._post(b"[%b]" % b",".join(request))
+        rows = (self._row(record) for record in records)
+        bounded = requests(rows, most_entries=len(records), most_bytes=REQUEST_BYTES - 1)
+        in_turn((self._packed(request) for request in bounded), self._post)
 
     def close(self) -> None:
         self._client.close()
@@ -134,14 +134,17 @@ class Sentinel:
             "LogSize" if record.is_checkpoint else "LeafIndex": record.index,
             "Org": record.org,
             **{column: told[name] for name, column in COLUMNS.items() if isinstance(told.get(name), str)},
-            "Event": event,
+            "Event": orjson.Fragment(body) if isinstance(event, dict) else event,
         }
         if body is not record.body:
             row |= {"CutFromBytes": len(record.body), "CutSha256": sha256(record.body).hexdigest()}
         return orjson.dumps(row)
 
-    def _post(self, rows: bytes) -> None:
-        body, packing = packed(rows, compress=self._settings.compress)
+    def _packed(self, rows: Sequence[bytes]) -> Packed:
+        return packed(b"[%b]" % b",".join(rows), compress=self._settings.compress)
+
+    def _post(self, content: Packed) -> None:
+        body, packing = content
         answer = self._posted(body, packing)
         if answer.status == 401:
             # Once: a token can be taken back before it ends, a wrong one will not get better.

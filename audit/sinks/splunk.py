@@ -9,7 +9,7 @@ format: the first finds what came twice, the second what did not come.
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from uuid import uuid4
@@ -20,14 +20,14 @@ import orjson
 from audit.sinks import settings as entered
 from audit.sinks.answers import SECONDS, Answer, expect_good, post, retry_after
 from audit.sinks.base import Poisoned, Record, Refused, Sink, Throttled, Unreachable, WayOut
-from audit.sinks.packing import packed, requests
+from audit.sinks.packing import Packed, in_turn, packed, requests
 
 EVENT_PATH: Final = "/services/collector/event"
 ACK_PATH: Final = "/services/collector/ack"
-REQUEST_RECORDS: Final = 500
+REQUEST_RECORDS: Final = 1_000
 REQUEST_BYTES: Final = 1_000_000
-UNCONFIRMED_REQUESTS: Final = 20
-"""Indexers confirm every few seconds: with one request on the way at a time, the log would outrun the export."""
+UNCONFIRMED_REQUESTS: Final = 40
+"""Indexers confirm after some seconds, for which nothing more is sent: the more before, the less that counts."""
 
 FIRST_POLL_SECONDS: Final = 0.5
 LONGEST_POLL_SECONDS: Final = 10.0
@@ -112,7 +112,7 @@ class Splunk:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_records = REQUEST_RECORDS * (UNCONFIRMED_REQUESTS if settings.acknowledge else 1)
-        self.max_bytes = REQUEST_BYTES * (UNCONFIRMED_REQUESTS // 4 if settings.acknowledge else 1)
+        self.max_bytes = REQUEST_BYTES * (UNCONFIRMED_REQUESTS if settings.acknowledge else 1)
         self._settings = settings
         self._token = token
         self._client = client
@@ -122,15 +122,23 @@ class Splunk:
         self._envelope = settings.envelope()
 
     def send(self, records: Sequence[Record]) -> None:
-        entries = [self._entry(record) for record in records]
-        too_large = next((at for at, entry in enumerate(entries) if len(entry) > REQUEST_BYTES), None)
-        bounded = requests(entries[:too_large], most_entries=REQUEST_RECORDS, most_bytes=REQUEST_BYTES)
-        numbers = [self._post(b"\n".join(request)) for request in bounded]
+        too_large: list[Poisoned] = []
+
+        def entries() -> Iterator[bytes]:
+            for position, record in enumerate(records):
+                entry = self._entry(record)
+                if len(entry) > REQUEST_BYTES:
+                    told = f"The event has {len(entry):,} bytes; a request may have {REQUEST_BYTES:,}."
+                    too_large.append(Poisoned(told, position=position))
+                    return
+                yield entry
+
+        bounded = requests(entries(), most_entries=REQUEST_RECORDS, most_bytes=REQUEST_BYTES)
+        numbers = in_turn((self._packed(request) for request in bounded), self._post)
         if self._settings.acknowledge:
             self._wait_for({number for number in numbers if number is not None})
-        if too_large is not None:
-            told = f"The event has {len(entries[too_large]):,} bytes; a request may have {REQUEST_BYTES:,}."
-            raise Poisoned(told, position=too_large)
+        if too_large:
+            raise too_large[0]
 
     def close(self) -> None:
         self._client.close()
@@ -150,9 +158,12 @@ class Splunk:
         event = record.body if is_object else json.dumps(record.body.decode(errors="replace")).encode()
         return b'%b,"event":%b}' % (orjson.dumps(about)[:-1], event)
 
-    def _post(self, content: bytes) -> int | None:
+    def _packed(self, entries: Sequence[bytes]) -> Packed:
+        return packed(b"\n".join(entries), compress=self._settings.compress)
+
+    def _post(self, content: Packed) -> int | None:
         """The number under which the indexers will confirm it; None where none is asked for."""
-        body, packing = packed(content, compress=self._settings.compress)
+        body, packing = content
         answer = post(self._client, self._settings.url + EVENT_PATH, body=body, headers={**self._headers(), **packing})
         told = answer.told()
         if answer.status != 200 or told.get("code") != 0:

@@ -16,12 +16,12 @@ from django.core import mail
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import notices
-from gateway.models import Notice
+from gateway import notices, tasks
+from gateway.models import EvidenceIncident, Notice
 from gateway.notices import delivery, sending
 from gateway.notices.delivery import CLAIMED_FOR, MOST_TRIES, deliver_due, try_again
 from gateway.notices.webhook import signature
-from governance.models import ApprovalRequest
+from governance.models import Anchor, ApprovalRequest, User
 from governance.snapshot_builder import build_snapshot
 from tests.gateway import notice_world as world
 from tests.gateway.fake_slack import FakeSlack, fake_slack
@@ -323,6 +323,34 @@ def test_a_program_is_told_signed_and_without_arguments(hook: Any) -> None:
     assert events[0]["request"]["url"].endswith(f"/approvals/{row.key}/")
     assert not {"arguments", "stated_reason"} & set(events[0]["request"])
     assert len({event["id"] for event in events}) == 2
+
+
+def test_an_alarm_about_evidence_and_its_end_arrive_by_mail_and_at_a_program(hook: Any, settings: Any) -> None:
+    settings.EMAIL_HOST = "mail.example.com"
+    User.objects.create_user("sam@example.com", is_staff=True, duties=[User.Duty.SECURITY])
+    User.objects.create_user("stranger@example.com")
+    world.webhook_channel(hook.url)
+    Anchor.objects.create(name="tsa", kind="rfc3161", url="https://tsa.example", trust="PEM", failures=3)
+
+    for _ in range(2):
+        tasks.watch_evidence()
+        tasks.send_notices()
+    told = "The anchor tsa keeps no new checkpoint."
+    [letter] = [sent for sent in mail.outbox if told in sent.body]
+    assert (letter.to, letter.subject) == (["sam@example.com"], "Evidence needs you")
+    [(header, body)] = [(header, body) for header, body in hook.taken if told in json.loads(body)["text"]]
+    assert is_genuine(header, body, world.WEBHOOK_KEY)
+
+    Anchor.objects.update(failures=0)
+    tasks.watch_evidence()
+    EvidenceIncident.objects.update(ended_at=datetime.now(UTC) - timedelta(hours=1))
+    tasks.watch_evidence()
+    tasks.send_notices()
+    over = "The anchor tsa keeps checkpoints again"
+    assert [sent.to for sent in mail.outbox if over in sent.body] == [["sam@example.com"]]
+    assert [json.loads(body)["event"] for _, body in hook.taken if over in json.loads(body)["text"]] == [
+        "gatehouse.evidence"
+    ]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 404, 410])

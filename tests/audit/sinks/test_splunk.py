@@ -70,7 +70,7 @@ def test_a_batch_is_split_into_requests_that_the_collector_takes_and_stays_in_or
 
     assert indexes_of(fake) == list(range(1_200))
     posted = [request for request in fake.requests if request.url.path.endswith("/event")]
-    assert len(posted) == 3
+    assert len(posted) == 2
     assert len({request.headers.get("X-Splunk-Request-Channel") for request in posted}) == 1
 
 
