@@ -330,7 +330,7 @@ def refuse_credentials(
         outgoing += canonical.encode(call.frame.stated_reason)
     if call.frame.stated_context:
         outgoing += canonical.encode(call.frame.stated_context)
-    if call.frame.token.encode() in outgoing or vault.find(outgoing):
+    if call.frame.token.encode() in outgoing or vault.find(outgoing) or vault.find_apart(outgoing):
         raise refusal_of(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, decision_facts(call, decision))
 
 

@@ -52,7 +52,7 @@ from gateway.snapshots import SnapshotKeeper
 from gateway.store import Store
 from governance.inspection.masking import VaultIndex
 from governance.snapshot import Account, Connector, Credential, Freeze, Program, SealedSecret, Snapshot, Tool
-from governance.vault import Envelope, Keyring, VaultError, auth_headers, maskable_forms, open_envelope
+from governance.vault import Envelope, Keyring, VaultError, auth_headers, known_forms, open_envelope
 
 logger = logging.getLogger(__name__)
 
@@ -369,7 +369,7 @@ class GatewayPorts:
         """None for a secret that cannot be opened here: nothing of it can be presented, and one broken secret must
         not stop the calls to every other system."""
         try:
-            return maskable_forms(secret.kind, open_secret(secret, self._keyring))
+            return known_forms(secret.kind, open_secret(secret, self._keyring))
         except VaultError as error:
             logger.error("secret %s cannot be opened: %s", secret.name, error)
             return ()

@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from governance.facts import Fact, Recorder
 from governance.models import Canary
-from governance.vault import Envelope, Keyring, VaultError, keyring, maskable_forms, open_envelope, seal
+from governance.vault import Envelope, Keyring, VaultError, keyring, known_forms, open_envelope, seal
 
 BASE32 = string.ascii_uppercase + "234567"
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -90,7 +90,7 @@ def parts_of(kind: str, value: str) -> list[str]:
 def forms_of(kind: str, value: str) -> tuple[bytes, ...]:
     """By which it is known: of a key either half, of an address the part that is only its own."""
     parts = [value.rstrip("/").rpartition("/")[2]] if kind == Canary.Kind.URL else parts_of(kind, value)
-    return tuple(form for part in parts for form in maskable_forms("bearer", part))
+    return tuple(form for part in parts for form in known_forms("bearer", part))
 
 
 def context_of(canary_id: str) -> str:

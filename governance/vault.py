@@ -9,9 +9,10 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from governance import rotation
 from governance.facts import Fact, Recorder
+from governance.inspection.spellings import spellings
 from governance.models import RotationTask
 from governance.models.secrets import HEADER_NAME_PATTERN, Secret, SecretVersion
 
@@ -275,10 +277,21 @@ def maskable_forms(kind: str, value: str) -> tuple[bytes, ...]:
     As it is, JSON-escaped (JSON within a string), in both alphabets of base64, percent-encoded; of a pair
     also the second half alone.
     """
+    return _forms_of(kind, value, _encodings)
+
+
+@sensitive_variables()
+def known_forms(kind: str, value: str) -> tuple[bytes, ...]:
+    """Also those by which somebody would hide it: for what is looked for in many texts."""
+    return _forms_of(kind, value, lambda part: chain(_encodings(part), spellings(part)))
+
+
+@sensitive_variables()
+def _forms_of(kind: str, value: str, written: Callable[[str], Iterable[bytes]]) -> tuple[bytes, ...]:
     parts = [value]
     if kind in (Secret.Kind.BASIC, Secret.Kind.OAUTH_CLIENT):
         parts.append(value.partition(":")[2])
-    forms = {form for part in parts if len(part) >= SHORTEST_MASKABLE for form in _encodings(part)}
+    forms = {form for part in parts if len(part) >= SHORTEST_MASKABLE for form in written(part)}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 

@@ -1,4 +1,4 @@
-"""Percent, JSON escapes, and runs of base64 or hex, undone within a text."""
+"""Percent, JSON escapes, and runs of base64, base32 or hex, undone within a text."""
 
 import base64
 import binascii
@@ -13,11 +13,12 @@ from governance.inspection.offsets import Builder
 PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 ESCAPE: Final = re.compile(r'(?:\\u[0-9A-Fa-f]{4})+|\\["\\/bfnrt]')
 SIMPLE: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}(?:(?:\r?\n|\\n)[A-Za-z0-9+/_-]{4,})*={0,2}")
+RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}(?:(?:\r?\n|\\n)[A-Za-z0-9+/_-]{4,})*={0,6}")
 HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){12,}")
 BREAK: Final = re.compile(r"\r?\n|\\n")
 LINE: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 PIECE: Final = re.compile(r"[A-Za-z0-9]{24,}={0,2}")
+BASE32: Final = re.compile(r"[A-Z2-7]{24,}")
 URL_SAFE: Final = str.maketrans("-_", "+/")
 UNPRINTABLE: Final = bytes(each for each in range(256) if (each < 0x20 and each not in b"\t\n\r") or each == 0x7F)
 GZIP: Final = "H4sI"
@@ -98,6 +99,7 @@ def _readings(run: str) -> Iterator[tuple[int, int, bytes]]:
         yield 0, len(run), bytes.fromhex(run)
         return
     if run.islower() or run.isupper():
+        yield 0, len(run), _base32(run)
         return  # paths and names; base64 of a text has letters of both cases
     bare = (BREAK.sub("", run) if _is_broken(run) else run).translate(URL_SAFE).rstrip("=")
     for skipped in range(4):
@@ -112,6 +114,13 @@ def _readings(run: str) -> Iterator[tuple[int, int, bytes]]:
 def _is_broken(run: str) -> bool:
     """Whether BREAK is in it, which takes ten times as long to say so."""
     return "\n" in run or "\\n" in run
+
+
+def _base32(run: str) -> bytes:
+    code = (BREAK.sub("", run) if _is_broken(run) else run).rstrip("=").upper()
+    if not BASE32.fullmatch(code):
+        return b""
+    return base64.b32decode(code + "A" * (-len(code) % 8))[: len(code) * 5 // 8]
 
 
 def _base64(bare: str) -> bytes:

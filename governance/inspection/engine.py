@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from governance.inspection.data_classes import NO_CLASSES, ClassTable
@@ -14,6 +15,7 @@ from governance.inspection.detector import Detector, Hit
 from governance.inspection.detectors import table_of
 from governance.inspection.findings import KINDS, Budget, Finding, Findings, Kind, Severity, limit, settled
 from governance.inspection.masking import VaultIndex
+from governance.inspection.scattered import Pieces
 from governance.inspection.signals import TooManyMatches
 from governance.inspection.skim import Skim
 from governance.inspection.skimming import stirred, wanted
@@ -62,13 +64,17 @@ def inspect_value(
     if stirring is None:
         return Findings()
     run = _Run(stirring, budget, known, classes)
+    names, contents = Pieces(), Pieces()
     try:
         for leaf in leaves(value, budget, path=path):
+            (names if leaf.is_key else contents).add(leaf)
             run.text(leaf)
             if run.is_over:
                 break
     except TooMuch as where:
         run.found.append(limit("limit.leaves", str(where)))
+    if "secret" in stirring and not run.is_over:
+        run.found += chain(names.found(), contents.found())
     return settled(run.found)
 
 

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, ClassVar
 
 import orjson
@@ -20,6 +21,10 @@ MAX_HITS = 1000
 MAX_TOKEN = 64
 """Characters of a key in a place that is told."""
 NUMERIC = re.compile(r"[-+0-9.eE]+")
+SHORTEST_APART = 12
+"""Letters and digits of a value that is known with gaps between them."""
+GAPS = bytes(each for each in range(256) if not chr(each).isalnum() or each > 0x7F)
+ESCAPED_GAPS = (b"\\n", b"\\r", b"\\t")
 BLOCK = 8
 """Bytes compared as one native integer."""
 BLOCK_COVERED = 2 * BLOCK - 1
@@ -49,10 +54,32 @@ class _Form:
         return NUMERIC.fullmatch(self.text) is not None
 
 
+class _Needles:
+    """Byte strings that are looked for together."""
+
+    __slots__ = ("_blocks", "_long", "_short", "_stride")
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        each = frozenset(needles)
+        self._short = tuple(needle for needle in each if len(needle) < BLOCK_COVERED)
+        self._long = tuple(needle for needle in each if len(needle) >= BLOCK_COVERED)
+        self._stride = min(((len(needle) - BLOCK + 1) // BLOCK for needle in self._long), default=1)
+        self._blocks = frozenset(block for needle in self._long for block in _blocks(needle, self._stride))
+
+    def are_in(self, data: bytes) -> bool:
+        """Wherever a long needle stands, it covers at least `_stride` aligned blocks of the data; so one look at every
+        so manieth block rules out all long needles at once, however many there are.
+        """
+        if _contains_any(data, self._short):
+            return True
+        aligned = memoryview(data)[: len(data) // BLOCK * BLOCK].cast("Q")
+        return not self._blocks.isdisjoint(aligned[:: self._stride]) and _contains_any(data, self._long)
+
+
 class VaultIndex:
     """The forms of all live secret values, ready to be looked for. Never shows one."""
 
-    __slots__ = ("_blocks", "_forms", "_long", "_short", "_stride")
+    __slots__ = ("_apart", "_forms", "_needles")
     rule: ClassVar[str] = "known_value"
     """What a finding of one of these is called."""
 
@@ -62,15 +89,17 @@ class VaultIndex:
         """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8); `shown` is
         what stands for a secret of that name."""
         owner = {form.decode(): name for name, forms in entries for form in forms if form.decode() not in ANONYMOUS}
+        marks = {name: _placeholder(shown(name), owner) for name in dict.fromkeys(owner.values())}
         self._forms = tuple(
-            _Form(text, orjson.dumps(text)[1:-1], owner[text], _placeholder(shown(owner[text]), owner))
+            _Form(text, orjson.dumps(text)[1:-1], owner[text], marks[owner[text]])
             for text in sorted(owner, key=len, reverse=True)
         )
-        needles = _shortest(form.needle for form in self._forms)
-        self._short = tuple(needle for needle in needles if len(needle) < BLOCK_COVERED)
-        self._long = tuple(needle for needle in needles if len(needle) >= BLOCK_COVERED)
-        self._stride = min(((len(needle) - BLOCK + 1) // BLOCK for needle in self._long), default=1)
-        self._blocks = frozenset(block for needle in self._long for block in _blocks(needle, self._stride))
+        whose: dict[str, list[bytes]] = {}
+        for form in self._forms:
+            whose.setdefault(form.secret, []).append(form.needle)
+        self._needles = _Needles(chain.from_iterable(map(_shortest, whose.values())))
+        letters = (_without_gaps(form.text.encode()) for form in self._forms)
+        self._apart = _Needles(each for each in letters if len(each) >= SHORTEST_APART)
 
     def __bool__(self) -> bool:
         return bool(self._forms)
@@ -79,15 +108,12 @@ class VaultIndex:
         return f"<VaultIndex of {len(self._forms)} forms>"
 
     def find(self, data: bytes) -> bool:
-        """Does this canonical JSON contain a secret value in any form?
+        """Does this canonical JSON contain a secret value in any form?"""
+        return self._needles.are_in(data)
 
-        Wherever a long needle stands, it covers at least `_stride` aligned blocks of the data; so one look at every
-        so manieth block rules out all long needles at once, however many there are.
-        """
-        if _contains_any(data, self._short):
-            return True
-        aligned = memoryview(data)[: len(data) // BLOCK * BLOCK].cast("Q")
-        return not self._blocks.isdisjoint(aligned[:: self._stride]) and _contains_any(data, self._long)
+    def find_apart(self, data: bytes) -> bool:
+        """Does it contain one whose letters stand apart, in whatever form and with whatever between them?"""
+        return bool(self._forms) and self._apart.are_in(_without_gaps(data))
 
     def spans(self, text: str) -> Iterator[tuple[str, int, int]]:
         """(secret name, start, end) of every form of every value in a text."""
@@ -129,6 +155,9 @@ class JoinedIndex(VaultIndex):
 
     def find(self, data: bytes) -> bool:
         return any(part.find(data) for part in self._parts)
+
+    def find_apart(self, data: bytes) -> bool:
+        return any(part.find_apart(data) for part in self._parts)
 
     def spans(self, text: str) -> Iterator[tuple[str, int, int]]:
         for part in self._parts:
@@ -208,6 +237,12 @@ def _pointer(path: Path) -> str:
     return "".join(f"/{token}" for token in reversed(tokens))
 
 
+def _without_gaps(data: bytes) -> bytes:
+    for escaped in ESCAPED_GAPS:
+        data = data.replace(escaped, b"")
+    return data.translate(None, GAPS)
+
+
 def _contains_any(data: bytes, needles: Iterable[bytes]) -> bool:
     for needle in needles:  # noqa: SIM110 - twice as fast as any(...)
         if needle in data:
@@ -232,7 +267,7 @@ def _free(key: str, taken: Mapping[str, Any], original: Mapping[str, Any], used:
 
 def _placeholder(placeholder: str, forms: Iterable[str]) -> str:
     """Names the secret, unless the name itself would give a value away."""
-    return ANONYMOUS if any(form in placeholder for form in forms) else placeholder
+    return ANONYMOUS if any(len(form) <= len(placeholder) and form in placeholder for form in forms) else placeholder
 
 
 def _shortest(needles: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -8,6 +8,8 @@ from typing import Final
 
 from governance.inspection import assignments, checksums, plausible
 from governance.inspection.detector import Detector, Finder, Hit, found
+from governance.inspection.disguised_codes import CODES
+from governance.inspection.disguises import DISGUISES
 from governance.inspection.findings import Severity
 from governance.inspection.secret_formats import FORMATS, Format
 from governance.inspection.signals import Match, Signal
@@ -222,6 +224,7 @@ FINDERS: Final[tuple[tuple[Signal, Finder], ...]] = (
     (JOSE, _jwts),
     (URL, _urls),
     (TOKEN_USER, _url_tokens),
+    *((each.signal, each.look) for each in (*DISGUISES, *CODES)),
     (assignments.SIGNAL, assignments.assigned),
     (assignments.SIGNAL, assignments.in_columns),
     (assignments.OPTION, assignments.signed_in),

@@ -1,7 +1,7 @@
 """The ways in which one text can be read, each with a map back to the text as it stands.
 
 What hides behind an encoding is found by reading through it: folded letters, HTML, percent, JSON in a string, base64,
-hex, gzip in base64. All bounded: a text may be encoded a few times over, not for ever.
+base32, hex, gzip in base64. All bounded: a text may be encoded a few times over, not for ever.
 """
 
 from collections.abc import Callable, Iterator

@@ -131,6 +131,15 @@ async def test_a_vault_value_never_goes_upstream() -> None:
     assert (code_of(told), ports.sent) == ("credential_in_arguments", [])
 
 
+@pytest.mark.parametrize("gap", [" ", "\n", ", ", '","', "\u200b", "•"], ids=repr)
+async def test_nor_does_it_with_its_letters_apart(gap: str) -> None:
+    ports = FakePorts(world())
+    ports.secrets = {"helpdesk-token": (b"s3cr3t-value-of-vault",)}
+    for note in (gap.join("s3cr3t-value-of-vault"), list("s3cr3t-value-of-vault")):
+        told = await run(frame(arguments={"note": note}), ports)
+        assert (code_of(told), ports.sent) == ("credential_in_arguments", [])
+
+
 async def test_fields_that_a_rule_masks_reach_neither_agent_nor_record() -> None:
     ports = FakePorts(world(make.rule("mask", fields=("*.iban",))))
     ports.upstream = lambda _: answer(

@@ -1,7 +1,9 @@
 """A vault value in a result: found in every form it may take, and gone after masking."""
 
 import base64
+import codecs
 import json
+import string
 import time
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +14,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from governance.canonical import encode, parse
-from governance.inspection.masking import Hit, VaultIndex
-from governance.vault import maskable_forms
+from governance.inspection.masking import SHORTEST_APART, Hit, VaultIndex
+from governance.vault import known_forms, maskable_forms
 
 TOKEN = 'tök/en+"1\\2'
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=10)
@@ -54,6 +56,43 @@ def test_after_masking_no_form_is_left_and_the_result_parses(data: st.DataObject
     assert bool(hits) is (masked != value)
     for form in (form.decode() for secret in values for form in maskable_forms("bearer", secret)):
         assert form in "[SECRET]" or orjson.dumps(form)[1:-1] not in body
+
+
+HIDDEN = {
+    "hex": lambda text: f"x{text.encode().hex()}y",
+    "upper-hex": lambda text: text.encode().hex().upper(),
+    "base32": lambda text: base64.b32encode(f"{text} and more".encode()).decode(),
+    "lower-base32": lambda text: base64.b32encode(text.encode()).decode().lower(),
+    "base64-of-more": lambda text: base64.b64encode(f"a {text} b".encode()).decode(),
+    "base64-of-yet-more": lambda text: base64.urlsafe_b64encode(f"a{text}".encode()).decode(),
+    "base85": lambda text: base64.b85encode(text.encode()).decode(),
+    "ascii85": lambda text: base64.a85encode(text.encode()).decode(),
+    "backwards": lambda text: text[::-1],
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+}
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@given(value=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=40))
+def test_a_value_that_somebody_hid_is_known(hidden: str, value: str) -> None:
+    index = VaultIndex([("billing", known_forms("bearer", value))])
+    body = orjson.dumps({"note": f"it is {HIDDEN[hidden](value)} now"})
+    assert index.find(body)
+    assert not index.find(orjson.dumps(index.mask(parse(body))[0]))
+
+
+@given(
+    st.text(string.ascii_letters + string.digits + "-_.", min_size=20, max_size=40),
+    st.sampled_from([" ", "\n", ", ", "/", "•"]),
+    st.integers(1, 5),
+)
+def test_a_value_with_gaps_is_known(value: str, gap: str, size: int) -> None:
+    assume(sum(map(str.isalnum, value)) >= SHORTEST_APART)
+    index = VaultIndex([("billing", known_forms("bearer", value))])
+    pieces = [value[at : at + size] for at in range(0, len(value), size)]
+    for note in (gap.join(pieces), pieces, gap.join(value.encode().hex())):
+        assert index.find_apart(orjson.dumps({"note": note}))
+    assert not index.find_apart(b'{"note": "plain words of no interest, 12 of them"}')
 
 
 @given(st.recursive(TEXT | st.integers(0, 9), lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)))

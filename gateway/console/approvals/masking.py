@@ -10,7 +10,7 @@ from gateway.console.approvals.arguments import Mask
 from gateway.wiring import open_secret
 from governance.inspection.masking import ANONYMOUS, VaultIndex
 from governance.snapshot import SealedSecret, Snapshot
-from governance.vault import VaultError, keyring, maskable_forms
+from governance.vault import VaultError, keyring, known_forms
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def _index_of(snapshot: Snapshot) -> VaultIndex:
 def _forms(secret: SealedSecret) -> tuple[bytes, ...]:
     """None for a secret that cannot be opened here: it cannot be presented to anything, either."""
     try:
-        return maskable_forms(secret.kind, open_secret(secret, keyring()))
+        return known_forms(secret.kind, open_secret(secret, keyring()))
     except VaultError as error:
         logger.error("secret %s cannot be opened: %s", secret.name, error)
         return ()

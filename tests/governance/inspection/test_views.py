@@ -45,6 +45,8 @@ WRAPPED = {
     "base64-of-a-shifted-text": in_base64(f"x{NEEDLE}"),
     "url-safe": base64.urlsafe_b64encode(f"???>>>{NEEDLE}".encode()).decode(),
     "hex": NEEDLE.encode().hex(),
+    "base32": base64.b32encode(NEEDLE.encode()).decode(),
+    "lower-base32": base64.b32encode(NEEDLE.encode()).decode().lower().rstrip("="),
     "gzip-in-base64": base64.b64encode(gzip.compress(NEEDLE.encode())).decode(),
     "base64-of-base64": in_base64(in_base64(NEEDLE)),
     "percent": "".join(f"%{ord(each):02x}" for each in NEEDLE),
