@@ -23,6 +23,7 @@ from governance.definition_findings import (
     stored,
 )
 from governance.facts import Fact, Recorder
+from governance.inspection.digest import pack_digest
 from governance.models import Connector, Tool, ToolDefinition
 
 LONGEST_NAME = 128
@@ -216,7 +217,7 @@ def _shown(done: Registration) -> dict[str, Any]:
         key: {"count": len(names), "names": sorted(names)[:MAX_NAMES_IN_EVIDENCE]} for key, names in listed.items()
     }
     told = [{"tool": name, **each} for name in sorted(done.remarks) for each in stored(done.remarks[name])]
-    return shown | ({"findings": told[:MAX_FINDINGS_IN_EVIDENCE]} if told else {})
+    return shown | ({"findings": told[:MAX_FINDINGS_IN_EVIDENCE], "pack": pack_digest()} if told else {})
 
 
 def _look_after(connector: Connector, found: Catalogue) -> None:
