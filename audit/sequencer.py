@@ -32,7 +32,7 @@ HEARTBEAT_EVERY = timedelta(hours=1)
 BUSY_SECONDS, IDLE_SECONDS, RETRY_SECONDS = 0.1, 0.2, 1.0
 QUEUE = """
     SELECT p.id, e.id, e.kind, e.epoch, e.header FROM audit_pending p JOIN audit_event e ON e.id = p.event_id
-    ORDER BY p.id LIMIT %s
+    WHERE p.id > %s ORDER BY p.id LIMIT %s
 """
 PLACE = 'INSERT INTO audit_leaf ("index", event_id, hash) VALUES (%s, %s, %s)'
 PLACE_ALL = (
@@ -90,6 +90,9 @@ class Sequencer:
         self._newest = newest
         self._tree: Frontier | None = None
         self._signed: Signed | None = None
+        self._placed = 0
+        """The last row of the queue that was placed. An older one may be committed late, so where a signature is due
+        all are looked through; else only those behind it, as rows that are gone are walked over for some time."""
 
     def advance(self, now: datetime, *, sign_every: timedelta = SIGN_EVERY) -> int:
         """One pass, as the leader; the number of new leaves (0 as well while another one leads).
@@ -103,13 +106,14 @@ class Sequencer:
             tree, signed = self._catch_up()
             if signed is None or signed.is_older_than(HEARTBEAT_EVERY, now):
                 self._record_heartbeat(now)
-            batch, heir = self._up_to_rotation(_next_batch())
+            is_time = signed is None or signed.is_older_than(sign_every, now)
+            batch, heir = self._up_to_rotation(_next_batch(after=0 if is_time else self._placed))
             _place(batch, tree.size)
             tree = tree.extend(queued.hash for queued in batch)
-            is_due = signed is None or (tree.size > signed.size and signed.is_older_than(sign_every, now))
-            if is_due or heir:
+            if heir or (is_time and (signed is None or tree.size > signed.size)):
                 signed, note = self._sign(tree, now, heir)
         self._tree, self._signed = tree, signed
+        self._placed = batch[-1].pending_id if batch else self._placed
         if note and self._newest:
             self._newest.keep(note)
         if heir and self._keys:
@@ -119,14 +123,18 @@ class Sequencer:
 
     def has_work(self, now: datetime) -> bool:
         """Is a pass worth the write lock? One cheap read."""
-        if self._tree is None or self._signed is None or Pending.objects.exists():
+        if self._tree is None or self._signed is None or self._signed.is_older_than(HEARTBEAT_EVERY, now):
             return True
-        unsigned = self._tree.size > self._signed.size and self._signed.is_older_than(SIGN_EVERY, now)
-        return unsigned or self._signed.is_older_than(HEARTBEAT_EVERY, now)
+        is_time = self._signed.is_older_than(SIGN_EVERY, now)
+        if is_time and self._tree.size > self._signed.size:
+            return True
+        # By `first`, which walks the index: planners take the table for small and would read all of it.
+        return Pending.objects.filter(id__gt=0 if is_time else self._placed).values_list("id").first() is not None
 
     def forget(self) -> None:
         """After a failed pass: believe the database only."""
         self._tree = self._signed = None
+        self._placed = 0
 
     def _catch_up(self) -> tuple[Frontier, Signed | None]:
         """The tree as stored, grown from what we knew or from the last checkpoint."""
@@ -260,10 +268,10 @@ def _most() -> int:
     return BATCHES[connection.vendor]
 
 
-def _next_batch() -> list[Queued]:
-    """The oldest waiting events. A row whose event is gone stays in the queue, where `verify` names it."""
+def _next_batch(*, after: int) -> list[Queued]:
+    """The oldest waiting events behind a row. A row whose event is gone stays in the queue, where `verify` names it."""
     with connection.cursor() as cursor:
-        cursor.execute(QUEUE, [_most()])
+        cursor.execute(QUEUE, [after, _most()])
         return [
             Queued(row, event_id, kind, header, leaf_hash(leaf_entry(epoch, header)))
             for row, event_id, kind, epoch, header in cursor

@@ -198,3 +198,18 @@ def test_events_deleted_from_the_queue_take_nobodys_place_in_a_batch(
     EventRow.objects.filter(id__in=gone).delete()
     seal(signer)
     assert leaf_events()[-1] == kept
+
+
+def test_a_row_that_is_committed_after_younger_ones_is_placed_by_the_next_signature(signer: Signer) -> None:
+    running = Sequencer(signer)
+    running.advance(NOON)
+    record_events(1)
+    lower_guards("audit_pending")
+    Pending.objects.update(id=1_000_000)
+    running.advance(NOON)
+    late = record_events(1)
+    assert running.advance(NOON + SECOND / 2) == 0
+    assert running.has_work(NOON + SECOND)
+    running.advance(NOON + SECOND)
+    assert leaf_events()[-1:] == late
+    assert is_whole()
