@@ -133,13 +133,22 @@ class Fragments:
         self._clock = clock
         self._rings: OrderedDict[str, _Ring] = OrderedDict()
 
-    def before(self, agent_id: str, new: Iterable[Piece]) -> list[Piece]:
-        """What was sent lately, the oldest first, without what is sent once more."""
+    def before(
+        self, agent_id: str, new: Iterable[Piece], *, path: str | None = None, most: int = KEPT_CHARACTERS
+    ) -> list[Piece]:
+        """What was sent lately, the oldest first, without what is sent once more; only at this place if one is named.
+        No more than it takes for `most` characters of what looks like pieces."""
         ring = self._rings.get(agent_id)
-        since = self._clock() - WINDOW
+        since, size = self._clock() - WINDOW, 0
         again = {piece.same for piece in new}
-        kept = ring.kept.items() if ring is not None else ()
-        return [each.piece for same, each in kept if each.at > since and same not in again]
+        latest: list[Piece] = []
+        for same, each in reversed(ring.kept.items()) if ring is not None else ():
+            if size >= most:
+                break
+            if each.at > since and (path is None or each.piece.path == path) and same not in again:
+                latest.append(each.piece)
+                size += len(each.piece.token)
+        return latest[::-1]
 
     def keep(self, agent_id: str, new: Iterable[Piece]) -> int:
         """Up to which row it is known what others sent."""

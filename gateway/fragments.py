@@ -41,7 +41,7 @@ async def with_seams(call: Call, sent: Any, found: Findings, ports: Ports) -> tu
     agent_id, new = call.caller.agent.id, pieces_of(sent, found)
     if not new:
         return found, None
-    old = ports.fragments.before(agent_id, new)
+    old = _before(agent_id, new, ports)
     read_to = ports.fragments.keep(agent_id, new)
     completing = await _completing(old, new, call, ports)
     if completing:
@@ -59,7 +59,7 @@ async def completes_unseen(call: Call, ports: Ports) -> bool:
         return False
     await ports.fragments.catch_up(agent_id)
     new = list(call.sent.pieces)
-    completing = await _completing(ports.fragments.before(agent_id, new), new, call, ports)
+    completing = await _completing(_before(agent_id, new, ports), new, call, ports)
     known = {(each.path, each.rule) for each in (*call.findings.found, *call.findings.excepted)}
     return not known.issuperset((each.path, each.rule) for each in (*completing, *_unread(agent_id, ports)))
 
@@ -106,10 +106,27 @@ def _edges(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:half]}\n{text[-half:]}"
 
 
-async def _completing(old: list[Piece], new: list[Piece], call: Call, ports: Ports) -> list[Finding]:
-    if not old and len(new) < 2:
+class _Before(NamedTuple):
+    """What was sent lately, and what of it at each place of what is sent now: as much as can be joined with that."""
+
+    anywhere: list[Piece]
+    at: dict[str, list[Piece]]
+
+
+def _before(agent_id: str, new: list[Piece], ports: Ports) -> _Before:
+    anywhere = ports.fragments.before(agent_id, new, most=LONGEST)
+    paths = {piece.path for piece in new}
+    if len(paths | {piece.path for piece in anywhere}) == 1:
+        return _Before(anywhere, dict.fromkeys(paths, anywhere))
+    return _Before(
+        anywhere, {path: ports.fragments.before(agent_id, new, path=path, most=LONGEST) for path in sorted(paths)}
+    )
+
+
+async def _completing(old: _Before, new: list[Piece], call: Call, ports: Ports) -> list[Finding]:
+    if not old.anywhere and len(new) < 2:
         return []
-    joints = list(_joints(old, new))
+    joints = list(dict.fromkeys(_joints(old, new)))
     text = "\n".join(joint.text for joint in joints)
     found = await ports.inspector.look_for(text, frozenset(("secret",)), size=len(text))
     vault = ports.vault_index(call.caller.snapshot)
@@ -138,16 +155,15 @@ class _Joint(NamedTuple):
         return False
 
 
-def _joints(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
+def _joints(old: _Before, new: list[Piece]) -> Iterator[_Joint]:
     """The whole texts at one place of the arguments; what looks like pieces there; and the same at any place."""
     for path, here in groupby(new, key=lambda piece: piece.path):
-        pieces = list(here)
-        same = [each for each in old if each.path == path]
+        pieces, same = list(here), old.at[path]
         if same or len(pieces) > 1:
             yield _Joint(_tail(each.text for each in reversed(same)), tuple(each.text for each in pieces), pieces[-1])
             yield from _from_each(same, pieces)
-    if len({piece.path for piece in (*old, *new)}) > 1:
-        yield from _from_each(old, new)
+    if len({piece.path for piece in (*old.anywhere, *new)}) > 1:
+        yield from _from_each(old.anywhere, new)
 
 
 def _from_each(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:

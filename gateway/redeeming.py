@@ -58,11 +58,11 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
     Raises Refusal: denied, or it waits. `is_confirmed` says that the call was decided by a view as new as the request;
     nobody is asked, and nothing that was agreed to is given up, because of an older one.
     """
-    decision, seen = decided(call, ports), None
+    agent_id, session, seen = call.caller.agent.id, call.frame.session_id, None
+    decision, guess = _by_guess(call, ports) or (decided(call, ports), None)
     if decision.reads_labels or call.reach is not None or (decision.effect is not Effect.DENY and reads_labels(call)):
-        if (guessed := _by_guess(call, ports)) is not None:
-            return guessed
-        agent_id, session = call.caller.agent.id, call.frame.session_id
+        if guess is not None:
+            return Permitted(call, decision, Run(agent_id, run_of(session), guess, call.reach), is_guess=True)
         seen = Run(agent_id, run_of(session), await ports.run_labels.of(agent_id, session), call.reach)
         decision = decided(call, ports, labels=seen.labels)
     if decision.effect is not Effect.ASK or call.frame.method not in ASKABLE:
@@ -73,17 +73,17 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
     return await _redeem(asked_of(call, decision, seen), ports)
 
 
-def _by_guess(call: Call, ports: Ports) -> Permitted | None:
+def _by_guess(call: Call, ports: Ports) -> tuple[Decision, frozenset[str]] | None:
     """Permitted under the labels that are remembered of the run: the intent commits only if these are its labels still.
     Nothing else is said by a guess, neither no nor that humans are asked."""
-    agent_id, session = call.caller.agent.id, call.frame.session_id
-    labels = ports.run_labels.guessed(agent_id, session)
-    if labels is None:
+    guess = ports.run_labels.guessed(call.caller.agent.id, call.frame.session_id)
+    if guess is None:
         return None
-    decision = decided(call, ports, labels=labels)
-    if decision.effect is not Effect.PERMIT:
+    try:
+        decision = decided(call, ports, labels=guess)
+    except Refusal:
         return None
-    return Permitted(call, decision, Run(agent_id, run_of(session), labels, call.reach), is_guess=True)
+    return (decision, guess) if decision.effect is Effect.PERMIT else None
 
 
 def asked_of(call: Call, decision: Decision, seen: Run | None) -> Asked:

@@ -66,7 +66,7 @@ class SqliteBackend:
             ]
             insert_many(connection, [rows[i] for i in fresh], epoch=epoch, payloads=payloads)
             add_labels(connection, [group[i] for i in fresh])
-            behind = {i for i in fresh if (sent := group[i].sent) is not None and keep_pieces(connection, sent)}
+            behind = keep_pieces(connection, [(i, sent) for i in fresh if (sent := group[i].sent) is not None])
         returned = time.clock_gettime_ns(BOOT_CLOCK)
         return [Committed(verdict, epoch, returned, i in behind) for i, verdict in enumerate(verdicts)]
 

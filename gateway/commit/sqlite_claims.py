@@ -36,10 +36,11 @@ class _Gone(Exception):
 def consume(connection: sqlite3.Connection, group: list[Entry], verdicts: list[Verdict]) -> None:
     """Takes what the committing members of the group claim, in their order, and revises the verdicts of those that do
     not get it or whose run has other labels by now."""
+    labels = _Labels(connection)
     for position, entry in enumerate(group):
         if verdicts[position] is not Verdict.COMMITTED:
             continue
-        if entry.seen is not None and not _is_labelled(connection, entry.seen):
+        if entry.seen is not None and not labels.are_those_of(entry.seen):
             verdicts[position] = Verdict.LABELLED
         elif entry.claim is not None and not _take(connection, entry.claim, entry):
             verdicts[position] = Verdict.GONE
@@ -55,12 +56,24 @@ def add_labels(connection: sqlite3.Connection, entries: list[Entry]) -> None:
         connection.executemany(ADD_LABEL, [known | {"label": label} for label in run.labels])
 
 
-def _is_labelled(connection: sqlite3.Connection, run: Run) -> bool:
-    known = {"agent": run.agent_id, "session": run.session, "since": _text(datetime.now(UTC) - REACH)}
-    if run.reach is not None and not still_reaches(connection, run.reach, known):
-        return False
-    rows = connection.execute(LABELS, known)
-    return {label for (label,) in rows} == run.labels
+class _Labels:
+    """Of the runs in a group, as they are before anything of it is added: each run's are read once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._since = _text(datetime.now(UTC) - REACH)
+        self._read: dict[tuple[str, str], set[str]] = {}
+
+    def are_those_of(self, run: Run) -> bool:
+        """And it reaches no more that it knows from untrusted text."""
+        known = {"agent": run.agent_id, "session": run.session, "since": self._since}
+        if run.reach is not None and not still_reaches(self._connection, run.reach, known):
+            return False
+        found = self._read.get((run.agent_id, run.session))
+        if found is None:
+            found = {label for (label,) in self._connection.execute(LABELS, known)}
+            self._read[run.agent_id, run.session] = found
+        return found == run.labels
 
 
 def _take(connection: sqlite3.Connection, claim: Claim, entry: Entry) -> bool:

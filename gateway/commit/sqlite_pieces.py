@@ -1,6 +1,7 @@
 """What the group commit on SQLite keeps of pieces: as `postgresql_pieces.sql`, which says what it means."""
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -9,8 +10,8 @@ from gateway.commit.entry import SentPieces
 WINDOW: Final = timedelta(minutes=30)
 MOST_ROWS: Final = 256
 OTHERS: Final = """
-    SELECT 1 FROM gateway_sentpiece
-    WHERE agent_id = :agent AND id > :read_to AND process_id <> :process AND at > :since LIMIT 1
+    SELECT id FROM gateway_sentpiece
+    WHERE agent_id = :agent AND id > :read_to AND process_id <> :process AND at > :since ORDER BY id DESC LIMIT 1
 """
 ADD: Final = """
     INSERT INTO gateway_sentpiece (agent_id, person_id, process_id, sealed, at)
@@ -22,24 +23,31 @@ PRUNE: Final = """
 """
 
 
-def keep_pieces(connection: sqlite3.Connection, sent: SentPieces) -> bool:
-    """Whether there are some of other processes that were not looked at with these."""
+def keep_pieces(connection: sqlite3.Connection, sent: Iterable[tuple[int, SentPieces]]) -> set[int]:
+    """Which of them, by position in the group, other processes have sent some before that were not looked at with them.
+    A group is of one process: none of it is such to another."""
     now = datetime.now(UTC)
-    known = {
+    times = {"now": _text(now), "since": _text(now - WINDOW)}
+    rows = [(position, pieces, times | _row(pieces)) for position, pieces in sent]
+    others: dict[str, int] = {}
+    for _, pieces, row in sorted(rows, key=lambda each: each[1].read_to):
+        if pieces.agent_id not in others:
+            newest = connection.execute(OTHERS, row).fetchone()
+            others[pieces.agent_id] = newest[0] if newest is not None else 0
+    connection.executemany(ADD, [row for _, _, row in rows])
+    connection.executemany(PRUNE, [row for _, pieces, row in rows if pieces.is_pruning])
+    return {position for position, pieces, _ in rows if others[pieces.agent_id] > pieces.read_to}
+
+
+def _row(sent: SentPieces) -> dict[str, str | bytes | int]:
+    return {
         "agent": sent.agent_id,
         "person": sent.person_id,
         "process": sent.process.hex,
         "read_to": sent.read_to,
         "sealed": sent.sealed,
-        "now": _text(now),
-        "since": _text(now - WINDOW),
         "most": MOST_ROWS,
     }
-    is_behind = connection.execute(OTHERS, known).fetchone() is not None
-    connection.execute(ADD, known)
-    if sent.is_pruning:
-        connection.execute(PRUNE, known)
-    return is_behind
 
 
 def _text(at: datetime) -> str:

@@ -2,12 +2,14 @@
 
 from typing import Final
 
-from governance.inspection.detectors import TABLE
+from governance.inspection.detectors import table_of
+from governance.inspection.findings import Kind
 from governance.inspection.secret_formats import FORMATS
 from governance.inspection.signals import Encoded
 
 NAMES: Final = frozenset(each.signal.name for each in FORMATS)
+SECRETS: Final[frozenset[Kind]] = frozenset(("secret",))
 
 
 def may_hold_secret(text: str) -> bool:
-    return not NAMES.isdisjoint(TABLE.occurring(Encoded(text)))
+    return not NAMES.isdisjoint(table_of(SECRETS).occurring(Encoded(text)))

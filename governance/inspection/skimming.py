@@ -11,7 +11,7 @@ from governance.inspection.findings import Budget, Kind
 from governance.inspection.masking import VaultIndex
 from governance.inspection.signals import Encoded, SignalTable
 from governance.inspection.skim import NOT_YET, Skim
-from governance.inspection.views import SIGNAL_NAMES, TooManyViews, views
+from governance.inspection.views import SIGNAL_NAMES, TooManyViews, View, views
 from governance.inspection.walk import MAX_TOKEN, text_of
 
 MOST_CHARACTERS: Final = 65_536
@@ -80,10 +80,11 @@ def _seen(value: Any, kinds: frozenset[Kind], budget: Budget) -> _Seen | None:
     text = "\n".join(gathered.texts)
     readings = (text,) if text.isascii() else (text, folding.folded(text).text())
     table = table_of(kinds)
-    signals = frozenset().union(*[table.occurring(Encoded(reading)) for reading in readings])
+    occurring = {reading: table.occurring(Encoded(reading)) for reading in readings}
+    signals = frozenset().union(*occurring.values())
     if signals.isdisjoint(SIGNAL_NAMES):
         return _Seen(readings, gathered.names, signals)
-    inner = _read_through(gathered.texts, table)
+    inner = _read_through(gathered.texts, table, occurring)
     return _Seen(readings + inner.readings, gathered.names, signals | inner.signals) if inner is not None else None
 
 
@@ -92,16 +93,20 @@ class _Inner(NamedTuple):
     signals: frozenset[str]
 
 
-def _read_through(texts: list[str], table: SignalTable) -> _Inner | None:
+def _read_through(texts: list[str], table: SignalTable, known: dict[str, frozenset[str]]) -> _Inner | None:
     """What stands in texts behind their encodings, in the views that detectors would be shown. An identifier or a path
-    looks like base64, and is none. None if that is more than one look is worth."""
+    looks like base64, and is none. `known` says what occurs in some. None if it is more than one look is worth."""
     if len(texts) > MOST_READ:
         return None
     readings: list[str] = []
     signals: set[str] = set()
+
+    def occurring(view: View) -> frozenset[str]:
+        return known[view.text] if view.text in known else table.occurring(view.encoded)
+
     try:
         for text in texts:
-            for view, hits in views(text, lambda view: table.occurring(view.encoded)):
+            for view, hits in views(text, occurring):
                 signals |= hits
                 if view.parent is not None:
                     readings.append(view.text)
