@@ -8,16 +8,15 @@ is cut off with the snapshot that says so, and asked for the key again before ea
 import asyncio
 import json
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from connectors.base import Interest
 from gateway.bus import topic_of
-from gateway.call import Answer, Call, Caller, Frame
+from gateway.call import Answer, Call, Caller
 from gateway.catalogs import Catalogs
 from gateway.commit.entry import EvidenceUnavailable
 from gateway.deciding import authenticate, authorize, reachable_bundles, resolve
@@ -25,21 +24,22 @@ from gateway.mcp.context import Context
 from gateway.mcp.errors import INTERNAL_ERROR, ProtocolError
 from gateway.mcp.frames import bare_frame, invalid_params
 from gateway.mcp.holding import ELICITED, page_done
-from gateway.mcp.listing import OUTPUT_SCHEMA, is_shared, visible_tools
+from gateway.mcp.listeners import Listener, Listeners, View, Watched
+from gateway.mcp.listing import is_shared
 from gateway.mcp.methods import NEEDS_TASKS
 from gateway.mcp.modern import declares
 from gateway.mcp.newsroom import Newsroom
-from gateway.mcp.revisions import META_SERVER, META_SUBSCRIPTION, NEWEST_LEGACY, SERVER_INFO
 from gateway.mcp.session_ends import ENDED
 from gateway.mcp.sessions import Session
-from gateway.mcp.stream import Stream, event_of
+from gateway.mcp.sights import interests, sight
+from gateway.mcp.stream import Stream
 from gateway.mcp.task_table import Task
 from gateway.mcp.tasks import find_task, notification
 from gateway.pipeline import commit_refusal, watch
 from gateway.ports import Ports
 from gateway.refusals import Refusal
-from gateway.targets import PROMPT, RESOURCE, TOOL, selections
-from governance.snapshot import Bundle, Connector, Credential, Snapshot
+from gateway.targets import PROMPT, RESOURCE, TOOL
+from governance.snapshot import Connector, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -73,47 +73,6 @@ SUBSCRIPTIONS_CHANGED = topic_of("subscriptions")
 """Topic on which processes tell each other that some session subscribed to something else."""
 
 
-@dataclass(slots=True, eq=False)
-class Listener:
-    """One stream, for whom it is and what it wants. `uris`: (connector id, upstream's URI) -> exposed URI."""
-
-    stream: Stream
-    frame: Frame = field(repr=False)
-    credential: Credential = field(repr=False)
-    agent_id: str
-    wants: frozenset[str]
-    uris: dict[tuple[str, str], str]
-    session: Session | None = None
-    subscription: str | int | None = None
-
-    def message(self, method: str, params: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-        said = dict(params)
-        if self.subscription is not None:
-            said["_meta"] = {META_SUBSCRIPTION: self.subscription}
-        return event_of({"jsonrpc": "2.0", "method": method} | ({"params": said} if said else {}))
-
-    def last_word(self) -> bytes:
-        """The result of a listen that we end; streams of earlier revisions just end."""
-        if self.subscription is None:
-            return b""
-        meta = {META_SUBSCRIPTION: self.subscription, META_SERVER: SERVER_INFO}
-        return event_of(
-            {"jsonrpc": "2.0", "id": self.subscription, "result": {"resultType": "complete", "_meta": meta}}
-        )
-
-
-@dataclass(slots=True, eq=False)
-class View:
-    """What all streams of one agent at one endpoint have in common. `reach`: connectors that have something of a kind
-    to offer here; `seen`: what of that kind was visible at the last look."""
-
-    listeners: set[Listener] = field(default_factory=set)
-    reach: dict[str, frozenset[str]] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
-    following: asyncio.Task[None] | None = None
-    """Of the agent's tasks up to 2025-11-25, where there is somebody to be told."""
-
-
 class Listening:
     """One instance a process; all methods run on the event loop."""
 
@@ -121,11 +80,7 @@ class Listening:
         self._ports = ports
         self._catalogs = catalogs
         self._newsroom = Newsroom(ports.listen, self._note)
-        self._views: dict[tuple[str, str | None, str, frozenset[str] | None], View] = {}
-        self._by_uri: dict[tuple[str, str], set[Listener]] = {}
-        self._by_session: dict[str, Listener] = {}
-        self._per_agent: Counter[str] = Counter()
-        self.count = 0
+        self._listeners = Listeners()
         self._news: dict[tuple[str, str, str], None] = {}
         self._has_swapped = False
         self._to_reread: set[Listener] = set()
@@ -209,30 +164,30 @@ class Listening:
         await self._resubscribe(context, removed=uri)
         return Answer(result={})
 
+    @property
+    def count(self) -> int:
+        return len(self._listeners)
+
     def end_session(self, session: Session) -> None:
-        if (listener := self._by_session.get(session.id)) is not None:
-            listener.stream.end()
+        self._listeners.end_session(session)
 
     def end_all(self) -> None:
         """This process is about to end: its clients connect again, to another."""
-        for listener in list(self._all()):
+        for listener in list(self._listeners):
             listener.stream.end(listener.last_word())
-
-    def _all(self) -> Iterator[Listener]:
-        return (listener for view in self._views.values() for listener in view.listeners)
 
     def _admit(self, caller: Caller) -> None:
         if self._ports.snapshot().is_stopped(caller.agent.id, self._ports.now()):
             raise ProtocolError(INTERNAL_ERROR, "Frozen by an administrator.", status=403)
-        is_agent_full = self._per_agent[caller.agent.id] >= AGENT_LIMIT
+        is_agent_full = self._listeners.count_of(caller.agent.id) >= AGENT_LIMIT
         if is_agent_full or self.count >= PROCESS_LIMIT:
             text = "Too many open streams of this agent." if is_agent_full else "Too many open streams."
             headers = ((b"retry-after", str(RETRY_AFTER_SECONDS).encode()),)
             raise ProtocolError(INTERNAL_ERROR, text, status=429 if is_agent_full else 503, headers=headers)
 
-    async def _watched(self, context: Context, uris: Iterable[str]) -> dict[tuple[str, str], str] | Answer:
+    async def _watched(self, context: Context, uris: Iterable[str]) -> Watched | Answer:
         """Those the caller may read, recorded; others are left out as if they did not exist."""
-        found: dict[tuple[str, str], str] = {}
+        found: Watched = {}
         for uri in uris:
             watched = await watch(replace(bare_frame(context, uri, {"uri": uri}), method=SUBSCRIBE), self._ports)
             if isinstance(watched, Call):
@@ -241,9 +196,7 @@ class Listening:
                 return watched
         return found
 
-    def _listener(
-        self, context: Context, stream: Stream, wants: frozenset[str], uris: dict[tuple[str, str], str]
-    ) -> Listener:
+    def _listener(self, context: Context, stream: Stream, wants: frozenset[str], uris: Watched) -> Listener:
         frame = bare_frame(context)
         return Listener(stream, frame, context.caller.credential, context.caller.agent.id, wants, uris)
 
@@ -265,24 +218,18 @@ class Listening:
     async def _until_heard(self, listener: Listener) -> None:
         """Once a client reads its first event it counts on hearing everything, so our own streams to the upstreams
         stand before that. A slow upstream keeps nobody waiting for long."""
-        reach = self._views[_view_key(listener)].reach
+        reach = self._listeners.views[listener.view_key].reach
         kinds = {kind: reach.get(kind, frozenset()) for kind in listener.wants}
-        wanted = self._interests([kinds], listener.uris)
+        wanted = interests(self._ports.snapshot(), [kinds], listener.uris)
         with suppress(TimeoutError):
             async with asyncio.timeout(STANDING_SECONDS):
                 await self._newsroom.standing({key: interest for key, (_, interest) in wanted.items()})
 
     def _add(self, listener: Listener) -> None:
-        view = self._views.setdefault(_view_key(listener), View())
-        view.listeners.add(listener)
+        view = self._listeners.add(listener)
         if not view.reach:
             self._look(view, self._ports.snapshot())
-        self._per_agent[listener.agent_id] += 1
-        self.count += 1
-        self._index(listener)
         if listener.session is not None:
-            self.end_session(listener.session)
-            self._by_session[listener.session.id] = listener
             self._to_reread.add(listener)
             self._follow_tasks(view, listener)
         self._wake.set()
@@ -290,46 +237,23 @@ class Listening:
             self._tending = asyncio.create_task(self._tend(), name="listening")
 
     def _remove(self, listener: Listener) -> None:
-        key = _view_key(listener)
-        view = self._views[key]
-        view.listeners.discard(listener)
-        if not view.listeners:
-            del self._views[key]
-            if view.following is not None:
-                view.following.cancel()
-        self._unindex(listener)
-        self.count -= 1
-        self._per_agent[listener.agent_id] -= 1
-        if not self._per_agent[listener.agent_id]:
-            del self._per_agent[listener.agent_id]
+        self._listeners.remove(listener)
         self._to_reread.discard(listener)
-        if listener.session is not None and self._by_session.get(listener.session.id) is listener:
-            del self._by_session[listener.session.id]
         self._wake.set()
 
     def _follow_tasks(self, view: View, listener: Listener) -> None:
         """All sessions of an agent share its tasks, so one follower tells all of them."""
-        if view.following is not None or not _hears_of_tasks(listener):
+        if view.following is not None or not listener.hears_of_tasks:
             return
 
         async def tell(task: Task) -> None:
             told = notification(task)
             for each in tuple(view.listeners):
-                if _hears_of_tasks(each) and self._is_known(each):
+                if each.hears_of_tasks and self._is_known(each):
                     each.stream.push(each.message(told["method"], told["params"]))
 
         changes = self._ports.tasks.changed(listener.agent_id, listener.frame.bundle, tell, is_modern=False)
         view.following = asyncio.create_task(_quietly(changes), name="task news")
-
-    def _index(self, listener: Listener) -> None:
-        for key in listener.uris:
-            self._by_uri.setdefault(key, set()).add(listener)
-
-    def _unindex(self, listener: Listener) -> None:
-        for key in listener.uris:
-            self._by_uri[key].discard(listener)
-            if not self._by_uri[key]:
-                del self._by_uri[key]
 
     async def _resubscribe(self, context: Context, *, added: str = "", removed: str = "") -> None:
         """One at a time: each starts from what the one before left. What changes nothing costs the other processes
@@ -344,8 +268,8 @@ class Listening:
             await self._ports.sessions.set_subscriptions(session, (*kept, *((added,) if added else ())))
         await self._ports.bus.announce(SUBSCRIPTIONS_CHANGED)
 
-    def _readable(self, listener: Listener, uris: Iterable[str]) -> dict[tuple[str, str], str]:
-        found: dict[tuple[str, str], str] = {}
+    def _readable(self, listener: Listener, uris: Iterable[str]) -> Watched:
+        found: Watched = {}
         for uri in uris:
             call = self._call_for(listener, uri)
             if call is not None:
@@ -365,10 +289,10 @@ class Listening:
         """Within the step that makes the snapshot current: nothing is told to who lost the right to hear it, or is
         stopped altogether by a freeze."""
         self._catalogs.keep_only(snapshot.connectors)
-        if not self._views:
+        if not self._listeners.views:
             return
         now = self._ports.now()
-        for listener in self._all():
+        for listener in self._listeners:
             agent = snapshot.agents.get(listener.agent_id)
             is_known = agent is not None and agent.is_live and snapshot.standing(listener.credential) is not None
             if not is_known or snapshot.is_stopped(listener.agent_id, now):
@@ -381,14 +305,14 @@ class Listening:
         uri = params.get("uri") if method == UPDATED else ""
         if method in KIND_OF:
             self._catalogs.forget(connector_id)
-        elif not isinstance(uri, str) or (connector_id, uri) not in self._by_uri:
+        elif not isinstance(uri, str) or (connector_id, uri) not in self._listeners.by_uri:
             return
         self._news[connector_id, method, str(uri)] = None
         self._wake.set()
 
     def _turned(self, connector_id: str) -> None:
         """What an upstream offers leaves the lists and comes back with it."""
-        if self._views:
+        if self._listeners.views:
             for method in KIND_OF:
                 self._note(connector_id, method, {})
 
@@ -401,7 +325,7 @@ class Listening:
         ]
         due = _now() + KEEP_ALIVE_SECONDS
         try:
-            while self._views:
+            while self._listeners.views:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(due):
                         await self._wake.wait()
@@ -423,7 +347,7 @@ class Listening:
                 self._has_swapped = False
                 await self._review()
             if is_due:
-                self._to_reread.update(self._by_session.values())
+                self._to_reread.update(self._listeners.by_session.values())
             if self._to_reread:
                 with suppress(EvidenceUnavailable):
                     await self._reread_sessions()
@@ -442,21 +366,21 @@ class Listening:
             while (letter := await box.next()) is not None:
                 note = json.loads(letter)
                 done = page_done(note["elicitation"])
-                for listener in tuple(self._by_session.values()):
-                    if _is_of(listener, note["session"]) and self._is_known(listener):
+                for listener in tuple(self._listeners.by_session.values()):
+                    if listener.is_of(note["session"]) and self._is_known(listener):
                         listener.stream.push(listener.message(done["method"], done["params"]))
 
     async def _hear_of_ends(self) -> None:
         with self._ports.bus.mailbox(ENDED) as box:
             while (letter := await box.next()) is not None:
-                for listener in tuple(self._by_session.values()):
-                    if _is_of(listener, letter.hex()):
+                for listener in tuple(self._listeners.by_session.values()):
+                    if listener.is_of(letter.hex()):
                         listener.stream.end_now()
 
     async def _hear_of_subscriptions(self) -> None:
         with self._ports.bus.mailbox(SUBSCRIPTIONS_CHANGED) as box:
             while True:
-                self._to_reread.update(self._by_session.values())
+                self._to_reread.update(self._listeners.by_session.values())
                 self._wake.set()
                 await box.ring()
 
@@ -464,10 +388,10 @@ class Listening:
         news, self._news = self._news, {}
         for connector_id, method, uri in news:
             if method == UPDATED:
-                for listener in tuple(self._by_uri.get((connector_id, uri), ())):
+                for listener in tuple(self._listeners.by_uri.get((connector_id, uri), ())):
                     self._tell_update(listener, listener.uris[connector_id, uri])
                 continue
-            for view in self._views.values():
+            for view in self._listeners.views.values():
                 if connector_id in view.reach.get(KIND_OF[method], ()):
                     self._tell_change(view, KIND_OF[method])
 
@@ -493,7 +417,7 @@ class Listening:
 
     async def _review(self) -> None:
         """What does each agent see now? A few at a time: others are waiting for the processor."""
-        for number, view in enumerate(list(self._views.values())):
+        for number, view in enumerate(list(self._listeners.views.values())):
             for kind in self._look(view, self._ports.snapshot()):
                 self._tell_change(view, kind)
             if number % REVIEWED_AT_ONCE == REVIEWED_AT_ONCE - 1:
@@ -512,29 +436,11 @@ class Listening:
         bundles = reachable_bundles(listener.frame.bundle, caller, self._ports)
         changed = []
         for kind in CHANGED:
-            reach, seen = self._sight(kind, listener.frame, caller, bundles)
+            reach, seen = sight(kind, listener.frame, caller, bundles, self._ports)
             if view.seen.get(kind, seen) != seen:
                 changed.append(kind)
             view.reach[kind], view.seen[kind] = reach, seen
         return changed
-
-    def _sight(self, kind: str, frame: Frame, caller: Caller, bundles: list[Bundle]) -> tuple[frozenset[str], int]:
-        """(connectors, a number that differs when what is visible does). Of prompts and resources it is what decides
-        on their visibility: to ask the upstreams for each new snapshot would be too much."""
-        if kind == TOOL:
-            tools = dict(visible_tools(frame, caller, bundles, self._ports))
-            told = (
-                (name, tool.definition_digest, item.get("description"), OUTPUT_SCHEMA in item)
-                for name, (tool, item) in tools.items()
-            )
-            return frozenset(tool.connector.id for tool, _ in tools.values()), hash(frozenset(told))
-        chosen = [(bundle, each) for bundle in bundles for each in selections(bundle, kind)]
-        basis = [
-            (bundle.version_id, bundle.ancestry, each.allow, each.deny, *_state(each.connector))
-            for bundle, each in chosen
-        ]
-        freezes = caller.snapshot.freezes if chosen else ()
-        return frozenset(each.connector.id for _, each in chosen), hash((tuple(basis), freezes))
 
     async def _reread_sessions(self) -> None:
         """Another request, here or at another process, may have changed what a session subscribes to, or ended it."""
@@ -543,10 +449,8 @@ class Listening:
         for listener, session in zip(followers, sessions, strict=True):
             if session is None:
                 listener.stream.end()
-            elif self._by_session.get(session.id) is listener and session != listener.session:
-                self._unindex(listener)
-                listener.session, listener.uris = session, self._readable(listener, session.subscriptions)
-                self._index(listener)
+            elif self._listeners.by_session.get(session.id) is listener and session != listener.session:
+                self._listeners.renew(listener, session, self._readable(listener, session.subscriptions))
 
     async def _session_now(self, listener: Listener) -> Session | None:
         assert listener.session is not None
@@ -554,34 +458,13 @@ class Listening:
 
     def _wanted(self) -> dict[str, tuple[Connector, Interest]]:
         reaches = []
-        for view in self._views.values():
+        for view in self._listeners.views.values():
             wants = frozenset[str]().union(*(listener.wants for listener in view.listeners))
             reaches.append({kind: view.reach.get(kind, frozenset()) for kind in wants})
-        return self._interests(reaches, self._by_uri)
-
-    def _interests(
-        self, reaches: Iterable[Mapping[str, frozenset[str]]], uris_wanted: Iterable[tuple[str, str]]
-    ) -> dict[str, tuple[Connector, Interest]]:
-        """By connector, of those that can be listened to."""
-        snapshot = self._ports.snapshot()
-        kinds: dict[str, set[str]] = {}
-        for reach in reaches:
-            for kind, connector_ids in reach.items():
-                for connector_id in connector_ids:
-                    kinds.setdefault(connector_id, set()).add(kind)
-        uris: dict[str, set[str]] = {}
-        for connector_id, uri in uris_wanted:
-            uris.setdefault(connector_id, set()).add(uri)
-        return {
-            connector_id: (connector, _interest(kinds.get(connector_id, set()), uris.get(connector_id, set())))
-            for connector_id in kinds.keys() | uris.keys()
-            if (connector := snapshot.connectors.get(connector_id)) is not None
-            and connector.is_enabled
-            and not connector.secret_missing
-        }
+        return interests(self._ports.snapshot(), reaches, self._listeners.by_uri)
 
     def _keep_alive(self) -> None:
-        for listener in list(self._all()):
+        for listener in list(self._listeners):
             if self._is_known(listener):
                 listener.stream.keep_alive()
 
@@ -598,30 +481,10 @@ def _asked(context: Context) -> tuple[frozenset[str], list[str]]:
     return frozenset(kind for kind, member in MEMBERS.items() if asked.get(member) is True), uris
 
 
-def _is_of(listener: Listener, session: str) -> bool:
-    return listener.session is not None and listener.session.digest.hex() == session
-
-
-def _hears_of_tasks(listener: Listener) -> bool:
-    return listener.session is not None and listener.session.revision == NEWEST_LEGACY
-
-
 async def _quietly(changes: Awaitable[None]) -> None:
     """Without the database there is no news of tasks; the client still may ask for them."""
     with suppress(EvidenceUnavailable):
         await changes
-
-
-def _interest(kinds: set[str], uris: set[str]) -> Interest:
-    return Interest(tools=TOOL in kinds, prompts=PROMPT in kinds, resources=RESOURCE in kinds, uris=frozenset(uris))
-
-
-def _state(connector: Connector) -> tuple[str, str, bool, bool]:
-    return connector.id, connector.revision, connector.is_enabled, connector.secret_missing
-
-
-def _view_key(listener: Listener) -> tuple[str, str | None, str, frozenset[str] | None]:
-    return listener.agent_id, listener.frame.bundle, listener.frame.source_ip, listener.credential.bundles
 
 
 def _now() -> float:
