@@ -329,6 +329,9 @@ class Labels:
         self._log = log
         self._is_away = is_away
 
+    def guessed(self, agent_id: str, session: str) -> None:
+        return
+
     async def add(self, agent_id: str, session: str, labels: frozenset[str]) -> None:
         if self._is_away:
             raise EvidenceUnavailable("away")
