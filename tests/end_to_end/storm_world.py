@@ -19,7 +19,8 @@ from tests import cast, services
 from tests.conftest import MISSING
 from tests.connectors.servers import ScriptedServer, scripted_server
 from tests.end_to_end.histories import Evidence, read_evidence
-from tests.end_to_end.storm import TIMEOUT_SECONDS, Key, Storm, UnluckyInstallation
+from tests.end_to_end.storm import Key, Storm, UnluckyInstallation
+from tests.end_to_end.storm_upstream import TIMEOUT_SECONDS
 from tests.end_to_end.upstreams import in_background
 
 RECOVERY_SECONDS = 40.0

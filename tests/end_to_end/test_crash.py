@@ -18,7 +18,7 @@ import pytest
 from tests import cast
 from tests.connectors.servers import ScriptedServer, Turn, scripted_server
 from tests.end_to_end.installation import REPOSITORY, Installation
-from tests.end_to_end.storm import fill, take_away
+from tests.end_to_end.outages import fill, take_away
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller, Reply
 

@@ -19,7 +19,8 @@ import pytest
 
 from tests import cast
 from tests.end_to_end.histories import check
-from tests.end_to_end.storm import Agent, Key, Storm, UnluckyInstallation, revoke
+from tests.end_to_end.storm import Key, Storm, UnluckyInstallation, revoke
+from tests.end_to_end.storm_agents import Agent
 from tests.end_to_end.storm_world import World, told
 from tests.end_to_end.test_histories import world
 from tests.end_to_end.test_processes import resident_megabytes

@@ -14,7 +14,7 @@ import pytest
 from tests import cast
 from tests.connectors.servers import ScriptedServer, Turn, scripted_server
 from tests.end_to_end.held_desk import TASKS, Approver, modern_call, modern_request, post, result_of
-from tests.end_to_end.storm import take_away
+from tests.end_to_end.outages import take_away
 from tests.end_to_end.test_crash import FaultyInstallation, wait_for_death
 from tests.end_to_end.upstreams import in_background
 from tests.end_to_end.wire import Caller
