@@ -20,6 +20,7 @@ from governance.approval_rows import (
     NoPattern,
     NotEligible,
     asks_of,
+    fact,
     how_it_ended,
     state_at,
     subject_of,
@@ -132,6 +133,8 @@ def check_alike(requests: Sequence[ApprovalRequest]) -> None:
     """Who decides many at once reads one. Raises CannotDecide."""
     if len(requests) > MOST_AT_ONCE:
         raise Changed(f"Decide at most {MOST_AT_ONCE} at once.")
+    if any(row.kind == ApprovalRequest.Kind.ANSWER for row in requests):
+        raise Changed("What calls got is read one by one. Decide them one by one.")
     kinds = {(row.kind, row.tool_id, row.definition_digest, str(row.terms)) for row in requests}
     if len(kinds) > 1:
         raise Changed("They differ in their tool or in the rules that ask. Decide them one by one.")
@@ -143,7 +146,8 @@ def check_alike(requests: Sequence[ApprovalRequest]) -> None:
 
 def arguments_of(request: ApprovalRequest) -> dict[str, Any]:
     """Of a tool call that waits. Raises CannotDecide where they are not kept, or an earlier answer hangs on them."""
-    body = opened(request, bytes(request.arguments)) if request.method == "tools/call" else b""
+    is_waiting = request.kind == ApprovalRequest.Kind.CALL and request.method == "tools/call"
+    body = opened(request, bytes(request.arguments)) if is_waiting else b""
     arguments = canonical.parse(body) if body else None
     if not isinstance(arguments, dict) or not arguments.keys().isdisjoint(("inputResponses", "requestState")):
         raise NoPattern("This request can be approved or denied only as it is.")
@@ -159,6 +163,11 @@ def _tried(request: ApprovalRequest, ballot: Ballot, *, approves: bool) -> Canno
 
 
 # -- around it
+
+
+def show_answer(request: ApprovalRequest, *, by: User, reason: str) -> None:
+    """Puts on record who is about to see an answer that waits as it is, and why."""
+    in_one_act(lambda acting: acting.record(fact("answer.shown", request, reason=reason)), by=actor(by))
 
 
 def cancel(request: ApprovalRequest, *, by: User) -> ApprovalRequest:

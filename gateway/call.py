@@ -12,7 +12,7 @@ from gateway.accounts.presented import Presented
 from gateway.commit.entry import Mentions, Reach, Run
 from gateway.fragment_ring import Sent
 from gateway.values import per_call
-from governance.decision import Decision
+from governance.decision import Ask, Decision
 from governance.inspection.field_masks import Place
 from governance.inspection.findings import Findings
 from governance.inspection.masking import VaultIndex
@@ -179,6 +179,8 @@ class Permitted:
     seen: Run | None = None
     approval: Approval | None = None
     is_guess: bool = False
+    answer: bytes = field(default=b"", repr=False)
+    """The call has run, and humans let go what it got."""
 
     @property
     def labels(self) -> frozenset[str] | None:
@@ -289,6 +291,12 @@ class SafeResult:
     """Names of those that stand for what was masked."""
     skim: Skim | None = field(default=None, repr=False, compare=False)
     """What is remembered of a look at the content before anything was masked for rules."""
+    asks: tuple[Ask, ...] = ()
+    """Who has to look at it before the agent does."""
+    shown: bytes = field(default=b"", repr=False)
+    """To them: all that was found is masked. Empty where a part could not be looked at."""
+    held: "Held | None" = None
+    """It stands for an answer that waits for them."""
 
 
 @per_call

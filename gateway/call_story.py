@@ -46,6 +46,7 @@ ANSWERED = {
     "not_sent": "The agent was told that nothing was done and may try again.",
     "unknown": "The agent was told not to repeat the call, because it may have taken effect.",
 }
+ANSWER_WAITS = "The agent was told that the answer waits for people, and that it need not repeat what the call did."
 WHY_UNKNOWN = {
     "process_died": "The gateway process ended after sending. Another one closed the call; only the system itself can"
     " tell what it did.",
@@ -58,6 +59,7 @@ WHY_REFUSED = {
     "unknown_reference": "Nothing that it wanted completed is in the agent's reach.",
     "denied_by_rule": "A rule denies it.",
     "approval_required": "A rule wants a person's approval.",
+    "answer_gone": "Its answer had waited for a person, and is not to be had any more.",
     "frozen": "An administrator has frozen it.",
     "credential_in_arguments": "The arguments contain a credential.",
     "not_inspected": "A rule masks what it sends, and it was too large to be looked at.",
@@ -226,14 +228,26 @@ def tell(records: Mapping[str, Record], names: Mapping[str, str], *, talk: Itera
         refused = (_asked(no, no.row.at, names), _inspected(no), _refused(no), _answered_refusal(no))
         return Story(no.row.pk, no, no, tuple(step for step in refused if step))
     intent, end = records.get("call.intent"), records.get("call.outcome")
-    start = intent or end
-    assert start is not None, "a call has an intent, an outcome or a refusal"
+    released = records.get("call.released")
+    start = intent or end or released
+    assert start is not None, "a call has an intent, an outcome or a refusal, or was let go"
     asked = _asked(start, _moment(start.row.call_id) or start.row.at, names)
     steps: list[Step | None] = [asked, _inspected(start), _decided(start)]
     steps += [_agreed(start), _sent(start, names)] if intent is not None else []
     steps += [_said(record) for record in talk]
-    steps += [_came_back(end), _changed(end), _answered(end)] if end else [_under_way()]
+    steps += _ending(end, released)
     return Story(start.row.call_id or start.row.pk, start, end, tuple(step for step in steps if step))
+
+
+def _ending(end: Record | None, released: Record | None) -> list[Step | None]:
+    steps = [_came_back(end), _changed(end), _answered(end)] if end else []
+    return [*steps, _let_go(released)] if released else steps or [_under_way()]
+
+
+def _let_go(record: Record) -> Step:
+    agreed = _agreed(record)
+    sentence = "People looked at the answer and let it go. The agent got it when it asked again."
+    return Step("Let go", record.row.at, sentence, "info", agreed.facts if agreed else ())
 
 
 def _asked(record: Record, at: datetime, names: Mapping[str, str]) -> Step:
@@ -388,7 +402,9 @@ def _masked_at(place: Mapping[str, Any]) -> Fact:
 
 
 def _answered(record: Record) -> Step:
-    return Step("Answered", record.row.at, ANSWERED.get(record.row.outcome, ""), TONES.get(record.row.outcome, ""))
+    sentence = ANSWER_WAITS if record.text("waits_for") else ANSWERED.get(record.row.outcome, "")
+    facts = _facts(("Request", record.text("waits_for"), True))
+    return Step("Answered", record.row.at, sentence, TONES.get(record.row.outcome, ""), facts)
 
 
 def _answered_refusal(record: Record) -> Step:

@@ -103,6 +103,15 @@ async def noted(intent: Intent, received: SafeResult, shown: SafeResult, ports: 
     return changed(shown, mentions=Mentions(mentioned, is_trusted, sent))
 
 
+async def learned(call: Call, content: Any, size: int, ports: Ports, *, is_flagged: bool) -> Mentions | None:
+    """What the agent learns from an answer that waited, if a rule wants to know."""
+    if not follows(call.caller.snapshot):
+        return None
+    is_trusted = _is_trusted(call) and not is_flagged
+    mentioned = await _mentioned(call, content, size, ports, is_trusted=is_trusted)
+    return Mentions(mentioned, is_trusted) if mentioned else None
+
+
 async def note_said(intent: Intent, said: Any, size: int, ports: Ports) -> None:
     """What an upstream says before its result is known before anybody hears it. Raises EvidenceUnavailable."""
     call = intent.call

@@ -8,7 +8,7 @@ from audit.event import AuditEvent, uuid7
 from audit.record import SealedPayload, record
 from connectors.base import UpstreamFailure
 from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Screened
-from gateway.commit.entry import Claim, Entry, SentPieces
+from gateway.commit.entry import Claim, Entry, Run, SentPieces
 from gateway.costs import cost_facts
 from gateway.inspecting import findings_facts
 from gateway.operation import times_ms
@@ -38,6 +38,40 @@ class Body(NamedTuple):
 async def intent_entry(screened: Screened, ports: Ports) -> Entry:
     """What is about to be sent. Passes the fence."""
     return await _permission(screened, ports, kind="call.intent", call_id=screened.permitted.call.id)
+
+
+async def released_entry(screened: Screened, call_id: UUID, told: bytes, met: Run, ports: Ports) -> Entry:
+    """What a call got, as the agent is about to see it now that humans let it go. Passes the fence, and consumes their
+    yes."""
+    permitted = screened.permitted
+    call, decision, agent = permitted.call, permitted.decision, permitted.call.caller.agent
+    body = await _sealed(told, call, decision, ports)
+    event = AuditEvent(
+        kind="call.released",
+        id=body.event_id,
+        at=ports.now(),
+        actor=f"agent:{agent.name}",
+        call_id=call_id,
+        agent=agent.name,
+        person=call.caller.person.email,
+        connector=call.tool.connector.name,
+        tool=call.tool.name,
+        decision=decision.effect.value,
+        process_id=ports.process_id,
+        session=session_of(call),
+        decided_epoch=decision.epoch,
+        payload_commitment=body.commitment,
+        details={**_grounds(call, decision), **_consent(permitted), **_where(call.frame, findings_facts(call))},
+    )
+    return Entry(
+        event,
+        body.payload,
+        read_set=decision.read_set,
+        valid_until=decision.valid_until,
+        claim=_claim(permitted),
+        seen=permitted.seen,
+        met=met,
+    )
 
 
 async def watch_entry(screened: Screened, ports: Ports) -> Entry:
@@ -239,13 +273,21 @@ async def outcome_entry(
         details["detectors"] = [asked.as_json() for asked in outcome.detectors]
     if outcome.tokens:
         details["tokens"] = list(outcome.tokens[:TOKENS_TOLD])
-    if outcome.screened_by:
-        details["screened_by"] = list(outcome.screened_by)
+    details |= _screening(outcome)
     if (approval := intent.screened.permitted.approval) is not None and approval.narrowed:
         details["narrowed"] = list(approval.narrowed)
     body = await _sealed(outcome.encoded, intent.call, intent.decision, ports)
     entry = _closing(intent, ports, outcome.outcome, details, body=body, is_fenced=is_fenced)
     return changed(entry, met=met) if (met := met_by(intent.call, outcome)) is not None else entry
+
+
+def _screening(outcome: SafeResult) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    if outcome.screened_by:
+        details["screened_by"] = list(outcome.screened_by)
+    if outcome.held is not None:
+        details["waits_for"] = outcome.held.name
+    return details
 
 
 def withheld_entry(intent: Intent, outcome: SafeResult | UpstreamFailure, ports: Ports) -> Entry:

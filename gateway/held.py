@@ -18,7 +18,7 @@ from gateway import notices
 from gateway.bus import Bus, post
 from gateway.call import Asked
 from gateway.database import DatabaseThread
-from gateway.held_rows import TOPIC_KIND, HeldCall, call_digest, held_call, sealed, topic_of_request
+from gateway.held_rows import TOPIC_KIND, HeldCall, answer_digest, call_digest, held_call, sealed, topic_of_request
 from gateway.recorder import recorder
 from gateway.run_sessions import session_of
 from gateway.unmasking import bound_values
@@ -67,6 +67,10 @@ class HeldCalls:
     async def ask(self, asked: Asked, at: datetime, record: Recorder) -> HeldCall:
         """Puts the question, or finds that it has been put. Raises TooManyQuestions."""
         return await self._thread.run(lambda: _ask(asked, at, record))
+
+    async def hold(self, asked: Asked, answer: bytes, at: datetime, record: Recorder) -> HeldCall:
+        """Keeps what a call got until humans have looked at it. Raises TooManyQuestions."""
+        return await self._thread.run(lambda: _ask(asked, at, record, answer))
 
     async def void(self, key: UUID, why: str, at: datetime, record: Recorder) -> bool:
         """What was agreed to is not what would run now. False when the row is over."""
@@ -129,16 +133,24 @@ def _pending_revision(key: UUID) -> int | None:
     return rows.values_list("revision", flat=True).first()
 
 
-def _ask(asked: Asked, at: datetime, record: Recorder) -> HeldCall:
+def _ask(asked: Asked, at: datetime, record: Recorder, answer: bytes = b"") -> HeldCall:
     caller = asked.call.caller
     with transaction.atomic():
         _one_at_a_time(caller.agent.id)
         if approvals.live_request(asked.digest, record=record, now=at) is None:
             _spare_the_approvers(caller.agent.id, at)
-        row, is_new = approvals.ask(draft_of(asked), asked.decision.asks, record=record, now=at)
+        draft = _with_answer(draft_of(asked), asked, answer) if answer else draft_of(asked)
+        row, is_new = approvals.ask(draft, asked.decision.asks, record=record, now=at)
         if is_new:
             notices.asked(row, snapshot=caller.snapshot, now=at)
     return held_call(row, is_new=is_new)
+
+
+def _with_answer(draft: ApprovalRequest, asked: Asked, answer: bytes) -> ApprovalRequest:
+    draft.kind = ApprovalRequest.Kind.ANSWER
+    draft.answer = sealed(draft.key, answer)
+    draft.call_digest = answer_digest(draft, asked.call.recorded_arguments, answer)
+    return draft
 
 
 def _one_at_a_time(agent_id: str) -> None:
@@ -149,7 +161,7 @@ def _one_at_a_time(agent_id: str) -> None:
 
 
 def _spare_the_approvers(agent_id: str, at: datetime) -> None:
-    rows = ApprovalRequest.objects.filter(agent_id=agent_id, kind=ApprovalRequest.Kind.CALL)
+    rows = ApprovalRequest.objects.filter(agent_id=agent_id).exclude(kind=ApprovalRequest.Kind.ACCESS)
     lately = rows.filter(created_at__gt=at - ANSWERED_FOR)
     if lately.filter(state=State.DENIED, ended_at__gt=at - FATIGUE).count() >= MOST_DENIED:
         raise TooManyQuestions(is_denied=True)

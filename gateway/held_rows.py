@@ -44,6 +44,9 @@ class HeldCall:
     ended_because: str
     has_reason: bool
     is_new: bool = False
+    answer: bytes = field(default=b"", repr=False)
+    """What a call that has run would be told, once humans let it go; empty where it is not what they were asked."""
+    asking_call_id: UUID | None = None
 
     @property
     def rules(self) -> frozenset[str]:
@@ -72,7 +75,21 @@ def held_call(row: ApprovalRequest, *, is_new: bool = False) -> HeldCall:
         ended_because=_because(row),
         has_reason=bool(row.stated_reason),
         is_new=is_new,
+        answer=answer_of(row) if row.state == ApprovalRequest.State.APPROVED else b"",
+        asking_call_id=row.asking_call_id,
     )
+
+
+def answer_of(row: ApprovalRequest) -> bytes:
+    """In the clear; empty where none is kept, and where it is not the one that humans are asked about."""
+    body = opened(row, bytes(row.answer)) if row.answer is not None else b""
+    is_it = bool(body) and answer_digest(row, opened(row, bytes(row.arguments)), body) == bytes(row.call_digest)
+    return body if is_it else b""
+
+
+def answer_digest(row: ApprovalRequest, arguments: bytes, answer: bytes) -> bytes:
+    """Of the call that the row tells of, and what it got."""
+    return canonical.digest(b"gatehouse/answer/v1", call_digest(row, arguments), answer)
 
 
 def call_digest(row: ApprovalRequest, arguments: bytes) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from connectors.base import SILENCE, RawResult, Relay, UpstreamFailure
 from connectors.egress import NOT_SENT_IN_TIME
@@ -33,9 +34,9 @@ from gateway.call import (
     Stale,
     Superseded,
 )
-from gateway.commit.entry import Committed, EvidenceUnavailable, RecordRefused, Verdict
+from gateway.commit.entry import Committed, EvidenceUnavailable, RecordRefused, Run, Verdict
 from gateway.commit.group import BOOT_CLOCK
-from gateway.containing import noted
+from gateway.containing import SCREENED, learned, noted
 from gateway.deciding import (
     account_of,
     authenticate,
@@ -54,10 +55,12 @@ from gateway.evidence import (
     not_sent_entry,
     outcome_entry,
     refusal_entry,
+    released_entry,
     watch_entry,
     withheld_entry,
 )
 from gateway.fragments import completes_unseen
+from gateway.held_answers import give_up, gone, hold, permit
 from gateway.limits import Allowance
 from gateway.operation import (
     AUTHENTICATE,
@@ -73,12 +76,21 @@ from gateway.operation import (
     passed_upstream,
 )
 from gateway.ports import Ports
-from gateway.redeeming import permit
 from gateway.refusals import Refusal
 from gateway.relaying import ScreenedRelay
-from gateway.screening import APPROVAL_META, TOOL_CALL, is_looked_at, screen_content, screen_result
+from gateway.run_labels import FLAGGED, run_of
+from gateway.screening import (
+    APPROVAL_META,
+    TOOL_CALL,
+    WITHHELD_RESULT,
+    is_looked_at,
+    screen_content,
+    screen_result,
+)
 from gateway.sealers import CannotSeal
 from gateway.unmasking import recognized, watching
+from gateway.values import changed
+from governance import canonical
 from governance.inspection.masking import VaultIndex
 from governance.inspection.tokens import MARK
 from governance.snapshot import Snapshot
@@ -112,7 +124,10 @@ async def run(frame: Frame, ports: Ports) -> Answer:
     try:
         with ports.allowance() as allowance:
             for _ in range(SENDINGS):
-                intent = await admit(frame, ports, partial(commit_intent, allowance=allowance))
+                admitted: Intent | Answer = await admit(frame, ports, partial(commit_intent, allowance=allowance))
+                if isinstance(admitted, Answer):
+                    return admitted
+                intent = admitted
                 outcome = await execute(intent, ports)
                 passed_upstream(intent)
                 if not isinstance(outcome, NotSent):
@@ -144,11 +159,14 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         safe = outcome if isinstance(outcome, UpstreamFailure) else await _screened(intent, outcome, vault, ports)
         if isinstance(safe, SafeResult):
             shown = await screen_content(intent, safe, ports) if is_looked_at(intent) else safe
+            shown = await _held_back(intent, shown, ports) if shown.asks else shown
             safe = await noted(intent, safe, shown, ports)
         passed(SCREEN_RESULT)
         recorded = await commit_outcome(intent, safe, ports)
         passed(COMMIT_OUTCOME)
         _note_destinations(intent, outcome, ports)
+        if isinstance(safe, SafeResult) and safe.held is not None and recorded.answer.held is None:
+            await give_up(intent, safe, ports)
         return answer(recorded)
     except CannotSeal:
         ports.lose_outcome(intent)
@@ -159,6 +177,18 @@ async def conclude(intent: Intent, outcome: RawResult | UpstreamFailure, ports: 
         logger.exception("unforeseen failure after the intent of call %s", intent.call.id)
         ports.lose_outcome(intent)
         return outcome_unknown(intent)
+
+
+async def _held_back(intent: Intent, safe: SafeResult, ports: Ports) -> SafeResult:
+    """The answer itself is kept, and the agent told that it waits."""
+    kept = await hold(intent, safe, ports)
+    if isinstance(kept, SafeResult):
+        return kept
+    told = refused_answer(kept, intent.call.frame.method)
+    encoded = canonical.encode(told.result if told.result is not None else told.error)
+    return changed(
+        safe, outcome=SCREENED, result=told.result, error=told.error, encoded=encoded, held=kept.held, tokens=()
+    )
 
 
 def _note_destinations(intent: Intent, outcome: RawResult | UpstreamFailure, ports: Ports) -> None:
@@ -188,7 +218,8 @@ async def admit(
                 call = await inspected(call, names, ports)
             permitted = await permit(call, ports, is_confirmed=is_confirmed)
             passed(DECIDE)
-            account = await present_account(permitted, ports) if permitted.call.tool.connector.account else None
+            wants_account = permitted.call.tool.connector.account and not permitted.answer
+            account = await present_account(permitted, ports) if wants_account else None
             screened = screen_arguments(permitted, ports.vault_index(snapshot), account)
             passed(SCREEN)
         except Refusal as refusal:
@@ -224,8 +255,13 @@ async def present_account(permitted: Permitted, ports: Ports) -> Presented | Non
         raise refusal_of(call.caller, refusals.ACCOUNT_UNAVAILABLE, facts) from None
 
 
-async def commit_intent(screened: Screened, ports: Ports, *, allowance: Allowance) -> Intent | Stale | Superseded:
-    """How fast, then the record: nothing is written of a call for which a limit or its upstream has no room."""
+async def commit_intent(
+    screened: Screened, ports: Ports, *, allowance: Allowance
+) -> Intent | Answer | Stale | Superseded:
+    """How fast, then the record: nothing is written of a call for which a limit or its upstream has no room. A call
+    that has run has its answer here."""
+    if screened.permitted.answer:
+        return await release(screened, ports)
     if (unsure := await _taken(screened.permitted, ports, allowance)) is not None:
         return unsure
     committed = await ports.commit(await intent_entry(screened, ports))
@@ -249,6 +285,24 @@ async def _taken(permitted: Permitted, ports: Ports, allowance: Allowance) -> Su
         return Superseded()
     passed(TAKE_LIMITS)
     return None
+
+
+async def release(screened: Screened, ports: Ports) -> Answer | Stale | Superseded:
+    """What humans let go: recorded, then told, once."""
+    permitted = screened.permitted
+    call, kept = permitted.call, canonical.parse(permitted.answer)
+    vault, content = ports.vault_index(ports.snapshot()), kept["answer"]
+    if vault.find(canonical.encode(content)):
+        content = vault.mask(content)[0]
+    content = content if isinstance(content, dict) else WITHHELD_RESULT
+    told, labels = canonical.encode(content), frozenset(kept["labels"])
+    mentions = await learned(call, content, len(told), ports, is_flagged=FLAGGED in labels)
+    met = Run(call.caller.agent.id, run_of(call.frame.session_id), labels, mentions=mentions)
+    committed = await ports.commit(await released_entry(screened, UUID(kept["call"]), told, met, ports))
+    if committed.verdict in (Verdict.GONE, Verdict.DUPLICATE):
+        raise gone(call, permitted.decision)
+    outdated = _outdated(committed, permitted, ports)
+    return outdated if outdated is not None else Answer(result=content)
 
 
 def _outdated(committed: Committed, permitted: Permitted, ports: Ports) -> Stale | Superseded | None:
@@ -446,7 +500,7 @@ def _bad_news(text: str, meta: dict[str, Any], method: str, *, code: int) -> Ans
 
 def _told(intent: Intent, outcome: SafeResult | UpstreamFailure) -> Answer:
     if isinstance(outcome, SafeResult):
-        return Answer(result=outcome.result, error=outcome.error)
+        return Answer(result=outcome.result, error=outcome.error, held=outcome.held)
     if outcome.code == "withdrawn":
         return refused_answer(Refusal(refusals.BAD_TOKEN))
     if outcome.code == "crowded":

@@ -92,10 +92,12 @@ def asked_of(call: Call, decision: Decision, seen: Run | None) -> Asked:
     arguments an agent may make look like what is recorded of the other."""
     bundle = next(each for each in call.candidates if each.name == decision.bundle)
     how = "resumed" if call.frame.resumed else "asked"
-    return Asked(call, decision, bundle.id, _digest(call, "", f"{how} of {call.frame.bundle or ''}"), seen)
+    return Asked(call, decision, bundle.id, digest_of_call(call, "", f"{how} of {call.frame.bundle or ''}"), seen)
 
 
-def _digest(call: Call, definition: str, bundle_version: str, restores: Iterable[Mapping[str, str]] = ()) -> bytes:
+def digest_of_call(
+    call: Call, definition: str, bundle_version: str, restores: Iterable[Mapping[str, str]] = ()
+) -> bytes:
     return canonical.call_digest(
         organization="",
         agent=call.caller.agent.id,
@@ -111,7 +113,7 @@ def _digest(call: Call, definition: str, bundle_version: str, restores: Iterable
 async def _redeem(asked: Asked, ports: Ports) -> Permitted:
     now = ports.now()
     held = await ports.held.find(asked.digest, now, awaited=asked.call.frame.awaited)
-    if held is not None and _is_approved(held, now):
+    if held is not None and is_approved(held, now):
         released = _released(asked, held, await _as_stored(asked.call, held, ports), ports)
         if isinstance(released, Permitted):
             return released
@@ -125,7 +127,7 @@ def _seen(asked: Asked, call: Call) -> Run | None:
     return replace(asked.seen, reach=call.reach) if asked.seen is not None else None
 
 
-def _is_approved(held: HeldCall, now: datetime) -> bool:
+def is_approved(held: HeldCall, now: datetime) -> bool:
     return held.state == State.APPROVED and held.use_before is not None and held.use_before > now
 
 
@@ -155,10 +157,10 @@ def _released(asked: Asked, held: HeldCall, call: Call, ports: Ports) -> Permitt
     found = standing(held.asks, held.votes, held.subject, snapshot, held.shown)
     if not found.is_approved:
         return APPROVERS
-    rests_on = decision.read_set | _read_set(held, found, snapshot)
+    rests_on = decision.read_set | read_set_of(held, found, snapshot)
     limits = [limit for limit in (decision.valid_until, held.use_before) if limit is not None]
     released = permitted(call, decision._replace(read_set=rests_on, valid_until=min(limits)))
-    return replace(released, seen=_seen(asked, call), approval=_approval(asked, held, call, found))
+    return replace(released, seen=_seen(asked, call), approval=approval_of(asked, held, call, found))
 
 
 async def _as_stored(call: Call, held: HeldCall, ports: Ports) -> Call:
@@ -189,10 +191,10 @@ def _outdated(asked: Asked, held: HeldCall, call: Call) -> str:
 def _bound(call: Call, decision: Decision, held: HeldCall) -> bytes:
     """What would run now, real values and all, as humans are asked about it."""
     restores = bound_values(call, decision) if decision.restores else ()
-    return _digest(call, call.tool.definition_digest, f"{held.bundle_id} v{held.bundle_version}", restores)
+    return digest_of_call(call, call.tool.definition_digest, f"{held.bundle_id} v{held.bundle_version}", restores)
 
 
-def _read_set(held: HeldCall, found: Standing, snapshot: Snapshot) -> frozenset[str]:
+def read_set_of(held: HeldCall, found: Standing, snapshot: Snapshot) -> frozenset[str]:
     """What makes those who agreed somebody who may: a change of it between check and commit undoes the commit."""
     subject = held.subject
     people = {*found.approver_ids, subject.owner_id, subject.person_id, subject.asked_by_id} - {""}
@@ -203,7 +205,7 @@ def _read_set(held: HeldCall, found: Standing, snapshot: Snapshot) -> frozenset[
     return frozenset((*(f"person:{person}" for person in people), *(f"team:{team}" for team in teams)))
 
 
-def _approval(asked: Asked, held: HeldCall, call: Call, found: Standing) -> Approval:
+def approval_of(asked: Asked, held: HeldCall, call: Call, found: Standing) -> Approval:
     people = call.caller.snapshot.people
     return Approval(
         number=held.number,
@@ -225,14 +227,14 @@ def _refusal(asked: Asked, held: HeldCall, now: datetime) -> Refusal:
     facts = decision_facts(asked.call, asked.decision) | {"approval": held.name}
     reason, text = _told(held)
     refusal = refusal_of(asked.call.caller, reason, facts, text=text)
-    refusal.held = _view(asked, held, now)
+    refusal.held = view_of(asked, held, now)
     return refusal
 
 
 def _told(held: HeldCall) -> tuple[refusals.Reason, str]:
     if held.state in (State.PENDING, State.APPROVED):
         return refusals.WAITING, (
-            f"Approval {held.name} is requested from {_whom(held.asks)}; call the same tool with the same arguments "
+            f"Approval {held.name} is requested from {whom(held.asks)}; call the same tool with the same arguments "
             f"again after approval, valid until {held.expires_at:%Y-%m-%d %H:%M:%S} UTC; do not try other tools to get "
             "around this."
         )
@@ -242,7 +244,7 @@ def _told(held: HeldCall) -> tuple[refusals.Reason, str]:
     return refusals.APPROVAL_ENDED, f"{held.name} is over ({State(held.state).label.lower()}): {held.ended_because}"
 
 
-def _whom(asks: tuple[Ask, ...]) -> str:
+def whom(asks: tuple[Ask, ...]) -> str:
     """Teams by name; of people the agent need not know more."""
     named: list[str] = []
     for terms in (ask.terms for ask in asks):
@@ -252,7 +254,7 @@ def _whom(asks: tuple[Ask, ...]) -> str:
     return ", ".join(dict.fromkeys(named)) or "an approver"
 
 
-def _view(asked: Asked, held: HeldCall, now: datetime) -> Held:
+def view_of(asked: Asked, held: HeldCall, now: datetime) -> Held:
     stands = (held.ended_at or now) + DENIAL_STANDS - now
     needs_reason = any(ask.terms.needs_reason for ask in held.asks)
     return Held(

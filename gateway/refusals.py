@@ -71,6 +71,12 @@ APPROVAL_DENIED = Reason(
 APPROVAL_ENDED = Reason(
     "approval_ended", Shape.RESULT, "The request for approval is over.", "The same call asks for approval anew."
 )
+ANSWER_GONE = Reason(
+    "answer_gone",
+    Shape.RESULT,
+    "The call was carried out, and its answer is not to be had any more.",
+    "The same call would carry it out again.",
+)
 TOO_MANY_APPROVALS = Reason(
     "too_many_approvals",
     Shape.RESULT,

@@ -97,10 +97,13 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     )
     denial = next((screen for screen in wanted if screen.effect == "deny"), None)
     masks = [screen for screen in wanted if screen.effect == "mask"]
+    asks = tuple(screen.ask for screen in wanted if screen.ask is not None)
     if denial is None and (unable := blind(masks, found)) is not None:
         denial = unable._replace(reason="It is too large or too deep to be looked at, and a rule masks it.")
     if denial is not None:
-        return _screened(intent, safe, denial)
+        return withheld_by(intent, safe, denial)
+    if asks:
+        safe = changed(safe, asks=asks, shown=await beside(partial(_shown_to_humans, content, found), size=size))
     if not masks:
         return safe
     tokens: tuple[str, ...] = ()
@@ -115,13 +118,19 @@ async def screen_content(intent: Intent, safe: SafeResult, ports: Ports) -> Safe
     return changed(safe, result=result, error=error, encoded=encoded, tokens=tokens)
 
 
+def _shown_to_humans(content: Any, found: Findings) -> bytes:
+    if found.unseen():
+        return b""
+    return canonical.encode(redact(content, [each for each in found if each.kind != "limit"]))
+
+
 def _proven(found: Findings, content: Any, call: Call, now: datetime) -> tuple[Findings, tuple[Found, ...]]:
     """What counts, and all of it for the record."""
     found = excepting(found, content, call, now=now)
     return found, proof_of(content, found)
 
 
-def _screened(intent: Intent, safe: SafeResult, denial: Screen) -> SafeResult:
+def withheld_by(intent: Intent, safe: SafeResult, denial: Screen) -> SafeResult:
     """The call has run: the agent must not be invited to repeat it."""
     why = denial.reason or "A rule forbids its content."
     text = f"The answer was withheld. {why} The call was carried out: do not repeat it."

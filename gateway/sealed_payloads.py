@@ -24,6 +24,7 @@ TITLES = {
     "call.intent": "Arguments, as they were sent",
     "call.asked": "What the system asked back",
     "call.told": "What the system was told",
+    "call.released": "What the agent was told once people had looked",
     "call.outcome": "Answer, as the agent got it",
 }
 

@@ -9,7 +9,7 @@ from gateway.oauth import client_documents
 from gateway.oauth.spent import forget_spent
 from gateway.reactions import let_holds_end
 from governance import oauth_tokens
-from governance.approval_endings import empty_old
+from governance.approval_endings import empty_answers, empty_old
 from governance.directories import forget_messages
 from governance.directory_pulls import forget_runs
 from governance.unredeemed import AT_ONCE, end_unredeemed, unredeemed
@@ -21,7 +21,7 @@ def forget_what_is_old() -> None:
     """Arguments of requests that ended, holds of runs, notices, what was kept of others' statements and keys,
     what directories sent, codes and tokens. Safe to run anywhere, at any time."""
     now = datetime.now(UTC)
-    while empty_old(now=now):
+    while empty_old(now=now) or empty_answers():
         continue
     let_holds_end(now)
     forget_old(now)

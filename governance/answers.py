@@ -68,6 +68,8 @@ class Screen(NamedTuple):
     """What could not be looked at does not count as found."""
     reversible: bool = False
     keep_last: int = 0
+    ask: Ask | None = None
+    """Of a rule that asks: who has to look at it."""
 
     def counts(self, found: frozenset[str], unseen: frozenset[str]) -> bool:
         return not self.findings or not self.findings.isdisjoint(found) or self.is_blind(unseen)

@@ -65,11 +65,19 @@ def empty_old(*, now: datetime) -> int:
     return ApprovalRequest.objects.filter(number__in=numbers).update(arguments=b"", asked_arguments=b"")
 
 
+def empty_answers() -> int:
+    """Takes out what agents have been told by now. Returns how many."""
+    over = ApprovalRequest.objects.exclude(state__in=ApprovalRequest.LIVE).filter(answer__isnull=False)
+    numbers = list(over.order_by("number").values_list("number", flat=True)[:PORTION])
+    return ApprovalRequest.objects.filter(number__in=numbers).update(answer=None)
+
+
 def empty_of_person(person: User, *, record: Recorder, now: datetime) -> int:
     """Takes the arguments out of all that was asked for her; what still waits is void. Returns how many."""
     hers = ApprovalRequest.objects.filter(Q(person_id=person.pk) | Q(person_id=None, owner_id=person.pk))
     live = hers.filter(state__in=ApprovalRequest.LIVE).order_by("number")
     void_all(list(live), "The person it was for was erased.", record=record, now=now)
+    hers.filter(answer__isnull=False).update(answer=None)
     return hers.exclude(arguments=b"", asked_arguments=b"").update(arguments=b"", asked_arguments=b"")
 
 
@@ -102,7 +110,7 @@ def void_of_person(person: User, why: str, *, record: Recorder, now: datetime) -
 
 def _without_arguments() -> QuerySet[ApprovalRequest]:
     """They have up to a megabyte each."""
-    return ApprovalRequest.objects.defer("arguments", "asked_arguments")
+    return ApprovalRequest.objects.defer("arguments", "asked_arguments", "answer")
 
 
 def _is_to_escalate(request: ApprovalRequest, now: datetime) -> bool:

@@ -173,6 +173,7 @@ def end(
     or has moved on."""
     is_live = Q(state__in=ApprovalRequest.LIVE)
     changes |= {"state": state, "ended_at": now, "ended_because": why[:300]}
+    changes["answer"] = None
     if not request.asked_arguments:
         changes["arguments"] = b""
     if not move(request, where & is_live, **changes):

@@ -208,8 +208,9 @@ def _held(
     if not hers:
         raise NotEligible(_why_not(request, ballot.by.pk.hex, snapshot))
     _check_first(request, ballot, snapshot)
+    is_unseen = request.kind == ApprovalRequest.Kind.ANSWER
     for terms in hers:
-        _check_place(terms, ballot, approves=approves, now=now)
+        _check_place(replace(terms, in_chat=False) if is_unseen else terms, ballot, approves=approves, now=now)
         _check_words(terms, ballot, approves=approves)
     return asks
 

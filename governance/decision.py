@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from governance.answers import Answers, Ask, Mask, RuleTrace, Screen, with_content
+from governance.answers import Answers, Ask, Mask, RuleTrace, Screen, ask_of, with_content
 from governance.conditions import Verdict
 from governance.consents import answering, resting_on
 from governance.holdings import Holding
@@ -352,7 +352,8 @@ def variables_of(
 
 
 def _screen(rule: Rule) -> Screen:
-    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open, rule.reversible, rule.keep_last)
+    ask = ask_of(rule) if rule.effect == "ask" else None
+    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open, rule.reversible, rule.keep_last, ask)
 
 
 def _session(request: AccessRequest) -> dict[str, Any]:

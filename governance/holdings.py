@@ -55,6 +55,11 @@ class Holding:
     """Without all that looks at arguments."""
 
     @property
+    def holds_answers(self) -> bool:
+        """Whether an answer may wait for humans."""
+        return any(rule.effect == "ask" for rule in self.on_result)
+
+    @property
     def masks_results(self) -> bool:
         """Whether a rule may change what the tool answers."""
         return any(rule.effect == "mask" and (rule.on == "result" or bool(rule.fields)) for rule in self.rules)

@@ -158,8 +158,9 @@ def _pointless_about_content(rule: RuleText, fault: Told) -> Iterator[RuleFault]
     if rule.on_failure != "closed" and not rule.findings:
         message = "only a rule that names findings has something that could not be looked at"
         yield fault("on_failure_ignored", message, "on_failure")
-    if rule.effect == "ask" and rule.on == "result":
-        yield fault("asks_too_late", "this rule asks about a result: the call has run by then", "on")
+    if rule.effect == "ask" and rule.on == "result" and not rule.findings:
+        message = "this rule asks about a result whatever is in it: name the findings for which a human has to look"
+        yield fault("asks_too_late", message, "on")
     if rule.on == "result" and _FOUND.search(rule.when):
         yield fault("findings_unknown", FINDINGS_UNKNOWN, "when", Severity.WARN)
 

@@ -43,7 +43,7 @@ DECIDE = "governance.decide_approvalrequest"
 ASK = "governance.ask_approvalrequest"
 MOST_LOOKED_AT = 500
 """The newest requests, of which it is asked whether they name somebody who has no right to see all."""
-SEALED = ("arguments", "asked_arguments")
+SEALED = ("arguments", "asked_arguments", "answer")
 """Up to a megabyte each, and not told here."""
 
 

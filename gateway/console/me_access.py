@@ -172,6 +172,8 @@ def _what(row: ApprovalRequest) -> str:
     who = visible(row.agent or "You")
     if row.kind == ApprovalRequest.Kind.CALL:
         return f"{who}: {visible(row.tool)} on {visible(row.connector)}"
+    if row.kind == ApprovalRequest.Kind.ANSWER:
+        return f"{who}: the answer of {visible(row.tool)} on {visible(row.connector)}"
     wanted = visible(str(row.wanted.get("tool") or row.wanted.get("bundle") or ""))
     return f"{who}: {wanted} for {row.wanted.get('minutes', '?')} minutes"
 

@@ -25,6 +25,8 @@ def who(request: ApprovalRequest) -> str:
 def what(request: ApprovalRequest) -> str:
     if request.kind == ApprovalRequest.Kind.CALL:
         return plain(f"{request.tool} on {request.connector}")
+    if request.kind == ApprovalRequest.Kind.ANSWER:
+        return plain(f"the answer of {request.tool} on {request.connector}")
     wanted = request.wanted.get("tool") or request.wanted.get("bundle") or "access"
     return plain(f"{wanted} for {request.wanted.get('minutes', '?')} minutes")
 

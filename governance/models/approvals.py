@@ -7,7 +7,7 @@ from django.db.models import Q
 
 
 class ApprovalRequest(models.Model):
-    """A held call, or a wish for access, that waits for humans.
+    """A held call, the answer of one that has run, or a wish for access, that waits for humans.
 
     `terms` are what must be agreed to, one for each rule that asks: {"rule", "reason", "approvers"}, see
     `approval_terms.py`. `asked_digest` finds the row when the same call comes again; `call_digest` is what was approved
@@ -19,6 +19,7 @@ class ApprovalRequest(models.Model):
     class Kind(models.TextChoices):
         CALL = "call", "A call"
         ACCESS = "access", "Access for a time"
+        ANSWER = "answer", "An answer"
 
     class State(models.TextChoices):
         PENDING = "pending", "Waiting"
@@ -69,6 +70,8 @@ class ApprovalRequest(models.Model):
     call_digest = models.BinaryField(max_length=32)
     asked_arguments = models.BinaryField(default=bytes)
     arguments = models.BinaryField(default=bytes)
+    answer = models.BinaryField(null=True)
+    """Sealed: what a call that has run got, and would be told. Goes with the end."""
     wanted = models.JSONField(default=dict)
     terms = models.JSONField(default=list)
     labels = models.JSONField(default=list)

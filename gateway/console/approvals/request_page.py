@@ -19,11 +19,11 @@ from gateway.console.approvals.frame import ApprovalsPage
 from gateway.console.approvals.masking import mask_for
 from gateway.console.approvals.narrowing import Narrowing, editable, fields_of, narrowing_of
 from gateway.console.approvals.sentences import words_of
-from gateway.console.approvals.shown import may_look, shown_to
+from gateway.console.approvals.shown import answered, may_look, shown_to
 from gateway.console.approvals.terms_in_words import Wanted as Wants
 from gateway.console.approvals.terms_in_words import wanted
 from gateway.console.proof import authentication_of
-from gateway.console.step_up import signed_in_at, way_to_sign_in
+from gateway.console.step_up import FRESH, needs_fresh_login, signed_in_at, way_to_sign_in
 from gateway.hostile_text import visible
 from governance.approval_rows import (
     CannotDecide,
@@ -39,11 +39,12 @@ from governance.approval_rows import (
     subject_of,
 )
 from governance.approvals import Ballot
-from governance.approvers import eligible
+from governance.approvers import eligible, human_of, interested
 from governance.models import ApprovalRequest
 from governance.patterns import Constraint, offers
 
 LONGEST_REASON = 500
+SEES_ORIGINAL = "gateway.show_maskedvalue"
 LONGEST_TICKET = 100
 MINUTES = (10, 30, 60, 120, 240, 480, 1440)
 STATUSES: dict[type[CannotDecide], int] = {
@@ -121,7 +122,13 @@ class RequestPage(ApprovalsPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         asked = shown_to(self.person, self.row, self.snapshot, self.now)
-        context = {"asked": asked, "typed": Typed(), "errors": {}, **super().get_context_data(**kwargs)}
+        context = {
+            "asked": asked,
+            "typed": Typed(),
+            "errors": {},
+            "may_see_original": self.may_see_original,
+            **super().get_context_data(**kwargs),
+        }
         return {**self._ways(context["typed"], context.get("narrowing")), **context} if asked.may_decide else context
 
     def _ways(self, typed: Typed, narrowing: Narrowing | None) -> dict[str, Any]:
@@ -171,6 +178,7 @@ class RequestPage(ApprovalsPage):
             "show_narrowed": self._show_narrowed,
             "narrow": self._narrow,
             "suspend": self._suspend,
+            "show_answer": self._show_answer,
         }
         act = acts.get(typed.verb)
         try:
@@ -216,6 +224,23 @@ class RequestPage(ApprovalsPage):
         arguments = approving.arguments_of(self.row)
         mask = mask_for(arguments, self.snapshot)
         return narrowing_of(self.row, arguments, self.request.POST.dict(), mask=mask)
+
+    def _show_answer(self, typed: Typed) -> HttpResponse:
+        """As it is: for who may see what masks stand for, with a reason that is on record before."""
+        if not self.may_see_original:
+            raise NotEligible("You may not see it as it is. Decide by what is shown, or leave it to somebody else.")
+        if needs_fresh_login(self.request, SEES_ORIGINAL) is not None:
+            raise StepUpNeeded(int(FRESH.total_seconds()), "Seeing it as it is takes a fresh sign-in.")
+        if not typed.reason:
+            raise Incomplete("reason", "Say why you have to see it as it is.")
+        approving.show_answer(self.row, by=self.person, reason=typed.reason)
+        original = answered(self.row, self.snapshot, with_original=True)
+        return self._again(typed, "", status=200, original=original.original if original else None)
+
+    @property
+    def may_see_original(self) -> bool:
+        is_his_own = human_of(self.person.pk.hex, self.snapshot) in interested(subject_of(self.row), self.snapshot)
+        return self.person.is_staff and self.person.has_perm(SEES_ORIGINAL) and not is_his_own
 
     def _suspend(self, typed: Typed) -> HttpResponse:
         done = approving.suspend_agent(self.row, by=self.person)

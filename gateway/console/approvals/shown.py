@@ -1,7 +1,7 @@
 """One request as its page shows it to one person: read once, bounded, in the words of people who must decide."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -23,7 +23,7 @@ from gateway.console.approvals.risks import Risk, risks_of
 from gateway.console.approvals.sentences import Detail, Sentence, sentence_of
 from gateway.console.approvals.terms_in_words import Needed, needed
 from gateway.console.last_seen import own_events
-from gateway.held_rows import opened
+from gateway.held_rows import answer_of, opened
 from gateway.hostile_text import visible
 from governance.approval_rows import approval_digest, asks_of, standing_of, state_at, subject_of, votes_of
 from governance.approvers import approvers, human_of, interested, may_decide
@@ -37,7 +37,7 @@ EVENTS_LOOKED_AT = 200
 OTHERS_SHOWN = 6
 DIGEST_SHOWN = 8
 EARLIER_LOOKED_AT = 20
-SEALED = ("arguments", "asked_arguments")
+SEALED = ("arguments", "asked_arguments", "answer")
 """Up to a megabyte each: read of what is shown only."""
 STATES = {
     State.PENDING: ("warn", "Waits for a decision"),
@@ -48,6 +48,7 @@ STATES = {
     State.CANCELLED: ("info", "Withdrawn"),
     State.VOID: ("info", "Void"),
 }
+READS = "read what it got"
 OWN = "You cannot approve your own agent's call. This page shows you what becomes of it."
 
 
@@ -86,6 +87,15 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What a call got and waits: without all that was found in it; None where a part could not be looked at. `original`
+    only for who was let see it, with a reason on record."""
+
+    masked: Table | None
+    original: Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """What the templates read. Everything that came from elsewhere is masked and visible; the templates escape it."""
 
@@ -99,6 +109,7 @@ class Shown:
     put_in: tuple[str, ...]
     """Tokens in the arguments in whose place real values go, each with what kind of value that is."""
     arguments_gone: bool
+    answer: "Answered | None"
     risks: tuple[Risk, ...]
     undo: str
     stated_reason: str
@@ -116,7 +127,12 @@ class Shown:
 
     @property
     def is_call(self) -> bool:
-        return self.row.kind == ApprovalRequest.Kind.CALL
+        """One that waits, or has run."""
+        return self.row.kind != ApprovalRequest.Kind.ACCESS
+
+    @property
+    def is_answer(self) -> bool:
+        return self.row.kind == ApprovalRequest.Kind.ANSWER
 
     @property
     def tone(self) -> str:
@@ -162,7 +178,7 @@ class Shown:
 
     @property
     def arguments_title(self) -> str:
-        if self.state_now == State.CONSUMED:
+        if self.state_now == State.CONSUMED or self.is_answer:
             return "Exactly this ran"
         return "What was asked" if self.is_over else "Exactly this would run"
 
@@ -175,6 +191,7 @@ class Shown:
     def ended(self) -> str:
         if self.state_now == State.APPROVED:
             waits = "The agent carries it out when it asks again." if self.is_call else ""
+            waits = "The agent gets the answer when it asks again." if self.is_answer else waits
             return f"Everybody needed has agreed. {waits}".strip()
         if not self.is_over:
             return ""
@@ -201,6 +218,7 @@ def shown_to(person: User, row: ApprovalRequest, snapshot: Snapshot, now: dateti
         before=_told_of(earlier, row, now) if row.kind == ApprovalRequest.Kind.CALL else "",
         put_in=tuple(visible(f"{each['name']}: {each['kind']}") for each in row.restores),
         arguments_gone=not row.arguments,
+        answer=answered(row, snapshot) if row.kind == ApprovalRequest.Kind.ANSWER else None,
         risks=risks_of(tool, row.labels),
         undo=tool.undo if tool is not None else "",
         stated_reason=visible(str(mask(row.stated_reason))),
@@ -218,6 +236,17 @@ def shown_to(person: User, row: ApprovalRequest, snapshot: Snapshot, now: dateti
         may_decide=state_now == State.PENDING and _may_decide_now(asks, row, mine, snapshot, now),
         why_not=_why_not(row, state_now, mine, snapshot),
     )
+
+
+def answered(row: ApprovalRequest, snapshot: Snapshot, *, with_original: bool = False) -> Answered | None:
+    """None once it is not kept any more."""
+    body = answer_of(row)
+    if not body:
+        return None
+    kept = orjson.loads(body)
+    mask = mask_for(kept, snapshot)
+    masked = table_of(kept["shown"], None, mask=mask) if kept["shown"] is not None else None
+    return Answered(masked, table_of(kept["answer"], None, mask=mask) if with_original else None)
 
 
 def may_look(person: User, row: ApprovalRequest, snapshot: Snapshot, now: datetime) -> bool:
@@ -244,13 +273,14 @@ def sentence(row: ApprovalRequest, arguments: Any, snapshot: Snapshot) -> Senten
     known = snapshot.tools.get(row.tool_id)
     agent = snapshot.agents.get(row.agent_id.hex) if row.agent_id else None
     connector = snapshot.connectors.get(row.connector_id.hex) if row.connector_id else None
-    return sentence_of(
+    said = sentence_of(
         who=str(agent.variables["title"] or agent.name) if agent else row.agent,
         title=str(_title(known.definition)) if known else "",
         tool=row.tool,
         connector=connector.name if connector else row.connector,
         arguments=arguments if isinstance(arguments, dict) else {},
     )
+    return replace(said, act=READS) if row.kind == ApprovalRequest.Kind.ANSWER else said
 
 
 def _title(definition: Mapping[str, Any]) -> str:

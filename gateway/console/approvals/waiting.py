@@ -21,7 +21,7 @@ def pending(now: datetime) -> QuerySet[ApprovalRequest]:
     """Those that end first come first. Their arguments, up to a megabyte each, are read of what is shown only: open
     pages ask every second."""
     rows = ApprovalRequest.objects.filter(state=ApprovalRequest.State.PENDING, expires_at__gt=now)
-    rows = rows.defer("arguments", "asked_arguments")
+    rows = rows.defer("arguments", "asked_arguments", "answer")
     return rows.order_by("expires_at", "number").prefetch_related(Prefetch("decisions"))
 
 
