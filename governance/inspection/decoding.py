@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import bz2
+import lzma
 import re
 import zlib
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ BASE32: Final = re.compile(r"[A-Z2-7]{24,}")
 URL_SAFE: Final = str.maketrans("-_", "+/")
 UNPRINTABLE: Final = bytes(each for each in range(256) if (each < 0x20 and each not in b"\t\n\r") or each == 0x7F)
 GZIP: Final = "H4sI"
+MOST_MEMORY: Final = 32 * 1024 * 1024
+"""Bytes that unpacking may take."""
 MAX_RUN: Final = 256 * 1024
 """Characters of one run, and bytes it may unpack to."""
 
@@ -138,7 +142,21 @@ def _unpacked(data: bytes) -> tuple[str, bool]:
         return _inflated(data, zlib.MAX_WBITS | 16)
     if data[:2] in (b"\x78\x01", b"\x78\x9c", b"\x78\xda"):
         return _inflated(data, zlib.MAX_WBITS)
+    if data[:3] == b"BZh":
+        return _unsqueezed(bz2.BZ2Decompressor(), data)
+    if data[:6] == b"\xfd7zXZ\x00":
+        return _unsqueezed(lzma.LZMADecompressor(memlimit=MOST_MEMORY), data)
     return _text(data), True
+
+
+def _unsqueezed(unpacker: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes) -> tuple[str, bool]:
+    try:
+        plain = unpacker.decompress(data, MAX_RUN)
+    except lzma.LZMAError as error:
+        return "", "limit" not in str(error)
+    except (OSError, ValueError):
+        return "", True
+    return _text(plain, cut=True), unpacker.eof or len(plain) < MAX_RUN
 
 
 def _inflated(data: bytes, bits: int) -> tuple[str, bool]:

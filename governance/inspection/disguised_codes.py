@@ -1,9 +1,9 @@
-"""Secrets written in codes that no view reads through: hexadecimal with gaps, numbers of characters, base32 and base64
-with gaps, base85. As in `disguises.py` only what begins like a token is read."""
+"""Secrets written in codes that no view reads through: hexadecimal with gaps, numbers of characters, bits, base32 and
+base64 with gaps, base85. As in `disguises.py` only what begins like a token is read."""
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -78,6 +78,21 @@ def _in_numbers(form: str, gaps: Sequence[str]) -> Iterator[str]:
         yield from (gap.join(codes) for gap in gaps)
 
 
+# -- bits
+
+EIGHT: Final = re.compile(r"[^0-9A-Za-z]{0,3}(?:0b)?([01]{8})")
+
+
+def _bits_apart(text: str, start: int, _: int) -> Iterator[Reading]:
+    places = _along(EIGHT, text, start, MOST_TOKEN)
+    yield _decoded(start, bytes(int(text[first:last], 2) for first, last in places), [end for _, end in places])
+
+
+def _in_bits() -> Iterator[str]:
+    for needle in NEEDLES:
+        yield from (gap.join(format(ord(each), "08b") for each in needle) for gap in ("", " ", "\n", ", ", ","))
+
+
 # -- base32 and base64
 
 LETTER_32: Final = re.compile(r"[^0-9A-Za-z]{0,4}([A-Za-z2-7])")
@@ -105,7 +120,7 @@ SHIFTS_64: Final = _shifted(BITS_64, base64.b64encode)
 
 
 def _base32(text: str, start: int, end: int) -> Iterator[Reading]:
-    before = SHIFTS_32[text[start:end].upper()]
+    before = SHIFTS_32[_bare(text[start:end]).upper()]
     places = _letters(LETTER_32, text, start, is_cut=8 * before % BITS_32 > 0)
     padding = "A" * (8 * before // BITS_32)
     code = padding + "".join([text[place] for place, _ in places]).upper()
@@ -116,13 +131,27 @@ def _base32(text: str, start: int, end: int) -> Iterator[Reading]:
 def _base64(text: str, start: int, end: int) -> Iterator[Reading]:
     if WHOLE_64.match(text, start):
         return
-    before = SHIFTS_64[text[start:end]]
+    before = SHIFTS_64[_bare(text[start:end])]
     places = _letters(LETTER_64, text, start, is_cut=8 * before % BITS_64 > 0)
     if places[-1][1] - places[0][0] == len(places):
         return  # a view reads what has no gaps
     padding = "A" * (8 * before // BITS_64)
     code = padding + "".join([text[place] for place, _ in places]).translate(URL_SAFE)
     yield _bits(places, base64.b64decode(code + "A" * (-len(code) % 4)), BITS_64, before)
+
+
+def _bare(code: str) -> str:
+    return "".join(code.split())
+
+
+def _in_fours(codes: Iterable[str]) -> Iterator[str]:
+    """As they stand, and as people group them."""
+    for code in codes:
+        yield code
+        yield from spelled(code, 4, FOURS)
+
+
+FOURS: Final = (" ", "\n")
 
 
 def _letters(pattern: re.Pattern[str], text: str, start: int, *, is_cut: bool) -> list[tuple[int, int]]:
@@ -167,9 +196,10 @@ CODES: Final = (
     Disguise(signal("hex_bytes", _in_hex((2,), BYTE_GAPS), caseless=True), _hexadecimal),
     Disguise(signal("hex_labels", _in_hex((1, 3, 4), LABEL_GAPS), caseless=True), _hexadecimal),
     Disguise(signal("decimal", _in_numbers("d", NUMBER_GAPS)), partial(_numbers, base=DECIMAL)),
+    Disguise(signal("bits", _in_bits()), _bits_apart),
     Disguise(signal("octal", _in_numbers("o", OCTAL_GAPS)), partial(_numbers, base=OCTAL)),
-    Disguise(signal("base32", chain(SHIFTS_32, (each.lower() for each in SHIFTS_32))), _base32),
-    Disguise(signal("base64", SHIFTS_64), _base64),
+    Disguise(signal("base32", _in_fours(chain(SHIFTS_32, (each.lower() for each in SHIFTS_32)))), _base32),
+    Disguise(signal("base64", _in_fours(SHIFTS_64)), _base64),
     *(
         Disguise(
             signal(f"{name}85", (encode(needle.encode()).decode() for needle in NEEDLES)),

@@ -69,8 +69,35 @@ WORDS: Final = re.compile(r"[^A-Za-z0-9]+[A-Z]?[a-z]{3,}[^A-Za-z0-9]+[a-z]+[^A-Z
 """Here a sentence goes on."""
 SPEAKING: Final = re.compile(r"[a-z]{3,}(?:[_\-. ]|$)")
 """A name goes on, and no token."""
-GAPS: Final = (" ", "\n", "-", ".", ",", ", ", "|", "_", "/", ":", "\t", "\n- ", '", "', '","')
+GAPS: Final = (
+    *(
+        " ",
+        "\n",
+        "-",
+        ".",
+        ",",
+        ", ",
+        "|",
+        "_",
+        "/",
+        ":",
+        ";",
+        "+",
+        "~",
+        "*",
+        "·",
+        "•",
+        "\t",
+        "  ",
+        "\n- ",
+        " | ",
+        " - ",
+    ),
+    *("', '", "','", "' '", "'+'", '", "', '","', '"+"', "]["),
+)
 USUAL_GAPS: Final = GAPS[:6]
+MANY: Final = 14
+"""Gaps in one signal: a pattern may not be endless."""
 SHORT: Final = 2
 """Letters that make no word."""
 
@@ -197,7 +224,7 @@ def _letters(text: str) -> str:
 BY_LETTERS: Final = {_letters(each): each for each in ALL_BEGINNINGS}
 
 
-def _spelled(*sizes: int, gaps: Sequence[str] = GAPS) -> Iterator[str]:
+def _spelled(*sizes: int, gaps: Sequence[str]) -> Iterator[str]:
     return (each for size in sizes for beginning in ALL_BEGINNINGS for each in spelled(beginning, size, gaps))
 
 
@@ -218,7 +245,8 @@ def _rotated(text: str, start: int, _: int) -> Iterator[Reading]:
 
 DISGUISES: Final = (
     Disguise(signal("begun", ALL_BEGINNINGS), _begun),
-    Disguise(signal("apart", _spelled(1)), _apart),
+    Disguise(signal("apart", _spelled(1, gaps=GAPS[:MANY])), _apart),
+    Disguise(signal("far_apart", _spelled(1, gaps=GAPS[MANY:])), _apart),
     Disguise(signal("in_pairs", _spelled(2, gaps=USUAL_GAPS)), _apart),
     Disguise(signal("in_pieces", _spelled(3, 4, 5, gaps=USUAL_GAPS)), _apart),
     Disguise(signal("backwards", [each[::-1] for each in NEEDLES], before="[A-Za-z0-9_-]{8}"), _backwards),

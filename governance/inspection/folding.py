@@ -17,6 +17,8 @@ LOOKALIKES: Final = dict(
         strict=True,
     )
 )
+MARKS: Final = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]")
+"""Strokes and dots over, through and under a letter of its own."""
 INVISIBLE: Final = frozenset(
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u200b\u200c\u200d\u200e\u200f"
     "\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d"
@@ -63,6 +65,8 @@ def _letters(builder: Builder, start: int, end: int) -> None:
 @lru_cache(maxsize=4096)
 def _plain(character: str) -> str:
     if character in INVISIBLE or 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF:
+        return ""
+    if MARKS.fullmatch(character):
         return ""
     if 0xE0000 <= ord(character) <= 0xE007F:
         return chr(ord(character) - 0xE0000) if ord(character) >= 0xE0020 else ""

@@ -32,6 +32,14 @@ BODY_RUN: Final = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\[nr]|[A-Za-z-]{2,20}: [^\n]
 END: Final = Signal(
     "secret.pem_end", r"-----END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----|Private-MAC: ?[0-9a-f]+"
 )
+KEY_BODY: Final = Signal(
+    "secret.pem_body",
+    r"MII[A-Za-z0-9+/]{3,5}IBADANBgkqhkiG9w0BAQEFAASC|MII[A-Za-z0-9+/]{3,5}IBAAKC[A-Za-z0-9+/]{24}"
+    r"|M[A-Za-z0-9+/]{3,5}AgEAM[A-Za-z0-9+/]{2,3}GByqGSM49AgEG|MC4CAQAwBQYDK2V[wu]BCIEI"
+    r"|b3BlbnNzaC1rZXktdjEAAAAA",
+)
+"""As the usual private keys begin in base64: algorithms and lengths that each has."""
+LINES: Final = re.compile(r"[A-Za-z0-9+/]*(?:(?:\r?\n|\\n)[A-Za-z0-9+/]{16,})*(?:(?:\r?\n|\\n)[A-Za-z0-9+/]+)?={0,2}")
 JOSE: Final = Signal(
     "secret.jwt",
     r"ey[A-Za-z0-9_\-]{8,}\.(?:ey[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{0,}|[A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]{8,}){3})",
@@ -165,6 +173,16 @@ def _private_keys(view: View) -> Iterator[Hit]:
             yield Hit("private_key", VERSION, "secret", Severity.CRITICAL, CERTAIN, match.start, end)
 
 
+def _bodies(view: View) -> Iterator[Hit]:
+    """Of private keys without the lines around them."""
+    for match in KEY_BODY.find(view.encoded):
+        if "PRIVATE KEY" in view.text[max(0, match.start - MAX_HEADERS) : match.start]:
+            continue
+        run = LINES.match(view.text, match.end, match.end + MAX_KEY)
+        end = run.end() if run else match.end
+        yield Hit("private_key", VERSION, "secret", Severity.CRITICAL, LIKELY, match.start, end)
+
+
 def _end_of_key(text: str, begin: Match, ends: list[int]) -> int | None:
     """None where no key follows: texts about keys show the first line alone."""
     following = bisect_left(ends, begin.end)
@@ -221,6 +239,7 @@ def _url_tokens(view: View) -> Iterator[Hit]:
 FINDERS: Final[tuple[tuple[Signal, Finder], ...]] = (
     *((each.signal, partial(_formatted, each)) for each in FORMATS),
     (BEGIN, _private_keys),
+    (KEY_BODY, _bodies),
     (JOSE, _jwts),
     (URL, _urls),
     (TOKEN_USER, _url_tokens),

@@ -3,6 +3,7 @@ evidence says why."""
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,18 +144,19 @@ def _a_changed_tool_waits(floor: Floor) -> None:
 def _the_evidence_tells(evidence: Evidence) -> None:
     """Of each attack: who asked, what was decided by which rule in which version, and what was masked."""
     (asked,) = evidence.of("vendor ticket", "approval.asked")
-    assert (asked["tool"], asked["details"]["rules"]) == ("mail_send", ["baseline v1#9", "baseline v1#6"])
+    assert asked["tool"] == "mail_send"
+    assert are_of_the_policy(asked["details"]["rules"])
     assert ("to_email", "/arguments/to") in found_in(asked)
     (seen, *_) = evidence.of("vendor ticket", "call.outcome")
-    assert (seen["tool"], seen["details"]["screened_by"]) == ("ticket_read", ["baseline v1#4"])
+    assert is_screened(seen, "ticket_read")
 
     (seen, *_) = evidence.of("image", "call.outcome")
-    assert (seen["tool"], seen["details"]["screened_by"]) == ("ticket_read", ["baseline v1#5"])
+    assert is_screened(seen, "ticket_read")
     assert ("image", "/content/0/text") in found_in(seen)
 
     for attack in SENT_KEYS:
         (seen,) = [each for each in evidence.of(attack, "call.outcome") if "screened_by" in each["details"]]
-        assert (seen["tool"], seen["details"]["screened_by"]) == ("file_read", ["baseline v1#1"])
+        assert is_screened(seen, "file_read")
         assert ("github_token", "/content/0/text") in found_in(seen)
 
     first, changed = evidence.details("tools.registered")
@@ -163,6 +165,15 @@ def _the_evidence_tells(evidence: Evidence) -> None:
         assert {each["tool"] for each in waiting["findings"] if each["rule"] == "definition.local_files"} == {tool}
         assert waiting["pack"]
     assert "definition.changed" in {each["rule"] for each in changed["findings"]}
+
+
+def is_screened(outcome: dict[str, Any], tool: str) -> bool:
+    return outcome["tool"] == tool and are_of_the_policy(outcome["details"]["screened_by"])
+
+
+def are_of_the_policy(rules: list[str]) -> bool:
+    """Each named with the policy's version and its own number."""
+    return bool(rules) and all(re.fullmatch(r"baseline v1#[1-9]\d*", each) for each in rules)
 
 
 def found_in(event: dict[str, Any]) -> set[tuple[str, str]]:

@@ -46,6 +46,10 @@ SPELLED: dict[str, Callable[[str], str]] = {
     "pairs": lambda token: " ".join(cut(token, 2)),
     "fours": lambda token: " ".join(cut(token, 4)),
     "cut-once": lambda token: f"{token[:20]} {token[20:]}",
+    "struck-through": lambda token: "".join(f"{each}\u0336" for each in token),
+    "quoted": lambda token: ", ".join(f'"{each}"' for each in token),
+    "bits": lambda token: " ".join(f"{ord(each):08b}" for each in token),
+    "base32-in-fours": lambda token: " ".join(cut(in_base32(token), 4)),
     "backwards": lambda token: token[::-1],
     "rot13": lambda token: codecs.encode(token, "rot13"),
     "base32": in_base32,
@@ -80,8 +84,8 @@ def test_a_token_in_another_spelling_is_found_where_it_stands(rule: str, spellin
     assert min(covered) >= start
 
 
-OPEN_ENDED = [("slack_token", "cut-once")]
-"""What comes before the cut is a token by itself."""
+OPEN_ENDED = [("slack_token", "cut-once"), ("slack_token", "quoted")]
+"""A part of it is a token by itself: that much is told."""
 
 
 IN_PIECES: dict[str, Callable[[str], Any]] = {

@@ -5,6 +5,7 @@ import gzip
 import json
 import random
 import secrets
+import string
 from urllib.parse import quote
 
 import pytest
@@ -177,3 +178,27 @@ def test_a_private_key_is_found_to_its_end_even_without_one() -> None:
     assert closed in found(f"key:\n{closed}\nend")
     assert covered(f"key:\n{cut}", cut)
     assert covered(json.dumps({"k": closed}), json.dumps(closed)[1:-1])
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
+        "MIIEpAIBAAKCAQEA7bq3nXhZ0kQm2fWcT5yRbUa9vKdLs1",
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg",
+        "MC4CAQAwBQYDK2VwBCIEI",
+        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU",
+    ],
+    ids=["rsa", "older-rsa", "curve", "edwards", "openssh"],
+)
+def test_the_body_of_a_private_key_is_found_without_the_lines_around_it(beginning: str) -> None:
+    lines = [beginning, *("".join(random.Random(at).choices(string.ascii_letters, k=64)) for at in range(3)), "b2=="]
+    body = "\n".join(lines)
+    (found,) = [each for each in inspect_text(f"key: {body} thanks") if each.rule == "private_key"]
+    assert (found.start, found.end) == (5, 5 + len(body))
+
+
+def test_the_body_of_a_public_key_is_none() -> None:
+    assert not inspect_text(
+        "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo4lgOEePzNm0tRgeLezV6ffAt0gun"
+    )

@@ -1,8 +1,11 @@
 """Whatever a text hides behind an encoding is read, and leads back to the place where it stands."""
 
 import base64
+import bz2
 import gzip
 import json
+import lzma
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -48,6 +51,8 @@ WRAPPED = {
     "base32": base64.b32encode(NEEDLE.encode()).decode(),
     "lower-base32": base64.b32encode(NEEDLE.encode()).decode().lower().rstrip("="),
     "gzip-in-base64": base64.b64encode(gzip.compress(NEEDLE.encode())).decode(),
+    "bzip-in-base64": base64.b64encode(bz2.compress(NEEDLE.encode())).decode(),
+    "xz-in-base64": base64.b64encode(lzma.compress(NEEDLE.encode())).decode(),
     "base64-of-base64": in_base64(in_base64(NEEDLE)),
     "percent": "".join(f"%{ord(each):02x}" for each in NEEDLE),
     "percent-of-base64": quote(in_base64(f"{NEEDLE}?"), safe=""),
@@ -56,6 +61,7 @@ WRAPPED = {
     "entities": "".join(f"&#{ord(each)};" for each in NEEDLE),
     "fullwidth": "".join(chr(ord(each) + 0xFEE0) if each != " " else each for each in NEEDLE),
     "zero-width": "\u200b".join(NEEDLE),
+    "struck-through": "\u0336".join(NEEDLE),
     "tags": "".join(chr(0xE0000 + ord(each)) for each in NEEDLE),
     "variation-selectors": "".join(chr(0xE0100 + ord(each) - 16) for each in NEEDLE),
     "cyrillic": NEEDLE.replace("e", "е"),
@@ -97,8 +103,9 @@ def test_json_in_json_in_json_is_read() -> None:
     assert any('say "this" now' in view.text for view in read(text))
 
 
-def test_a_bomb_is_opened_only_a_little() -> None:
-    bomb = base64.b64encode(gzip.compress(b"a" * 50_000_000)).decode()
+@pytest.mark.parametrize("squeeze", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip", "xz"])
+def test_a_bomb_is_opened_only_a_little(squeeze: Callable[[bytes], bytes]) -> None:
+    bomb = base64.b64encode(squeeze(b"a" * 5_000_000)).decode()
     with pytest.raises(TooManyViews):
         list(views(bomb, lambda view: TABLE.occurring(view.encoded)))
 
