@@ -15,7 +15,7 @@ from gateway.wiring import upstream_auth
 from governance.duties import still_may
 from governance.models import Connector, Secret, SecretVersion
 from governance.snapshot import Program
-from governance.snapshot_rows import program_of
+from governance.snapshot_rows.upstreams import program_of
 from governance.vault import VaultError, keyring, open_secret_version
 
 PERMISSION = "governance.discover_connector"

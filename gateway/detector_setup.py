@@ -13,7 +13,8 @@ from gateway.detectors import Answered, Detectors
 from governance.destinations import SENT_ELSEWHERE
 from governance.facts import Fact
 from governance.models import ExternalDetector, Secret, SecretVersion
-from governance.snapshot_rows import detector_of, secrets
+from governance.snapshot_rows.containment import detector_of
+from governance.snapshot_rows.upstreams import secrets
 from governance.snapshot_values import OutsideDetector, SealedSecret
 from governance.vault import keyring
 

@@ -19,7 +19,7 @@ from governance.inspection.masking import VaultIndex
 from governance.models import Connector as ConnectorRow
 from governance.models import Secret
 from governance.registry import Catalogue, catalogue
-from governance.snapshot_rows import program_of
+from governance.snapshot_rows.upstreams import program_of
 from governance.vault import VaultError, maskable_forms
 
 LONGEST_REQUEST_SECONDS = 15.0

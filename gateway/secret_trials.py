@@ -24,7 +24,7 @@ from governance.duties import still_may
 from governance.facts import Fact, Recorder
 from governance.models import Connector, Epoch, Secret, User
 from governance.registry import Catalogue
-from governance.snapshot_rows import program_of
+from governance.snapshot_rows.upstreams import program_of
 from governance.vault import check_presentable, put_secret_value
 
 PERMISSION = "governance.replace_secret"

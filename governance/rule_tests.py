@@ -19,7 +19,7 @@ from governance.networks import Networks, parse_networks
 from governance.rule_texts import RuleText, ToolText
 from governance.snapshot import Agent, Bundle, Connector, Person, Role, Rule, Snapshot, Tool
 from governance.snapshot_builder import EMPTY
-from governance.snapshot_rows import rule_of
+from governance.snapshot_rows.ruling import rule_of
 from governance.time_of_day import Calendar
 
 MONDAY_NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import orjson
 from governance.data_classes import finding_names, sides_of_detectors
 from governance.models import BundleVersion, Connector, Organization, PolicyVersion, Rule, Team, Tool, ToolDefinition
 from governance.rule_texts import BundleText, RuleText, Selection, TeamText, ToolText, World
-from governance.snapshot_rows import calendar_of
+from governance.snapshot_rows.organization import calendar_of
 from governance.time_of_day import Calendar
 
 

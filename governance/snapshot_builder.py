@@ -12,14 +12,15 @@ from django.db import connection, transaction
 from django.db.models import Model
 
 from governance import models
-from governance import snapshot_rows as rows
 from governance.fence.log import Touched, advanced_at, touched_since
 from governance.fence.sqlite.base import DatabaseWrapper as SqliteWrapper
 from governance.fence.watched import EVERYBODY
 from governance.retention import default_class
 from governance.snapshot import Agent, Bundle, Connector, Credential, Edition, Person, Rule, Snapshot, Team, Tool
 from governance.snapshot_bundles import Compiler, policy_entries, policy_rules, refused_by_ancestors
-from governance.snapshot_rows import Ids, Place
+from governance.snapshot_rows import bounds, common, containment, organization, ruling, upstreams, who
+from governance.snapshot_rows.common import Ids
+from governance.snapshot_rows.who import Place
 from governance.time_of_day import Calendar
 
 Id = TypeVar("Id", str, bytes)
@@ -68,9 +69,9 @@ def as_if_saved(row: Any, **relations: Iterable[Any]) -> Any:
 
 
 def person_as_if_saved(row: models.User, teams: Iterable[models.Team]) -> Person:
-    place = _Tree(rows.teams(None)).place
-    columns = tuple(getattr(row, column) for column in rows.PERSON_FIELDS)
-    return rows.person_of(columns, teams=rows.keys(teams), place=place)
+    place = _Tree(who.teams(None)).place
+    columns = tuple(getattr(row, column) for column in who.PERSON_FIELDS)
+    return who.person_of(columns, teams=common.keys(teams), place=place)
 
 
 def build_snapshot(base: Snapshot = EMPTY) -> Snapshot:
@@ -145,14 +146,14 @@ class _Builder:
         self.teams, self.people, self.roles = base.teams, base.people, base.roles
 
     def revise(self, draft: Draft) -> Snapshot:
-        teams = {i: rows.team_of(row) for i, row in draft.teams.items()}
-        rules = {policy: tuple(map(rows.rule_of, drafted)) for policy, drafted in draft.rules.items() if drafted}
-        versions = {i: rows.edition_of(row) for i, row in draft.versions.items() if row is not None}
+        teams = {i: who.team_of(row) for i, row in draft.teams.items()}
+        rules = {policy: tuple(map(ruling.rule_of, drafted)) for policy, drafted in draft.rules.items() if drafted}
+        versions = {i: ruling.edition_of(row) for i, row in draft.versions.items() if row is not None}
         self.teams = _renewed(self.teams, frozenset(draft.teams), lambda _: teams)
         self.rules = _renewed(self.rules, frozenset(draft.rules), lambda _: rules)
         self.editions = _renewed(self.editions, frozenset(draft.versions), lambda _: versions)
         if draft.organization_policies is not None:
-            self.organization_policies = rows.keys(draft.organization_policies)
+            self.organization_policies = common.keys(draft.organization_policies)
         self.people = self._in_their_teams(self.people)
         return self._compiled(self.base.agents)
 
@@ -167,23 +168,23 @@ class _Builder:
         self._read_people()
         self.agents = _renewed(self.base.agents, self._ids("agent"), self._agents)
         self.credentials = self._credentials()
-        self.proofs = _renewed_ids(self.base.proofs, self._ids("credential"), rows.proofs)
-        self.authorizations = _renewed_ids(self.base.authorizations, self._ids("authorization"), rows.authorizations)
-        self.ended_tokens = _renewed_ids(self.base.ended_tokens, self._ids("token"), rows.ended_tokens)
-        self.freezes = rows.freezes() if self._is_touched("freeze") else self.base.freezes
-        self.limits = rows.limits() if self._is_touched("rate_limit") else self.base.limits
-        self.grants = rows.grants() if self._is_touched("grant") else self.base.grants
-        self.accounts = _renewed(self.base.accounts, self._ids("upstream_grant"), rows.accounts)
-        self.reactions = rows.reactions() if self._is_touched("reaction") else self.base.reactions
-        self.exceptions = rows.exceptions() if self._is_touched("exception") else self.base.exceptions
-        self.detection_off = rows.detection_off() if self._is_touched("exception") else self.base.detection_off
-        self.baselines = _renewed(self.base.baselines, self._ids("baseline"), rows.baselines)
-        self.canaries = rows.canaries() if self._is_touched("canary") else self.base.canaries
-        self.detectors = rows.detectors() if self._is_touched("detector") else self.base.detectors
-        self.data_classes = rows.data_classes() if self._is_touched("data_class") else self.base.data_classes
+        self.proofs = _renewed_ids(self.base.proofs, self._ids("credential"), who.proofs)
+        self.authorizations = _renewed_ids(self.base.authorizations, self._ids("authorization"), who.authorizations)
+        self.ended_tokens = _renewed_ids(self.base.ended_tokens, self._ids("token"), who.ended_tokens)
+        self.freezes = bounds.freezes() if self._is_touched("freeze") else self.base.freezes
+        self.limits = bounds.limits() if self._is_touched("rate_limit") else self.base.limits
+        self.grants = bounds.grants() if self._is_touched("grant") else self.base.grants
+        self.accounts = _renewed(self.base.accounts, self._ids("upstream_grant"), who.accounts)
+        self.reactions = bounds.reactions() if self._is_touched("reaction") else self.base.reactions
+        self.exceptions = containment.exceptions() if self._is_touched("exception") else self.base.exceptions
+        self.detection_off = containment.detection_off() if self._is_touched("exception") else self.base.detection_off
+        self.baselines = _renewed(self.base.baselines, self._ids("baseline"), containment.baselines)
+        self.canaries = containment.canaries() if self._is_touched("canary") else self.base.canaries
+        self.detectors = containment.detectors() if self._is_touched("detector") else self.base.detectors
+        self.data_classes = containment.data_classes() if self._is_touched("data_class") else self.base.data_classes
 
     def build(self) -> Snapshot:
-        read = {policy: tuple(map(rows.rule_of, found)) for policy, found in self.rule_rows.items()}
+        read = {policy: tuple(map(ruling.rule_of, found)) for policy, found in self.rule_rows.items()}
         self.rules = _renewed(self.rules, self.policies, lambda _: read)
         return replace(
             self._compiled(self.agents),
@@ -219,7 +220,7 @@ class _Builder:
     def _with_versions(self, kind: str, model: type[Model]) -> Ids:
         """Of policies or bundles: what a version of one consists of is logged under the version."""
         ids, versions = self._ids(kind), self._ids(f"{kind}_version")
-        return ids | rows.containers_of(model, f"{kind}_id", versions) if ids is not None and versions else ids
+        return ids | common.containers_of(model, f"{kind}_id", versions) if ids is not None and versions else ids
 
     def _connector_ids(self, secret_ids: frozenset[str]) -> Ids:
         """Also of those that present one of these secrets, or may find now the one they lacked; and of those whose way
@@ -228,7 +229,7 @@ class _Builder:
         clients = self._ids("upstream_client")
         if ids is None or clients is None or not (secret_ids or clients):
             return ids
-        ids |= rows.containers_of(models.UpstreamClient, "connector_id", clients) - {""}
+        ids |= common.containers_of(models.UpstreamClient, "connector_id", clients) - {""}
         ids = ids.union(each.id for each in self.base.connectors.values() if each.upstream_client in clients)
         connectors = self.base.connectors.values()
         presenting = (each.id for each in connectors if each.secret is not None and each.secret.id in secret_ids)
@@ -240,12 +241,12 @@ class _Builder:
         if not self._is_touched("organization"):
             return
         row = models.Organization.objects.first() or models.Organization()
-        self.organization_policies = frozenset() if row._state.adding else rows.keys(row.policies.all())
+        self.organization_policies = frozenset() if row._state.adding else common.keys(row.policies.all())
         self.organization = replace(
             self.base,
             organization=row.name,
-            calendar=rows.calendar_of(row),
-            networks=rows.networks_of(row),
+            calendar=organization.calendar_of(row),
+            networks=organization.networks_of(row),
             agents_may_ask=row.agents_may_ask,
             retention=default_class().name,
             erasures=models.Erasure.objects.count(),
@@ -253,39 +254,39 @@ class _Builder:
 
     def _read_rules(self) -> None:
         self.policies = self._with_versions("policy", models.PolicyVersion)
-        self.rule_rows = rows.rules(self.policies)
+        self.rule_rows = ruling.rules(self.policies)
         bundles = self._with_versions("bundle", models.BundleVersion)
-        self.editions = _renewed(self.editions, bundles, rows.editions)
-        self.staged_editions = _renewed(self.staged_editions, bundles, rows.staged_editions)
+        self.editions = _renewed(self.editions, bundles, ruling.editions)
+        self.staged_editions = _renewed(self.staged_editions, bundles, ruling.staged_editions)
 
     def _read_upstreams(self) -> None:
         known = {secret.id: secret for secret in self.secrets}
-        secrets = _renewed(known, self._ids("secret"), rows.secrets)
+        secrets = _renewed(known, self._ids("secret"), upstreams.secrets)
         if secrets is not known:
             self.secrets = tuple(sorted(secrets.values(), key=lambda secret: secret.id))
-        read = partial(rows.connectors, secrets=secrets)
+        read = partial(upstreams.connectors, secrets=secrets)
         self.connectors = _renewed(self.connectors, self._connector_ids(_unlike(secrets, known)), read)
-        tools = _renewed(self.tools, self._ids("tool"), partial(rows.tools, connectors=self.connectors))
+        tools = _renewed(self.tools, self._ids("tool"), partial(upstreams.tools, connectors=self.connectors))
         self.tools = self._at_present_connectors(tools)
 
     def _read_people(self) -> None:
-        self.teams = _renewed(self.teams, self._ids("team"), rows.teams)
-        self.shifts = _renewed(self.base.shifts, self._ids("team"), rows.shifts)
-        read = partial(rows.people, place=_Tree(self.teams).place)
+        self.teams = _renewed(self.teams, self._ids("team"), who.teams)
+        self.shifts = _renewed(self.base.shifts, self._ids("team"), who.shifts)
+        read = partial(who.people, place=_Tree(self.teams).place)
         self.people = self._in_their_teams(_renewed(self.people, self._ids("person"), read))
-        self.roles = _renewed(self.roles, self._ids("role"), rows.roles)
+        self.roles = _renewed(self.roles, self._ids("role"), who.roles)
 
     def _agents(self, only: Ids) -> dict[str, Agent]:
-        return rows.agents(only, people=self.people, roles=self.roles)
+        return who.agents(only, people=self.people, roles=self.roles)
 
     def _credentials(self) -> Mapping[bytes, Credential]:
         """The log names them by id."""
         known, ids = self.base.credentials, self._ids("credential")
         if ids is None:
-            return rows.credentials(None)
+            return who.credentials(None)
         if not ids:
             return known
-        return _patched(known, [each.digest for each in known.values() if each.id in ids], rows.credentials(ids))
+        return _patched(known, [each.digest for each in known.values() if each.id in ids], who.credentials(ids))
 
     def _ends_of(self, credentials: Mapping[bytes, Credential]) -> Mapping[str, datetime]:
         if credentials is self.base.credentials:

@@ -25,7 +25,8 @@ from governance.reach import TooMuchToTell
 from governance.shifts import Danger, Difference, Kind, Shift, difference
 from governance.snapshot import Snapshot
 from governance.snapshot_builder import revised_snapshot
-from governance.snapshot_rows import keys, role_of_row
+from governance.snapshot_rows.common import keys
+from governance.snapshot_rows.who import role_of_row
 
 MOST_SHIFTS = 100
 MOST_NAMES = 100

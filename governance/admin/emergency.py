@@ -15,7 +15,7 @@ from governance.freezes import NOT_HERS, in_force, lift_one, may_lift
 from governance.models import Freeze
 from governance.proposals import with_freezes
 from governance.snapshot import Snapshot
-from governance.snapshot_rows import freeze_of
+from governance.snapshot_rows.bounds import freeze_of
 
 
 class FreezeForm(forms.ModelForm):  # type: ignore[type-arg]

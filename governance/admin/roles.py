@@ -21,7 +21,8 @@ from governance.rule_checks import Severity, check_scopes
 from governance.rule_texts import Scope
 from governance.rule_world import read_world
 from governance.snapshot import Snapshot
-from governance.snapshot_rows import keys, role_of_row
+from governance.snapshot_rows.common import keys
+from governance.snapshot_rows.who import role_of_row
 from governance.time_of_day import WEEKDAYS
 
 HOLDERS = {"agents": "name", "teams": "name", "people": "email"}

@@ -14,7 +14,7 @@ from governance.models import Organization
 from governance.rule_checks import RuleFault, Severity, check_policy, check_scopes
 from governance.rule_tests import TestCaseError, run_tests
 from governance.rule_texts import BundleText, Scope, Selection, TeamText, ToolText, World
-from governance.snapshot_rows import calendar_of
+from governance.snapshot_rows.organization import calendar_of
 from governance.time_of_day import Calendar
 
 KnownTools = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -9,7 +9,7 @@ from gateway.pipeline import run
 from governance import ready_policies
 from governance.rule_tests import _rows
 from governance.snapshot import Snapshot, Tool
-from governance.snapshot_rows import rule_of
+from governance.snapshot_rows.ruling import rule_of
 from tests import factories as make
 from tests.fakes import FakePorts
 from tests.gateway.test_content_rules import ADDRESS, CARD, TOKEN, nothing_kept, says
