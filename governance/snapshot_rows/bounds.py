@@ -13,7 +13,7 @@ from governance.snapshot import (
     Reaction,
 )
 from governance.snapshot_rows.common import PAST_KEPT, key
-from governance.snapshot_rows.ruling import condition, terms_of
+from governance.snapshot_rows.ruling import condition_of, terms_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def _grant(row: models.Grant) -> Grant | None:
         person_id=key(row.person_id),
         bundle_id=key(row.bundle_id),
         tool_id=key(row.tool_id),
-        condition=condition(row.condition, f"grant {row.pk}"),
+        condition=condition_of(row.condition, f"grant {row.pk}"),
         rules=rules,
         definition_digest=row.definition_digest,
         session=row.session,

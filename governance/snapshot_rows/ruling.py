@@ -38,7 +38,7 @@ def rule_of(row: models.Rule) -> Rule:
     """Compiles its condition."""
     masks = row.effect == models.Rule.Effect.MASK and bool(row.fields)
     on_result = row.on == models.Rule.Side.RESULT
-    condition = condition(row.condition, row)
+    condition = condition_of(row.condition, row)
     if (masks or on_result) and _mentions(row.condition, "findings"):
         condition = Undecidable()  # conditions are worked out before the call: nobody knows the result's findings yet
     return Rule(
@@ -76,7 +76,7 @@ def terms_of(approvers: Mapping[str, Any], of: object) -> Terms:
         return NOBODY
 
 
-def condition(source: str, of: object) -> Condition | Undecidable | None:
+def condition_of(source: str, of: object) -> Condition | Undecidable | None:
     if not source:
         return None
     try:

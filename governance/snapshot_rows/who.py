@@ -20,7 +20,7 @@ from governance.snapshot import (
     Undecidable,
 )
 from governance.snapshot_rows.common import PAST_KEPT, Ids, among, key, keys
-from governance.snapshot_rows.ruling import condition
+from governance.snapshot_rows.ruling import condition_of
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _scope(entry: Any, of: models.Role) -> Scope:
     except (KeyError, TypeError, AttributeError):
         logger.error("a data scope of the role %s cannot be read: it gives nothing", of.name)
         return Scope(("*",), Undecidable(), "")
-    return Scope(tools, condition(source, of) or Undecidable(), text)
+    return Scope(tools, condition_of(source, of) or Undecidable(), text)
 
 
 def agents(only: Ids, *, people: Mapping[str, Person], roles: Mapping[str, Role]) -> dict[str, Agent]:
