@@ -32,6 +32,8 @@ SURELY: Final = 0.8
 """Texts that do not belong together make guesses: only what is surer counts."""
 WALKED: Final = Budget(leaves=2_000)
 TOKEN: Final = re.compile(r"[A-Za-z0-9_+/=.~-]{2,}")
+MASKED: Final = re.compile(r"\[SECRET:[^\[\]\n]{0,100}\]")
+"""It names a secret, so that whatever is joined to it would look like its value."""
 POSITION: Final = re.compile(r"/[0-9]+")
 MIXED: Final = re.compile(r"[0-9][A-Za-z_]|[A-Za-z_][0-9]|[a-z][A-Z]|_")
 
@@ -80,7 +82,7 @@ def pieces_of(sent: Any, found: Iterable[Finding] = ()) -> list[Piece]:
         for leaf in leaves(sent, WALKED):
             if leaf.is_key:
                 continue
-            text = _without(leaf.text, secrets.get(leaf.path, ()))
+            text = MASKED.sub("", _without(leaf.text, secrets.get(leaf.path, ())))
             if token := _likeliest(TOKEN.findall(text[:LONGEST])):
                 pieces.append(Piece(POSITION.sub("/#", leaf.path), _edges(text), token, leaf))
             if len(pieces) >= MOST_PIECES:

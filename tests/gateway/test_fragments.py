@@ -99,6 +99,18 @@ async def test_what_only_stands_side_by_side_is_no_secret() -> None:
         )
 
 
+async def test_what_was_masked_makes_no_secret_of_what_is_sent_next() -> None:
+    ports = FakePorts(world(DENIED))
+    assert await sent(ports, note="Found [SECRET:github_token]") == ""
+    assert await sent(ports, note="Please9 rotate it, and tell Ana.") == ""
+
+
+async def test_nor_does_it_hide_the_pieces_around_it() -> None:
+    ports = FakePorts(world(DENIED))
+    assert await sent(ports, note=f"{TOKEN[:20]}[SECRET:x]") == ""
+    assert await sent(ports, note=f"[SECRET:x]{TOKEN[20:]}") == "denied_by_rule"
+
+
 async def test_where_no_rule_looks_nothing_is_kept() -> None:
     ports = FakePorts(world(rule("deny", "personal_data")))
     await sent(ports, note=TOKEN[:20])
