@@ -83,11 +83,11 @@ Remarks = tuple[Remark, ...]
 
 def inspected(definitions: Iterable[Mapping[str, Any]], *, cpu_seconds: float) -> Iterator[Remarks]:
     """Of every name and text in each. Takes its time: never in a transaction or on an event loop. What is not looked at
-    within the time counts as suspicious."""
-    inspect = None
-    started = time.thread_time()
+    within the time counts as suspicious; to load the engine takes none of it."""
+    inspect, started = None, 0.0
     for definition in definitions:
-        inspect = inspect or import_string(f"{ROOM}.inspect_definition")
+        if inspect is None:
+            inspect, started = import_string(f"{ROOM}.inspect_definition"), time.thread_time()
         is_late = time.thread_time() - started > cpu_seconds
         yield (Remark("limit.time", "medium"),) if is_late else remarks_of(inspect(definition))
 
