@@ -102,7 +102,7 @@ class Exporter:
     def _next_batch(self, lease: Lease) -> list[Record]:
         """Nothing while there is too little to send and it has not waited long enough."""
         end = min(log_size(), lease.acked + self._sink.max_records)
-        if end - lease.acked < self._sink.max_records and not self._has_waited(lease.acked):
+        if end == lease.acked or (end - lease.acked < self._sink.max_records and not self._has_waited(lease.acked)):
             return []
         return self._batch(lease.acked, end)
 
