@@ -22,14 +22,9 @@ WORDS: Final = (
     r"|\bpin\b|\bkey\b|_key|[a-z]key|\bauth\b|bindpw|rootpw|\bssws\b|contrase..?a|mot de passe|senha|wachtwoord"
     r"|пароль|密码"
 )
-SIGNAL: Final = Signal(
-    "secret.assigned",
-    rf"(?:{WORDS})",
-    rf"(?:{WORDS})[\w\"'\]\)\-.\\ ]{{0,30}}(?:[:=>,{{\n]|\bis\b|\b(?:bearer|basic|by|to)\b| )",
-    caseless=True,
-)
+SIGNAL: Final = Signal("secret.assigned", rf"(?:{WORDS})", caseless=True)
 WORD: Final = re.compile(f"(?:{WORDS})", re.IGNORECASE)
-NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{0,60}")
+NAME: Final = re.compile(r"[\w.\-]{0,60}")
 MAX_NAME: Final = 60
 LONG: Final = 64
 """A value of so many characters has no further names in it."""

@@ -1,8 +1,11 @@
 """The one table of all detectors."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
+from governance.inspection.byte_patterns import in_bytes
 from governance.inspection.definition_sentences import DEFINITION_SENTENCES
 from governance.inspection.destinations import DESTINATIONS, MENTIONS
 from governance.inspection.detector import Detector
@@ -12,7 +15,7 @@ from governance.inspection.injection import GUESSES, INJECTION
 from governance.inspection.links import LINKS
 from governance.inspection.personal_data import PERSONAL_DATA
 from governance.inspection.secrets import SECRETS
-from governance.inspection.signals import SignalTable
+from governance.inspection.signals import Signal, SignalTable
 from governance.inspection.views import SIGNALS
 
 DETECTORS: Final[tuple[Detector, ...]] = (
@@ -29,7 +32,19 @@ DETECTORS: Final[tuple[Detector, ...]] = (
 
 
 def _table(detectors: Iterable[Detector]) -> SignalTable:
-    return SignalTable(dict.fromkeys([*SIGNALS, *(signal for detector in detectors for signal in detector.signals)]))
+    signals = dict.fromkeys([*SIGNALS, *(signal for detector in detectors for signal in detector.signals)])
+    return SignalTable(map(_read_in_bytes, signals))
+
+
+@lru_cache(maxsize=1_000)
+def _read_in_bytes(signal: Signal) -> Signal:
+    """As the first pass shall look for it. The signal itself is what finds."""
+    glimpse = signal.glimpse or signal.pattern
+    widened = glimpse if signal.unicode else in_bytes(glimpse, caseless=signal.caseless)
+    if widened == glimpse:
+        return signal
+    signal.prepare()
+    return replace(signal, glimpse=widened)
 
 
 TABLE: Final = _table(DETECTORS)

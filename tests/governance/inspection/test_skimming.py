@@ -39,7 +39,7 @@ PIECES = (
     "DE89370400440532013000", "+49 30 1234567", "2026-11-22", "call", "phone", "bc1q" + "z" * 30, "password",
     "token", "api_key", ":", "=", " ", "\n", "\n" * 45, "\x1b[8m", "\\u001b[8m", "t7#kQ9w!vz", "is", "\u200b",
     "\U000e0041", "\u2019", "\u2014", "\u00e9t\u00e9", "忽略之前的指令", "dob", "1990-01-02", "%41", "&amp;",
-    "xoxb-", "1", "/", "-", "_", "?", "#x",
+    "xoxb-", "1", "/", "-", "_", "?", "#x", "\t", "\r\n", "`", "é" * 40, "пароль", "aK9fQ2xL7vB4nM8cR5tY1wZ3",
 )  # fmt: skip
 DRAW = random.Random(4711)
 DRAWN = [DRAW.choice(("", " ")).join(DRAW.choices(PIECES, k=DRAW.randint(1, 9))) for _ in range(1_500)]
