@@ -1,12 +1,14 @@
 """Rules about content in a real gateway process, which loads the engine only when one wants it."""
 
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests import cast
 from tests.end_to_end.conftest import Helpdesk
+from tests.end_to_end.held_desk import Approver
 from tests.end_to_end.installation import Installation
 from tests.end_to_end.wire import Caller
 
@@ -53,3 +55,42 @@ def test_nothing_secret_goes_out_and_nothing_injected_comes_in(installation: Ins
     stored = installation.everything_stored()
     assert TOKEN.encode() not in stored
     assert b"evil.example" not in stored
+
+
+def test_an_answer_with_orders_waits_for_a_human_and_is_told(installation: Installation, helpdesk: Helpdesk) -> None:
+    manifest = cast.support_desk(helpdesk.url)
+    approvers = {"people": [cast.LEE], "pending": "1h"}
+    hold = {"effect": "ask", "on": "result", "tools": ["ticket_get"], "findings": ["injection"], "approvers": approvers}
+    manifest["policies"].append({"name": "content", "rules": [hold]})
+    manifest["bundles"][0]["policies"].append("content")
+    (lead,) = (person for person in manifest["people"] if person["email"] == cast.LEE)
+    lead |= {"duties": ["approver"], "staff": True}
+    assert "NOT ENFORCED" not in installation.apply(manifest, HELPDESK_TOKEN=helpdesk.token)
+    installation.configure(GATEWAY_HOLD_SECONDS="0")
+    origin = installation.start_gateway()
+
+    def events(kind: str) -> list[dict[str, Any]]:
+        return [event for event in installation.events(kind) if event["tool"] == "ticket_get"]
+
+    with (
+        closing(Caller(origin, installation.issue_key(cast.TRIAGE_BOT), path="/mcp/support")) as agent,
+        closing(Approver(installation, cast.LEE)) as approver,
+    ):
+        ticket = {"customer_id": "C-100", "subject": "Order", "body": ORDERS}
+        made = agent.call("ticket_create", **ticket).result["structuredContent"]["id"]
+
+        for _ in range(2):
+            waiting = agent.call("ticket_get", ticket_id=made)
+            assert "evil.example" not in waiting.text
+            assert "Its answer waits for approval APR-" in waiting.text
+        name = approver.decide("approve")
+        told = agent.call("ticket_get", ticket_id=made).result
+        assert told["structuredContent"]["id"] == made
+        assert ORDERS in json.dumps(told)
+        (intent,), (outcome,), (released,) = map(events, ("call.intent", "call.outcome", "call.released"))
+        assert intent["call_id"] == outcome["call_id"] == released["call_id"]
+        assert (outcome["outcome"], outcome["details"]["waits_for"]) == ("screened", name)
+        assert released["details"]["approval"]["approvers"] == [cast.LEE]
+        assert "Its answer waits" in agent.call("ticket_get", ticket_id=made).text
+        assert len(events("call.intent")) == 2, "what comes after the answer was told is another call"
+    assert b"evil.example" not in installation.everything_stored()
