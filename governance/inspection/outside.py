@@ -23,6 +23,7 @@ PLUMBING: Final = frozenset(
         *("contents", "resource", "uri", "mimeType", "blob", "messages", "role", "description", "_meta"),
     )
 )
+_RESERVED: Final = re.compile(r"io\.modelcontextprotocol/[A-Za-z]{1,64}")
 """Names that the protocol gives: they say nothing, and a mask must not break them."""
 _UNASKED: Final = re.compile(
     r"/resultType|/messages/[0-9]+/role|/contents/[0-9]+/(?:uri|mimeType|blob)"
@@ -88,7 +89,7 @@ def document(value: Any, *, hidden: Hidden, most_bytes: int) -> Document:
     at = size = 0
     try:
         for leaf in leaves(value, WALKED):
-            if _UNASKED.fullmatch(leaf.path) or (leaf.is_key and leaf.text in PLUMBING):
+            if _UNASKED.fullmatch(leaf.path) or (leaf.is_key and _is_plumbing(leaf.text)):
                 continue
             text = _blotted(leaf.text, hidden(leaf)) + (": " if leaf.is_key else "\n")
             pieces.append(Piece(at, leaf.path, leaf.is_key, len(leaf.text)))
@@ -100,6 +101,10 @@ def document(value: Any, *, hidden: Hidden, most_bytes: int) -> Document:
     except TooMuch:
         raise TooLarge from None
     return Document("".join(parts), tuple(pieces))
+
+
+def _is_plumbing(name: str) -> bool:
+    return name in PLUMBING or _RESERVED.fullmatch(name) is not None
 
 
 def findings(about: About, asked: Document, places: Iterable[Place]) -> list[Finding]:

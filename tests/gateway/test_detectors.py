@@ -82,10 +82,11 @@ async def test_it_masks_exactly_what_it_found_in_arguments_and_in_results(servic
 
 async def test_names_that_the_protocol_gives_and_pictures_are_no_text(service: FakeService) -> None:
     ports = ports_with(rule("mask", NAME, on="result"), of=detector(service))
-    ports.upstream = lambda _: says("hello", structuredContent={"who": 7})
+    meta = {"io.modelcontextprotocol/serverInfo": {"name": "desk"}, "acme.example/trace": "t"}
+    ports.upstream = lambda _: says("hello", structuredContent={"who": 7}, _meta=meta)
     await run(note("x"), ports)
     (sent,) = service.received
-    assert orjson.loads(sent.body)["text"] == "hello\nwho: 7\n"
+    assert orjson.loads(sent.body)["text"] == "hello\nwho: 7\nname: desk\nacme.example/trace: t\n"
 
 
 async def test_conditions_read_it_by_name(service: FakeService) -> None:
