@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.injection import attacks, harmless
+from bench.injection import attacks, errands, harmless
 
 SLOT = re.compile(r"\{(\w+)\}")
+SENTENCE_END = re.compile(r"[.!?] ")
 TITLES = (
     "Weekly update",
     "Printer problem",
@@ -44,6 +45,55 @@ def samples(*, seed: int, attacking: int, innocent: int) -> Iterator[Sample]:
             template = templates[number % len(templates)]
             core = filled(template, slots, chance)
             yield Sample(wrapped(core, chance), label, core, f"{label}:{template}")
+
+
+def errand_samples(*, seed: int, asked: int, innocent: int, manuals: int) -> Iterator[Sample]:
+    """Errands set into letters of others, and what people write in these."""
+    chance = random.Random(seed)
+    for number in range(asked):
+        kind = errands.KINDS[number % len(errands.KINDS)]
+        template = kind[number // len(errands.KINDS) % len(kind)]
+        core = _begun(filled(template, errands.SLOTS, chance))
+        is_set = chance.random() < 0.75
+        text = _set_into(chance.choice(errands.LETTERS), core, chance) if is_set else wrapped(core, chance)
+        yield Sample(text, 1, core, f"errand:{template}")
+    for number in range(innocent):
+        template = errands.ASIDES[number % len(errands.ASIDES)]
+        yield Sample(_said(filled(template, errands.SLOTS, chance), chance), 0, "", f"aside:{template}")
+    slots = {**errands.SLOTS, **errands.MANUAL_SLOTS}
+    for number in range(manuals):
+        template = errands.MANUALS[number % len(errands.MANUALS)]
+        pages = [template, *chance.sample(errands.MANUALS, chance.randrange(2))]
+        yield Sample("\n\n".join(filled(page, slots, chance) for page in pages), 0, "", f"manual:{template}")
+
+
+def _said(core: str, chance: random.Random) -> str:
+    drawn = chance.random()
+    if drawn < 0.1:
+        return chance.choice(errands.LETTERS)
+    return _set_into(chance.choice(errands.LETTERS), core, chance) if drawn < 0.8 else wrapped(core, chance)
+
+
+def _set_into(letter: str, core: str, chance: random.Random) -> str:
+    """Before it, after it, on a line of its own, or between two sentences."""
+    drawn = chance.random()
+    if drawn < 0.2:
+        return f"{core}\n{letter}"
+    if drawn < 0.5:
+        return f"{letter}\n{core}"
+    if drawn < 0.6:
+        return f"{letter} {core}"
+    lines = letter.split("\n")
+    if drawn < 0.8 and len(lines) > 1:
+        lines.insert(chance.randrange(1, len(lines)), core)
+        return "\n".join(lines)
+    ends = [match.end() for match in SENTENCE_END.finditer(letter)]
+    at = chance.choice(ends) if ends else len(letter)
+    return f"{letter[:at]}{core} {letter[at:]}"
+
+
+def _begun(core: str) -> str:
+    return core[0].upper() + core[1:]
 
 
 def filled(template: str, slots: Mapping[str, Sequence[str]], chance: random.Random) -> str:

@@ -103,7 +103,7 @@ def train(texts: Sequence[Text]) -> tuple[float, list[float]]:
         for _ in range(EPOCHS):
             chance.shuffle(examples)
             for example in examples:
-                _step(example, bias, weights, slopes)
+                step(example, bias, weights, slopes)
     return bias[0], weights
 
 
@@ -117,7 +117,7 @@ def _examples(text: Text, number: int, bias: float, weights: Sequence[float]) ->
     return [(window, 1, text.weight / len(chosen)) for window in chosen]
 
 
-def _step(example: Example, bias: list[float], weights: list[float], slopes: list[float]) -> None:
+def step(example: Example, bias: list[float], weights: list[float], slopes: list[float]) -> None:
     (features, value), label, weight = example
     margin = bias[0] + value * sum([weights[each] for each in features])
     error = weight * (1 / (1 + exp(-max(-30.0, min(30.0, margin)))) - label)

@@ -11,7 +11,9 @@ Kind = Literal[
 ]  # fmt: skip
 CONTAINED: Final[frozenset[Kind]] = frozenset(("destination", "mention", "link"))
 """What only counts because of where a run met it: the engine looks for these only if it is asked to."""
-KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - CONTAINED
+MEASURED: Final[frozenset[Kind]] = frozenset(("guess",))
+"""What nobody acts on, however sure: it grades texts for who measures."""
+KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind)) - CONTAINED - MEASURED
 
 
 NAMED: Final[Mapping[str, frozenset[Kind]]] = {

@@ -7,13 +7,14 @@ No detector catches all; what holds when it misses stands elsewhere.
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import exp
 from typing import Final, NamedTuple
 
 import re2
 
+from governance.inspection import misplaced
 from governance.inspection.detector import Detector, Hit
-from governance.inspection.findings import Kind, Severity
-from governance.inspection.injection_model import Passage as ModelPassage
+from governance.inspection.findings import Severity
 from governance.inspection.injection_model import shipped
 from governance.inspection.injection_reading import Reading, has_meanings, outline
 from governance.inspection.injection_rules import MARKS, ROWS, Row, Rule
@@ -34,6 +35,11 @@ SHARE: Final = 0.2
 LEAST_LIKELY: Final = -2.0
 MOST_LIKELY: Final = 4.0
 """How much the model counts: it tips what rules leave open and flags nothing alone."""
+RULES_SHARE: Final = 1.5
+LEAST_MISPLACED: Final = -1.0
+EVEN: Final = 1.5
+LEAST_GUESS: Final = 0.01
+"""How rules and the model of what is out of place come to a guess, and the least that is told."""
 MOST_PLACES: Final = 2_000
 MOST_HITS: Final = 20
 SURE: Final = 0.8
@@ -84,34 +90,44 @@ def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
 
 def weighed(view: View, signals: frozenset[str]) -> list[Passage]:
     """By rules, and by the model what they find."""
-    _, found, share = _weighed(view, signals, is_asked_anyhow=False)
+    reading = Reading(view.text)
+    found = _found(view, reading, signals)
+    likeliest = shipped().likeliest(reading) if found else None
+    if likeliest is None:
+        return found
+    share = SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
     return [passage._replace(weight=max(0.0, passage.weight + share)) for passage in found]
 
 
 def guess(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
-    """What the model alone takes for an instruction, where words stand that a rule needs: never enough to count."""
-    likeliest, found, share = _weighed(view, signals, is_asked_anyhow=True)
-    if likeliest is not None and not found and share > 0:
-        yield _hit(Passage(share, likeliest.start, likeliest.end, "model"), quoted=False, kind="guess")
+    """How likely it is that something here gives orders, by rules and by the model of what is out of place. Graded, so
+    that who measures sees what lies below the rules' bound; it counts for no rule."""
+    reading = Reading(view.text)
+    likeliest = misplaced.likeliest(reading)
+    if likeliest is None:
+        return
+    heaviest = max((passage.weight for passage in _found(view, reading, signals)), default=0.0)
+    confidence = guessed(heaviest, likeliest.score)
+    if confidence >= LEAST_GUESS:
+        yield Hit("injection.model", VERSION, "guess", Severity.LOW, confidence, likeliest.start, likeliest.end)
 
 
-def _weighed(
-    view: View, signals: frozenset[str], *, is_asked_anyhow: bool
-) -> tuple[ModelPassage | None, list[Passage], float]:
-    """The model's passage, those of the rules, and what the model adds to them."""
+def guessed(weight: float, score: float) -> float:
+    """Of what rules weigh and the model scores: half where one harmless text in twenty would be taken for an attack."""
+    total = RULES_SHARE * weight + max(LEAST_MISPLACED, score)
+    return round(1 / (1 + exp(min(30.0, EVEN - total))), 4)
+
+
+def _found(view: View, reading: Reading, signals: frozenset[str]) -> list[Passage]:
+    """By rules alone."""
     marked = list(_marked(view, signals))
     near = _near(view.text)
-    if not near and not marked and not is_asked_anyhow:
-        return None, [], 0.0
+    if not near and not marked:
+        return []
     possible = _possible(view.text)
     if not possible and not marked:
-        return None, [], 0.0
-    reading = Reading(view.text)
-    found = passages(_sorted([*marked, *_read(reading, [row for row in possible if row.rule.name in near])]))
-    likeliest = shipped().likeliest(reading) if found or is_asked_anyhow else None
-    if likeliest is None:
-        return None, found, 0.0
-    return likeliest, found, SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
+        return []
+    return passages(_sorted([*marked, *_read(reading, [row for row in possible if row.rule.name in near])]))
 
 
 def weight_by_rules(text: str) -> float:
@@ -197,14 +213,14 @@ def _stands_quoted(text: str, passage: Passage) -> bool:
     return _QUOTED.search(text[max(0, passage.start - 250) : passage.start]) is not None
 
 
-def _hit(passage: Passage, *, quoted: bool, kind: Kind = "suspicion") -> Hit:
-    """Of this kind, unless it is sure enough to be acted on."""
+def _hit(passage: Passage, *, quoted: bool) -> Hit:
+    """Suspected, unless it is sure enough to be acted on."""
     confidence = _confidence(passage.weight)
     rule = f"injection.{passage.rule}"
     if confidence >= SURE and not quoted:
         return Hit(rule, VERSION, "injection", Severity.HIGH, round(confidence, 4), passage.start, passage.end)
     confidence = min(confidence, SURE - 0.01)
-    return Hit(rule, VERSION, kind, Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
+    return Hit(rule, VERSION, "suspicion", Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
 
 
 def _confidence(weight: float) -> float:

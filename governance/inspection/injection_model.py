@@ -70,13 +70,13 @@ class Model:
         return self.bias + self.scale * total / sqrt(max(1, count)), parts[0][2], parts[-1][3]
 
 
-def segments(reading: Reading) -> Iterator[Segment]:
+def segments(reading: Reading, *, shortest: int = SHORTEST) -> Iterator[Segment]:
     """Sentences, or what comes near: short ones together, long ones cut."""
     first = words = 0
     for at, meaning in enumerate(reading.meanings):
         is_break = meaning == BREAK
         words += not is_break
-        if words >= LONGEST or (is_break and words >= SHORTEST):
+        if words >= LONGEST or (is_break and words >= shortest):
             yield _segment(reading, first, at + 1)
             first, words = at + 1, 0
     if words:

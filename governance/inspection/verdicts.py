@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from governance.inspection.engine import inspect_text
-from governance.inspection.findings import KINDS, SURE, Finding, Findings, Kind, Severity
+from governance.inspection.findings import KINDS, MEASURED, SURE, Finding, Findings, Kind, Severity
 
 TASKS: Final[Mapping[str, frozenset[Kind]]] = {
     "secrets": frozenset(("secret",)),
     "pii": frozenset(("personal", "card")),
     "injection": frozenset(("injection", "suspicion", "guess", "unicode")),
-    "tool_description": frozenset(("definition", "injection", "suspicion", "guess", "unicode")),
+    "tool_description": frozenset(("definition", "injection", "suspicion", "unicode")),
 }
 """Which kinds of finding answer a task; of any other task, all."""
 MASKED: Final = frozenset(("secret", "personal", "card"))
@@ -22,7 +22,8 @@ def verdict(record: Mapping[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     found = inspect_text(record["text"], kinds=kinds)
     elapsed = time.perf_counter() - started
-    sure = [finding for finding in found if finding.kind in kinds and finding.confidence >= SURE]
+    told = [finding for finding in found if finding.kind in kinds - MEASURED]
+    sure = [finding for finding in told if finding.confidence >= SURE]
     return {
         "id": record["id"],
         "flagged": bool(sure),
@@ -35,8 +36,10 @@ def verdict(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _score(found: Findings) -> float:
-    """Several findings together are surer than the surest alone; those of injection have weighed that already."""
-    doubt = 1.0 - max((finding.confidence for finding in found.of("injection", "suspicion", "guess")), default=0.0)
+    """Several findings together are surer than the surest alone; those of injection have weighed that already, and a
+    guess has weighed them. The score grades texts of which nothing is told as well."""
+    ordered = found.of("guess") or found.of("injection", "suspicion")
+    doubt = 1.0 - max((finding.confidence for finding in ordered), default=0.0)
     for finding in found:
         if finding.kind not in ("limit", "injection", "suspicion", "guess"):
             doubt *= 1.0 - finding.confidence
