@@ -120,12 +120,11 @@ async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: U
 
 
 def _pieces(call: Call, ports: Ports) -> SentPieces | None:
-    agent_id = call.caller.agent.id
-    kept = ports.fragments.sealed(agent_id, call.sent) if call.sent is not None else None
-    if call.sent is None or kept is None:
+    if (sent := call.sent) is None or (seal := ports.fragments.seal) is None:
         return None
-    sealed, is_pruning = kept
-    return SentPieces(agent_id, call.caller.person.id, ports.process_id, call.sent.read_to, sealed, is_pruning)
+    agent_id, person_id = call.caller.agent.id, call.caller.person.id
+    is_pruning = ports.fragments.is_pruning(agent_id)
+    return SentPieces(agent_id, person_id, ports.process_id, sent.read_to, sent.pieces, seal, is_pruning)
 
 
 def _asked_for(call: Call) -> tuple[bytes, tuple[str, ...]]:

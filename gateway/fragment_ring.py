@@ -77,11 +77,15 @@ class _Kept:
     number: int = 0
 
 
+NOWHERE: Final[dict[tuple[str, str], _Kept]] = {}
+
+
 @dataclass(slots=True)
 class _Ring:
-    """Pieces in the order in which they were sent."""
+    """Pieces in the order in which they were sent; and once more those at each place."""
 
     kept: dict[tuple[str, str], _Kept] = field(default_factory=dict, repr=False)
+    at: dict[str, dict[tuple[str, str], _Kept]] = field(default_factory=dict, repr=False)
     characters: int = 0
     read_to: int = 0
     blind_until: float = 0.0
@@ -93,7 +97,7 @@ class _Ring:
         if known is not None and known.at > now - WINDOW:
             return
         self.drop(piece)
-        self.kept[piece.same] = _Kept(now, piece)
+        self._append(_Kept(now, piece))
         self.characters += len(piece.text)
 
     def trim(self) -> None:
@@ -103,6 +107,10 @@ class _Ring:
     def drop(self, piece: Piece) -> None:
         if self.kept.pop(piece.same, None) is not None:
             self.characters -= len(piece.text)
+            here = self.at[piece.path]
+            del here[piece.same]
+            if not here:
+                del self.at[piece.path]
 
     def merge(self, row: Row, now: float) -> None:
         """Its pieces, in disorder."""
@@ -122,7 +130,17 @@ class _Ring:
             place = each.number or place
             placed.append((place, each))
         placed.reverse()
-        self.kept = {each.piece.same: each for _, each in sorted(placed, key=itemgetter(0))}
+        self.kept, self.at = {}, {}
+        for _, each in sorted(placed, key=itemgetter(0)):
+            self._append(each)
+
+    def latest(self, path: str | None) -> Iterable[_Kept]:
+        """The latest first; only those at this place if one is named."""
+        return reversed((self.kept if path is None else self.at.get(path, NOWHERE)).values())
+
+    def _append(self, each: _Kept) -> None:
+        self.kept[each.piece.same] = each
+        self.at.setdefault(each.piece.path, {})[each.piece.same] = each
 
 
 class Fragments:
@@ -142,10 +160,10 @@ class Fragments:
         since, size = self._clock() - WINDOW, 0
         again = {piece.same for piece in new}
         latest: list[Piece] = []
-        for same, each in reversed(ring.kept.items()) if ring is not None else ():
+        for each in ring.latest(path) if ring is not None else ():
             if size >= most:
                 break
-            if each.at > since and (path is None or each.piece.path == path) and same not in again:
+            if each.at > since and each.piece.same not in again:
                 latest.append(each.piece)
                 size += len(each.piece.token)
         return latest[::-1]
@@ -170,13 +188,16 @@ class Fragments:
         ring = self._rings.get(agent_id)
         return ring is not None and ring.blind_until > self._clock()
 
-    def sealed(self, agent_id: str, sent: Sent) -> tuple[bytes, bool] | None:
-        """For the other processes; and whether it is time to let the oldest go."""
-        if self._rows is None:
-            return None
+    @property
+    def seal(self) -> Callable[[str, Iterable[Piece]], bytes] | None:
+        """Makes a row of pieces of an agent; None where there are no other processes."""
+        return self._rows.sealed if self._rows is not None else None
+
+    def is_pruning(self, agent_id: str) -> bool:
+        """Whether with this call it is time to let the oldest rows go."""
         ring = self._ring(agent_id)
         ring.calls += 1
-        return self._rows.sealed(agent_id, sent.pieces), ring.calls % PRUNED_EVERY == 0
+        return ring.calls % PRUNED_EVERY == 0
 
     async def catch_up(self, agent_id: str) -> None:
         """With what all committed, this process too: the order is that of the commits. Raises EvidenceUnavailable."""

@@ -16,11 +16,13 @@ from django.utils.module_loading import import_string
 from gateway.call import Call
 from gateway.fragment_ring import Piece, Sent
 from gateway.ports import Ports
-from governance.inspection.findings import Budget, Finding, Findings, Severity, limit
+from governance.inspection.findings import Budget, Finding, Findings, Kind, Severity, limit
 from governance.inspection.masking import VaultIndex
+from governance.inspection.skim import Skim
 from governance.inspection.walk import TooMuch, leaves
 
 SECRET: Final = "secret"  # noqa: S105  (how rules name it)
+ONLY_SECRETS: Final[frozenset[Kind]] = frozenset(("secret",))
 MOST_PIECES: Final = 16
 """Of one call."""
 LONGEST: Final = 256
@@ -128,12 +130,22 @@ def _before(agent_id: str, new: list[Piece], ports: Ports) -> _Before:
 async def _completing(old: _Before, new: list[Piece], call: Call, ports: Ports) -> list[Finding]:
     if not old.anywhere and len(new) < 2:
         return []
-    joints = list(dict.fromkeys(_joints(old, new)))
-    text = "\n".join(joint.text for joint in joints)
-    found = await ports.inspector.look_for(text, frozenset(("secret",)), size=len(text))
-    vault = ports.vault_index(call.caller.snapshot)
-    crossed = [*(_crossed(joints, found) if found else ()), *_known(joints, vault)]
+    crossed = await _crossing(_distinct(_joints(old, new)), call, ports)
+    if crossed is None:
+        return []
+    crossed += await _crossing(_distinct(_beginning_later(old, new)), call, ports) or ()
     return list({(each.path, each.rule): each for each in crossed}.values())
+
+
+async def _crossing(joints: list["_Joint"], call: Call, ports: Ports) -> list[Finding] | None:
+    """Those that reach over a seam; None where no joint holds anything at all."""
+    text = "\n".join(joint.text for joint in joints)
+    skim = Skim(text, ONLY_SECRETS)
+    found = await ports.inspector.look_for(text, ONLY_SECRETS, size=len(text), skim=skim)
+    vault = ports.vault_index(call.caller.snapshot)
+    if skim.rules_out(text, ONLY_SECRETS) and not any(vault.spans(text)):
+        return None
+    return [*_crossed(joints, found), *_known(joints, vault)]
 
 
 class _Joint(NamedTuple):
@@ -142,10 +154,11 @@ class _Joint(NamedTuple):
     before: str
     after: tuple[str, ...]
     piece: Piece
+    text: str
 
-    @property
-    def text(self) -> str:
-        return "".join((self.before, *self.after))
+    @classmethod
+    def of(cls, before: str, after: tuple[str, ...], piece: Piece) -> "_Joint":
+        return cls(before, after, piece, "".join((before, *after)))
 
     def is_crossed(self, start: int, end: int) -> bool:
         """Does something that is now there for the first time reach over a seam?"""
@@ -157,36 +170,53 @@ class _Joint(NamedTuple):
         return False
 
 
+def _distinct(joints: Iterable[_Joint]) -> list[_Joint]:
+    return list({(joint.before, joint.after, joint.piece.path): joint for joint in joints}.values())
+
+
 def _joints(old: _Before, new: list[Piece]) -> Iterator[_Joint]:
     """The whole texts at one place of the arguments; what looks like pieces there; and the same at any place."""
     for path, here in groupby(new, key=lambda piece: piece.path):
         pieces, same = list(here), old.at[path]
         if same or len(pieces) > 1:
-            yield _Joint(_tail(each.text for each in reversed(same)), tuple(each.text for each in pieces), pieces[-1])
-            yield from _from_each(same, pieces)
-    if len({piece.path for piece in (*old.anywhere, *new)}) > 1:
+            yield _Joint.of(_tail([each.text for each in same]), tuple([each.text for each in pieces]), pieces[-1])
+            yield _of_tokens(same, pieces)
+    if _are_of_places(old, new):
+        yield _of_tokens(old.anywhere, new)
+
+
+def _beginning_later(old: _Before, new: list[Piece]) -> Iterator[_Joint]:
+    """Likewise from each of the earlier ones on."""
+    for path, here in groupby(new, key=lambda piece: piece.path):
+        yield from _from_each(old.at[path], list(here))
+    if _are_of_places(old, new):
         yield from _from_each(old.anywhere, new)
 
 
+def _are_of_places(old: _Before, new: list[Piece]) -> bool:
+    return len({piece.path for piece in (*old.anywhere, *new)}) > 1
+
+
+def _of_tokens(old: list[Piece], new: list[Piece]) -> _Joint:
+    return _Joint.of(_tail([each.token for each in old]), tuple([each.token for each in new]), new[-1])
+
+
 def _from_each(old: list[Piece], new: list[Piece]) -> Iterator[_Joint]:
-    """All together; and where that looks like it, from each of the earlier ones on: what was sent before the first
-    piece must not hide where a secret begins."""
-    after = tuple(each.token for each in new)
-    whole = _Joint(_tail(each.token for each in reversed(old)), after, new[-1])
-    yield whole
-    if not old or not import_string(MAY_HOLD)(whole.text):
+    """Where all together look like it: what was sent before the first piece must not hide where a secret begins."""
+    if not old or not import_string(MAY_HOLD)(_of_tokens(old, new).text):
         return
-    before = ""
+    after, before = tuple(each.token for each in new), ""
     for piece in reversed(old[-MOST_STARTS:]):
         before = piece.token + before
         if len(before) >= LONGEST:
             break
-        yield _Joint(before, after, new[-1])
+        yield _Joint.of(before, after, new[-1])
 
 
-def _tail(latest_first: Iterable[str]) -> str:
+def _tail(texts: list[str]) -> str:
+    """The end of all of them together."""
     kept, size = [], 0
-    for text in latest_first:
+    for text in reversed(texts):
         kept.append(text)
         size += len(text)
         if size >= LONGEST:

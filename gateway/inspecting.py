@@ -80,9 +80,7 @@ class Inspector:
     ) -> Findings:
         if skim is not None and skim.rules_out(value, kinds):
             return NOTHING
-        look = partial(
-            self._loaded, value, kinds, NONE_WANTED, {"budget": replace(BUDGET, findings=most), "skim": skim}
-        )
+        look = partial(self._loaded, value, kinds, NONE_WANTED, {"budget": _budget(most), "skim": skim})
         return await self._run(look, is_quick=size <= AT_ONCE_BYTES)
 
     async def beside(self, work: Callable[[], T], *, size: int) -> T:
@@ -100,6 +98,11 @@ class Inspector:
         if self._engine is None:
             self._engine = import_string(ENGINE)
         return self._engine(value, kinds=kinds, **{"budget": BUDGET, **wanted.table(), **more})
+
+
+@lru_cache(maxsize=16)
+def _budget(most: int) -> Budget:
+    return replace(BUDGET, findings=most)
 
 
 @lru_cache(maxsize=16)

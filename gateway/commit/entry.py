@@ -1,5 +1,6 @@
 """What a stage asks the group commit to make durable, and the answer."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import field
 from datetime import datetime
 from enum import Enum
@@ -8,6 +9,7 @@ from uuid import UUID
 
 from audit.event import AuditEvent
 from audit.record import Row, SealedPayload, encode
+from gateway.fragment_ring import Piece
 from gateway.values import per_call
 
 
@@ -54,14 +56,16 @@ class Run:
 
 @per_call
 class SentPieces:
-    """What a call is about to send that may be a piece of something, sealed. `read_to` is the newest row that was
-    looked at with it, `process` whose rows need no reading. `is_pruning` asks for the oldest to be let go."""
+    """What a call is about to send that may be a piece of something; `seal` makes a row of it, and of what else of the
+    agent is in its group. `read_to` is the newest row that was looked at with it, `process` whose rows need no reading.
+    `is_pruning` asks for the oldest to be let go."""
 
     agent_id: str
     person_id: str
     process: UUID
     read_to: int
-    sealed: bytes = field(repr=False)
+    pieces: tuple[Piece, ...] = field(repr=False)
+    seal: Callable[[str, Iterable[Piece]], bytes] = field(repr=False)
     is_pruning: bool = False
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -30,6 +30,7 @@ from gateway.commit.entry import (
     encoded,
 )
 from gateway.commit.group import BOOT_CLOCK
+from gateway.commit.sent_rows import SentRow, rows_of
 
 TEXT, TEXT_ARRAY, BYTEA, BYTEA_ARRAY = 25, 1009, 17, 1001
 ARRAY_HEAD = Struct("!iiIii")
@@ -205,10 +206,23 @@ def _extras(group: list[Entry]) -> bytes | None:
     """What few records have beside themselves; NULL for a group without any, which then costs nothing more."""
     if not any(entry.claim or entry.seen or entry.met or entry.sent for entry in group):
         return None
-    return _texts([_extra(entry) for entry in group])
+    rows = rows_of((position, entry.sent) for position, entry in enumerate(group) if entry.sent is not None)
+    sent = {position: told for row in rows for position, told in _of_pieces(row)}
+    return _texts([_extra(entry, sent.get(position)) for position, entry in enumerate(group)])
 
 
-def _extra(entry: Entry) -> str | None:
+def _of_pieces(row: SentRow) -> Iterator[tuple[int, dict[str, Any]]]:
+    """By position: what each of its calls says, and the first of them the row itself. `row` is the place of the first,
+    as the database counts."""
+    first = row.members[0][0]
+    for position, sent in row.members:
+        told = {"agent": sent.agent_id, "process": sent.process, "read_to": sent.read_to, "row": first + 1}
+        if position == first:
+            told |= {"person": sent.person_id, "sealed": row.sealed.hex(), "is_pruning": row.is_pruning}
+        yield position, told
+
+
+def _extra(entry: Entry, sent: dict[str, Any] | None) -> str | None:
     extra: dict[str, Any] = {}
     if entry.claim is not None:
         claim = entry.claim
@@ -216,15 +230,8 @@ def _extra(entry: Entry) -> str | None:
     for name, run in (("seen", entry.seen), ("met", entry.met)):
         if run is not None:
             extra[name] = _of_run(run)
-    if (sent := entry.sent) is not None:
-        extra["sent"] = {
-            "agent": sent.agent_id,
-            "person": sent.person_id,
-            "process": sent.process,
-            "read_to": sent.read_to,
-            "sealed": sent.sealed.hex(),
-            "is_pruning": sent.is_pruning,
-        }
+    if sent is not None:
+        extra["sent"] = sent
     return orjson.dumps(extra).decode() if extra else None
 
 

@@ -1,11 +1,11 @@
 """What the group commit on SQLite keeps of pieces: as `postgresql_pieces.sql`, which says what it means."""
 
 import sqlite3
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.commit.entry import SentPieces
+from gateway.commit.sent_rows import SentRow, rows_of
 
 WINDOW: Final = timedelta(minutes=30)
 MOST_ROWS: Final = 256
@@ -23,30 +23,31 @@ PRUNE: Final = """
 """
 
 
-def keep_pieces(connection: sqlite3.Connection, sent: Iterable[tuple[int, SentPieces]]) -> set[int]:
+def keep_pieces(connection: sqlite3.Connection, sent: list[tuple[int, SentPieces]]) -> set[int]:
     """Which of them, by position in the group, other processes have sent some before that were not looked at with them.
     A group is of one process: none of it is such to another."""
     now = datetime.now(UTC)
     times = {"now": _text(now), "since": _text(now - WINDOW)}
-    rows = [(position, pieces, times | _row(pieces)) for position, pieces in sent]
     others: dict[str, int] = {}
-    for _, pieces, row in sorted(rows, key=lambda each: each[1].read_to):
+    for _, pieces in sorted(sent, key=lambda each: each[1].read_to):
         if pieces.agent_id not in others:
-            newest = connection.execute(OTHERS, row).fetchone()
+            asked = {"agent": pieces.agent_id, "process": pieces.process.hex, "read_to": pieces.read_to, **times}
+            newest = connection.execute(OTHERS, asked).fetchone()
             others[pieces.agent_id] = newest[0] if newest is not None else 0
-    connection.executemany(ADD, [row for _, _, row in rows])
-    connection.executemany(PRUNE, [row for _, pieces, row in rows if pieces.is_pruning])
-    return {position for position, pieces, _ in rows if others[pieces.agent_id] > pieces.read_to}
+    rows = rows_of(sent)
+    connection.executemany(ADD, [_row(row) | times for row in rows])
+    pruned = [{"agent": row.members[0][1].agent_id, "most": MOST_ROWS} for row in rows if row.is_pruning]
+    connection.executemany(PRUNE, pruned)
+    return {position for position, pieces in sent if others[pieces.agent_id] > pieces.read_to}
 
 
-def _row(sent: SentPieces) -> dict[str, str | bytes | int]:
+def _row(row: SentRow) -> dict[str, str | bytes]:
+    _, sent = row.members[0]
     return {
         "agent": sent.agent_id,
         "person": sent.person_id,
         "process": sent.process.hex,
-        "read_to": sent.read_to,
-        "sealed": sent.sealed,
-        "most": MOST_ROWS,
+        "sealed": row.sealed,
     }
 
 

@@ -1,7 +1,7 @@
 """A secret sent in pieces through several processes of the gateway, on the real backends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, SentPieces
+from gateway.commit.entry import Committed, Entry, EvidenceUnavailable, SentPieces, Verdict
 from gateway.commit.group import GroupCommitter
 from gateway.commit.sqlite_pieces import MOST_ROWS
 from gateway.database import DatabaseThread
-from gateway.fragment_ring import PRUNED_EVERY, Fragments
+from gateway.fragment_ring import KEPT_CHARACTERS, PRUNED_EVERY, Fragments, Piece
 from gateway.models import SentPiece
 from gateway.pipeline import run
 from gateway.sent_pieces import SentPieces as Rows
@@ -25,14 +25,15 @@ from tests.fakes import FakePorts
 from tests.fresh_database import fresh_database
 from tests.gateway.test_content_rules import TOKEN, rule
 from tests.gateway.test_fragments import pieces, sent
-from tests.gateway.test_group_commit import backend, entry
+from tests.gateway.test_group_commit import backend, entry, epoch, verdicts
 from tests.gateway.test_pipeline import frame
 
 __all__ = ("fresh_database",)
 pytestmark = [pytest.mark.database, pytest.mark.usefixtures("fresh_database")]
 
 KEK, OTHER_KEK = bytes(range(32)), bytes(range(32, 64))
-AGENT, PERSON = UUID(int=7), UUID(int=8)
+AGENT, PERSON, OTHER_PERSON = UUID(int=7), UUID(int=8), UUID(int=9)
+PROCESS = UUID(int=10)
 REFUSED = "denied_by_rule"
 
 
@@ -62,6 +63,22 @@ def world(asked: Rule) -> Snapshot:
     agent = replace(make.agent(owner=owner, roles=(make.role("bundle-support"),)), id=AGENT.hex)
     bundles = (make.bundle(rules=(asked,)),)
     return make.snapshot(agents=(agent,), bundles=bundles, credentials=(make.credential(agent),))
+
+
+def sending(
+    *texts: str, read_to: int = 0, person: UUID = PERSON, process_id: UUID = PROCESS, is_pruning: bool = False
+) -> SentPieces:
+    """Sealed so that a test can read it."""
+    sent = tuple(Piece("/note", text, text) for text in texts)
+    return SentPieces(AGENT.hex, person.hex, process_id, read_to, sent, readably, is_pruning)
+
+
+def readably(agent_id: str, pieces: Iterable[Piece]) -> bytes:
+    return ",".join(piece.text for piece in pieces).encode()
+
+
+def rows() -> list[tuple[UUID, str]]:
+    return [(row.person_id, bytes(row.sealed).decode()) for row in SentPiece.objects.order_by("id")]
 
 
 def with_processes(use: Callable[..., Awaitable[None]], *keks: bytes, effect: str = "deny", count: int = 2) -> None:
@@ -122,12 +139,59 @@ def test_of_two_commits_at_once_one_is_told_of_the_other() -> None:
     async def use(one: Process, two: Process) -> None:
         for number in range(10):
             both = (
-                each.committer.commit(
-                    entry(sent=SentPieces(AGENT.hex, PERSON.hex, each.process_id, 2 * number, b"sealed"))
-                )
+                each.committer.commit(entry(sent=sending(read_to=2 * number, process_id=each.process_id)))
                 for each in (one, two)
             )
             assert any(committed.is_behind for committed in await asyncio.gather(*both))
+
+    with_processes(use)
+
+
+def test_what_a_group_sends_for_one_person_is_one_row_in_its_order() -> None:
+    group = [sending("a", "b"), None, sending("c", "a"), sending("d", person=OTHER_PERSON), sending("e")]
+    assert verdicts(*(entry(sent=each) for each in group)) == [Verdict.COMMITTED] * 5
+    assert rows() == [(PERSON, "a,b,c"), (OTHER_PERSON, "d"), (PERSON, "e")]
+
+
+def test_of_a_group_no_more_is_kept_than_a_process_keeps() -> None:
+    long = KEPT_CHARACTERS // 16
+    verdicts(*(entry(sent=sending(f"{number:x}" * long)) for number in range(16)), entry(sent=sending("last")))
+    ((_, kept),) = rows()
+    assert kept == ",".join([*(f"{number:x}" * long for number in range(1, 16)), "last"])
+
+
+def test_a_row_is_kept_if_one_of_its_calls_is() -> None:
+    def stale(*texts: str) -> Entry:
+        return entry(decided=epoch() + 1, read_set=frozenset(("tool:1",)), sent=sending(*texts))
+
+    assert verdicts(stale("a"), stale("b")) == [Verdict.STALE] * 2
+    assert rows() == []
+    assert verdicts(stale("c"), entry(sent=sending("d"))) == [Verdict.STALE, Verdict.COMMITTED]
+    ((_, kept),) = rows()
+    assert kept.split(",")[-1] == "d"
+
+
+def test_of_a_group_each_call_is_told_whether_it_was_looked_at_with_what_others_sent() -> None:
+    verdicts(entry(sent=sending("a", process_id=UUID(int=11))))
+    newest = SentPiece.objects.get().pk
+
+    async def use(one: Process) -> None:
+        group = [
+            sending("b", read_to=newest),
+            sending("c"),
+            sending("d", read_to=newest),
+            sending("e", read_to=newest - 1),
+        ]
+        told = await asyncio.gather(*(one.committer.commit(entry(sent=each)) for each in group))
+        assert [committed.is_behind for committed in told] == [False, True, False, True]
+
+    with_processes(use, count=1)
+
+
+def test_a_piece_that_was_committed_with_another_counts_through_another_process() -> None:
+    async def use(one: Process, two: Process) -> None:
+        assert await asyncio.gather(sent(one, note=TOKEN[:20]), sent(one, other="nothing-2")) == ["", ""]
+        assert await sent(two, note=TOKEN[20:]) == REFUSED
 
     with_processes(use)
 
