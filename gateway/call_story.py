@@ -15,6 +15,7 @@ from audit.models import EventRow
 from gateway.costs import cost_in_words
 from gateway.finding_story import found_in, put_in, rules_in
 from gateway.hostile_text import visible
+from gateway.kept_arguments import UNKEPT
 from governance.models import AgentCredential, SecretVersion
 
 MOST_TALK = 1_000
@@ -263,6 +264,7 @@ def _asked(record: Record, at: datetime, names: Mapping[str, str]) -> Step:
         ("Trace", _trace(record), True),
         ("Digest of the arguments", record.text("arguments_digest"), True),
         ("Sealed with the arguments", SAID.get(_listed(record.details.get("said")), ""), False),
+        ("Arguments are not kept", UNKEPT.get(record.text("unkept"), ""), False),
     )
     on = f" on {visible(row.connector)}" if row.connector else ""
     return Step("Asked", at, f"{visible(row.agent)} asked for {wanted}{on}.", facts=facts)

@@ -1,7 +1,8 @@
 """The stages of a request that only look: who asks, what for, and whether they may. Nothing is written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -120,12 +121,12 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     arguments = arguments_of(frame, target)
     encoded = canonical.encode(arguments)
     params = params_of(frame.method, target, arguments, encoded)
-    recorded, size = encoded, len(encoded)
+    size = len(encoded)
     if frame.resumed:
         resumed = {name: canonical.encode(frame.resumed[name]) for name in RESUMED if name in frame.resumed}
         params |= resumed
-        recorded = canonical.encode({"arguments": arguments, **frame.resumed})
         size += sum(map(len, resumed.values()))
+    recorded = recorded_of(arguments, frame.resumed) if frame.resumed else encoded
     if size > ARGUMENTS_LIMIT:
         text = f"'arguments' has {size} bytes; the limit is {ARGUMENTS_LIMIT}."
         raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
@@ -145,11 +146,16 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     return call
 
 
+def recorded_of(arguments: Mapping[str, Any], resumed: Mapping[str, Any]) -> bytes:
+    """What evidence keeps of a question."""
+    return canonical.encode({"arguments": arguments, **resumed} if resumed else arguments)
+
+
 def _beyond_token(call: Call, ports: Ports) -> Refusal:
     """A larger token would do: then that is said (403 insufficient_scope), with all that it has to cover. To whom the
     target would stay out of reach it does not exist."""
-    decision = decided(call, ports)
-    if decision.effect is Effect.DENY:
+    decision = weighed(call, ports)
+    if decision is None or decision.effect is Effect.DENY:
         return _unknown(call.frame, call.caller, decision_facts(call, decision))
     wanted = {*(call.caller.credential.bundles or ()), call.candidates[0].name}
     scopes = " ".join(scope_of(bundle) for bundle in sorted(wanted))
@@ -183,17 +189,24 @@ def authorize(
 def decided(
     call: Call, ports: Ports, *, labels: frozenset[str] | None = None, consented: frozenset[str] = frozenset()
 ) -> Decision:
-    """The pure decision, through each bundle that gives the tool; the most permissive one counts."""
-    snapshot, now = call.caller.snapshot, ports.now()
-    spent = ports.held.spent | (_consents(snapshot) if call.frame.resumed else frozenset())
-    decision = best(
-        [decide(_access_request(call, bundle, labels, consented, spent), snapshot, now) for bundle in call.candidates]
-    )
+    """The decision, if there is such a tool for them and an account to call it with. Raises Refusal."""
+    decision = weighed(call, ports, labels=labels, consented=consented)
     if decision is None or not decision.exists:
         raise _unknown(call.frame, call.caller, decision_facts(call, decision))
     if decision.effect is not Effect.DENY:
         account_of(call, decision)
     return bounded(decision, call) if call.findings.excepted else decision
+
+
+def weighed(
+    call: Call, ports: Ports, *, labels: frozenset[str] | None = None, consented: frozenset[str] = frozenset()
+) -> Decision | None:
+    """The pure decision, through each bundle that gives the tool; the most permissive one counts."""
+    snapshot, now = call.caller.snapshot, ports.now()
+    spent = ports.held.spent | (_consents(snapshot) if call.frame.resumed else frozenset())
+    return best(
+        [decide(_access_request(call, bundle, labels, consented, spent), snapshot, now) for bundle in call.candidates]
+    )
 
 
 def account_of(call: Call, decision: Decision) -> Account | None:
@@ -206,14 +219,13 @@ def account_of(call: Call, decision: Decision) -> Account | None:
     if account is not None and account.is_live:
         return account
     if not connector.upstream_client or connector.account != "person":
-        raise refusal_of(call.caller, refusals.ACCOUNT_NOT_SET_UP, decision_facts(call, decision), is_final=False)
-    reason = refusals.ACCOUNT_NEEDED if account is None else refusals.ACCOUNT_RECONNECT
-    raise connecting(call, reason, decision_facts(call, decision))
+        raise refused(call, decision, refusals.ACCOUNT_NOT_SET_UP, is_final=False)
+    raise connecting(call, decision, refusals.ACCOUNT_NEEDED if account is None else refusals.ACCOUNT_RECONNECT)
 
 
-def connecting(call: Call, reason: refusals.Reason, facts: dict[str, Any]) -> Refusal:
+def connecting(call: Call, decision: Decision, reason: refusals.Reason) -> Refusal:
     """Says where the human opens the way. Nothing in the address is a right: she signs in there, as herself."""
-    refusal = refusal_of(call.caller, reason, facts, is_final=False)
+    refusal = refused(call, decision, reason, is_final=False)
     refusal.page = f"{settings.PUBLIC_URL}/me/accounts/{UUID(call.tool.connector.id)}/"
     return refusal
 
@@ -241,8 +253,8 @@ async def inspected(call: Call, names: frozenset[str], ports: Ports) -> Call:
     if decision.effect is Effect.DENY or not decision.redacts:
         return call
     if blind(decision.redacts, call.findings) is not None:
-        raise refusal_of(call.caller, refusals.NOT_INSPECTED, decision_facts(call, decision))
-    frame = _without(call, masked_by(decision.redacts, call.findings))
+        raise refused(call, decision, refusals.NOT_INSPECTED)
+    frame = without(call, masked_by(decision.redacts, call.findings))
     fresh = changed(resolve(frame, call.caller, ports), tokens=call.tokens)
     masked = await looked_into(fresh, names, ports)
     asked = (*call.detectors, *masked.detectors)
@@ -298,7 +310,8 @@ def _sent(frame: Frame, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return sent
 
 
-def _without(call: Call, found: list[Finding]) -> Frame:
+def without(call: Call, found: Iterable[Finding]) -> Frame:
+    """The request with the names of what was found in place of it."""
     masked = redact(_sent(call.frame, call.arguments), found)
     resumed = dict(call.frame.resumed)
     if "inputResponses" in masked:
@@ -314,7 +327,7 @@ def screen_arguments(permitted: Permitted, vault: VaultIndex, account: Presented
     screened = Screened(permitted, account, values)
     refuse_credentials(call, decision, guarding(vault, account), params=screened.params)
     if values is not None and sum(map(len, values.params.values())) > ARGUMENTS_LIMIT:
-        raise refusal_of(call.caller, refusals.BAD_ARGUMENTS, decision_facts(call, decision), text=TOO_LARGE)
+        raise refused(call, decision, refusals.BAD_ARGUMENTS, text=TOO_LARGE)
     return screened
 
 
@@ -331,7 +344,7 @@ def refuse_credentials(
     if call.frame.stated_context:
         outgoing += canonical.encode(call.frame.stated_context)
     if call.frame.token.encode() in outgoing or vault.find(outgoing) or vault.find_apart(outgoing):
-        raise refusal_of(call.caller, refusals.CREDENTIAL_IN_ARGUMENTS, decision_facts(call, decision))
+        raise refused(call, decision, refusals.CREDENTIAL_IN_ARGUMENTS)
 
 
 def _access_request(
@@ -363,12 +376,24 @@ def _unknown(frame: Frame, caller: Caller, facts: dict[str, Any]) -> Refusal:
 
 
 def denial(call: Call, decision: Decision) -> Refusal:
-    facts = decision_facts(call, decision)
     strongest = next((rule for rule in decision.rules if rule.effect == decision.effect), None)
-    if strongest is not None:
-        facts["rule"] = f"{strongest.policy}#{strongest.position}"
+    rule = {"rule": f"{strongest.policy}#{strongest.position}"} if strongest is not None else {}
     reason = refusals.BY_DECISION_CODE[decision.code]
-    return refusal_of(call.caller, reason, facts, text=f"Denied: {decision.reason}", is_final=False)
+    return refused(call, decision, reason, rule, text=f"Denied: {decision.reason}", is_final=False)
+
+
+def refused(
+    call: Call,
+    decision: Decision,
+    reason: refusals.Reason,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    text: str = "",
+    is_final: bool = True,
+) -> Refusal:
+    """A "no" to a call whose arguments were looked at, so that they may be kept."""
+    known = {**caller_facts(call.caller), **decision_facts(call, decision), **facts}
+    return Refusal(reason, text, known, is_final, call=call, decision=decision)
 
 
 def refusal_of(

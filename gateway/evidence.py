@@ -11,6 +11,7 @@ from gateway.call import Asked, Call, Frame, Intent, Permitted, SafeResult, Scre
 from gateway.commit.entry import Claim, Entry, Run, SentPieces
 from gateway.costs import cost_facts
 from gateway.inspecting import findings_facts
+from gateway.kept_arguments import Kept, kept_of, kept_of_refused
 from gateway.operation import times_ms
 from gateway.ports import Ports
 from gateway.refusals import Refusal
@@ -83,8 +84,8 @@ async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: U
     permitted = screened.permitted
     call, decision = permitted.call, permitted.decision
     agent = call.caller.agent
-    plain, said = _asked_for(call) if decision.records_payload else (b"", ())
-    body = await _sealed(plain, call, decision, ports)
+    kept = kept_of(call.recorded_arguments, call.frame) if decision.records_payload else Kept()
+    body = await _sealed(kept.body, call, decision, ports)
     event = AuditEvent(
         kind=kind,
         id=body.event_id,
@@ -103,7 +104,7 @@ async def _permission(screened: Screened, ports: Ports, *, kind: str, call_id: U
         details={
             **_grounds(call, decision),
             **_consent(permitted),
-            **_sent(screened, said),
+            **_sent(screened, kept.said),
             **_put_in(screened),
             **_where(call.frame, findings_facts(call)),
         },
@@ -125,17 +126,6 @@ def _pieces(call: Call, ports: Ports) -> SentPieces | None:
     agent_id, person_id = call.caller.agent.id, call.caller.person.id
     is_pruning = ports.fragments.is_pruning(agent_id)
     return SentPieces(agent_id, person_id, ports.process_id, sent.read_to, sent.pieces, seal, is_pruning)
-
-
-def _asked_for(call: Call) -> tuple[bytes, tuple[str, ...]]:
-    """What is sealed of the question: the arguments and, where the agent's side said anything of its reasons, that as
-    well. It is told in words of somebody's, so it must be erasable: the header names only that it is there."""
-    frame = call.frame
-    told = (("reason", frame.stated_reason), ("context", frame.stated_context))
-    said = {name: text for name, text in told if text}
-    if not said:
-        return call.recorded_arguments, ()
-    return b'{"asked":' + call.recorded_arguments + b',"said":' + canonical.encode(said) + b"}", tuple(said)
 
 
 def _sent(screened: Screened, said: tuple[str, ...]) -> dict[str, Any]:
@@ -307,14 +297,16 @@ def not_recorded(intent: Intent, ports: Ports) -> AuditEvent:
     return _closing(intent, ports, "unknown", {"code": "unforeseen"}, is_fenced=False).event
 
 
-def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
-    """A "no" to somebody we know."""
+async def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
+    """A "no" to somebody we know. Raises CannotSeal."""
     facts = dict(refusal.facts)
     vault = ports.vault_index(ports.snapshot())
     agent, person = facts.pop("agent"), facts.pop("person", "")
     at = ports.now()
+    body, kept = await _refused_body(refusal, vault, ports)
     event = AuditEvent(
         kind="call.refused",
+        id=body.event_id,
         at=at,
         actor=f"agent:{agent}",
         agent=agent,
@@ -326,15 +318,29 @@ def refusal_entry(frame: Frame, refusal: Refusal, ports: Ports) -> Entry:
         process_id=ports.process_id,
         session=session_at(frame, agent, person, at),
         decided_epoch=facts.pop("epoch", 0),
+        payload_commitment=body.commitment,
         details={
             "reason": refusal.reason.code,
             "method": frame.method,
             "asked_for": _presentable(frame.name, frame, vault)[:REFUSED_NAMES],
             **facts,
+            **kept,
             **_where(frame, refusal.facts),
         },
     )
-    return Entry(event)
+    return Entry(event, body.payload)
+
+
+async def _refused_body(refusal: Refusal, vault: VaultIndex, ports: Ports) -> tuple[Body, dict[str, Any]]:
+    """With what the header says of it."""
+    call, decision, kept = refusal.call, refusal.decision, kept_of_refused(refusal, vault)
+    if kept is None or call is None or decision is None:
+        return Body(uuid7()), {}
+    told: dict[str, Any] = {"retention": decision.retention}
+    if kept.why_not:
+        return Body(uuid7()), {**told, "unkept": kept.why_not}
+    said = {"said": kept.said} if kept.said else {}
+    return await _sealed(kept.body, call, decision, ports), {**told, **said}
 
 
 async def _sealed(plain: bytes, call: Call, decision: Decision, ports: Ports) -> Body:

@@ -11,7 +11,7 @@ from typing import Final
 from gateway import redeeming, refusals
 from gateway.call import Asked, Call, Intent, Permitted, SafeResult
 from gateway.commit.entry import Run
-from gateway.deciding import decided, decision_facts, denial, refusal_of
+from gateway.deciding import decided, denial, refused
 from gateway.evidence import approval_recorder
 from gateway.held import TooManyQuestions
 from gateway.held_rows import HeldCall
@@ -68,7 +68,7 @@ async def give_up(intent: Intent, safe: SafeResult, ports: Ports) -> None:
 
 def gone(call: Call, decision: Decision) -> Refusal:
     """Somebody else came for it first."""
-    return refusal_of(call.caller, refusals.ANSWER_GONE, decision_facts(call, decision))
+    return refused(call, decision, refusals.ANSWER_GONE)
 
 
 def _may_wait(call: Call) -> bool:
@@ -111,14 +111,14 @@ async def _let_go(call: Call, held: HeldCall, ports: Ports, *, is_confirmed: boo
         raise denial(call, decision)
     asked = _asked(call, decision, seen)
     if not is_confirmed:
-        raise refusal_of(call.caller, refusals.WAITING, decision_facts(call, asked.decision), is_final=False)
+        raise refused(call, asked.decision, refusals.WAITING, is_final=False)
     if not is_approved(held, now):
         raise _refusal(asked, held, now)
     found = standing(held.asks, held.votes, held.subject, call.caller.snapshot, held.shown)
     if not held.answer or not found.is_approved:
         why = APPROVERS if held.answer else NOT_IT
         await ports.held.void(held.key, why, now, approval_recorder(asked, ports))
-        raise refusal_of(call.caller, refusals.ANSWER_GONE, decision_facts(call, asked.decision))
+        raise refused(call, asked.decision, refusals.ANSWER_GONE)
     return _released(asked, held, decision, found)
 
 
@@ -144,9 +144,8 @@ def _released(asked: Asked, held: HeldCall, decision: Decision, found: Standing)
 
 
 def _refusal(asked: Asked, held: HeldCall, now: datetime) -> Refusal:
-    facts = decision_facts(asked.call, asked.decision) | {"approval": held.name}
     reason, text = _told(held)
-    refusal = refusal_of(asked.call.caller, reason, facts, text=f"{CARRIED_OUT} {text}")
+    refusal = refused(asked.call, asked.decision, reason, {"approval": held.name}, text=f"{CARRIED_OUT} {text}")
     refusal.held = view_of(asked, held, now)
     return refusal
 

@@ -43,10 +43,9 @@ from gateway.deciding import (
     authorize,
     caller_facts,
     connecting,
-    decision_facts,
     inspected,
     looked_for,
-    refusal_of,
+    refused,
     resolve,
     screen_arguments,
 )
@@ -240,19 +239,18 @@ async def admit(
 async def present_account(permitted: Permitted, ports: Ports) -> Presented | None:
     """The token of the account that the call uses, renewed if need be. All talk with its provider is here, before the
     intent: nothing is open in the database meanwhile, and nothing is late afterwards. Raises Refusal."""
-    call, facts = permitted.call, decision_facts(permitted.call, permitted.decision)
-    account = account_of(call, permitted.decision)
+    call, decision = permitted.call, permitted.decision
+    account = account_of(call, decision)
     if account is None:
         return None
     try:
         return await ports.accounts.presented(account)
     except AccountEnded:
         if call.tool.connector.account == "person":
-            raise connecting(call, refusals.ACCOUNT_RECONNECT, facts) from None
-        raise refusal_of(call.caller, refusals.ACCOUNT_NOT_SET_UP, facts, is_final=False) from None
+            raise connecting(call, decision, refusals.ACCOUNT_RECONNECT) from None
+        raise refused(call, decision, refusals.ACCOUNT_NOT_SET_UP, is_final=False) from None
     except AccountUnavailable as failure:
-        facts["why"] = failure.code
-        raise refusal_of(call.caller, refusals.ACCOUNT_UNAVAILABLE, facts) from None
+        raise refused(call, decision, refusals.ACCOUNT_UNAVAILABLE, {"why": failure.code}) from None
 
 
 async def commit_intent(
@@ -324,9 +322,8 @@ def _forget_labels(call: Call, ports: Ports) -> None:
 def _repeated(permitted: Permitted) -> Refusal:
     """Only a call whose id is given can be on record already."""
     call = permitted.call
-    facts = decision_facts(call, permitted.decision) | {"repeats": str(call.id)}
     text = f"{refusals.REPEATED.text} Call id {call.id}."
-    return refusal_of(call.caller, refusals.REPEATED, facts, text=text)
+    return refused(call, permitted.decision, refusals.REPEATED, {"repeats": str(call.id)}, text=text)
 
 
 async def commit_watch(screened: Screened, ports: Ports, *, allowance: Allowance) -> Screened | Stale | Superseded:
@@ -416,7 +413,7 @@ async def commit_refusal(frame: Frame, refusal: Refusal, ports: Ports) -> Answer
         if (refusal.held is not None and refusal.held.is_new) or ports.is_repeated(refusal):
             return refused_answer(refusal, frame.method)
         try:
-            await ports.commit(refusal_entry(frame, refusal, ports))
+            await ports.commit(await refusal_entry(frame, refusal, ports))
             await ports.reactions.to_refusal(frame, refusal, ports.snapshot())
         except (EvidenceUnavailable, RecordRefused):
             return refused_answer(Refusal(refusals.EVIDENCE_UNAVAILABLE))

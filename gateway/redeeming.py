@@ -16,13 +16,12 @@ from gateway.call import Approval, Asked, Call, Held, Permitted
 from gateway.commit.entry import Run
 from gateway.deciding import (
     decided,
-    decision_facts,
     denial,
     inspected,
     looked_for,
     permitted,
-    refusal_of,
     refuse_credentials,
+    refused,
     resolve,
 )
 from gateway.evidence import approval_recorder
@@ -136,7 +135,7 @@ async def _ask(asked: Asked, ports: Ports) -> HeldCall:
         return await ports.held.ask(asked, ports.now(), approval_recorder(asked, ports))
     except TooManyQuestions as error:
         reason = refusals.APPROVAL_REFUSED_FOR_NOW if error.is_denied else refusals.TOO_MANY_APPROVALS
-        raise refusal_of(asked.call.caller, reason, decision_facts(asked.call, asked.decision)) from None
+        raise refused(asked.call, asked.decision, reason) from None
 
 
 # -- redeeming
@@ -224,9 +223,8 @@ def approval_of(asked: Asked, held: HeldCall, call: Call, found: Standing) -> Ap
 
 def _refusal(asked: Asked, held: HeldCall, now: datetime) -> Refusal:
     """What the agent hears while it waits, or of an end that still stands."""
-    facts = decision_facts(asked.call, asked.decision) | {"approval": held.name}
     reason, text = _told(held)
-    refusal = refusal_of(asked.call.caller, reason, facts, text=text)
+    refusal = refused(asked.call, asked.decision, reason, {"approval": held.name}, text=text)
     refusal.held = view_of(asked, held, now)
     return refusal
 

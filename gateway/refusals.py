@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from gateway.call import Held
+from gateway.call import Call, Held
+from governance.decision import Decision
 
 
 class Shape(Enum):
@@ -174,7 +175,8 @@ class Refusal(Exception):
     """We said no before anything was sent. `reason_text` replaces the reason's own text, e.g. with a rule's.
 
     `is_final` is False for what a change of a moment ago could make right: the snapshot is confirmed first. `held` says
-    what humans have to do with it, `page` where one of them can open the way.
+    what humans have to do with it, `page` where one of them can open the way. `call` and `decision` are known where
+    its arguments were looked at.
     """
 
     reason: Reason
@@ -183,6 +185,8 @@ class Refusal(Exception):
     is_final: bool = True
     held: Held | None = None
     page: str = ""
+    call: Call | None = field(default=None, repr=False)
+    decision: Decision | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.reason.code

@@ -21,6 +21,7 @@ BLINDING_BYTES = 32
 BROKEN = "The seal is broken: it was altered, or the vault's key is another one."
 NOT_COMMITTED = "This is not what the record commits to."
 TITLES = {
+    "call.refused": "Arguments, as the agent asked",
     "call.intent": "Arguments, as they were sent",
     "call.asked": "What the system asked back",
     "call.told": "What the system was told",

@@ -25,6 +25,7 @@ from gateway.mask_vault import Masks, Reader, Wanted
 from gateway.refusal_sums import RefusalSums
 from gateway.refusals import Refusal
 from gateway.run_destinations import MORE, Known, RunDestinations
+from gateway.sealers import CannotSeal
 from gateway.sent_to import Notes
 from gateway.store import Store
 from gateway.wiring import question_of
@@ -139,6 +140,7 @@ class FakePorts:
         self.verdicts: list[Verdict] = []
         self.broken_commits: set[str] = set()
         self.held_up_ns = 0
+        self.is_sealing = True
         self.secrets: dict[str, tuple[bytes, ...]] = {}
         self.questions: list[Question] = []
         self.conversation: Callable[[Relay], Awaitable[None]] | None = None
@@ -176,6 +178,8 @@ class FakePorts:
     async def seal_payload(
         self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
     ) -> tuple[SealedPayload, bytes]:
+        if not self.is_sealing:
+            raise CannotSeal("away")
         return SealedPayload("key", plaintext), b"commitment"
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex:

@@ -17,6 +17,7 @@ from audit.event import AuditEvent, uuid7
 from audit.models import EventRow
 from audit.record import SealedPayload, commit_to, record
 from audit.sequencer import Sequencer
+from gateway.kept_arguments import UNKEPT
 from gateway.sealed_payloads import open_payloads
 from governance.models import Agent, AgentCredential, User
 from governance.payload_keys import Place, sealer_at
@@ -45,11 +46,20 @@ def an_event(kind: str, **fields: Any) -> AuditEvent:
     return AuditEvent(kind=kind, **(known | fields))
 
 
-def a_refusal(**fields: Any) -> UUID:
+def a_refusal(*, sealed: bytes = b"", **fields: Any) -> UUID:
     known = {"decision": "deny", "outcome": "refused", "connector": "helpdesk", "tool": "ticket_delete"}
-    event = an_event("call.refused", **(known | fields))
-    record(event)
-    return event.id
+    event_id = fields.pop("id", None) or uuid7()
+    commitment, payload = sealed_for(event_id, sealed)
+    record(an_event("call.refused", id=event_id, payload_commitment=commitment, **(known | fields)), payload=payload)
+    return event_id
+
+
+def sealed_for(event_id: UUID, body: bytes) -> tuple[bytes, SealedPayload | None]:
+    if not body:
+        return b"", None
+    sealer = sealer_at(Place("person:1", "standard", "2026-11"), keyring())
+    commitment, blinding = commit_to(body)
+    return commitment, SealedPayload(sealer.key_id, sealer.seal(blinding + body, event_id=event_id))
 
 
 def an_act(kind: str = "key.issued", **fields: Any) -> UUID:
@@ -78,11 +88,8 @@ def a_call(
     }
     asked = {"code": "held", "bundle": "support v3", "rules": [RULE], "source_ip": "10.1.2.3", "credential": "key-1"}
     ms = int(at.timestamp() * 1000)
-    commitment, payload, intent_id = b"", None, uuid7(ms)
-    if sealed:
-        sealer = sealer_at(Place("person:1", "standard", "2026-11"), keyring())
-        commitment, blinding = commit_to(sealed)
-        payload = SealedPayload(sealer.key_id, sealer.seal(blinding + sealed, event_id=intent_id))
+    intent_id = uuid7(ms)
+    commitment, payload = sealed_for(intent_id, sealed)
     intent = an_event("call.intent", id=intent_id, details=asked, payload_commitment=commitment, **known)
     record(intent, payload=payload)
     if outcome:
@@ -331,6 +338,21 @@ def test_a_body_is_shown_for_a_reason_that_is_recorded_first() -> None:
     assert told.actor == "person:noor@example.com"
     assert b"The customer disputes the refund" in bytes(told.header)
     assert str(call).encode() in bytes(told.header)
+
+
+def test_so_is_what_was_asked_in_a_refused_call() -> None:
+    client, call = sign_in(owner=True), a_refusal(sealed=ARGUMENTS)
+    answer = unseal(client, call)
+    assert b"Arguments, as the agent asked" in answer.content
+    assert b"for the blue chair" in answer.content
+    assert EventRow.objects.filter(kind="payload.opened").exists()
+
+
+@pytest.mark.parametrize(("why", "told"), UNKEPT.items())
+def test_why_it_was_not_kept_is_told(why: str, told: str) -> None:
+    text = page(sign_in("auditor"), a_refusal(details={"reason": "denied_by_rule", "unkept": why}))
+    assert told in text
+    assert "None were kept." in text
 
 
 def test_without_a_reason_nothing_is_opened() -> None:
