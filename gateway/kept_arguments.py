@@ -11,12 +11,13 @@ from governance.inspection.masking import VaultIndex
 
 MOST_REFUSED_BYTES: Final = 64 * 1024
 """A call that is carried out may bring more: one that is refused costs its sender nothing, and fills disks."""
-MASKED: Final = frozenset(("secret", "card"))
-"""Kinds of finding that are masked in what was refused: no rule has said that they may be there."""
+MASKED: Final = frozenset(("secret", "card", "personal", "data_class", "external"))
+"""Kinds of finding that are masked in what was refused: no rule has said that they may go anywhere. Orders, hosts and
+links stay, for they tell the story."""
 UNKEPT: Final = {
     "metadata_only": "The bundle records metadata only.",
     "too_large": f"Of a refused call no more than {MOST_REFUSED_BYTES:,} bytes are.",
-    "not_inspected": "A part of them could not be looked at, and may be a secret.",
+    "not_inspected": "A part of them could not be looked at, and may hold a secret.",
     "credential": "A credential is in them.",
 }
 """Why the arguments of a refused call are not kept."""
@@ -49,13 +50,13 @@ def kept_of_refused(refusal: Refusal, vault: VaultIndex) -> Kept | None:
         return Kept(why_not="metadata_only")
     if len(call.recorded_arguments) > MOST_REFUSED_BYTES:
         return Kept(why_not="too_large")
-    if not MASKED.isdisjoint(call.findings.unseen()):
+    if call.findings.unseen():
         return Kept(why_not="not_inspected")
-    kept = kept_of(_without_secrets(call), call.frame)
+    kept = kept_of(_without_data(call), call.frame)
     return Kept(why_not="credential") if _holds_credential(kept.body, refusal, call, vault) else kept
 
 
-def _without_secrets(call: Call) -> bytes:
+def _without_data(call: Call) -> bytes:
     found = [finding for finding in call.findings if finding.kind in MASKED]
     if not found:
         return call.recorded_arguments
