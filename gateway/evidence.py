@@ -345,11 +345,10 @@ async def _refused_body(refusal: Refusal, vault: VaultIndex, ports: Ports) -> tu
 
 async def _sealed(plain: bytes, call: Call, decision: Decision, ports: Ports) -> Body:
     """Nothing of it where the bundle records no payloads."""
-    event_id = uuid7()
     if not decision.records_payload:
-        return Body(event_id)
+        return Body(uuid7())
     whose, kept = call.caller.person.id, decision.retention
-    return Body(event_id, *await ports.seal_payload(event_id, plain, person_id=whose, retention=kept))
+    return Body(*await ports.seal_payload(plain, person_id=whose, retention=kept))
 
 
 def _closing(

@@ -18,7 +18,8 @@ IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 class GatewayProcess(models.Model):
     """A running gateway process: its heartbeat, the epoch it applies, and a bound on what it may have in flight.
 
-    `oldest_in_flight` is an event id (time-ordered): no open intent of this process is older.
+    `oldest_in_flight` is an event id (time-ordered): no open intent of this process is older. None when it has ended
+    and whatever it left open is closed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)

@@ -68,10 +68,11 @@ class Ports(Protocol):
         """Raises EvidenceUnavailable or RecordRefused."""
 
     async def seal_payload(
-        self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
-    ) -> tuple[SealedPayload, bytes]:
-        """(sealed payload, commitment for the event's header), under the key of the person whom the call is for and
-        of this retention class. Raises CannotSeal."""
+        self, plaintext: bytes, *, person_id: str, retention: str
+    ) -> tuple[UUID, SealedPayload, bytes]:
+        """(id of the event that it is for, sealed payload, commitment for the event's header), under the key of the
+        person whom the call is for and of this retention class. The id is made now, however long the key took: recovery
+        looks for open calls from the oldest that a heartbeat knew of. Raises CannotSeal."""
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex: ...
 

@@ -21,7 +21,7 @@ CLOCKS_DIFFER = timedelta(seconds=1)
 
 def recover() -> int:
     """Declares silent processes dead and closes their open calls; returns how many. Safe to run anywhere, twice."""
-    return sum(_bury(process) for process in _silent()) + sum(map(close_open_calls, _just_buried()))
+    return sum(_bury(process) for process in _silent()) + _settle()
 
 
 def close_open_calls(process: GatewayProcess) -> int:
@@ -33,9 +33,14 @@ def _silent() -> QuerySet[GatewayProcess]:
     return GatewayProcess.objects.filter(ended_at=None, beat_at__lt=Now() - DEAD_AFTER)
 
 
-def _just_buried() -> QuerySet[GatewayProcess]:
-    """One that woke up while it was declared dead may have opened one more call; after that no commit lets it."""
-    return GatewayProcess.objects.filter(ended_at__gte=Now() - 3 * DEAD_AFTER)
+def _settle() -> int:
+    """One that woke up while it was declared dead may have opened one more call; after that no commit lets it. Each is
+    looked at until that was done once after its last transaction, however late that is."""
+    ended = GatewayProcess.objects.filter(ended_at__isnull=False, oldest_in_flight__isnull=False)
+    over = list(ended.filter(ended_at__lt=Now() - 2 * DEAD_AFTER).values_list("id", flat=True))
+    closed = sum(map(close_open_calls, ended))
+    GatewayProcess.objects.filter(id__in=over).update(oldest_in_flight=None)
+    return closed
 
 
 def _bury(process: GatewayProcess) -> int:

@@ -234,9 +234,10 @@ class GatewayRuntime:
         )
 
     def _deregister(self) -> None:
+        """Nothing commits for it any more. Who is killed meanwhile is found to be silent."""
         row = GatewayProcess.objects.get(id=self.process_id)
-        GatewayProcess.objects.filter(id=row.id).update(ended_at=Now(), calls_in_flight=0)
         close_open_calls(row)
+        GatewayProcess.objects.filter(id=row.id).update(ended_at=Now(), calls_in_flight=0)
         connection.close()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:

@@ -189,13 +189,14 @@ class GatewayPorts:
         self._lost_outcomes.append(not_recorded(intent, self))
 
     async def seal_payload(
-        self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
-    ) -> tuple[SealedPayload, bytes]:
+        self, plaintext: bytes, *, person_id: str, retention: str
+    ) -> tuple[UUID, SealedPayload, bytes]:
         """The sealed body starts with its 32-byte blinding key; the commitment alone says nothing of the body."""
         place = place_of(person_id, retention, self.now())
         sealer = self.sealers.known(place) or await self.sealers.opened(place)
         commitment, blinding = commit_to(plaintext)
-        return SealedPayload(sealer.key_id, sealer.seal(blinding + plaintext, event_id=entry_id)), commitment
+        event_id = uuid7()
+        return event_id, SealedPayload(sealer.key_id, sealer.seal(blinding + plaintext, event_id=event_id)), commitment
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex:
         secrets, index = self._index

@@ -9,6 +9,7 @@ from time import clock_gettime_ns
 from typing import Any
 from uuid import UUID, uuid4
 
+from audit.event import uuid7
 from audit.record import SealedPayload
 from connectors.base import Catalog, Heard, Interest, Question, RawResult, Relay, Stands
 from gateway.accounts.presented import Presented
@@ -176,11 +177,11 @@ class FakePorts:
         return Committed(verdict, self.views[0].epoch, clock_gettime_ns(BOOT_CLOCK) - held_up)
 
     async def seal_payload(
-        self, entry_id: UUID, plaintext: bytes, *, person_id: str, retention: str
-    ) -> tuple[SealedPayload, bytes]:
+        self, plaintext: bytes, *, person_id: str, retention: str
+    ) -> tuple[UUID, SealedPayload, bytes]:
         if not self.is_sealing:
             raise CannotSeal("away")
-        return SealedPayload("key", plaintext), b"commitment"
+        return uuid7(), SealedPayload("key", plaintext), b"commitment"
 
     def vault_index(self, snapshot: Snapshot) -> VaultIndex:
         return VaultIndex(self.secrets.items())

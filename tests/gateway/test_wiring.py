@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from audit.event import uuid7
 from audit.record import SealedPayload
@@ -16,7 +17,9 @@ from gateway.call import Frame
 from gateway.commit.entry import Backend, Committed, Entry, Verdict
 from gateway.commit.group import BOOT_CLOCK, GroupCommitter
 from gateway.pipeline import run
+from gateway.sealers import Sealers
 from gateway.wiring import GatewayPorts
+from governance.payload_keys import PayloadSealer
 from governance.snapshot import Freeze, Program, SealedSecret, Snapshot
 from governance.vault import Keyring, seal
 from tests import factories as make
@@ -90,8 +93,8 @@ def held(connector: make.Connector) -> Snapshot:
     return make.snapshot(agents=(agent,), bundles=(bundle,), credentials=(make.credential(agent),))
 
 
-async def sealed_as_it_is(_id: UUID, plaintext: bytes, **_whose: str) -> tuple[SealedPayload, bytes]:
-    return SealedPayload("key", plaintext), b""
+async def sealed_as_it_is(plaintext: bytes, **_whose: str) -> tuple[UUID, SealedPayload, bytes]:
+    return uuid7(), SealedPayload("key", plaintext), b""
 
 
 def ports_with(kind: Slow, view: Snapshot) -> tuple[GatewayPorts, Told]:
@@ -147,6 +150,30 @@ async def test_a_caller_who_cancels_breaks_off_the_upstream_and_its_outcome_is_r
     assert told.result["_meta"]["com.gatehouse/failure"]["code"] == "cancelled"
     assert [entry.event.outcome for entry in committer.entries] == ["", "cancelled"]
     assert (ports.in_flight, ports.open_intents, ports.cancel(task)) == ({}, {}, False)
+
+
+async def test_an_intent_is_no_older_than_its_key() -> None:
+    """A heartbeat meanwhile says that nothing older is open; recovery looks for nothing older."""
+    kind = Slow()
+    ports, committer = ports_with(kind, held(make.connector()))
+    del ports.seal_payload  # type: ignore[method-assign]
+    has_key = asyncio.Event()
+
+    async def read(_work: Callable[[], PayloadSealer]) -> PayloadSealer:
+        await has_key.wait()
+        return PayloadSealer("1", AESGCM(bytes(32)))
+
+    ports.sealers = Sealers(Keyring(KEK), read)
+    task = asyncio.create_task(run(FRAME, ports))
+    await asyncio.sleep(0.01)
+    beaten = uuid7()
+    await asyncio.sleep(0.01)
+    has_key.set()
+    await kind.has_begun()
+    ports.cancel(task)
+    await task
+    assert committer.entries[0].event.kind == "call.intent"
+    assert committer.entries[0].event.id > beaten
 
 
 async def test_who_loses_the_right_while_it_runs_is_cut_off_whatever_she_wanted() -> None:
