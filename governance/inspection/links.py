@@ -1,19 +1,19 @@
-"""What a client would fetch or make clickable when it shows a text: Markdown, HTML, addresses with something in tow.
+"""What a client would fetch or make clickable when it shows a text: Markdown, HTML, addresses with something in tow,
+letters that are begun, documents within an address.
 
 Finds all of it; which hosts are new is known elsewhere. Masked, the syntax is taken apart and the words stay.
 """
 
-import html
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final
 
+from governance.inspection import link_targets
 from governance.inspection.destinations import URL, Way, written
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Severity
 from governance.inspection.hosts import words
-from governance.inspection.signals import Encoded, Signal, TooManyMatches
+from governance.inspection.signals import Signal, TooManyMatches
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
@@ -30,37 +30,41 @@ INLINE: Final = re.compile(
 DEFINITION: Final = re.compile(r"\[[^\[\]\n]{1,999}+\]:\s{0,9}<?([^\s<>]{1,2000}+)>?")
 """`[text]: address`, which other links and images name."""
 TAG: Final = re.compile(r"""<([A-Za-z][A-Za-z0-9:]{0,30})((?:[^<>"']++|"[^"]{0,1000}+"|'[^']{0,1000}+'|["'])*+)>?""")
+ADDRESSED: Final = (":", "//", "\\\\", "&")
+"""One of these is in each address, or begins what a browser reads as one."""
 BRACKET: Final = re.compile(r"[\[\]]")
 TAIL: Final = re.compile(r"""[?#][^\s"'<>]*""")
-ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
-BLANKS: Final = str.maketrans("", "", "\t\r\n")
-SHOWING: Final = words("audio body embed frame iframe image img input object picture source svg track use video")
+SHOWING: Final = words(
+    "audio body embed feimage frame iframe image img input object picture source svg track use video"
+)
 """Elements that fetch without a click."""
 
 
 def look(view: View, leaf: Leaf, occurring: frozenset[str]) -> Iterator[Hit]:
-    if "//" not in view.text and "\\\\" not in view.text and ":" not in view.text:
+    if not any(sign in view.text for sign in ADDRESSED):
         return
     if not SHOWN_VIEWS.issuperset(view.name.split(">")):
         return
-    for way in (*_inline(view.text), *_definitions(view.text), *_tags(view.text), *_bare(view, leaf)):
+    text = view.text
+    carried = (*_documents(text), *_letters(view, leaf))
+    for way in (*_inline(text), *_definitions(text), *_tags(text), *carried, *_bare(view, leaf)):
         yield Hit(way.rule, VERSION, "link", Severity.MEDIUM, 1.0, way.start, way.end, " ".join(way.keys))
 
 
 def _inline(text: str) -> Iterator[Way]:
     openings: dict[int, int] | None = None
     for match in _bounded(INLINE, text):
-        keys = _address(match[1] or match[2] or "")
-        if not keys:
+        targets = link_targets.of_address(match[1] or match[2] or "")
+        if not targets:
             continue
         openings = _openings(text) if openings is None else openings
         start = openings.get(match.start(), -1)
         if start > 0 and text[start - 1] == "!":
-            yield Way("image", start - 1, match.end(), keys)
+            yield from _ways("image", start - 1, match.end(), targets)
         else:
             if start >= 0:
-                yield Way("link_text", start, start + 1, keys)
-            yield Way("link", match.start(), match.end(), keys)
+                yield from _ways("link_text", start, start + 1, targets)
+            yield from _ways("link", match.start(), match.end(), targets)
 
 
 def _openings(text: str) -> dict[int, int]:
@@ -78,21 +82,13 @@ def _openings(text: str) -> dict[int, int]:
 
 def _definitions(text: str) -> Iterator[Way]:
     for match in _bounded(DEFINITION, text):
-        if keys := _address(match[1]):
-            yield Way("link", match.start(), match.end(), keys)
+        yield from _ways("link", match.start(), match.end(), link_targets.of_address(match[1]))
 
 
 def _tags(text: str) -> Iterator[Way]:
     for match in _bounded(TAG, text):
-        if keys := _target(match[0]):
-            yield Way("image" if match[1].lower() in SHOWING else "link", match.start(), match.end(), keys)
-
-
-@lru_cache(2_048)
-def _target(tag: str) -> tuple[str, ...]:
-    """The keys of the first host in it, if it has one."""
-    said = html.unescape(tag.strip("<>")).translate(BLANKS)
-    return next((way.keys for way in written(Encoded(said)) if way.rule == "to_url"), ())
+        rule = "image" if match[1].lower() in SHOWING else "link"
+        yield from _ways(rule, match.start(), match.end(), link_targets.of_element(match[0]))
 
 
 def _bare(view: View, leaf: Leaf) -> Iterator[Way]:
@@ -106,15 +102,20 @@ def _bare(view: View, leaf: Leaf) -> Iterator[Way]:
             yield way._replace(rule="link", end=tail.end())
 
 
-@lru_cache(2_048)
-def _address(said: str) -> tuple[str, ...]:
-    """The keys of its host, if it has one. Texts link to one place again and again."""
-    plain = html.unescape(ESCAPED.sub(r"\1", said)).translate(BLANKS)
-    for reading in dict.fromkeys((plain, said)):
-        for way in written(Encoded(reading)):
-            if way.rule == "to_url" and way.start == 0:
-                return way.keys
-    return ()
+def _letters(view: View, leaf: Leaf) -> Iterator[Way]:
+    for letter in link_targets.letters(view.text):
+        if leaf.name == "text" or letter.end - letter.start < len(view.text.strip()):
+            yield from _ways("link", letter.start, letter.end, letter.targets)
+
+
+def _documents(text: str) -> Iterator[Way]:
+    for document in link_targets.documents(text):
+        yield from _ways("image", document.start, document.end, document.targets)
+
+
+def _ways(rule: str, start: int, end: int, targets: link_targets.Targets) -> Iterator[Way]:
+    for keys in targets:
+        yield Way(rule, start, end, keys)
 
 
 def _bounded(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
@@ -128,6 +129,8 @@ SIGNALS: Final = (
     Signal("link.inline", r"\]\("),
     Signal("link.definition", r"\]:"),
     Signal("link.tag", r"<[A-Za-z]"),
+    Signal("link.letter", "mailto:", caseless=True),
+    Signal("link.document", "data:(?:image/svg|text/|application/x)", caseless=True),
     URL,
 )
 """How each of them begins."""

