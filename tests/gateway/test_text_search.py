@@ -19,6 +19,7 @@ from gateway import search_filling
 from gateway.erasing import erase_person
 from gateway.inspecting import fingerprint as value_fingerprint
 from gateway.keeping import empty_destroyed_keys, expire_keys, prune_class
+from gateway.sealed_payloads import opened
 from gateway.search_filling import fill, fill_anew, lag
 from gateway.text_search import Question, find, searching
 from governance.models import LegalHold, RetentionClass, SubjectKey, User
@@ -51,11 +52,13 @@ def a_call(
     retention: str = "standard",
     details: dict[str, Any] | None = None,
     agent: str = "triage-bot",
+    is_refused: bool = False,
 ) -> UUID:
     """Its end's id."""
     call_id = uuid7(int(at.timestamp() * 1000))
     sealer = sealer_at(Place(subject_of(person.pk), retention, period_of(at)), keyring())
-    for kind, outcome, body in (("call.intent", "", asked), ("call.outcome", "ok", answer)):
+    parts = [("call.intent", "", asked), ("call.outcome", "ok", answer)]
+    for kind, outcome, body in [("call.refused", "refused", asked)] if is_refused else parts:
         event_id, plain = uuid7(int(at.timestamp() * 1000)), orjson.dumps(body)
         commitment, blinding = commit_to(plain)
         event = AuditEvent(
@@ -65,7 +68,7 @@ def a_call(
             actor=f"agent:{agent}",
             agent=agent,
             person=person.email,
-            call_id=call_id,
+            call_id=None if is_refused else call_id,
             tool="ticket_search",
             outcome=outcome,
             payload_commitment=commitment,
@@ -145,6 +148,18 @@ def test_a_call_is_found_by_words_of_its_arguments_and_its_answer_together(ana: 
         assert found(text) == [mine], text
     for text in ("blue table", "query", "ticket", "chai", ""):
         assert found(text) == [], text
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_refused_call_is_found_by_what_was_asked_until_its_person_is_forgotten(ana: User) -> None:
+    mine = a_call(ana, is_refused=True)
+    index()
+    assert found("blue chair") == [mine]
+    erase_person(ana, reason="Request 7", by="person:olga@example.com")
+    assert found("blue chair") == []
+    (problem,) = [each.problem for each in opened(list(EventRow.objects.filter(id=mine)))]
+    assert "destroyed" in problem
 
 
 @pytest.mark.django_db
