@@ -84,7 +84,8 @@ def pieces_of(sent: Any, found: Iterable[Finding] = ()) -> list[Piece]:
         for leaf in leaves(sent, WALKED):
             if leaf.is_key:
                 continue
-            text = MASKED.sub("", _without(leaf.text, secrets.get(leaf.path, ())))
+            text = _without(leaf.text, secrets.get(leaf.path, ()))
+            text = MASKED.sub("", text) if "[SECRET:" in text else text
             if token := _likeliest(TOKEN.findall(text[:LONGEST])):
                 pieces.append(Piece(POSITION.sub("/#", leaf.path), _edges(text), token, leaf))
             if len(pieces) >= MOST_PIECES:

@@ -1,7 +1,7 @@
 """Looking for what rules name in content: an agent's arguments, an upstream's answers and all it says meanwhile.
 
-A process in which no rule looks at content never loads the engine. Small texts are looked at where they are; others in
-a thread, so that the event loop goes on.
+A process in which no rule looks at content never loads the engine. Small texts are looked at where they are. Unless a
+glance tells that nothing is in them, others are looked at in a thread, so that the event loop goes on.
 """
 
 import asyncio
@@ -28,7 +28,10 @@ from governance.snapshot import Snapshot
 
 T = TypeVar("T")
 ENGINE: Final = "governance.inspection.engine.inspect_value"
+GLANCE: Final = "governance.inspection.engine.may_hold"
 AT_ONCE_BYTES: Final = 4_096
+GLANCED_BYTES: Final = 20_480
+"""To glance at so much takes no longer than to look at AT_ONCE_BYTES in which there is as much as can be."""
 LARGE_BYTES: Final = 32_768
 """What is done with so large a text takes milliseconds, even if nothing is looked for."""
 THREADS: Final = 2
@@ -65,8 +68,7 @@ class Inspector:
             return NOTHING
         wanted = self._classes.wanted(names, snapshot.data_classes if snapshot is not None else NO_CLASSES)
         more: dict[str, Any] = {"known": canaries, "skim": skim} if canaries else {"skim": skim}
-        look = partial(self._loaded, value, kinds_of(names) - CONTAINED, wanted, more)
-        found = await self._run(look, is_quick=size <= AT_ONCE_BYTES and wanted.is_ready)
+        found = await self._look(value, kinds_of(names) - CONTAINED, wanted, {"budget": BUDGET, **more}, size)
         return replace(wanted.with_unknown(found.sure()), asked=names)
 
     async def look_for(
@@ -80,8 +82,7 @@ class Inspector:
     ) -> Findings:
         if skim is not None and skim.rules_out(value, kinds):
             return NOTHING
-        look = partial(self._loaded, value, kinds, NONE_WANTED, {"budget": _budget(most), "skim": skim})
-        return await self._run(look, is_quick=size <= AT_ONCE_BYTES)
+        return await self._look(value, kinds, NONE_WANTED, {"budget": _budget(most), "skim": skim}, size)
 
     async def beside(self, work: Callable[[], T], *, size: int) -> T:
         """What is done with a large text does not hold the event loop up."""
@@ -89,15 +90,22 @@ class Inspector:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._hands, work)
 
-    async def _run(self, look: Callable[[], Findings], *, is_quick: bool) -> Findings:
-        if self._engine is not None and is_quick:
-            return look()
+    async def _look(
+        self, value: Any, kinds: frozenset[Kind], wanted: WantedClasses, more: Mapping[str, Any], size: int
+    ) -> Findings:
+        look = partial(self._loaded, value, kinds, wanted, more)
+        if self._engine is not None and wanted.is_ready:
+            if size <= AT_ONCE_BYTES:
+                return look()
+            is_glanced_at = size <= GLANCED_BYTES and more["skim"] is not None
+            if is_glanced_at and not import_string(GLANCE)(value, kinds=kinds, **wanted.table(), **more):
+                return NOTHING
         return await asyncio.get_running_loop().run_in_executor(self._threads, look)
 
     def _loaded(self, value: Any, kinds: frozenset[Kind], wanted: WantedClasses, more: Mapping[str, Any]) -> Findings:
         if self._engine is None:
             self._engine = import_string(ENGINE)
-        return self._engine(value, kinds=kinds, **{"budget": BUDGET, **wanted.table(), **more})
+        return self._engine(value, kinds=kinds, **wanted.table(), **more)
 
 
 @lru_cache(maxsize=16)

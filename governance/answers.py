@@ -79,6 +79,16 @@ class Screen(NamedTuple):
         return not self.is_open and not self.findings.isdisjoint(unseen)
 
 
+def screen_of(rule: Rule) -> Screen:
+    ask = ask_of(rule) if rule.effect == "ask" else None
+    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open, rule.reversible, rule.keep_last, ask)
+
+
+def settled_screens(rules: Collection[Rule]) -> tuple[Screen, ...]:
+    """Those of rules of which none has a condition; nothing where one has."""
+    return tuple(map(screen_of, rules)) if all(rule.condition is None for rule in rules) else ()
+
+
 class Denial(NamedTuple):
     """`exists`: whether another call of the tool might be permitted."""
 

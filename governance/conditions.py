@@ -24,6 +24,10 @@ ITERATION_BUDGET = 10_000
 WORK_BUDGET = 20_000_000
 """Characters that a looping condition may read at worst; measured as 0.15 s and 50 MB."""
 MEMBER_WORK = 4
+SESSION = frozenset(("session",))
+MOST_REMEMBERED = 256
+LONGEST_REMEMBERED = 200
+"""Characters of a session; agents choose what it is called."""
 """Reading a member of a container again costs as much as reading this many characters."""
 
 _MAP = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
@@ -146,6 +150,8 @@ class Condition:
     is_open: bool
     """Only a call tells whether it is true or false at all."""
     _program: cel.Expression = field(repr=False, compare=False)
+    _remembered: dict[str, Verdict] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What it came to for sessions, if it reads nothing else: from call to call these are the same."""
 
     @property
     def is_weighed(self) -> bool:
@@ -163,7 +169,21 @@ class Condition:
         if self.is_weighed and _work(self, variables) > WORK_BUDGET:
             return Verdict.UNDECIDED
         known = {name: variables[name] for name in self.reads & variables.keys()}  # the library converts what it gets
-        return _evaluate(self._program, with_timestamp(known))
+        if self.reads != SESSION:
+            return _evaluate(self._program, with_timestamp(known))
+        key = str(known)
+        verdict = self._remembered.get(key)
+        if verdict is None:
+            verdict = _evaluate(self._program, known)
+            self._remember(key, verdict)
+        return verdict
+
+    def _remember(self, key: str, verdict: Verdict) -> None:
+        if len(key) > LONGEST_REMEMBERED:
+            return
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = verdict
 
 
 def with_timestamp(variables: Mapping[str, Any]) -> Mapping[str, Any]:

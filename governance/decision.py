@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from governance.answers import Answers, Ask, Mask, RuleTrace, Screen, ask_of, with_content
+from governance.answers import Answers, Ask, Mask, RuleTrace, Screen, screen_of, with_content
 from governance.conditions import Verdict
 from governance.consents import answering, resting_on
 from governance.holdings import Holding
@@ -204,10 +204,11 @@ class _Weighing:
 
     def _screens(self) -> tuple[Screen, ...]:
         """What the result is owed; conditions are worked out now."""
-        return tuple(_screen(rule) for rule, _ in self._matching(self._holding.on_result))
+        settled = self._holding.screens
+        return settled or tuple(screen_of(rule) for rule, _ in self._matching(self._holding.on_result))
 
     def _redacts(self) -> tuple[Screen, ...]:
-        return tuple(_screen(rule) for rule, _ in self._found if rule.effect == "mask")
+        return tuple(screen_of(rule) for rule, _ in self._found if rule.effect == "mask")
 
     def decision(self, sides: list[list[Role]]) -> Decision:
         """`sides` are the roles in time of the agent and, if it acts for one, of the person."""
@@ -238,7 +239,7 @@ class _Weighing:
             masks=answers.masks,
             screens=self._screens() if holding.on_result and not self._is_listing else (),
             redacts=self._redacts() if self._found else (),
-            restores=tuple([_screen(rule) for rule, _ in self._restoring]),
+            restores=tuple([screen_of(rule) for rule, _ in self._restoring]),
         )
 
     # -- what comes out
@@ -349,11 +350,6 @@ def variables_of(
     if "time" in reads and holding.reads_time:
         variables["time"] = snapshot.calendar.variables(snapshot.calendar.local(now))
     return variables
-
-
-def _screen(rule: Rule) -> Screen:
-    ask = ask_of(rule) if rule.effect == "ask" else None
-    return Screen(rule.key, rule.effect, rule.findings, rule.reason, rule.is_open, rule.reversible, rule.keep_last, ask)
 
 
 def _session(request: AccessRequest) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from governance.answers import ALWAYS, Questions
+from governance.answers import ALWAYS, Questions, Screen
 from governance.condition_sets import condition_set
 from governance.conditions import Condition, Verdict, evaluate_knowing
 from governance.inspection.findings import NAMED, OWN
@@ -46,6 +46,8 @@ class Holding:
     """Those that wait for what is found in the arguments."""
     on_result: tuple[Rule, ...]
     """Those that wait for the result."""
+    screens: tuple[Screen, ...]
+    """What these come to for every call; empty where a call has a say."""
     restores: tuple[Rule, ...]
     """Those that have real values put back into the arguments."""
     looked_for: frozenset[str]

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
+from governance.answers import settled_screens
 from governance.approvers import Subject, eligible
 from governance.conditions import Condition
 from governance.holdings import Holding, conditions_of, looked_for, questions, scopes_of
@@ -318,6 +319,7 @@ class Snapshot:
         content = [rule for rule in rules if rule.screens]
         restores = tuple(rule for rule in rules if rule.effect == "restore")
         on_arguments = tuple(rule for rule in content if rule.on == "arguments")
+        on_result = tuple(rule for rule in content if rule.on == "result")
         later = (rule.condition for rule in (*content, *restores))
         worked_out = [*conditions, *(condition for condition in later if isinstance(condition, Condition))]
         known = {"agent": agent.variables, "person": (person or agent.owner).variables, "tool": tool.variables}
@@ -340,7 +342,8 @@ class Snapshot:
             reads_time=any("time" in condition.reads for condition in worked_out),
             reads_labels=bool(self.holds) or any(condition.reads_labels for condition in worked_out),
             on_arguments=on_arguments,
-            on_result=tuple(rule for rule in content if rule.on == "result"),
+            on_result=on_result,
+            screens=settled_screens(on_result),
             restores=restores,
             looked_for=looked_for(on_arguments, conditions),
             called=questions(deciding, conditions, known),

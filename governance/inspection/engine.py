@@ -78,6 +78,19 @@ def inspect_value(
     return settled(run.found)
 
 
+def may_hold(
+    value: Any,
+    *,
+    kinds: frozenset[Kind],
+    budget: Budget = DEFAULT_BUDGET,
+    known: VaultIndex = NOTHING_KNOWN,
+    classes: ClassTable = NO_CLASSES,
+    skim: Skim,
+) -> bool:
+    """Whether `inspect_value` could find anything, by one pass over all that `skim` then remembers."""
+    return stirred(value, kinds, budget=budget, known=known, classes=classes, skim=skim) is not None
+
+
 @dataclass(slots=True)
 class _Run:
     """One inspection and what is left of its budget."""

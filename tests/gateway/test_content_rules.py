@@ -1,6 +1,7 @@
 """Rules that look at what is sent and answered: the real engine behind the faked outside."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -267,6 +268,33 @@ async def test_a_long_text_is_looked_at_beside_the_event_loop() -> None:
     ports.upstream = lambda _: says("nothing here. " * 20_000 + TOKEN)
     told: Answer = await run(frame(), ports)
     assert code_of(told) == "screened"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "is_beside"),
+    [
+        ("nothing here. " * 1_000, "", False),
+        ("nothing here. " * 1_000 + TOKEN, "screened", True),
+        ("nothing here. " * 2_000, "", True),
+    ],
+    ids=["nothing", "a key", "too much for a glance"],
+)
+async def test_a_glance_tells_where_nothing_is(
+    text: str, code: str, is_beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = FakePorts(world(rule("deny", "secret", on="result")))
+    await run(frame(), ports)
+    threads, asked = ports.inspector._threads, []
+
+    def submit(work: Any, *args: Any) -> Any:
+        asked.append(work)
+        return ThreadPoolExecutor.submit(threads, work, *args)
+
+    monkeypatch.setattr(threads, "submit", submit)
+    ports.upstream = lambda _: says(text)
+    told = await run(frame(), ports)
+    assert (code_of(told) if code else text_of(told)) == (code or text)
+    assert bool(asked) is is_beside
 
 
 async def test_a_large_answer_is_masked_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,6 +312,21 @@ def test_a_variable_that_is_missing_leaves_it_undecided() -> None:
     assert compile_condition("time.hour > 3").evaluate({"args": {}}) is Verdict.UNDECIDED
 
 
+def test_what_a_session_came_to_is_no_answer_for_another() -> None:
+    flagged = compile_condition('"flagged" in session.labels && session.id != "x"')
+    sessions: list[tuple[dict[str, Any], Verdict]] = [
+        ({"id": "", "labels": ["flagged"]}, Verdict.TRUE),
+        ({"id": "x", "labels": ["flagged"]}, Verdict.FALSE),
+        ({"id": "", "labels": ["flagged', 'more"]}, Verdict.FALSE),
+        ({"id": ""}, Verdict.UNDECIDED),
+        ({"id": "\ud800", "labels": ["flagged"]}, Verdict.UNDECIDED),
+        ({"id": "x\0", "labels": ["flagged"]}, Verdict.UNDECIDED),
+        ({"id": "y" * 10_000, "labels": ["flagged"]}, Verdict.TRUE),
+    ]
+    for _ in range(2):
+        assert [flagged.evaluate({"session": session}) for session, _ in sessions] == [told for _, told in sessions]
+
+
 def test_a_condition_is_compiled_once() -> None:
     assert compile_condition("args.once > 1") is compile_condition("args.once > 1")
 
