@@ -274,6 +274,6 @@ def _shortest(needles: Iterable[bytes]) -> tuple[bytes, ...]:
     """Needles that contain no other needle: finding the shorter one is enough."""
     kept: list[bytes] = []
     for needle in sorted(set(needles), key=len):
-        if not any(shorter in needle for shorter in kept):
+        if not _contains_any(needle, kept):
             kept.append(needle)
     return tuple(kept)

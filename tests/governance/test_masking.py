@@ -58,6 +58,21 @@ def test_after_masking_no_form_is_left_and_the_result_parses(data: st.DataObject
         assert form in "[SECRET]" or orjson.dumps(form)[1:-1] not in body
 
 
+ATBASH = str.maketrans({a: chr(2 * ord("n") - 1 - ord(a)) for a in string.ascii_lowercase}) | str.maketrans(
+    {a: chr(2 * ord("N") - 1 - ord(a)) for a in string.ascii_uppercase}
+)
+
+
+def base58(data: bytes) -> str:
+    """As bitcoin writes it."""
+    alphabet = [each for each in string.digits + string.ascii_uppercase + string.ascii_lowercase if each not in "0OIl"]
+    number, written = int.from_bytes(data), ""
+    while number:
+        number, rest = divmod(number, 58)
+        written = alphabet[rest] + written
+    return written
+
+
 HIDDEN = {
     "hex": lambda text: f"x{text.encode().hex()}y",
     "upper-hex": lambda text: text.encode().hex().upper(),
@@ -70,6 +85,31 @@ HIDDEN = {
     "backwards": lambda text: text[::-1],
     "rot13": lambda text: codecs.encode(text, "rot13"),
 }
+
+
+HIDDEN_TWICE = {
+    "rot47": lambda text: "".join(chr(33 + (ord(each) - 33 + 47) % 94) for each in text),
+    "atbash": lambda text: text.translate(ATBASH),
+    "cases": lambda text: text.swapcase(),
+    "base58": lambda text: base58(text.encode()),
+    "number": lambda text: str(int.from_bytes(text.encode())),
+    "hex-backwards": lambda text: f"x{text.encode().hex()[::-1]}",
+    "base64-backwards": lambda text: base64.b64encode(f"a {text} b".encode()).decode()[::-1],
+    "backwards-in-base64": lambda text: base64.b64encode(f"it {text[::-1]} is".encode()).decode(),
+    "rot13-backwards": lambda text: codecs.encode(text, "rot13")[::-1],
+    "base64-in-base64": lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
+}
+
+
+@given(value=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=16, max_size=40))
+def test_a_value_in_another_alphabet_or_two_disguises_is_known(value: str) -> None:
+    index = VaultIndex([("billing", known_forms("bearer", value))])
+    for name, hidden in HIDDEN_TWICE.items():
+        assert index.find(orjson.dumps({"note": f"it is {hidden(value)} now"})), name
+
+
+def test_what_is_hardly_a_number_hides_nothing() -> None:
+    assert not VaultIndex([("billing", known_forms("bearer", "\0" * 20 + "a"))]).find(b'{"count":97}')
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
