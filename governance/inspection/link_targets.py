@@ -38,6 +38,7 @@ MAX_DEPTH: Final = 2
 NAMESPACE: Final = re.compile(r"""\bxmlns(?::[\w-]{1,40})?\s{0,9}=\s{0,9}(?:"[^"]{0,300}"|'[^']{0,300}')""")
 GRAMMARS: Final = "site:w3.org"
 """Named by documents, and fetched by nobody."""
+TOLD: Final = re.compile(r"""[?#][^\s"'<>)]*""")
 NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]")
 URL_SAFE: Final = str.maketrans("-_", "+/")
 ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
@@ -107,9 +108,18 @@ def _of_address(said: str) -> Targets:
 @lru_cache(2_048)
 def _of_element(tag: str) -> Targets:
     said = NAMESPACE.sub("", html.unescape(tag.strip("<>")).translate(BLANKS))
-    hosts = (way.keys for way in written(Encoded(said)) if way.rule == "to_url")
     inner = (targets for _, _, targets in (*letters(said), *documents(said)))
-    return _each((hosts, *inner))
+    return _each((_hosts(said), *inner))
+
+
+def _hosts(said: str) -> Iterator[Keys]:
+    """Those that it leads to, and not what it tells them of others."""
+    done = 0
+    for way in written(Encoded(said)):
+        if way.rule == "to_url" and way.start >= done:
+            tail = TOLD.match(said, way.end)
+            done = tail.end() if tail is not None else way.end
+            yield way.keys
 
 
 def _recipients(letter: re.Match[str]) -> Targets:

@@ -233,6 +233,7 @@ def svg(inner: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(document.encode()).decode()}"
 
 
+OWN_TOLD_OF_ANOTHER = "<a href='https://before.example/go?to=https://evil.example/p'>x</a>"
 QUOTED_SVG = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'%3E%3Cuse href='//evil.example/#a'/%3E"
 IMAGE = '<image href="https://evil.example/p?q=1"/>'
 SVG, LONG_SVG, PLAIN_SVG = svg(IMAGE), svg("<path d='M0 0'/>" * 200 + IMAGE), svg("<path d='M0 0'/>")
@@ -261,11 +262,16 @@ SVG, LONG_SVG, PLAIN_SVG = svg(IMAGE), svg("<path d='M0 0'/>" * 200 + IMAGE), sv
         (f"![x]({LONG_SVG})", "![x]( [image defused: evil.example])"),
         (f'<img src="{QUOTED_SVG}">', "[image defused: evil.example]"),
         ("<img alt='https://before.example/' src='https://evil.example/p'>", "[image defused: evil.example]"),
+        (OWN_TOLD_OF_ANOTHER, OWN_TOLD_OF_ANOTHER),
+        (
+            '<p style="background:url(https://before.example/?a)url(https://evil.example/p)">',
+            "[link defused: evil.example]",
+        ),
         (f"![x]({PLAIN_SVG})", f"![x]({PLAIN_SVG})"),
         ("![logo](https://mail.corp.example/l.png)", "![logo](https://mail.corp.example/l.png)"),
         ("![known](https://before.example/l.png)", "![known](https://before.example/l.png)"),
     ],
-    ids=range(20),
+    ids=range(22),
 )
 async def test_links_to_new_hosts_are_taken_apart(text: str, shown: str) -> None:
     agent = Worst(DEFUSED)
