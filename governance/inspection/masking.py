@@ -89,7 +89,10 @@ class VaultIndex:
         """`entries` are (secret name, forms as `vault.maskable_forms` gives them: decoded text in UTF-8); `shown` is
         what stands for a secret of that name."""
         owner = {form.decode(): name for name, forms in entries for form in forms if form.decode() not in ANONYMOUS}
-        marks = {name: _placeholder(shown(name), owner) for name in dict.fromkeys(owner.values())}
+        marks = {name: shown(name) for name in dict.fromkeys(owner.values())}
+        longest = max(map(len, marks.values()), default=0)
+        short = [form for form in owner if len(form) <= longest]
+        marks = {name: _placeholder(mark, short) for name, mark in marks.items()}
         self._forms = tuple(
             _Form(text, orjson.dumps(text)[1:-1], owner[text], marks[owner[text]])
             for text in sorted(owner, key=len, reverse=True)
@@ -267,7 +270,7 @@ def _free(key: str, taken: Mapping[str, Any], original: Mapping[str, Any], used:
 
 def _placeholder(placeholder: str, forms: Iterable[str]) -> str:
     """Names the secret, unless the name itself would give a value away."""
-    return ANONYMOUS if any(len(form) <= len(placeholder) and form in placeholder for form in forms) else placeholder
+    return ANONYMOUS if any(form in placeholder for form in forms) else placeholder
 
 
 def _shortest(needles: Iterable[bytes]) -> tuple[bytes, ...]:
