@@ -157,11 +157,13 @@ class Asked:
 @per_call
 class Approval:
     """What humans agreed to, and who: `call_digest` binds it to the call, `shown` is what they saw. `rules` are those
-    that had asked, `narrowed` the members of the arguments that the approvers changed."""
+    that had asked, `narrowed` the members of the arguments that the approvers changed. By `asked` the question was
+    found: the digest of what the agent asks, whatever was narrowed of it."""
 
     number: int
     key: UUID
     name: str
+    asked: bytes
     call_digest: bytes
     shown: bytes
     rules: frozenset[str]

@@ -64,6 +64,11 @@ class HeldCalls:
         however it ended, if none is live."""
         return await self._thread.run(lambda: _find(asked_digest, at, awaited))
 
+    async def is_answer(self, key: UUID) -> bool:
+        """Whether this question is about what a call got that has run."""
+        answers = ApprovalRequest.objects.filter(key=key, kind=ApprovalRequest.Kind.ANSWER)
+        return await self._thread.run(answers.exists)
+
     async def ask(self, asked: Asked, at: datetime, record: Recorder) -> HeldCall:
         """Puts the question, or finds that it has been put. Raises TooManyQuestions."""
         return await self._thread.run(lambda: _ask(asked, at, record))

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Final
 
 from gateway import redeeming, refusals
-from gateway.call import Asked, Call, Intent, Permitted, SafeResult
+from gateway.call import Approval, Asked, Call, Intent, Permitted, SafeResult
 from gateway.commit.entry import Run
 from gateway.deciding import decided, denial, refused
 from gateway.evidence import approval_recorder
 from gateway.held import TooManyQuestions
 from gateway.held_rows import HeldCall
 from gateway.ports import Ports
-from gateway.redeeming import APPROVERS, ASKABLE, approval_of, digest_of_call, is_approved, read_set_of, view_of, whom
+from gateway.redeeming import APPROVERS, ASKABLE, approval_of, asked_digest, is_approved, read_set_of, view_of, whom
 from gateway.refusals import Refusal
 from gateway.run_labels import met_by, run_of
 from gateway.screening import FINISHED, withheld_by
@@ -40,6 +40,8 @@ async def permit(call: Call, ports: Ports, *, is_confirmed: bool) -> Permitted:
         held = await ports.held.find(_digest(call), ports.now(), awaited=call.frame.awaited)
         if held is not None:
             return await _let_go(call, held, ports, is_confirmed=is_confirmed)
+        if call.frame.awaited is not None and await ports.held.is_answer(call.frame.awaited):
+            raise gone(call, decided(call, ports))
     return await redeeming.permit(call, ports, is_confirmed=is_confirmed)
 
 
@@ -49,7 +51,8 @@ async def hold(intent: Intent, safe: SafeResult, ports: Ports) -> Refusal | Safe
     why = UNFIT if safe.outcome not in FINISHED or call.frame.method not in ASKABLE else ""
     why = why or (TOO_LARGE if len(safe.encoded) > MOST_BYTES else "")
     if not why:
-        asked = _asked(call, intent.decision._replace(asks=safe.asks), intent.screened.permitted.seen)
+        permitted = intent.screened.permitted
+        asked = _asked(call, intent.decision._replace(asks=safe.asks), permitted.seen, permitted.approval)
         try:
             held = await ports.held.hold(asked, _kept(intent, safe), now, approval_recorder(asked, ports))
             return _refusal(asked, held, now)
@@ -67,7 +70,7 @@ async def give_up(intent: Intent, safe: SafeResult, ports: Ports) -> None:
 
 
 def gone(call: Call, decision: Decision) -> Refusal:
-    """Somebody else came for it first."""
+    """Somebody else came for it first, or what waits for it is another call by now."""
     return refused(call, decision, refusals.ANSWER_GONE)
 
 
@@ -80,15 +83,15 @@ def _may_wait(call: Call) -> bool:
     return any(holding is not None and holding.holds_answers for holding in holdings)
 
 
-def _digest(call: Call) -> bytes:
-    how = "resumed" if call.frame.resumed else "asked"
-    return digest_of_call(call, "", f"answer to what was {how} of {call.frame.bundle or ''}")
+def _digest(call: Call, approval: Approval | None = None) -> bytes:
+    """Of what the agent asked, which is what it will ask again: humans may have narrowed what ran."""
+    return canonical.digest(b"gatehouse/asked-answer/v1", asked_digest(call) if approval is None else approval.asked)
 
 
-def _asked(call: Call, decision: Decision, seen: Run | None) -> Asked:
+def _asked(call: Call, decision: Decision, seen: Run | None, approval: Approval | None = None) -> Asked:
     bundle = next(each for each in call.candidates if each.name == decision.bundle)
     asking = decision._replace(effect=Effect.ASK, code="approval_required", restores=())
-    return Asked(call, asking, bundle.id, _digest(call), seen)
+    return Asked(call, asking, bundle.id, _digest(call, approval), seen)
 
 
 def _kept(intent: Intent, safe: SafeResult) -> bytes:

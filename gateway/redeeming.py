@@ -90,8 +90,12 @@ def asked_of(call: Call, decision: Decision, seen: Run | None) -> Asked:
     then it is void. A call that goes on after a question of the upstream is never the same as a new one, whose
     arguments an agent may make look like what is recorded of the other."""
     bundle = next(each for each in call.candidates if each.name == decision.bundle)
+    return Asked(call, decision, bundle.id, asked_digest(call), seen)
+
+
+def asked_digest(call: Call) -> bytes:
     how = "resumed" if call.frame.resumed else "asked"
-    return Asked(call, decision, bundle.id, digest_of_call(call, "", f"{how} of {call.frame.bundle or ''}"), seen)
+    return digest_of_call(call, "", f"{how} of {call.frame.bundle or ''}")
 
 
 def digest_of_call(
@@ -210,6 +214,7 @@ def approval_of(asked: Asked, held: HeldCall, call: Call, found: Standing) -> Ap
         number=held.number,
         key=held.key,
         name=held.name,
+        asked=asked.digest,
         call_digest=held.call_digest,
         shown=held.shown,
         rules=held.rules,

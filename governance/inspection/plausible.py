@@ -1,7 +1,6 @@
 """Is this string a secret, or does it only stand where one would?"""
 
 import base64
-import binascii
 import math
 import re
 from collections import Counter
@@ -145,7 +144,7 @@ def decoded(value: str) -> str:
     """What a value is the base64 of; empty if that is no plain text."""
     try:
         plain = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
+    except ValueError:
         return ""
     return plain.decode() if plain.isascii() and plain.decode().isprintable() else ""
 

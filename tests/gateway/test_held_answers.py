@@ -30,6 +30,7 @@ from tests.gateway.asking import (
     deny,
     frame,
     in_thread,
+    narrow,
     person,
     request,
     text_of,
@@ -206,6 +207,35 @@ def test_the_run_meets_what_is_in_it_when_the_agent_does() -> None:
         assert {UNTRUSTED, "personal_data"} <= labels
 
     answering(use, desk(looks_at("personal_data"), tool={"untrusted": True}))
+
+
+def test_what_humans_narrowed_is_asked_for_as_before_and_runs_once() -> None:
+    async def use(ports: AskingPorts) -> None:
+        assert await told(ports) == "approval_required"
+        await in_thread(lambda: narrow(amount=100, order=7))
+        ran = await run(CALL, ports)
+        assert text_of(ran).startswith("The call was carried out. Its answer waits for approval APR-2")
+        again = await run(CALL, ports)
+        assert (again.held and again.held.key) == (ran.held and ran.held.key)
+        await in_thread(approve)
+        assert await told(ports) == LETTER
+        assert [json.loads(body) for body in ports.sent] == [{"amount": 100, "order": 7}]
+        assert await in_thread(ApprovalRequest.objects.count) == 2
+
+    answering(use, desk(asking(), looks_at("payment_card")))
+
+
+def test_who_waits_for_an_answer_never_makes_another_call() -> None:
+    """Not even where the same words are another call by now: a rule takes something out of the arguments, say."""
+
+    async def use(ports: AskingPorts) -> None:
+        first = await run(CALL, ports)
+        assert first.held is not None
+        other = replace(frame(amount=251, order=7), awaited=first.held.key)
+        assert await told(ports, other) == "answer_gone"
+        assert len(ports.sent) == 1
+
+    answering(use)
 
 
 def test_more_questions_than_people_read_are_not_put() -> None:

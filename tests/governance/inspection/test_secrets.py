@@ -130,6 +130,13 @@ def test_a_token_is_known_by_its_name(shape: str, secret: str) -> None:
     assert covered(text, secret)
 
 
+@pytest.mark.parametrize("letter", ["é", "\u200b", "\U0001f600"], ids=["accent", "unseen", "picture"])
+def test_a_key_may_have_any_letters(letter: str) -> None:
+    value = f"k9Xq2Lm8{letter}Zt4Rw7Yp1Bn6Vc3Hs5"
+    assert {each.rule for each in inspect_text(f"key={value}")} == {"named_key"}
+    assert {each.rule for each in inspect_value({"key": value})} == {"named_key"}
+
+
 def test_the_key_of_a_leaf_is_evidence() -> None:
     value = {"accounts": [{"password": PASSWORDS[0], "note": PASSWORDS[0], "Authorization": f"Bearer {TOKENS[1]}"}]}
     paths = {finding.path for finding in inspect_value(value)}
