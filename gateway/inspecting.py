@@ -69,6 +69,8 @@ class Inspector:
         wanted = self._classes.wanted(names, snapshot.data_classes if snapshot is not None else NO_CLASSES)
         more: dict[str, Any] = {"known": canaries, "skim": skim} if canaries else {"skim": skim}
         found = await self._look(value, kinds_of(names) - CONTAINED, wanted, {"budget": BUDGET, **more}, size)
+        if not found and not wanted.unknown:
+            return _nothing_of(names)
         return replace(wanted.with_unknown(found.sure()), asked=names)
 
     async def look_for(
@@ -106,6 +108,11 @@ class Inspector:
         if self._engine is None:
             self._engine = import_string(ENGINE)
         return self._engine(value, kinds=kinds, **wanted.table(), **more)
+
+
+@lru_cache(maxsize=16)
+def _nothing_of(names: frozenset[str]) -> Findings:
+    return Findings(asked=names)
 
 
 @lru_cache(maxsize=16)
