@@ -108,28 +108,24 @@ def _bad_token(agent: Agent, credential: Credential, *, why: str) -> Refusal:
 
 
 def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
-    """What: the exposed name's target, and the arguments in the one form that is decided on, recorded and sent."""
+    """What: the exposed name's target, and the arguments in the one form that is decided on, recorded and sent. What is
+    wrong with their form is said alike of what exists, what is hidden and what does not exist."""
+    if not isinstance(frame.arguments, Mapping):
+        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
+    resumed = {name: canonical.encode(frame.resumed[name]) for name in RESUMED if name in frame.resumed}
     bundles = reachable_bundles(frame.bundle, caller, ports)
     found, is_beyond = find_target(frame, bundles, caller.snapshot), False
     if found is None and caller.credential.bundles is not None:
         found, is_beyond = find_target(frame, held_bundles(frame.bundle, caller, ports), caller.snapshot), True
     if found is None:
+        _check_size(canonical.encode(frame.arguments), resumed, caller)
         raise _unknown(frame, caller, {})
-    if not isinstance(frame.arguments, Mapping):
-        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text="'arguments' must be an object.")
     target, candidates = found
     arguments = arguments_of(frame, target)
     encoded = canonical.encode(arguments)
-    params = params_of(frame.method, target, arguments, encoded)
-    size = len(encoded)
-    if frame.resumed:
-        resumed = {name: canonical.encode(frame.resumed[name]) for name in RESUMED if name in frame.resumed}
-        params |= resumed
-        size += sum(map(len, resumed.values()))
+    _check_size(encoded, resumed, caller)
+    params = params_of(frame.method, target, arguments, encoded) | resumed
     recorded = recorded_of(arguments, frame.resumed) if frame.resumed else encoded
-    if size > ARGUMENTS_LIMIT:
-        text = f"'arguments' has {size} bytes; the limit is {ARGUMENTS_LIMIT}."
-        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
     call = Call(
         id=frame.call_id or uuid7(),
         frame=frame,
@@ -144,6 +140,13 @@ def resolve(frame: Frame, caller: Caller, ports: Ports) -> Call:
     if is_beyond:
         raise _beyond_token(call, ports)
     return call
+
+
+def _check_size(encoded: bytes, resumed: Mapping[str, bytes], caller: Caller) -> None:
+    size = len(encoded) + sum(map(len, resumed.values()))
+    if size > ARGUMENTS_LIMIT:
+        text = f"'arguments' has {size} bytes; the limit is {ARGUMENTS_LIMIT}."
+        raise refusal_of(caller, refusals.BAD_ARGUMENTS, {}, text=text)
 
 
 def recorded_of(arguments: Mapping[str, Any], resumed: Mapping[str, Any]) -> bytes:

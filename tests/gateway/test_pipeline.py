@@ -102,6 +102,14 @@ async def test_unknown_and_invisible_look_alike() -> None:
     assert answers[0].error == {"code": -32602, "message": "Unknown tool"}
 
 
+@pytest.mark.parametrize("arguments", [[], {"text": "x" * 1_100_000}], ids=["no object", "too large"])
+async def test_nor_do_arguments_of_a_wrong_form_tell_them_apart(arguments: object) -> None:
+    seen, hidden = world(), world(make.rule("deny"))
+    called = (("ticket_get", seen), ("ticket_get", hidden), ("no_such_tool", seen))
+    told = [await run(frame(name, arguments=arguments), FakePorts(view)) for name, view in called]
+    assert told[0] == told[1] == told[2]
+
+
 async def test_at_the_union_endpoint_names_carry_their_connector() -> None:
     assert text_of(await run(frame("helpdesk__ticket_get", bundle=None), FakePorts(world()))) == "done"
     assert (await run(frame("ticket_get", bundle=None), FakePorts(world()))).error is not None
