@@ -15,23 +15,22 @@ import re2
 from governance.inspection import misplaced
 from governance.inspection.detector import Detector, Hit
 from governance.inspection.findings import Severity
-from governance.inspection.injection_model import shipped
 from governance.inspection.injection_reading import Reading, has_meanings, outline
 from governance.inspection.injection_rules import MARKS, ROWS, Row, Rule
 from governance.inspection.signals import Encoded, Signal, SignalTable
 from governance.inspection.views import RAW, View
 from governance.inspection.walk import Leaf
 
-VERSION: Final = 2
+VERSION: Final = 3
 WINDOW: Final = 500
 """Characters within which rules add up."""
 FLAG: Final = 1.2
 HOLD: Final = 1.8
-"""The weight of a passage that is told, and of one that is held: about 3 and 1 % false alarms where the judging of
+"""The weight of a passage that is told, and of one that is held: less than 3 and 1 % false alarms where the judging of
 `bench.injection.train` leaves sources out."""
 LEAST: Final = 0.6
 """Below this a rule tells nothing."""
-SHARE: Final = 0.2
+SHARE: Final = 0.3
 LEAST_LIKELY: Final = -2.0
 MOST_LIKELY: Final = 4.0
 """How much the model counts: it tips what rules leave open and flags nothing alone."""
@@ -39,25 +38,36 @@ RULES_SHARE: Final = 1.5
 LEAST_MISPLACED: Final = -1.0
 EVEN: Final = 1.5
 LEAST_GUESS: Final = 0.01
-"""How rules and the model of what is out of place come to a guess, and the least that is told."""
+"""How rules and the model come to a guess, and the least that is told."""
 MOST_PLACES: Final = 2_000
 MOST_HITS: Final = 20
 SURE: Final = 0.8
 UNSURE: Final = 0.5
+TOLD: Final = SURE - 0.01
+CITED: Final = UNSURE - 0.01
 TOPIC_TERMS: Final = 3
-"""So many different terms of the trade make a text one about attacks, which quotes them; fewer if it stands quoted."""
+"""So many different terms of the trade make a text one about attacks: its orders are told and not held, and not
+even told where all of them stand in quotation marks and ask for no deed. With fewer terms, or where nothing but a
+quotation speaks for it and no deed is asked for, those are told that stand as examples do."""
 QUOTED_TERMS: Final = 2
+ACTING: Final = frozenset(("exfiltration", "relay", "coercion", "concealment", "authority"))
+"""Families of rules."""
 
 _TOPIC: Final = re2.compile(
     r"(?i)(?:(?:prompt|is|direct)?[ _-]?injections?\b|jailbreak\w*|red[ -]team\w*|guardrails?|owasp|mitre|cve-\d"
     r"|adversarial|false positives?|evasion|vulnerabilit\w+|mitigations?|exfiltration|detect(?:ors?|ion|s|ed)\b"
     r"|classifiers?|benchmarks?|attackers?|payloads?|malicious|attacks?\b|threats?\b|sanitiz\w+|llm security|untrusted"
+    r"|signatures?\b|poison(?:ed|ing)\b|phishing|spoofing|suspicious|blocklists?"
     r"|heuristics?|scann(?:er|ing)\b|obfuscat\w+|leakage|instruction[ _-]override|regex(?:es)?\b|hijacking)"
 )
 _QUOTED: Final = re.compile(
     r"[“”«»`]\W{0,3}$|[\w)(—–:-] ?\(?[\"']\W{0,3}$|\n[ \t]*(?:\||[-*] |>)[^\n]{0,200}$",
 )
 """Before a passage that is an example: a quotation in a sentence, code, a row of a table, an item of a list."""
+_CITED: Final = re.compile(
+    r"[“«`]\W{0,3}(?:\w{1,12} ){0,2}$|(?:[\w),] |\()[\"']\W{0,3}(?:\w{1,12} ){0,2}$|\n[ \t]*\|[^\n]{0,200}$"
+)
+"""The surest of these: what stands behind a word, a bracket or a comma. The value of a member in JSON is none."""
 _ROW_TABLE: Final = SignalTable(Signal(row.rule.name, row.pattern.pattern) for row in ROWS)
 
 
@@ -74,25 +84,29 @@ class Passage(NamedTuple):
     start: int
     end: int
     rule: str
+    is_acting: bool
+    """Is more asked for than to forget and to tell?"""
 
 
 def look(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
     found = weighed(view, signals)
     if not found:
         return
-    is_heavy = any(passage.weight >= HOLD for passage in found)
-    terms = topic_terms(view.text) if is_heavy else 0
+    is_told = any(passage.weight >= FLAG for passage in found)
+    terms = topic_terms(view.text) if is_told else 0
+    told = (passage for passage in found if passage.weight >= FLAG)
+    is_citing = terms >= TOPIC_TERMS and all(
+        not passage.is_acting and _stands(_CITED, view.text, passage) for passage in told
+    )
     for passage in found:
-        yield _hit(
-            passage, quoted=terms >= TOPIC_TERMS or (terms >= QUOTED_TERMS and _stands_quoted(view.text, passage))
-        )
+        yield _hit(passage, CITED if is_citing else TOLD if _is_example(view.text, passage, terms) else 1.0)
 
 
 def weighed(view: View, signals: frozenset[str]) -> list[Passage]:
     """By rules, and by the model what they find."""
     reading = Reading(view.text)
     found = _found(view, reading, signals)
-    likeliest = shipped().likeliest(reading) if found else None
+    likeliest = misplaced.likeliest(reading) if found else None
     if likeliest is None:
         return found
     share = SHARE * min(MOST_LIKELY, max(LEAST_LIKELY, likeliest.score))
@@ -100,8 +114,8 @@ def weighed(view: View, signals: frozenset[str]) -> list[Passage]:
 
 
 def guess(view: View, leaf: Leaf, signals: frozenset[str]) -> Iterator[Hit]:
-    """How likely it is that something here gives orders, by rules and by the model of what is out of place. Graded, so
-    that who measures sees what lies below the rules' bound; it counts for no rule."""
+    """How likely it is that something here gives orders, by rules and by the model. Graded, so that who measures sees
+    what lies below the rules' bound; it counts for no rule."""
     reading = Reading(view.text)
     likeliest = misplaced.likeliest(reading)
     if likeliest is None:
@@ -201,7 +215,7 @@ def _passage(found: Sequence[Place], first: int) -> Passage:
             end = max(end, place.end)
     heaviest = max(best.values(), key=lambda rule: rule.weight, default=found[first].rule)
     weight = (heaviest.weight + sum(rule.weight for rule in best.values())) / 2
-    return Passage(weight, start, end, heaviest.name)
+    return Passage(weight, start, end, heaviest.name, not ACTING.isdisjoint(best))
 
 
 def topic_terms(text: str) -> int:
@@ -209,17 +223,22 @@ def topic_terms(text: str) -> int:
     return len({match[0].lower()[:8] for match in _TOPIC.finditer(text.encode(errors="replace"))})
 
 
-def _stands_quoted(text: str, passage: Passage) -> bool:
-    return _QUOTED.search(text[max(0, passage.start - 250) : passage.start]) is not None
+def _is_example(text: str, passage: Passage, terms: int) -> bool:
+    if terms >= QUOTED_TERMS:
+        return terms >= TOPIC_TERMS or _stands(_QUOTED, text, passage)
+    return (bool(terms) or not passage.is_acting) and _stands(_CITED, text, passage)
 
 
-def _hit(passage: Passage, *, quoted: bool) -> Hit:
+def _stands(after: re.Pattern[str], text: str, passage: Passage) -> bool:
+    return after.search(text[max(0, passage.start - 250) : passage.start]) is not None
+
+
+def _hit(passage: Passage, most: float) -> Hit:
     """Suspected, unless it is sure enough to be acted on."""
-    confidence = _confidence(passage.weight)
+    confidence = min(_confidence(passage.weight), most)
     rule = f"injection.{passage.rule}"
-    if confidence >= SURE and not quoted:
+    if confidence >= SURE:
         return Hit(rule, VERSION, "injection", Severity.HIGH, round(confidence, 4), passage.start, passage.end)
-    confidence = min(confidence, SURE - 0.01)
     return Hit(rule, VERSION, "suspicion", Severity.MEDIUM, round(confidence, 4), passage.start, passage.end)
 
 

@@ -1,6 +1,7 @@
 """A small linear model of injected instructions: hashed words, parts of words and rows of meanings; one byte a weight.
 
-It is trained by `python -m bench.injection.train` and loaded once. It sees passages of a few sentences.
+It is trained by `python -m bench.injection.train` and loaded once. It sees one sentence at a time, and how that stands
+in its text (`misplaced.py`).
 """
 
 import json
@@ -19,21 +20,13 @@ from governance.inspection.injection_words import BREAK, NUMBER, PLAIN
 FILE: Final = Path(__file__).with_name("injection_model.bin")
 BUCKETS: Final = 1 << 17
 MASK: Final = BUCKETS - 1
-SHORTEST: Final = 6
+SHORTEST: Final = 3
 LONGEST: Final = 24
 """Words of a segment: it ends with its sentence, or here."""
-SEGMENTS: Final = 3
-"""In a passage."""
 PART: Final = 5
 """Letters of a part of a word."""
 LONGEST_WORD: Final = 40
 SAYING_NOTHING: Final = str.maketrans("", "", PLAIN + NUMBER)
-
-
-class Passage(NamedTuple):
-    score: float
-    start: int
-    end: int
 
 
 class Segment(NamedTuple):
@@ -50,33 +43,19 @@ class Model:
     scale: float
     weights: "array[int]"
 
-    def likeliest(self, reading: Reading) -> Passage | None:
-        """The passage of the text that is most like an instruction: above zero it is more so than not."""
-        parts = [(*self._sum(segment.features), segment.first, segment.last) for segment in segments(reading)]
-        if not parts:
-            return None
-        passages = (parts[at : at + SEGMENTS] for at in range(max(1, len(parts) - SEGMENTS + 1)))
-        score, first, last = max(self._scored(each) for each in passages)
-        return Passage(score, reading.spans[first][0], reading.spans[last][1])
-
-    def _sum(self, features: Collection[int]) -> tuple[int, int]:
-        return sum(map(self.weights.__getitem__, features)), len(features)
-
-    def _scored(self, parts: Sequence[tuple[int, int, int, int]]) -> tuple[float, int, int]:
-        total = count = 0
-        for part in parts:
-            total += part[0]
-            count += part[1]
-        return self.bias + self.scale * total / sqrt(max(1, count)), parts[0][2], parts[-1][3]
+    def score(self, features: Sequence[int]) -> float:
+        """Above zero it is more likely than not."""
+        total = sum(map(self.weights.__getitem__, features))
+        return self.bias + self.scale * total / sqrt(max(1, len(features)))
 
 
-def segments(reading: Reading, *, shortest: int = SHORTEST) -> Iterator[Segment]:
+def segments(reading: Reading) -> Iterator[Segment]:
     """Sentences, or what comes near: short ones together, long ones cut."""
     first = words = 0
     for at, meaning in enumerate(reading.meanings):
         is_break = meaning == BREAK
         words += not is_break
-        if words >= LONGEST or (is_break and words >= shortest):
+        if words >= LONGEST or (is_break and words >= SHORTEST):
             yield _segment(reading, first, at + 1)
             first, words = at + 1, 0
     if words:

@@ -14,6 +14,8 @@ CORRESPONDENCE: Final = """e mail mails email emails invoice invoices attachment
     meeting invitation invite calendar voicemail call estimate quote offer delivery shipment fax booking
     letters outliers drill courrier lettre facture correo factura carta rechnung schreiben brief fattura lettera fatura pismo письмо"""
 """What people ask each other to ignore or forget."""
+VALUES: Final = "value values setting settings state default defaults entry entries method methods definition definitions config build builds"
+"""What programs override and ignore."""
 OFFICES: Final = (
     "manager managers director directors professor professors coach principal estate travel insurance leasing sales"
 )
@@ -55,8 +57,9 @@ ROWS: Final[tuple[Row, ...]] = (
     _rule("override.all", 3.5, "O~3Q~3[IS]", "O Q IS"),
     _rule("override.everything", 3.0, "OQ~3P|O~2Q~3Y", "O Q PY"),
     _rule("override.any", 1.6, "O~4[PI]", "O PI", CORRESPONDENCE),
-    _rule("override.command", 2.5, r"(?:^|\||[GYE])x?O~3[PI]|O~1P", "O PI", CORRESPONDENCE),
-    _rule("override.last", 2.0, "I~3O", "I O"),
+    _rule("override.command", 2.5, r"(?:^|\||[GYE])x?O~3[PI]", "O PI", f"{CORRESPONDENCE} {VALUES}"),
+    _rule("override.previous", 1.6, "O~1P", "O P", f"{CORRESPONDENCE} {VALUES}"),
+    _rule("override.last", 2.0, "I~3O", "I O", "override overrides overrule"),
     _rule("override.user", 1.3, "O~1W", "O W"),
     _rule("steering.instead", 1.3, r"N~1H[^|]{0,5}\|E~2[RHc]", "N H E"),
     _rule("override.stop", 2.5, "N~4P~3I", "N P I"),
@@ -64,7 +67,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _rule("role.you_are_now", 1.8, "YyE~6[BJS]|EYy~3[BJ]", "Y y BJSE"),
     _rule("role.play", 1.6, "L~4[BS]|L~6J", "L BSJ"),
     _rule("role.free", 1.8, "J~4[BtY]|[BLY]~4J", "J BtYL"),
-    _rule("role.you_are", 1.2, "Yy~3B", "Y y B"),
+    _rule("role.you_are", 1.0, "Yy~3B", "Y y B"),
     _rule("role.reader", 2.4, "Q~2B~4r|B~1r", "B r"),
     _rule("reveal.system", 3.2, "[RMH]~6[SYP]~1I|[RM]~3I~4[YP]|I~3[YPS]~3[RM]", "I RMH SYP"),
     _rule("reveal.secret", 1.1, "[RM]~4K", "K RM"),
@@ -83,29 +86,33 @@ ROWS: Final[tuple[Row, ...]] = (
     _rule("concealment.last", 3.0, "W~6[MR]~3N", "W MR N"),
     _rule("concealment.silent", 1.6, "q~5[VCZRc]|[VCZRc]~6q", "q VCZRc"),
     _rule("coercion.before_tools", 2.2, "F~3C~2Q~3T|F~2Q~3T", "F T CQ"),
-    _rule("coercion.before_answer", 2.0, "F~4H~8[VCZ]", "F H VCZ"),
+    _rule("coercion.before_answer", 1.7, "F~4H~8[VCZ]", "F H VCZ"),
     _rule("coercion.tool", 0.7, "G~4C~5T|B~4[GC]~6T", "T GB GC"),
     _rule("coercion.machine", 1.4, "B~3G~6[VCRZc]", "B G VCRZc", OFFICES),
     _rule("coercion.important", 1.0, "X~6[YB]~4G|X~4I", "X YBI GI"),
-    _rule("steering.answer", 2.2, "c~14[iY]?YH|YH~4c|Z~12YH", "Y H cZ"),
-    _rule("steering.form", 2.0, "YH~6e|H~6e|e~6YH", "H e"),
+    _rule("steering.answer", 1.7, "c~14[iY]?YH|YH~4c|Z~12YH", "Y H cZ"),
+    _rule("steering.form", 1.7, "YH~6e|H~6e|e~6YH", "H e"),
     _rule("steering.answer_must", 1.2, "YH~3G|G~5YH", "Y H G"),
+    _rule("steering.twist", 1.7, "w~8YH|YH~6w", "w Y H"),
+    _rule("steering.tongue", 1.4, "YH~3l", "Y H l"),
+    _rule("steering.praise", 1.7, "YH~5p|p~10YH", "p Y H"),
+    _rule("steering.your_code", 2.0, "E~1kk?~12Y~1[kH]|Y~1[kH]~12E~1kk?", "E k Y"),
     _rule("steering.code", 3.0, "c~7E~3k~1k?~8[Y]~2[kI]|[Cc]~5E~2kk|kk~8Yk|[Cc]~6kk~8[Y]", "k YcC"),
-    _rule("encoded.do", 2.0, "e~8[CI]|[C]~6e~4I", "e CI"),
+    _rule("encoded.do", 2.0, "e~8[CI]|[C]~6e~4I", "e CI", "use using binary emoji emojis"),
     _rule("authority.approved", 1.8, "W~4[f]~4|[SW]~3f", "f WS", "must should can may needs need before to"),
 )  # fmt: skip
 
 _MARKS: Final = (
     ("override.digits", 2.0, r"\b(?:1gn[o0]r[e3]|ign0r[e3]|ignor3|d[i1]sr3gard|d1sregard|f0rg[e3]t|forg3t|0verr[i1]d[e3])\b"),
-    ("spoof.template", 1.7, r"<\|?(?:im_start|im_end|end_?of_?text|begin_of_text|eot_id|start_header_id|end_header_id|end|begin|system|user|assistant|tool)\b[^>|\n]{0,30}\|>|\{\{[#/](?:system|user|assistant)\b[^}\n]{0,20}\}\}|\[/?inst\]|<</?sys>>"),
+    ("spoof.template", 1.0, r"<\|?(?:im_start|im_end|end_?of_?text|begin_of_text|eot_id|start_header_id|end_header_id|end|begin|system|user|assistant|tool)\b[^>|\n]{0,30}\|>|\{\{[#/](?:system|user|assistant)\b[^}\n]{0,20}\}\}|\[/?inst\]|<</?sys>>"),
     ("spoof.tag", 2.6, r"<{1,3}/?\s?(?:system|user|assistant|tool|instructions?|important|admin|prompt|context|override|secret)(?:[ _-](?:prompt|message|note|instructions?))?\s?>"),
     ("spoof.role", 2.2, r"(?:^|\n|\\n|[\"'>\]}*#(] ?)(?:system|developer)(?: (?:message|prompt|note|override|instructions?))?\s?(?:\]|\*\*)?:|(?:^|\n)(?:system|ai|assistant|admin) (?:message|override|instruction) ?[-–—]"),
     ("spoof.speaker", 1.7, r"(?:^|\n|\\n|[\"'>\]}*#(] ?)(?:(?:assistant|ai)(?: (?:message|prompt|note|override|instructions?|notice|alert|update))?|(?:system|developer) (?:notice|alert|update))\s?(?:\]|\*\*)?:|(?:^|\n)(?:system|ai|assistant|admin) (?:notice|alert|update) ?[-–—]"),
-    ("spoof.message", 1.2, r"[\"']role[\"']\s?:\s?\\?[\"'](?:system|user|developer)"),
-    ("spoof.bracket", 2.4, r"\[(?:system|admin|assistant|ai|llm|developer|important)\b[^\]\n]{0,40}\]|\((?:system|assistant|ai) (?:note|instruction|message)s?\b|(?:###|===|(?:^|[^-])---|\*\*\*|!!!|>>>) ?(?:system|new|begin|end|instructions?|override|admin|important|attention)\b"),
+    ("spoof.message", 1.0, r"[\"']role[\"']\s?:\s?\\?[\"'](?:system|user|developer)"),
+    ("spoof.bracket", 1.7, r"\[(?:system|admin|assistant|ai|llm|developer|important)\b[^\]\n]{0,40}\]|\((?:system|assistant|ai) (?:note|instruction|message)s?\b|(?:###|===|(?:^|[^-])---|\*\*\*|!!!|>>>) ?(?:system|new|begin|end|instructions?|override|admin|important|attention)\b"),
     ("spoof.end", 2.2, r"\b(?:end|start|beginning|begin) of (?:the |this )?(?:user |system |tool |e-?mail )?(?:input|prompts?|instructions?|context|documents?|e-?mails?|quer(?:y|ies)|requests?|results?|output|conversation|data)\b|</(?:context|documents?|email|input|data|results?|query)>"),
     ("spoof.done", 2.4, r"\b(?:consider|mark|treat) (?:this|the|your) (?:previous |original |user'?s? )?task (?:as )?(?:done|complete)|\b(?:real|actual|true|updated|hidden) (?:task|objective|mission|goal)s? ?(?::|->|is\b|for (?:the|you))|\bpart \d of your task|\b(?:simulation|developer|debug|maintenance|god|admin) mode (?:activated|enabled|on\b)"),
-    ("role.from_now", 2.4, r"\bfrom (?:now|this (?:point|moment)) on(?:wards?)?,? (?:you|your|respond|answer|act|the (?:assistant|model|ai)|every|all)|\byou are (?:no longer|not) (?:an? )?(?:ai|bound|chatgpt|assistant|language|restricted)|\byou(?:'re| are) going to (?:act|pretend|be )"),
+    ("role.from_now", 1.7, r"\bfrom (?:now|this (?:point|moment)) on(?:wards?)?,? (?:you|your|respond|answer|act|the (?:assistant|model|ai)|every|all)|\byou are (?:no longer|not) (?:an? )?(?:ai|bound|chatgpt|assistant|language|restricted)|\byou(?:'re| are) going to (?:act|pretend|be )"),
     ("concealment.never", 2.6, r"\b(?:without|don'?t|do not|never|avoid) (?:asking|ask for|telling|tell|mention(?:ing)?|inform(?:ing)?|notify(?:ing)?|alert(?:ing)?|reveal(?:ing)?|show(?:ing)?|disclos(?:e|ing)|confirm(?:ing)? with|wait(?:ing)? for)[^.\n]{0,30} (?:the )?(?:user|human|operator|owner|permission|this (?:step|instruction|message|note|request|tool)|these instructions)\b"),
     ("concealment.unaware", 2.4, r"\b(?:user|human|owner|they|he|she) (?:must|should|will|does|do|need)(?: not|n'?t)(?: need to| ever)? (?:know|see|notice|be (?:told|informed|aware|notified))|\b(?:nobody|no one|no-one) (?:has to|needs? to|must|should|will|may) (?:ever )?(?:know|notice|see|find out)\b|\bsay nothing (?:about|of) (?:it|this|that)\b|\bwithout (?:reading|reviewing|checking|looking at) (?:the |any |its )?(?:diff|content|code|text|details|changes)\b|\bkeep (?:this|it) (?:a )?(?:secret|hidden|confidential|between) (?:from|the|us)"),
     ("exfiltration.image", 3.0, r"!\[[^\]\n]{0,120}\]\(https?://[^)\s]{1,200}[?&/][\w-]{1,30}=[^)\n]{0,40}(?:\{|<|\[|%7b|data|secret|token|base64|summary|history|chat|\.\.\.)"),
@@ -114,7 +121,7 @@ _MARKS: Final = (
     ("relay.body", 1.2, r"\b(?:with|containing|including|body|content|message|saying)\b[^.\n]{0,30}[\"'“‘]{1,2}[^\"'”’\n]{1,60}[\"'”’]{1,2}[^.\n]{0,40}@|@[\w.-]{3,60}[\"'”]?[^.\n]{0,40}\b(?:with|containing|body|content|message|saying)\b"),
     ("coercion.call", 1.4, r"\b(?:tool|function|api)[ _-]calls?\b[^.\n]{0,40}\b(?:send|to|with|must|now)\b|\b(?:make|issue|trigger|perform|generate) (?:the |a |an )?(?:correct |proper |following )?(?:tool|function|api)[ _-]call"),
     ("reveal.which", 1.8, r"\bwhat (?:\w+ )?(?:instructions|rules|orders|directions) (?:have|were|did|are|do)\b|\b(?:go against|violate|break|abandon|contradict) (?:your|all|the) (?:instructions|rules|guidelines|programming|policies)"),
-    ("role.if_machine", 2.6, r"\bif you(?:'re| are) (?:an? )?(?:ai|llm|language model|assistant|chatbot|agent|bot|automated)\b|\b(?:dear|hey|hello|attention|note to|message (?:to|for)|instructions? for)[:,]? (?:the |any |all |every )?(?:ai|llms?|language models?|assistants?|chatbots?|ai agents?|ai assistants?|bots?)\b|\bas an? (?:ai|llm|language model)\b[^.\n]{0,30} (?:you|must|please)"),
+    ("role.if_machine", 2.6, r"\bif you(?:'re| are) (?:an? )?(?:ai|llm|language model|assistant|chatbot|agent|bot|automated)\b|\b(?:dear|hey|hello|attention|note to|message (?:to|for)|instructions? for)[:,]? (?:the |any |all |every )?(?:ai ?[,:;!.)\n—–-]|ai (?:agents?|assistants?|models?|systems?|bots?|readers?|reading|processing|summari|that|who|which|please|you\b)|(?:llms?|language models?|assistants?|chatbots?|bots?)\b)|\bas an? (?:ai|llm|language model)\b[^.\n]{0,30} (?:you|must|please)"),
     ("authority.user", 1.6, r"\b(?:the|your) (?:user|owner|operator|human|developer|admin(?:istrator)?)(?: has| have)? (?:already )?(?:approved|agreed|authori[sz]ed|consented|confirmed|requests?|requested|wants?|asked)\b|\bi am (?:the|your) (?:user|owner|developer|administrator|admin|creator)\b|\bthis is (?:the|your) (?:user|owner|developer|admin)"),
     ("encoded.follow", 2.4, r"\b(?:decode|decrypt|unscramble|deobfuscate)\b[^.\n]{0,80}\b(?:follow|execute|obey|run|do what|carry out|comply)"),
     ("reveal.what", 2.4, r"\bwhat (?:is|are|was|were|did|does)[^.?\n]{0,40}\b(?:your|initial|system|original|first|previous)\b[^.?\n]{0,20} (?:instructions?|prompts?|rules|message|guidelines|directions)|\b(?:text|words|message|everything|prompt|instructions|content) (?:above|before this)\b[^.\n]{0,30}(?:repeat|print|output|verbatim)?|\brepeat (?:everything|all|the (?:words|text))"),

@@ -43,6 +43,9 @@ CONFIRM: Final = "f"
 MONEY: Final = "m"
 READING: Final = "r"
 TASK: Final = "t"
+TWIST: Final = "w"
+TONGUE: Final = "l"
+PRAISE: Final = "p"
 PLAIN: Final = "x"
 BREAK: Final = "|"
 NUMBER: Final = "0"
@@ -128,7 +131,7 @@ WORDS: Final[Mapping[str, str]] = {
         wspominaj informuj""",
     USER: """user users human humans operator benutzer nutzer anwender utilisateur usuario usuarios utente usuário
         usuária gebruiker пользователю пользователь пользователя пользователем użytkownik użytkownikowi""",
-    NEW: """new now instead following next updated henceforth onwards neue neuen nun jetzt stattdessen folgende folgenden ab nouvelles nouvelle
+    NEW: """new now instead following subsequent next updated henceforth onwards neue neuen nun jetzt stattdessen folgende folgenden ab nouvelles nouvelle
         maintenant désormais suivantes nuevas nuevos ahora siguientes lugar nuove nuova adesso ora seguenti novas agora seguintes
         nieuwe voortaan volgende новые новая теперь следующие вместо nowe teraz""",
     MUST: """must should required shall ought obliged mandatory need needs please always ensure kindly remember make sure
@@ -149,13 +152,19 @@ WORDS: Final[Mapping[str, str]] = {
         uneingeschränkt illimité irrestricto""",
     IDENTITY: "are am is bist seid es êtes eres sei és bent you're youre i'm",
     INCLUDE: """include insert embed incorporate append integrate add introduce mention weave inject merge blend attach place put
-        copy paste fill füge ajoute ajoutez incluye añade agrega aggiungi includi adicione inclua voeg добавь вставь""",
-    CODE: "code snippet script codebase program algorithm excerpt solution block function",
+        copy paste fill modify enhance augment supplement enrich weaving embedding incorporating integrating including inserting adding
+        füge ajoute ajoutez incluye añade agrega aggiungi includi adicione inclua voeg добавь вставь""",
+    CODE: "code snippet script codebase program algorithm excerpt solution block function implementation fragment",
     SILENT: "silently quietly secretly covertly discreetly invisibly unnoticed unbeknownst heimlich stillschweigend discrètement silencieusement silenciosamente segretamente stiekem незаметно тайно",
     ENCODED: "base64 rot13 hex encoded decode decoded cipher reversed backward backwards morse emoji emojis leetspeak binary",
     CONFIRM: "confirmation confirm verification approved authorized authorised compliance",
     READING: "reading processing parsing analyzing analysing summarizing browsing ingesting viewing",
     TASK: "task tasks goal goals objective mission job aufgabe tâche tarea compito tarefa taak задача zadanie 任务",
+    TWIST: """replace scramble shuffle rearrange jumble misspell reverse encrypt encode capitalize swap substitute rhyme anagram
+        randomize transform interleave abbreviate alternate omit censor""",
+    TONGUE: """french german spanish italian portuguese russian chinese japanese korean arabic hindi dutch turkish swedish polish
+        greek hebrew latin klingon esperanto braille haiku slang base16 base32 base58 base85 rot47 ascii hexadecimal caesar""",
+    PRAISE: "promote suggest suggesting recommend recommending advertise promoting encourage encouraging praise endorse highlight emphasize",
     MONEY: "money payment transaction dollars usd eur euro bitcoin btc wallet refund invoice funds account recipient",
 }  # fmt: skip
 """A word stands where it is named last; letters are compared without case."""

@@ -1,24 +1,19 @@
-"""A second small model: sentence by sentence, what stands in a text and has no business there.
+"""Sentence by sentence, what stands in a text and has no business there.
 
 An errand set into somebody's mail uses none of the words that attacks are made of. What gives it away is how it
 speaks, that it shares no words with its neighbours, and where it stands: before the first line, after the last, on a
-line of its own. Trained by `python -m bench.injection.train_misplaced`. Only who measures asks it: no call waits.
+line of its own.
 """
 
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from math import sqrt
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from governance.inspection.injection_model import MASK, Model, Passage, segments, unpacked
+from governance.inspection.injection_model import MASK, segments, shipped
 from governance.inspection.injection_reading import Reading
 
-FILE: Final = Path(__file__).with_name("misplaced_model.bin")
-SHORTEST: Final = 3
-"""Words of a sentence that stands for itself."""
 HEAVIER: Final = 4
 """How much more than a word a sentence's surroundings count."""
 STEM: Final = 5
@@ -39,8 +34,14 @@ class Sentence(NamedTuple):
     end: int
 
 
+class Scored(NamedTuple):
+    score: float
+    start: int
+    end: int
+
+
 def sentences(reading: Reading) -> Iterator[Sentence]:
-    parts = list(segments(reading, shortest=SHORTEST))
+    parts = list(segments(reading))
     stems = [_stems(reading, part.first, part.last + 1) for part in parts]
     counted = Counter(stem for each in stems for stem in each)
     for at, part in enumerate(parts):
@@ -51,20 +52,10 @@ def sentences(reading: Reading) -> Iterator[Sentence]:
         yield Sentence((*part.features, *_around(*where, topic, _size(len(parts)), is_asking) * HEAVIER), start, end)
 
 
-def likeliest(reading: Reading) -> Passage | None:
+def likeliest(reading: Reading) -> Scored | None:
     """The sentence that most likely has no business in its text."""
     model = shipped()
-    return max((Passage(scored(model, each), each.start, each.end) for each in sentences(reading)), default=None)
-
-
-def scored(model: Model, sentence: Sentence) -> float:
-    total = sum(map(model.weights.__getitem__, sentence.features))
-    return model.bias + model.scale * total / sqrt(max(1, len(sentence.features)))
-
-
-@lru_cache(maxsize=1)
-def shipped() -> Model:
-    return unpacked(FILE.read_bytes())
+    return max((Scored(model.score(each.features), each.start, each.end) for each in sentences(reading)), default=None)
 
 
 def _stems(reading: Reading, first: int, end: int) -> frozenset[str]:

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.injection.generate import samples
-from bench.injection.train import Text, train, windows
+from bench.injection.generate import errand_samples, samples
+from bench.injection.train import Text, known, train
 from governance.inspection.injection_model import BUCKETS, FILE, packed, segments, shipped, unpacked
 from governance.inspection.injection_reading import Reading
+from governance.inspection.misplaced import likeliest as likeliest_sentence
 
 
 def likeliest(text: str) -> float:
-    passage = shipped().likeliest(Reading(text))
-    return passage.score if passage is not None else -9.0
+    sentence = likeliest_sentence(Reading(text))
+    return sentence.score if sentence is not None else -9.0
 
 
 def test_it_is_small_and_survives_packing() -> None:
@@ -37,8 +38,11 @@ def test_new_texts_of_its_own_kind_are_told_apart() -> None:
 
 def test_the_same_texts_train_the_same_model() -> None:
     def texts() -> list[Text]:
-        made = samples(seed=3, attacking=20, innocent=20)
-        return [Text(each.label, "own", each.group, 1.0, windows(each.text), windows(each.core), 0.0) for each in made]
+        made = [
+            *samples(seed=3, attacking=20, innocent=20),
+            *errand_samples(seed=3, asked=20, innocent=20, manuals=5),
+        ]
+        return [known(each, "own", 1.0) for each in made]
 
     assert packed(*train(texts())) == packed(*train(texts()))
 
@@ -50,6 +54,3 @@ def test_segments_cover_words_of_any_text_in_order(text: str) -> None:
     assert len(reading.words) == len(reading.meanings) == len(reading.spans)
     assert all(0 <= segment.first <= segment.last < len(reading.words) for segment in found)
     assert all(one.last < other.first for one, other in pairwise(found))
-    likeliest = shipped().likeliest(reading)
-    assert (likeliest is None) == (not found)
-    assert likeliest is None or 0 <= likeliest.start < likeliest.end <= len(text)

@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.injection.generate import errand_samples
-from bench.injection.train_misplaced import Text, known, train
+from bench.injection.train import known
 from governance.inspection import misplaced
 from governance.inspection.engine import inspect_text
 from governance.inspection.findings import KINDS, NAMED
-from governance.inspection.injection_model import BUCKETS, packed
 from governance.inspection.injection_reading import Reading
 from governance.inspection.misplaced import sentences
 from governance.inspection.verdicts import verdict
@@ -38,11 +37,6 @@ def score(text: str) -> float:
     return float(str(judged(text)["score"]))
 
 
-def test_it_is_small() -> None:
-    assert misplaced.FILE.stat().st_size < 200_000
-    assert len(misplaced.shipped().weights) == BUCKETS
-
-
 @pytest.mark.parametrize("errand", ERRANDS.values(), ids=ERRANDS)
 def test_an_errand_in_somebodys_mail_is_graded_above_the_mail(errand: str) -> None:
     """Wherever it stands."""
@@ -60,13 +54,6 @@ def test_no_rule_and_no_call_asks_for_guesses() -> None:
     assert "guess" not in KINDS
     assert not any("guess" in kinds for kinds in NAMED.values())
     assert not inspect_text(f"{MAIL}\n{ERRANDS['a_task']}").of("guess")
-
-
-def test_the_same_texts_train_the_same_model() -> None:
-    def texts() -> list[Text]:
-        return [known(each, "own", 1.0) for each in errand_samples(seed=3, asked=20, innocent=20, manuals=5)]
-
-    assert packed(*train(texts())) == packed(*train(texts()))
 
 
 def test_the_attack_in_a_made_text_is_known() -> None:
