@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tests.end_to_end.held_desk import modern_call, post
 from tests.end_to_end.obeying.office import Office
 from tests.end_to_end.obeying.tasks import KEY, TASKS, Attack, Step, Task
 from tests.end_to_end.wire import Caller
@@ -51,7 +52,7 @@ def run(agent: Caller, office: Office, task: Task, attack: Attack | None = None)
 
 def _do(agent: Caller, step: Step, told: Run) -> str:
     name, arguments = step
-    message = agent.ask_modern("tools/call", {"name": name, "arguments": arguments}).message
+    message = post(agent, modern_call(name, arguments, {}))
     result: dict[str, Any] = message.get("result", {})
     meta = result.get("_meta", {})
     if "com.gatehouse/approval" in meta:
