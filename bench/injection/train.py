@@ -36,7 +36,7 @@ from governance.inspection.misplaced import sentences
 SEED = 20_261_122
 ATTACKING, INNOCENT = 2600, 4000
 ASKED, ASIDES, MANUALS = 2400, 2400, 500
-ROUNDS, EPOCHS, RATE = 3, 3, 0.3
+ROUNDS, EPOCHS, RATE = 3, 1, 0.1
 SHRINK = 2e-6
 GENERAL_WEIGHT, ERRAND_WEIGHT, AROUND_WEIGHT = 0.5, 1.0, 0.3
 """Of texts of templates, of errands, and of what is harmless around an attack."""

@@ -36,7 +36,7 @@ MOST_LIKELY: Final = 4.0
 """How much the model counts: it tips what rules leave open and flags nothing alone."""
 RULES_SHARE: Final = 1.5
 LEAST_MISPLACED: Final = -1.0
-EVEN: Final = 1.5
+EVEN: Final = 0.95
 LEAST_GUESS: Final = 0.01
 """How rules and the model come to a guess, and the least that is told."""
 MOST_PLACES: Final = 2_000

@@ -157,6 +157,7 @@ _MARKS: Final = (
     ("reveal.key", 0.9, r"\byour (?:api )?(?:keys?|credentials|tokens?) (?:and|in|as|to)\b"),
     ("spoof.override", 1.8, r"\b(?:system|admin|developer|safety|policy) override\b"),
     ("override.cancelled", 1.3, r"\b(?:earlier|previous|original|current|first) (?:tasks?|instructions?|assignment|objective) (?:was|were|is|are|has been|have been) (?:now )?(?:cancel\w+|revoked|withdrawn|obsolete|superseded|replaced|done|complete[d]?|void|outdated|changed)\b"),
+    ("override.goals", 1.0, r"\byou (?:now )?have (?:an? )?(?:new|different|other) (?:goals?|tasks?|instructions?|objectives?|missions?|orders|directives?|role)\b"),
     ("steering.whatever", 1.8, r"\bwhatever (?:the )?(?:question|user|request|prompt|task)\b[^.\n]{0,40}\b(?:answer|reply|respond|say|response)\b"),
     ("coercion.vital", 1.6, r"\b(?:vital|important|essential|crucial|imperative|necessary|required|mandatory) that (?:the |an? |any |every |all )?(?:ai |virtual )?(?:assistants?|ai|models?|llms?|bots?|chatbots?)\b"),
     ("role.only", 1.8, r"\b(?:for|to) (?:the )?(?:ai |virtual )?(?:assistant|ai|llm|model|bot)s? only\b|\bi,? (?:as )?your (?:developer|creator|administrator|admin|owner|operator)\b,"),
